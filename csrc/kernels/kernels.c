@@ -1,0 +1,27 @@
+/* One table per instruction set, filled at the first use of any: reference first, then each level over it. */
+#include "kernels/kernels.h"
+
+#include <pthread.h>
+
+#include "smri/cpu.h"
+
+static struct smri_kernels tables[SMRI_ISA_COUNT];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void fill(void) {
+    for (int isa = SMRI_ISA_REF; isa <= (int)smri_isa_supported(); isa++) {
+        struct smri_kernels *table = &tables[isa];
+        (void)table; /* smri_<family>_kernels_ref(&table-><family>) */
+#if defined(__x86_64__)
+        if (isa >= SMRI_ISA_AVX2) {
+        }
+        if (isa >= SMRI_ISA_AVX512) {
+        }
+#endif
+    }
+}
+
+const struct smri_kernels *smri_kernels_get(void) {
+    pthread_once(&once, fill);
+    return &tables[smri_isa_selected()];
+}

@@ -1,0 +1,86 @@
+/* CPUID says what the processor has, XCR0 what the operating system saves on a context switch; both must agree before
+ * a vector register may be touched (Intel SDM volume 1, sections 14.3 and 15.2). */
+#include "smri/cpu.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static uint64_t read_xcr0(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static enum smri_isa detect(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return SMRI_ISA_REF;
+    const bool osxsave = c >> 27 & 1, avx = c >> 28 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
+    if (!osxsave || !avx || !fma || !f16c || (read_xcr0() & 0x6) != 0x6) return SMRI_ISA_REF;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b >> 5 & 1)) return SMRI_ISA_REF;
+    /* AVX-512 F is bit 16, DQ 17, BW 30, VL 31; XCR0 bits 5 to 7 are the mask registers and the upper halves. */
+    const bool avx512 = (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1);
+    if (!avx512 || (read_xcr0() & 0xE6) != 0xE6) return SMRI_ISA_AVX2;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) return SMRI_ISA_AVX512;
+    return SMRI_ISA_AVX512BF16;
+}
+
+static void read_brand(char name[49]) {
+    unsigned words[12] = {0};
+    for (unsigned i = 0; i < 3; i++)
+        if (!__get_cpuid(0x80000002u + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2], &words[4 * i + 3])) return;
+    memcpy(name, words, 48);
+}
+#else
+static enum smri_isa detect(void) { return SMRI_ISA_REF; }
+static void read_brand(char name[49]) { (void)name; }
+#endif
+
+static const char *const names[SMRI_ISA_COUNT] = {"ref", "avx2", "avx512", "avx512bf16"};
+static _Atomic int selected = -1; /* -1: not chosen, so the supported level */
+
+enum smri_isa smri_isa_supported(void) {
+    static _Atomic int cached = -1;
+    int isa = atomic_load(&cached);
+    if (isa < 0) {
+        isa = (int)detect();
+        atomic_store(&cached, isa);
+    }
+    return (enum smri_isa)isa;
+}
+
+const char *smri_isa_name(enum smri_isa isa) { return (unsigned)isa < SMRI_ISA_COUNT ? names[isa] : "unknown"; }
+
+smri_status smri_isa_parse(enum smri_isa *out, const char *name) {
+    for (int i = 0; i < SMRI_ISA_COUNT; i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        if (i > (int)smri_isa_supported())
+            return smri_fail(SMRI_UNSUPPORTED, "instruction set '%s' is not available: this machine supports up to '%s'",
+                             name, smri_isa_name(smri_isa_supported()));
+        *out = (enum smri_isa)i;
+        return SMRI_OK;
+    }
+    return smri_fail(SMRI_ARGUMENT, "unknown instruction set '%s': expected ref, avx2, avx512 or avx512bf16", name);
+}
+
+smri_status smri_isa_select(enum smri_isa isa) {
+    if ((unsigned)isa > (unsigned)smri_isa_supported())
+        return smri_fail(SMRI_UNSUPPORTED, "instruction set '%s' is not available: this machine supports up to '%s'",
+                         smri_isa_name(isa), smri_isa_name(smri_isa_supported()));
+    atomic_store(&selected, (int)isa);
+    return SMRI_OK;
+}
+
+enum smri_isa smri_isa_selected(void) {
+    const int isa = atomic_load(&selected);
+    return isa < 0 ? smri_isa_supported() : (enum smri_isa)isa;
+}
+
+const char *smri_cpu_name(void) {
+    static char name[49]; /* written with the same bytes by whoever comes first */
+    if (name[0] == '\0') read_brand(name);
+    return name[0] != '\0' ? name : "unknown";
+}

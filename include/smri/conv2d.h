@@ -1,0 +1,50 @@
+/* Two-dimensional convolution (cross-correlation), forward and backward, on NHWC activations.
+ *
+ *     y[n][p][q][k] = sum over r, s, c of x[n][p*stride + r - pad][q*stride + s - pad][c] * w[k][c][r][s]
+ *
+ * Weights live in a packed layout so that the forward pass needs no packing: [ceil(K/32)][R*S][C][32], padded with zeros
+ * when 32 does not divide K. The padding's gradient is zero, so any element-wise optimizer leaves it zero. */
+#ifndef SMRI_CONV2D_H
+#define SMRI_CONV2D_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "smri/pool.h"
+#include "smri/status.h"
+
+struct smri_conv2d {
+    size_t N, H, W, C;  /* input: images, rows, columns, channels */
+    size_t K;           /* output channels */
+    size_t R, S;        /* window rows and columns */
+    size_t stride, pad; /* the same in both directions */
+};
+
+/* Rows and columns of the output: (H + 2 pad - R) / stride + 1. */
+size_t smri_conv2d_out_rows(const struct smri_conv2d *shape);
+size_t smri_conv2d_out_cols(const struct smri_conv2d *shape);
+
+/* SMRI_SHAPE or SMRI_MEMORY unless every size is positive, the window fits the padded input and no product overflows. */
+smri_status smri_conv2d_check(const struct smri_conv2d *shape);
+
+/* Floats of the packed weights, and the two permutations between [K][C][R][S] (PyTorch's order) and the packed layout. */
+size_t smri_conv2d_packed_size(const struct smri_conv2d *shape);
+void smri_conv2d_pack(float *packed, const float *kcrs, const struct smri_conv2d *shape);
+void smri_conv2d_unpack(float *kcrs, const float *packed, const struct smri_conv2d *shape);
+
+/* Bytes of workspace that any of the three directions needs with that many threads. */
+size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
+
+/* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; all are 64-byte aligned. */
+void smri_conv2d_forward(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+                         smri_pool *pool);
+
+/* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. */
+void smri_conv2d_backward_data(float *dx, const float *dy, const float *w, bool accumulate,
+                               const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+
+/* dw in the packed layout, overwritten (padding included). */
+void smri_conv2d_backward_weights(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape,
+                                  void *workspace, smri_pool *pool);
+
+#endif

@@ -1,0 +1,37 @@
+/* What this CPU and this operating system can run, and which instruction set the kernels use. */
+#ifndef SMRI_CPU_H
+#define SMRI_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "smri/status.h"
+
+/* Each level contains the ones before it. */
+enum smri_isa {
+    SMRI_ISA_REF = 0,    /* portable C */
+    SMRI_ISA_AVX2,       /* AVX2, FMA, F16C */
+    SMRI_ISA_AVX512,     /* AVX-512 F, BW, DQ, VL */
+    SMRI_ISA_AVX512BF16, /* and AVX512_BF16 */
+    SMRI_ISA_COUNT
+};
+
+/* The highest level that CPU and operating system (XCR0: saved register state) both support. */
+enum smri_isa smri_isa_supported(void);
+
+/* The name of a level ("ref", "avx2", "avx512", "avx512bf16"). */
+const char *smri_isa_name(enum smri_isa isa);
+
+/* The level with that name; SMRI_ARGUMENT for an unknown name, SMRI_UNSUPPORTED for one this machine cannot run. */
+smri_status smri_isa_parse(enum smri_isa *out, const char *name);
+
+/* Caps the kernels at `isa` from now on (tests; SMRI_ISA in the binding). Not to be called while a job runs. */
+smri_status smri_isa_select(enum smri_isa isa);
+
+/* The level in use: the supported one until smri_isa_select. */
+enum smri_isa smri_isa_selected(void);
+
+/* The processor's brand string, or "unknown". */
+const char *smri_cpu_name(void);
+
+#endif

@@ -1,0 +1,34 @@
+/* The two losses, each with its gradient in closed form.
+ *
+ * NT-Xent (Chen et al., "A simple framework for contrastive learning of visual representations", ICML 2020, section 2.1):
+ * with u_i = z_i / |z_i| and s_ij = u_i . u_j / temperature, the loss of row i with positive p(i) is
+ *     -s_ip + log sum over j != i of exp(s_ij),
+ * 2N - 1 terms, averaged over the 2N rows. */
+#ifndef SMRI_LOSS_H
+#define SMRI_LOSS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "smri/pool.h"
+#include "smri/status.h"
+
+size_t smri_ntxent_workspace_bytes(size_t n_pairs, size_t D, size_t n_threads);
+
+/* z[2 n_pairs][D]: rows i and i + n_pairs are the two views of one image. *loss and dz (NULL: not wanted) are
+ * overwritten. SMRI_ARGUMENT when temperature <= 0 or n_pairs == 0. Zero rows have norm 1e-12 (no division by zero). */
+smri_status smri_ntxent(double *loss, float *dz, const float *z, size_t n_pairs, size_t D, float temperature,
+                        void *workspace, smri_pool *pool);
+
+struct smri_cross_entropy {
+    const float *class_weights; /* [K], or NULL for ones */
+    float label_smoothing;      /* in [0, 1) */
+};
+
+/* Mean over N rows of the weighted cross-entropy of softmax(logits[N][K]) and labels[N] in [0, K), with PyTorch's
+ * conventions: the mean divides by the sum of the labels' weights. dlogits (NULL: not wanted) is overwritten; *n_correct
+ * counts rows whose largest logit (the first, on ties) is the label. SMRI_ARGUMENT for a label out of range. */
+smri_status smri_softmax_cross_entropy(double *loss, size_t *n_correct, float *dlogits, const float *logits,
+                                       const int32_t *labels, size_t N, size_t K, const struct smri_cross_entropy *options);
+
+#endif

@@ -1,0 +1,30 @@
+/* Checked sizes, aligned allocation and the arena.
+ *
+ * An arena is planned first and carved afterwards: `smri_arena_plan` adds up what will be needed, `smri_arena_commit`
+ * allocates once, `smri_arena_take` hands the same pieces out in the same order. Nothing is freed piecemeal. */
+#ifndef SMRI_MEMORY_H
+#define SMRI_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "smri/status.h"
+
+#define SMRI_ALIGNMENT 64 /* a cache line, and the widest vector */
+
+/* a * b and a + b into *out; false, with *out untouched, when the result does not fit size_t. */
+static inline bool smri_size_mul(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
+static inline bool smri_size_add(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
+
+/* Product of `count` sizes into *out; SMRI_MEMORY naming `what` when it overflows. */
+smri_status smri_size_product(size_t *out, const char *what, size_t count, const size_t *sizes);
+
+/* n rounded up to a multiple of SMRI_ALIGNMENT bytes. n must be below SIZE_MAX - 63. */
+static inline size_t smri_align(size_t n) { return (n + SMRI_ALIGNMENT - 1) & ~(size_t)(SMRI_ALIGNMENT - 1); }
+
+/* 64-byte aligned memory, zeroed; *out is NULL for 0 bytes. Large blocks are backed by huge pages where the kernel
+ * offers them. Free with smri_aligned_free. */
+smri_status smri_aligned_alloc(void **out, size_t bytes, const char *what);
+void smri_aligned_free(void *p);
+
+#endif

@@ -1,0 +1,38 @@
+/* Optimizers over one flat array: SGD, AdamW, and the two moves of SAM and ASAM. The network's padding floats stay zero
+ * under all of them. Arrays are 64-byte aligned; `weights` is updated in place. */
+#ifndef SMRI_OPTIMIZER_H
+#define SMRI_OPTIMIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "smri/pool.h"
+
+/* torch.optim.SGD: g += decay * w; m = momentum * m + g; w -= lr * (nesterov ? g + momentum * m : m). A zeroed m before
+ * the first step gives PyTorch's first step. */
+struct smri_sgd {
+    float lr, momentum, weight_decay;
+    bool nesterov;
+};
+void smri_sgd_step(float *weights, float *m, const float *gradients, const struct smri_sgd *options, size_t n,
+                   smri_pool *pool);
+
+/* AdamW (Loshchilov and Hutter, ICLR 2019; torch.optim.AdamW): `step` counts from 1. */
+struct smri_adamw {
+    float lr, beta1, beta2, eps, weight_decay;
+    uint64_t step;
+};
+void smri_adamw_step(float *weights, float *m, float *v, const float *gradients, const struct smri_adamw *options,
+                     size_t n, smri_pool *pool);
+
+/* sum of g^2, or of (w g)^2 when adaptive, in double and in a stated order. */
+double smri_gradient_norm2(const float *gradients, const float *weights, bool adaptive, size_t n, smri_pool *pool);
+
+/* SAM (Foret et al., ICLR 2021, equation 2) and ASAM (Kwon et al., ICML 2021, equation 5, T_w = diag|w|):
+ * weights += rho / (norm + 1e-12) * (adaptive ? w^2 : 1) * g, with norm = sqrt(smri_gradient_norm2). The caller keeps
+ * the copy of the weights that undoes it. */
+void smri_sam_perturb(float *weights, const float *gradients, float rho, double norm, bool adaptive, size_t n,
+                      smri_pool *pool);
+
+#endif

@@ -1,0 +1,40 @@
+/* The thread pool: a fixed set of threads that run the tasks 0 .. n-1 of one job at a time.
+ *
+ * Work is cut by the shape of the problem, never by the number of threads, so a task's result must not depend on which
+ * worker runs it; then the same input gives the same bits with any pool. The calling thread is worker 0 and takes part.
+ * A pool belongs to one caller at a time and is not reentrant. After fork() the child's first job starts new threads. */
+#ifndef SMRI_POOL_H
+#define SMRI_POOL_H
+
+#include <stddef.h>
+
+#include "smri/status.h"
+
+#define SMRI_MAX_THREADS 256
+
+typedef struct smri_pool smri_pool;
+
+/* A task: `index` in [0, n_tasks), `worker` in [0, smri_pool_size). */
+typedef void (*smri_task)(void *context, size_t index, size_t worker);
+
+/* Processors this process may use: the affinity mask, cut down by the cgroup's CPU quota; at least 1. */
+size_t smri_cpu_count(void);
+
+/* n_threads = 0 means smri_cpu_count(). Free with smri_pool_destroy (NULL is fine). */
+smri_status smri_pool_create(smri_pool **out, size_t n_threads);
+void smri_pool_destroy(smri_pool *pool);
+
+/* Threads of the pool, the caller included; a NULL pool is one thread. */
+size_t smri_pool_size(const smri_pool *pool);
+
+/* Runs task(context, i, worker) for every i in [0, n_tasks) and returns when all are done. Tasks are handed out in
+ * ascending order. A NULL pool runs them in the calling thread. */
+void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *context);
+
+/* The half-open range of part `index` when n items are cut into pieces of `grain`: a helper for tasks. */
+static inline size_t smri_chunk_count(size_t n, size_t grain) { return n / grain + (n % grain != 0); }
+static inline size_t smri_chunk_end(size_t n, size_t grain, size_t index) {
+    return n - index * grain < grain ? n : (index + 1) * grain;
+}
+
+#endif

@@ -1,0 +1,57 @@
+/* The extension module: multi-phase initialisation, and nothing but the list of areas. */
+#define SMRI_BINDING_MODULE
+#include "binding.h"
+
+#include "state.h"
+
+static int execute(PyObject *module) {
+    if (PyArray_ImportNumPyAPI() < 0) return -1;
+    static int (*const areas[])(PyObject *) = {smri_bind_errors, smri_bind_platform};
+    for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
+        if (areas[i](module) < 0) return -1;
+    return 0;
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg) {
+    struct smri_state *state = smri_state_of(module);
+    if (state != NULL) Py_VISIT(state->decode_error);
+    return 0;
+}
+
+static int clear(PyObject *module) {
+    struct smri_state *state = smri_state_of(module);
+    if (state != NULL) Py_CLEAR(state->decode_error);
+    return 0;
+}
+
+static void destroy(void *module) {
+    struct smri_state *state = smri_state_of(module);
+    if (state == NULL) return;
+    clear(module);
+    while (state->pools != NULL) {
+        struct smri_shared_pool *shared = state->pools;
+        state->pools = shared->next;
+        smri_pool_destroy(shared->pool);
+        pthread_mutex_destroy(&shared->mutex);
+        PyMem_Free(shared);
+    }
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "simclr_mri._core",
+    .m_doc = "The C core of simclr_mri. The package's own modules are the documented way in.",
+    .m_size = sizeof(struct smri_state),
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = destroy,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }

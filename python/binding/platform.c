@@ -1,0 +1,83 @@
+/* Area platform: what the machine and the build offer, the instruction set in use, and the shared thread pools. */
+#include "binding.h"
+
+#include "smri/build.h"
+#include "smri/cpu.h"
+#include "smri/rng.h"
+#include "state.h"
+
+smri_pool *smri_pool_borrow(PyObject *module, size_t n_threads, struct smri_shared_pool **lease) {
+    struct smri_state *state = smri_state_of(module);
+    if (n_threads == 0) n_threads = smri_cpu_count();
+    struct smri_shared_pool *shared = state->pools;
+    while (shared != NULL && shared->n_threads != n_threads) shared = shared->next;
+    if (shared == NULL) {
+        shared = PyMem_Calloc(1, sizeof *shared);
+        if (shared == NULL) return (smri_pool *)PyErr_NoMemory();
+        const smri_status status = smri_pool_create(&shared->pool, n_threads);
+        if (status != SMRI_OK) {
+            PyMem_Free(shared);
+            return (smri_pool *)smri_raise(module, status);
+        }
+        shared->n_threads = n_threads;
+        pthread_mutex_init(&shared->mutex, NULL);
+        shared->next = state->pools;
+        state->pools = shared;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    pthread_mutex_lock(&shared->mutex);
+    Py_END_ALLOW_THREADS;
+    *lease = shared;
+    return shared->pool;
+}
+
+void smri_pool_return(struct smri_shared_pool *lease) { pthread_mutex_unlock(&lease->mutex); }
+
+static PyObject *cpu_info(PyObject *module, PyObject *ignored) {
+    (void)module, (void)ignored;
+    return Py_BuildValue("{s:s,s:s,s:s,s:n,s:s}", "cpu", smri_cpu_name(), "isa_supported",
+                         smri_isa_name(smri_isa_supported()), "isa", smri_isa_name(smri_isa_selected()), "threads",
+                         (Py_ssize_t)smri_cpu_count(), "blas", smri_blas_name());
+}
+
+static PyObject *set_isa(PyObject *module, PyObject *argument) {
+    const char *name = PyUnicode_AsUTF8AndSize(argument, NULL);
+    if (name == NULL) return NULL;
+    enum smri_isa isa;
+    smri_status status = smri_isa_parse(&isa, name);
+    if (status == SMRI_OK) status = smri_isa_select(isa);
+    if (status != SMRI_OK) return smri_raise(module, status);
+    Py_RETURN_NONE;
+}
+
+static PyObject *random_words(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    (void)module;
+    static char *names[] = {"n", "seed", "epoch", "sample", "view", "purpose", NULL};
+    Py_ssize_t n;
+    unsigned long long seed, sample = 0;
+    unsigned epoch = 0, view = 0, purpose = SMRI_FOR_AUGMENT;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "nK|IKII", names, &n, &seed, &epoch, &sample, &view, &purpose))
+        return NULL;
+    if (n < 0 || view > 255 || purpose > 255 || sample >> 48 != 0) {
+        PyErr_SetString(PyExc_ValueError, "random_words: expected n >= 0, view and purpose below 256, sample below 2**48");
+        return NULL;
+    }
+    const npy_intp shape = n;
+    PyArrayObject *words = smri_new_array(NPY_UINT32, 1, &shape);
+    if (words == NULL) return NULL;
+    struct smri_rng rng;
+    smri_rng_init(&rng, seed, epoch, sample, view, (enum smri_purpose)purpose);
+    uint32_t *out = PyArray_DATA(words);
+    for (npy_intp i = 0; i < n; i++) out[i] = smri_rng_u32(&rng);
+    return (PyObject *)words;
+}
+
+static PyMethodDef functions[] = {
+    {"cpu_info", cpu_info, METH_NOARGS, "cpu_info() -> dict: cpu, isa_supported, isa, threads, blas."},
+    {"set_isa", set_isa, METH_O, "set_isa(name): cap the kernels at ref, avx2, avx512 or avx512bf16."},
+    {"random_words", (PyCFunction)(void (*)(void))random_words, METH_VARARGS | METH_KEYWORDS,
+     "random_words(n, seed, epoch=0, sample=0, view=0, purpose=2) -> uint32 array: the first n words of a stream."},
+    {NULL, NULL, 0, NULL},
+};
+
+int smri_bind_platform(PyObject *module) { return PyModule_AddFunctions(module, functions); }

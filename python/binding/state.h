@@ -1,0 +1,23 @@
+/* The module's state: no static objects, so that each interpreter has its own. */
+#ifndef SMRI_BINDING_STATE_H
+#define SMRI_BINDING_STATE_H
+
+#include "binding.h"
+
+#include <pthread.h>
+
+struct smri_shared_pool {
+    struct smri_shared_pool *next;
+    smri_pool *pool;
+    size_t n_threads;
+    pthread_mutex_t mutex;
+};
+
+struct smri_state {
+    PyObject *decode_error;         /* simclr_mri.DecodeError, a ValueError */
+    struct smri_shared_pool *pools; /* a list, one for each number of threads asked for; guarded by the GIL */
+};
+
+static inline struct smri_state *smri_state_of(PyObject *module) { return PyModule_GetState(module); }
+
+#endif

@@ -1,0 +1,181 @@
+"""Builds the extension `simclr_mri._core`: the C core and its binding in one shared object.
+
+What pyproject.toml cannot say is here: flags by file (an ISA file is compiled with its own instruction set, chosen by its
+suffix), the search for the libraries, and the copy of OpenBLAS that travels inside the package.
+
+Environment, all optional:
+    SMRI_OPENBLAS   folder with include/ and lib/ of an OpenBLAS, or "none" for the plain C path
+    SMRI_WERROR     1 turns warnings into errors (CI)
+    SMRI_SANITIZE   a value for -fsanitize=, for a debugging build
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent
+PACKAGE = ROOT / "python" / "simclr_mri"
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+IS_X86 = platform.machine() in {"x86_64", "AMD64"}
+
+C_FLAGS = ["-std=c11", "-O3", "-g1", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
+AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
+ISA_FLAGS = {
+    "_avx2.c": AVX2,
+    "_avx512.c": AVX512,
+    "_avx512bf16.c": [*AVX512, "-mavx512bf16"],
+}
+
+
+def sources() -> list[str]:
+    found = sorted((ROOT / "csrc").rglob("*.c")) + sorted((ROOT / "python" / "binding").glob("*.c"))
+    return [str(path.relative_to(ROOT)) for path in found if IS_X86 or not path.name.endswith(tuple(ISA_FLAGS))]
+
+
+def headers() -> list[str]:
+    folders = (ROOT / "include", ROOT / "csrc", ROOT / "python" / "binding")
+    return [str(path.relative_to(ROOT)) for folder in folders for path in sorted(folder.rglob("*.h"))]
+
+
+def pkg_config(name: str, option: str) -> list[str]:
+    try:
+        done = subprocess.run(["pkg-config", option, name], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return done.stdout.split()
+
+
+def find_openblas() -> dict[str, list[str]]:
+    """Flags for OpenBLAS: the environment, then pkg-config, then the PyPI wheel, else the plain C path."""
+    chosen = os.environ.get("SMRI_OPENBLAS", "")
+    if chosen == "none":
+        return {"define": [], "include": [], "link": [], "bundle": []}
+    if chosen:
+        prefix = Path(chosen)
+        if not (prefix / "lib").is_dir():
+            sys.exit(f"SMRI_OPENBLAS={chosen}: expected a folder with include/ and lib/, or 'none'")
+        lib = prefix / "lib"
+        return {
+            "define": ["-DSMRI_HAVE_CBLAS"],
+            "include": [f"-I{prefix / 'include'}"],
+            "link": [f"-L{lib}", "-lopenblas", f"-Wl,-rpath,{lib}"],
+            "bundle": [],
+        }
+    if libs := pkg_config("openblas", "--libs"):
+        return {
+            "define": ["-DSMRI_HAVE_CBLAS"],
+            "include": pkg_config("openblas", "--cflags"),
+            "link": libs,
+            "bundle": [],
+        }
+    try:
+        import scipy_openblas32 as wheel
+    except ImportError:
+        print("OpenBLAS not found: building the plain C path", file=sys.stderr)
+        return {"define": [], "include": [], "link": [], "bundle": []}
+    # The wheel is a build requirement and vanishes after the build: its library is copied beside the extension.
+    lib = Path(wheel.get_lib_dir())
+    return {
+        "define": ["-DSMRI_HAVE_CBLAS", "-DSMRI_CBLAS_SCIPY"],
+        "include": [f"-I{wheel.get_include_dir()}"],
+        "link": [f"-L{lib}", f"-l{wheel.get_library()}", "-Wl,-rpath,$ORIGIN"],
+        "bundle": [str(lib / f"lib{wheel.get_library()}.so")],
+    }
+
+
+def require_codecs() -> None:
+    """Says which package is missing before the compiler drowns it."""
+    include = [f"-I{ROOT / 'include'}", *pkg_config("libpng", "--cflags"), *pkg_config("libjpeg", "--cflags")]
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+    for header, package in (("png.h", "libpng-dev"), ("jpeglib.h", "libjpeg62-turbo-dev or libjpeg-turbo8-dev")):
+        program = f"#include <stddef.h>\n#include <stdio.h>\n#include <{header}>\n"
+        try:
+            done = subprocess.run(
+                [*compiler, *include, "-fsyntax-only", "-x", "c", "-"], input=program, text=True, capture_output=True
+            )
+        except OSError:
+            sys.exit(f"no C compiler: '{compiler[0]}' cannot be run. On Debian or Ubuntu: apt-get install gcc")
+        if done.returncode != 0:
+            sys.exit(f"{header} not found. On Debian or Ubuntu: apt-get install {package}\n\n{done.stderr}")
+
+
+class BuildExt(build_ext):
+    """Compiles file by file, each with the flags of its suffix, on all cores."""
+
+    def build_extension(self, ext: Extension) -> None:
+        require_codecs()
+        blas = find_openblas()
+        flags = [*C_FLAGS, *blas["define"], *blas["include"]]
+        flags += pkg_config("libpng", "--cflags") + pkg_config("libjpeg", "--cflags")
+        link = list(ext.extra_link_args)
+        if os.environ.get("SMRI_WERROR") == "1":
+            flags.append("-Werror")
+        if sanitize := os.environ.get("SMRI_SANITIZE"):
+            flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"]
+            link.append(f"-fsanitize={sanitize}")
+
+        def compile_one(source: str) -> list[str]:
+            isa = next((f for suffix, f in ISA_FLAGS.items() if source.endswith(suffix)), [])
+            return self.compiler.compile(
+                [source],
+                output_dir=self.build_temp,
+                macros=ext.define_macros,
+                include_dirs=ext.include_dirs,
+                extra_postargs=[*flags, *isa],
+                depends=ext.depends,
+            )
+
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
+            objects = [name for names in workers.map(compile_one, ext.sources) for name in names]
+
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for library in blas["bundle"]:
+            shutil.copy2(library, target.parent)
+        self.compiler.link_shared_object(
+            objects,
+            str(target),
+            extra_postargs=[*link, *blas["link"], "-lpng", "-ljpeg", "-lm", "-lpthread"],
+            build_temp=self.build_temp,
+        )
+
+    def bundled(self) -> list[Path]:
+        return sorted((Path(self.build_lib) / "simclr_mri").glob("libscipy_openblas*.so"))
+
+    def copy_extensions_to_source(self) -> None:
+        super().copy_extensions_to_source()
+        for library in self.bundled():
+            shutil.copy2(library, PACKAGE)
+
+    def get_outputs(self) -> list[str]:
+        return [*super().get_outputs(), *map(str, self.bundled())]
+
+
+limited = [] if FREE_THREADED else [("Py_LIMITED_API", "0x030B0000")]
+extension = Extension(
+    "simclr_mri._core",
+    sources=sources(),
+    depends=headers(),
+    include_dirs=["include", "csrc", "python/binding", numpy.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"), *limited],
+    extra_link_args=["-Wl,--exclude-libs,ALL"],
+    py_limited_api=not FREE_THREADED,
+)
+
+setup(
+    ext_modules=[extension],
+    cmdclass={"build_ext": BuildExt},
+    options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
+)
