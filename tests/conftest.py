@@ -1,0 +1,29 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simclr_mri import _core
+
+ISA_LEVELS = ["ref", "avx2", "avx512", "avx512bf16"]
+SUPPORTED = ISA_LEVELS[: ISA_LEVELS.index(_core.cpu_info()["isa_supported"]) + 1]
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(params=SUPPORTED)
+def isa(request: pytest.FixtureRequest):
+    """Each instruction set that this machine has, in turn; the best one again afterwards."""
+    _core.set_isa(request.param)
+    yield request.param
+    _core.set_isa(SUPPORTED[-1])
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real data set, which is not part of the repository."""
+    if not (REAL_DATA / "alzheimer_mri_128").is_dir():
+        pytest.skip(f"needs the real data set at {REAL_DATA}")
+    return REAL_DATA

@@ -1,0 +1,1 @@
+"""NumPy float64 references, written from the papers."""

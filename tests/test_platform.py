@@ -1,0 +1,56 @@
+"""The platform layer as Python sees it: random streams and instruction sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simclr_mri import _core
+
+
+def philox4x32(counter: list[int], key: list[int]) -> list[int]:
+    """Philox4x32-10 with Python integers, from the definition in Salmon et al. (SC 2011)."""
+    k0, k1 = key
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * counter[0], 0xCD9E8D57 * counter[2]
+        counter = [
+            (p1 >> 32) ^ counter[1] ^ k0,
+            p1 & 0xFFFFFFFF,
+            (p0 >> 32) ^ counter[3] ^ k1,
+            p0 & 0xFFFFFFFF,
+        ]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return counter
+
+
+def test_philox_known_answer():
+    # The zero vector of the authors' known-answer tests.
+    expected = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+    assert philox4x32([0, 0, 0, 0], [0, 0]) == expected
+    assert _core.random_words(4, 0, purpose=0).tolist() == expected
+
+
+def test_stream_is_named_by_all_of_its_parts():
+    seed, epoch, sample, view, purpose = 2**40 + 7, 3, 2**33 + 5, 1, 2
+    words = _core.random_words(11, seed, epoch=epoch, sample=sample, view=view, purpose=purpose)
+    expected: list[int] = []
+    for block in range(3):
+        counter = [block, view | purpose << 8 | (sample >> 32) << 16, sample & 0xFFFFFFFF, epoch]
+        expected += philox4x32(counter, [seed & 0xFFFFFFFF, seed >> 32])
+    assert words.tolist() == expected[:11]
+
+
+def test_words_are_uniform():
+    words = _core.random_words(1 << 16, 42)
+    counts = np.bincount(words >> 24, minlength=256)
+    chi_square = ((counts - 256.0) ** 2 / 256.0).sum()
+    assert 150 < chi_square < 370  # 255 degrees of freedom: mean 255, six standard deviations
+
+
+def test_unknown_isa_is_named():
+    with pytest.raises(ValueError, match="unknown instruction set 'sse9'.*avx512bf16"):
+        _core.set_isa("sse9")
+
+
+def test_isa_is_in_use(isa):
+    assert _core.cpu_info()["isa"] == isa
