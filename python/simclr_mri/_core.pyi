@@ -1,5 +1,7 @@
 """Types of the C core. The package's own modules are the documented way in."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,3 +18,99 @@ def random_words(
     n: int, seed: int, epoch: int = 0, sample: int = 0, view: int = 0, purpose: int = 2
 ) -> NDArray[np.uint32]:
     """The first n words of a random stream."""
+
+class Network:
+    """ResNet weights and running statistics, with a head. One caller at a time: a second thread waits for the lock."""
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        image_size: int,
+        in_channels: int = 1,
+        features: str = "avgpool",
+        head: Sequence[tuple[int, float, bool]] = (),
+        head_name: str = "fc",
+        seed: int = 0,
+        n_threads: int = 0,
+    ) -> None:
+        """depth 18, 34, 50 or 101; features "avgpool" or "flatten"; head rows are (out_features, dropout, relu)."""
+
+    @property
+    def table(self) -> list[tuple[str, tuple[int, ...], bool, bool]]:
+        """(name, shape, is_buffer, decays) for every parameter and buffer, in order."""
+    @property
+    def n_parameters(self) -> int: ...
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        """Copies of all parameters and buffers under torchvision's names and in its layouts."""
+    def load(self, state: Mapping[str, NDArray[np.float32]], *, strict: bool = True) -> tuple[list[str], list[str]]:
+        """All or nothing. strict: names must agree exactly, else returns (missing, unexpected); shapes always must."""
+    def forward(
+        self, images: NDArray[np.float32], *, output: str = "head", batch_size: int = 64
+    ) -> NDArray[np.float32]:
+        """images (n, H, W, C) -> head outputs, or "features", of shape (n, D); running statistics, no dropout."""
+    def explain(
+        self, images: NDArray[np.float32], targets: NDArray[np.int64] | None, *, stage: str = "layer4", batch_size: int = 16
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """(activations (n, h, w, C), gradients of the target logit of the same shape, outputs (n, K)); targets None: the
+        largest output. stage: "stem", "layer1" ... "layer4"."""
+    def memory_bytes(self, kind: str, batch: int, bn_groups: int = 1) -> int:
+        """What a plan of kind "infer", "train" or "explain" would allocate."""
+
+class Trainer:
+    """Optimizer state and activations for training `network` with batches of at most `batch` images."""
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        optimizer: str = "sgd",
+        sharpness: str = "none",
+        nesterov: bool = False,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decay_all: bool = False,
+        bn_momentum: float = 0.1,
+        batch: int,
+        bn_groups: int = 1,
+    ) -> None:
+        """optimizer "sgd" or "adamw"; sharpness "none", "sam" or "asam"; batch counts images (2 x pairs for SimCLR)."""
+    def simclr_step(
+        self,
+        views: NDArray[np.float32],
+        *,
+        lr: float,
+        momentum: float,
+        rho: float = 0.0,
+        temperature: float,
+        seed: int,
+        step: int,
+    ) -> dict[str, float]:
+        """views (2n, H, W, C), rows i and i + n a pair -> {"loss", "gradient_norm"}. FloatingPointError when not finite,
+        KeyboardInterrupt on Ctrl-C; in both cases the model is as before the step."""
+    def supervised_step(
+        self,
+        images: NDArray[np.float32],
+        labels: NDArray[np.int32],
+        *,
+        lr: float,
+        momentum: float,
+        rho: float = 0.0,
+        class_weights: NDArray[np.float32] | None = None,
+        label_smoothing: float = 0.0,
+        seed: int,
+        step: int,
+    ) -> dict[str, float]:
+        """images (n, H, W, C), labels (n,) -> {"loss", "gradient_norm", "n_correct"}."""
+    def output(self) -> NDArray[np.float32]:
+        """Copy of the embeddings or logits of the latest step's first pass, (n, D)."""
+    def gradients(self) -> dict[str, NDArray[np.float32]]:
+        """Copies of the latest gradients under the parameters' names (SAM: of the second pass)."""
+    def state(self) -> dict[str, NDArray]:
+        """Optimizer state: "momentum/<name>" or "exp_avg/<name>", "exp_avg_sq/<name>", and "step" (int64, ())."""
+    def load(self, state: Mapping[str, NDArray]) -> None:
+        """The reverse; all or nothing."""
+    @property
+    def memory_bytes(self) -> int:
+        """What this trainer allocated: activations, gradients, optimizer state, SAM's copy."""

@@ -1,0 +1,71 @@
+/* ResNets (He et al., "Deep residual learning", CVPR 2016; stride on the 3x3 of a bottleneck, as torchvision) with a head.
+ *
+ * A network owns one parameter table and one flat array that it describes, plus the batch-norm running statistics. What a
+ * pass needs besides, activations and scratch memory, belongs to a plan (plan.h). */
+#ifndef SMRI_NETWORK_H
+#define SMRI_NETWORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "smri/status.h"
+
+#define SMRI_HEAD_MAX 4
+#define SMRI_NAME_MAX 64
+
+enum smri_features {
+    SMRI_FEATURES_AVGPOOL, /* global average pool: 512 or 2048 numbers */
+    SMRI_FEATURES_FLATTEN, /* the last stage as it is, in PyTorch's order C, H, W (the seed recipe) */
+};
+
+/* One layer of the head, in this order: dropout (p = 0: none), linear, ReLU if asked for. */
+struct smri_head_layer {
+    size_t out_features;
+    float dropout;
+    bool relu;
+};
+
+struct smri_network_config {
+    int depth;          /* 18, 34, 50 or 101 */
+    size_t in_channels; /* 1 or 3 */
+    size_t image_size;  /* pixels a side, at least 32 */
+    enum smri_features features;
+    size_t n_head; /* layers in `head`, 0 to SMRI_HEAD_MAX; 0: the output is the features */
+    struct smri_head_layer head[SMRI_HEAD_MAX];
+    char head_name[16]; /* "fc" -> fc.weight (one layer); "projection" -> projection.0.weight, projection.1.weight, ... */
+};
+
+/* One row of the parameter table. The external shape is PyTorch's; how it lies in the arena is the network's business. */
+struct smri_parameter {
+    char name[SMRI_NAME_MAX];
+    size_t ndim, shape[4];
+    size_t offset, floats; /* its piece of the arena, padding included */
+    bool is_buffer;        /* running statistics: not trained, in an arena of their own */
+    bool decays;           /* weight of a convolution or linear layer; false for biases and batch norm */
+};
+
+typedef struct smri_network smri_network;
+
+/* A network with zeroed weights; call smri_network_initialize or smri_network_set. SMRI_ARGUMENT for a bad config. */
+smri_status smri_network_create(smri_network **out, const struct smri_network_config *config);
+void smri_network_destroy(smri_network *network);
+const struct smri_network_config *smri_network_config_of(const smri_network *network);
+
+/* torchvision's initialisation: convolutions He-normal by fan-out, batch norm 1 and 0, linear layers PyTorch's default
+ * (uniform +-1/sqrt(fan_in)). Parameter i draws from stream (seed, sample = i, SMRI_FOR_INIT). */
+void smri_network_initialize(smri_network *network, uint64_t seed);
+
+/* The table: parameters first, then buffers (running_mean, running_var); names are torchvision's. */
+const struct smri_parameter *smri_network_table(const smri_network *network, size_t *count);
+
+/* Floats of the trainable arena, and the arena itself (64-byte aligned). */
+size_t smri_network_size(const smri_network *network);
+float *smri_network_weights(smri_network *network);
+
+/* Copies one row between PyTorch's layout and any arena of this network's shape (weights, gradients, moments); for a
+ * buffer row `arena` is ignored and the network's own buffers are meant. */
+void smri_network_export(const smri_network *network, size_t row, float *plain, const float *arena);
+void smri_network_import(smri_network *network, size_t row, float *arena, const float *plain);
+
+#endif

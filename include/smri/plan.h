@@ -1,0 +1,62 @@
+/* A plan: everything that passes of up to `batch` images need, laid out before anything is allocated.
+ *
+ * What a training plan keeps from forward to backward is the convolutions' outputs and the block outputs; normalised
+ * activations are recomputed where backward needs them. */
+#ifndef SMRI_PLAN_H
+#define SMRI_PLAN_H
+
+#include "smri/network.h"
+#include "smri/pool.h"
+
+enum smri_stage { SMRI_STAGE_STEM, SMRI_STAGE_LAYER1, SMRI_STAGE_LAYER2, SMRI_STAGE_LAYER3, SMRI_STAGE_LAYER4 };
+
+enum smri_plan_kind {
+    SMRI_PLAN_INFER,   /* running statistics, no dropout, no backward */
+    SMRI_PLAN_TRAIN,   /* batch statistics, dropout, backward to the weights */
+    SMRI_PLAN_EXPLAIN, /* running statistics, no dropout, backward to a stage's activations (Grad-CAM) */
+};
+
+struct smri_plan_config {
+    enum smri_plan_kind kind;
+    size_t batch;     /* the most images in one pass */
+    size_t bn_groups; /* TRAIN: statistics apart for that many equal parts of the batch (SimCLR's views); else 1 */
+};
+
+/* Between layers the pass asks; nonzero stops it with SMRI_INTERRUPTED. May be NULL. */
+struct smri_poll {
+    int (*ask)(void *context);
+    void *context;
+};
+
+typedef struct smri_plan smri_plan;
+
+/* Bytes that smri_plan_create would allocate, without allocating. */
+smri_status smri_plan_measure(size_t *bytes, const smri_network *network, const struct smri_plan_config *config,
+                              size_t n_threads);
+
+/* The plan borrows network and pool. SMRI_MEMORY names the size asked for. */
+smri_status smri_plan_create(smri_plan **out, smri_network *network, const struct smri_plan_config *config, smri_pool *pool);
+void smri_plan_destroy(smri_plan *plan);
+
+/* Forward. images[n][H][W][C], n <= batch and divisible by bn_groups. TRAIN plans draw dropout masks from (seed, step).
+ * The weights are the network's. *output[n][features of the last head layer] is borrowed until the next call. */
+smri_status smri_plan_forward(smri_plan *plan, const float **output, const float *images, size_t n, uint64_t seed,
+                              uint32_t step, struct smri_poll poll);
+
+/* The features (input of the head, [n][feature size]) of the latest forward. */
+const float *smri_plan_features(const smri_plan *plan, size_t *size);
+
+/* Backward of the latest forward (TRAIN). doutput[n][...]; gradients: an arena of smri_network_size floats, overwritten. */
+smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *doutput, const float *images,
+                               struct smri_poll poll);
+
+/* TRAIN: blends the batch statistics of the latest forward into the running ones (momentum as PyTorch, 0.1). A pass
+ * that is to leave them alone (SAM's second one, an interrupted one) simply does not call it. */
+void smri_plan_commit_statistics(smri_plan *plan, float momentum);
+
+/* EXPLAIN: the stage's output A[n][h][w][C] of the latest forward and the gradient of sum(output * doutput) with respect
+ * to it, both borrowed until the next call. */
+smri_status smri_plan_explain(smri_plan *plan, enum smri_stage stage, const float *doutput, const float **activations,
+                              const float **gradients, size_t shape[3], struct smri_poll poll);
+
+#endif

@@ -1,0 +1,65 @@
+/* One training step: forward, loss, backward, update; with SAM or ASAM, forward and backward twice.
+ *
+ * On any error, an interruption or a loss or gradient that is not finite, weights, running statistics and optimizer are
+ * as they were before the step. */
+#ifndef SMRI_TRAINER_H
+#define SMRI_TRAINER_H
+
+#include "smri/loss.h"
+#include "smri/plan.h"
+
+enum smri_optimizer { SMRI_SGD, SMRI_ADAMW };
+enum smri_sharpness { SMRI_PLAIN, SMRI_SAM, SMRI_ASAM };
+
+struct smri_trainer_config {
+    enum smri_optimizer optimizer;
+    enum smri_sharpness sharpness;
+    bool nesterov;       /* SGD */
+    float beta2, eps;    /* AdamW: 0.999, 1e-8 */
+    float weight_decay;
+    bool decay_all;      /* decay biases and batch norm too, as the seed recipe does */
+    float bn_momentum;   /* 0.1 */
+    size_t batch;        /* the most images a step sees: 2 * pairs for SimCLR */
+    size_t bn_groups;
+};
+
+/* What changes from step to step. */
+struct smri_step {
+    float lr;
+    float momentum; /* SGD's momentum, or AdamW's beta1 */
+    float rho;      /* SAM's radius */
+    uint64_t seed;  /* dropout */
+    uint32_t index; /* counts steps from 0; part of the dropout streams */
+};
+
+struct smri_step_result {
+    double loss;          /* of the first pass */
+    double gradient_norm; /* of the first pass; for ASAM in its scaled metric */
+    size_t n_correct;     /* supervised: rows whose largest logit is the label */
+};
+
+typedef struct smri_trainer smri_trainer;
+
+smri_status smri_trainer_measure(size_t *bytes, const smri_network *network, const struct smri_trainer_config *config,
+                                 size_t n_threads);
+smri_status smri_trainer_create(smri_trainer **out, smri_network *network, const struct smri_trainer_config *config,
+                                smri_pool *pool);
+void smri_trainer_destroy(smri_trainer *trainer);
+
+/* views[2 n_pairs][H][W][C]: images i and i + n_pairs are the two views of one slice. */
+smri_status smri_trainer_simclr_step(smri_trainer *trainer, struct smri_step_result *result, const float *views,
+                                     size_t n_pairs, float temperature, const struct smri_step *step, struct smri_poll poll);
+
+smri_status smri_trainer_supervised_step(smri_trainer *trainer, struct smri_step_result *result, const float *images,
+                                         const int32_t *labels, size_t n, const struct smri_cross_entropy *options,
+                                         const struct smri_step *step, struct smri_poll poll);
+
+/* The output (embeddings or logits, [n][size]) of the latest step's first pass. */
+const float *smri_trainer_output(const smri_trainer *trainer, size_t *n, size_t *size);
+
+/* Optimizer state, for checkpoints: arena `index` ("momentum"; or "exp_avg", "exp_avg_sq"), shaped like the weights, and
+ * AdamW's count of steps. NULL beyond the last. */
+float *smri_trainer_state(smri_trainer *trainer, size_t index, const char **name);
+uint64_t *smri_trainer_step_count(smri_trainer *trainer);
+
+#endif
