@@ -11,7 +11,11 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void fill(void) {
     for (int isa = SMRI_ISA_REF; isa <= (int)smri_isa_supported(); isa++) {
         struct smri_kernels *table = &tables[isa];
-        (void)table; /* smri_<family>_kernels_ref(&table-><family>) */
+        smri_norm_kernels_ref(&table->norm);
+        smri_elementwise_kernels_ref(&table->elementwise);
+        smri_window_kernels_ref(&table->window);
+        smri_softmax_kernels_ref(&table->softmax);
+        smri_optimizer_kernels_ref(&table->optimizer);
 #if defined(__x86_64__)
         if (isa >= SMRI_ISA_AVX2) {
         }

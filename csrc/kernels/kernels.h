@@ -3,8 +3,18 @@
 #ifndef SMRI_KERNELS_H
 #define SMRI_KERNELS_H
 
+#include "kernels/elementwise.h"
+#include "kernels/norm.h"
+#include "kernels/optimizer.h"
+#include "kernels/softmax.h"
+#include "kernels/window.h"
+
 struct smri_kernels {
-    int unused; /* the families' structs come here: conv, norm, elementwise, optimizer */
+    struct smri_norm_kernels norm;
+    struct smri_elementwise_kernels elementwise;
+    struct smri_window_kernels window;
+    struct smri_softmax_kernels softmax;
+    struct smri_optimizer_kernels optimizer;
 };
 
 /* The table of the level that smri_isa_selected() names. */

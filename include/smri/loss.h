@@ -13,12 +13,20 @@
 #include "smri/pool.h"
 #include "smri/status.h"
 
+struct smri_ntxent {
+    float temperature;
+    /* [2 n_pairs], or NULL: rows i and j of one subject, groups[i] == groups[j], are no negatives of each other; the
+     * positive always counts. */
+    const int32_t *groups;
+};
+
 size_t smri_ntxent_workspace_bytes(size_t n_pairs, size_t D, size_t n_threads);
 
 /* z[2 n_pairs][D]: rows i and i + n_pairs are the two views of one image. *loss and dz (NULL: not wanted) are
- * overwritten. SMRI_ARGUMENT when temperature <= 0 or n_pairs == 0. Zero rows have norm 1e-12 (no division by zero). */
-smri_status smri_ntxent(double *loss, float *dz, const float *z, size_t n_pairs, size_t D, float temperature,
-                        void *workspace, smri_pool *pool);
+ * overwritten. SMRI_ARGUMENT when temperature <= 0 or n_pairs == 0. A row's norm counts as 1e-12 at least, as in
+ * torch.nn.functional.normalize: no division by zero. NaN or infinity in z makes the loss NaN. */
+smri_status smri_ntxent(double *loss, float *dz, const float *z, size_t n_pairs, size_t D,
+                        const struct smri_ntxent *options, void *workspace, smri_pool *pool);
 
 struct smri_cross_entropy {
     const float *class_weights; /* [K], or NULL for ones */

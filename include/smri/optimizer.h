@@ -1,5 +1,6 @@
 /* Optimizers over one flat array: SGD, AdamW, and the two moves of SAM and ASAM. The network's padding floats stay zero
- * under all of them. Arrays are 64-byte aligned; `weights` is updated in place. */
+ * under all of them. `weights` is overwritten by the step from `start`, or from itself when start is NULL: under SAM, start
+ * is the copy from before the perturbation, so that undoing it costs no pass of its own. Arrays must not overlap. */
 #ifndef SMRI_OPTIMIZER_H
 #define SMRI_OPTIMIZER_H
 
@@ -10,10 +11,11 @@
 #include "smri/pool.h"
 
 /* torch.optim.SGD: g += decay * w; m = momentum * m + g; w -= lr * (nesterov ? g + momentum * m : m). A zeroed m before
- * the first step gives PyTorch's first step. */
+ * the first step gives PyTorch's first step; m may be NULL when momentum is 0. */
 struct smri_sgd {
     float lr, momentum, weight_decay;
     bool nesterov;
+    const float *start;
 };
 void smri_sgd_step(float *weights, float *m, const float *gradients, const struct smri_sgd *options, size_t n,
                    smri_pool *pool);
@@ -22,6 +24,7 @@ void smri_sgd_step(float *weights, float *m, const float *gradients, const struc
 struct smri_adamw {
     float lr, beta1, beta2, eps, weight_decay;
     uint64_t step;
+    const float *start;
 };
 void smri_adamw_step(float *weights, float *m, float *v, const float *gradients, const struct smri_adamw *options,
                      size_t n, smri_pool *pool);
@@ -30,9 +33,9 @@ void smri_adamw_step(float *weights, float *m, float *v, const float *gradients,
 double smri_gradient_norm2(const float *gradients, const float *weights, bool adaptive, size_t n, smri_pool *pool);
 
 /* SAM (Foret et al., ICLR 2021, equation 2) and ASAM (Kwon et al., ICML 2021, equation 5, T_w = diag|w|):
- * weights += rho / (norm + 1e-12) * (adaptive ? w^2 : 1) * g, with norm = sqrt(smri_gradient_norm2). The caller keeps
- * the copy of the weights that undoes it. */
-void smri_sam_perturb(float *weights, const float *gradients, float rho, double norm, bool adaptive, size_t n,
+ * copy = weights (copy may be NULL), then weights += rho / (norm + 1e-12) * (adaptive ? w^2 : 1) * g, with norm =
+ * sqrt(smri_gradient_norm2). The step that follows takes `copy` as its start. */
+void smri_sam_perturb(float *weights, float *copy, const float *gradients, float rho, double norm, bool adaptive, size_t n,
                       smri_pool *pool);
 
 #endif

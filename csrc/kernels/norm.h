@@ -1,0 +1,43 @@
+/* Kernels of batch normalisation: column sums and per-column affine maps of a row-major panel x[rows][C] whose rows are
+ * `stride` floats apart. Pointers need no alignment beyond a float's. Reductions run over rows in a stated order: eight
+ * rows are summed as a tree in fp32, the groups of eight in ascending order in double. */
+#ifndef SMRI_KERNELS_NORM_H
+#define SMRI_KERNELS_NORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* y = scale * x + shift, plus residual_scale * residual + residual_shift, or plus residual as it is when residual_scale
+ * is NULL, or nothing when residual is NULL; then max(0, .) when relu. y may be x or residual. */
+struct smri_affine_rows {
+    float *y;
+    const float *x, *scale, *shift;
+    const float *residual, *residual_scale, *residual_shift;
+    bool relu;
+    size_t rows, C, stride;
+};
+
+/* dy is masked by scale * x + shift > 0 when scale is not NULL: call it dy*. */
+struct smri_norm_gradient {
+    const float *dy, *x, *mean, *scale, *shift;
+    size_t rows, C, stride;
+};
+
+/* dx = dy_factor * dy* + x_factor * (x - mean) + constant, each per column; x_factor NULL: the first term alone. */
+struct smri_norm_dx {
+    const float *dy_factor, *x_factor, *constant;
+};
+
+struct smri_norm_kernels {
+    /* mean[C] of the columns and m2[C], the sum of squared deviations from it; rows >= 1. */
+    void (*moments)(double *mean, double *m2, const float *x, size_t rows, size_t C, size_t stride);
+    void (*affine)(const struct smri_affine_rows *job);
+    /* sum_dy[C] = sum of dy*, sum_dyx[C] = sum of dy* (x - mean). */
+    void (*gradient_sums)(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job);
+    /* dx has the same stride; dx may be dy. */
+    void (*gradient_dx)(float *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors);
+};
+
+void smri_norm_kernels_ref(struct smri_norm_kernels *table);
+
+#endif

@@ -1,0 +1,24 @@
+/* Kernels of pooling: one pixel of C channels from the pixels ("taps") of its window, and sums over many pixels. Which taps
+ * exist at a border is the caller's business. Pointers need no alignment beyond a float's. */
+#ifndef SMRI_KERNELS_WINDOW_H
+#define SMRI_KERNELS_WINDOW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SMRI_MAX_TAPS 256 /* a window's place fits a byte */
+
+struct smri_window_kernels {
+    /* y[C] = max over the taps x[i][C], and place[C] (NULL: not wanted) = places[i] of the winner: the first of equals,
+     * and a NaN, the last one, before any number. n_taps >= 1. */
+    void (*max_fwd)(float *y, uint8_t *place, const float *const *x, const uint8_t *places, size_t n_taps, size_t C);
+    /* dx[C] = sum of dy[i][C] where place[i][C] == places[i], in ascending i; 0 without taps. */
+    void (*max_bwd)(float *dx, const float *const *dy, const uint8_t *const *place, const uint8_t *places, size_t n_taps,
+                    size_t C);
+    /* y[C] = factor * sum over rows of x[rows][C] with rows `stride` floats apart; summed in double, in ascending order. */
+    void (*column_sum)(float *y, const float *x, float factor, size_t rows, size_t C, size_t stride);
+};
+
+void smri_window_kernels_ref(struct smri_window_kernels *table);
+
+#endif

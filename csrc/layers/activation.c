@@ -1,0 +1,37 @@
+/* ReLU over flat arrays, in pieces of a fixed size. */
+#include "smri/activation.h"
+
+#include "kernels/kernels.h"
+
+/* 128 KiB of each array: a few microseconds of memory traffic, long beside the hand-out of a task. */
+#define GRAIN ((size_t)1 << 15)
+
+struct relu_job {
+    float *out;
+    const float *in, *y; /* y: backward only */
+    size_t n;
+};
+
+static void forward_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct relu_job *job = context;
+    const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
+    smri_kernels_get()->elementwise.relu_fwd(job->out + first, job->in + first, n);
+}
+
+static void backward_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct relu_job *job = context;
+    const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
+    smri_kernels_get()->elementwise.relu_bwd(job->out + first, job->in + first, job->y + first, n);
+}
+
+void smri_relu_forward(float *y, const float *x, size_t n, smri_pool *pool) {
+    struct relu_job job = {.out = y, .in = x, .n = n};
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), forward_task, &job);
+}
+
+void smri_relu_backward(float *dx, const float *dy, const float *y, size_t n, smri_pool *pool) {
+    struct relu_job job = {.out = dx, .in = dy, .y = y, .n = n};
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), backward_task, &job);
+}

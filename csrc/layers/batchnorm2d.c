@@ -1,0 +1,315 @@
+/* Batch normalisation on NHWC activations (Ioffe and Szegedy, ICML 2015, algorithm 1 and the gradients of section 3).
+ *
+ * A group's rows x C panel is cut into tiles of fixed size. A reduction leaves one partial result for each tile and
+ * channel, in double; the partial results are merged in ascending order, so the bits do not depend on the pool. Means
+ * and squared deviations merge by Chan, Golub and LeVeque (1979): no difference of two large sums anywhere. */
+#include "smri/batchnorm2d.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "smri/memory.h"
+
+/* A tile is at most 256 columns wide (2 KiB of double sums stay in the first-level cache beside the rows) and holds about
+ * 2^15 floats: 128 KiB, long enough to hide the call and short enough to balance two threads on small layers. */
+#define TILE_COLUMNS ((size_t)256)
+#define TILE_FLOATS ((size_t)1 << 15)
+
+struct cut {
+    size_t rows, row_tiles, column_tiles; /* rows of a tile; tiles of one group */
+};
+
+static struct cut cut_for_sums(const struct smri_batchnorm2d *shape) {
+    const size_t columns = shape->C < TILE_COLUMNS ? shape->C : TILE_COLUMNS;
+    size_t rows = TILE_FLOATS / columns;
+    rows = rows < 8 ? 8 : rows / 8 * 8; /* the kernels take eight rows at a time */
+    return (struct cut){rows, smri_chunk_count(shape->rows, rows), smri_chunk_count(shape->C, TILE_COLUMNS)};
+}
+
+static struct cut cut_for_maps(const struct smri_batchnorm2d *shape) {
+    const size_t rows = shape->C < TILE_FLOATS ? TILE_FLOATS / shape->C : 1;
+    return (struct cut){rows, smri_chunk_count(shape->rows, rows), 1};
+}
+
+static size_t tile_count(const struct smri_batchnorm2d *shape, const struct cut *cut) {
+    return shape->groups * cut->row_tiles * cut->column_tiles;
+}
+
+/* One tile: its group, its rows and columns, and where it begins in x[groups][rows][C]. */
+struct tile {
+    size_t group, row_tile, rows, column, columns, offset;
+};
+
+static struct tile tile_at(const struct smri_batchnorm2d *shape, const struct cut *cut, size_t index) {
+    struct tile tile;
+    tile.column = index % cut->column_tiles * TILE_COLUMNS;
+    tile.columns = shape->C;
+    if (cut->column_tiles > 1)
+        tile.columns = shape->C - tile.column < TILE_COLUMNS ? shape->C - tile.column : TILE_COLUMNS;
+    index /= cut->column_tiles;
+    tile.row_tile = index % cut->row_tiles;
+    tile.group = index / cut->row_tiles;
+    const size_t first = tile.row_tile * cut->rows;
+    tile.rows = smri_chunk_end(shape->rows, cut->rows, tile.row_tile) - first;
+    tile.offset = (tile.group * shape->rows + first) * shape->C + tile.column;
+    return tile;
+}
+
+/* The workspace: two partial sums for each row tile, group and channel, then the merged sums and the factors of dx. */
+struct space {
+    double *first, *second;         /* [groups][row_tiles][C] */
+    double *sum_dy, *sum_dyx;       /* [groups][C] */
+    float *dy_factor, *x_factor, *constant;
+};
+
+static size_t partial_floats(const struct smri_batchnorm2d *shape) {
+    const struct cut cut = cut_for_sums(shape);
+    return shape->groups * cut.row_tiles * shape->C;
+}
+
+static struct space carve(void *workspace, const struct smri_batchnorm2d *shape) {
+    const size_t partial = partial_floats(shape), channels = shape->groups * shape->C;
+    struct space space;
+    space.first = workspace;
+    space.second = space.first + partial;
+    space.sum_dy = space.second + partial;
+    space.sum_dyx = space.sum_dy + channels;
+    space.dy_factor = (float *)(space.sum_dyx + channels);
+    space.x_factor = space.dy_factor + channels;
+    space.constant = space.x_factor + channels;
+    return space;
+}
+
+size_t smri_batchnorm2d_workspace_bytes(const struct smri_batchnorm2d *shape, size_t n_threads) {
+    (void)n_threads;
+    const size_t channels = shape->groups * shape->C;
+    return 2 * (partial_floats(shape) + channels) * sizeof(double) + 3 * channels * sizeof(float);
+}
+
+struct statistics_job {
+    const struct smri_batchnorm2d *shape;
+    struct cut cut;
+    struct space space;
+    const float *x;
+};
+
+static void statistics_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct statistics_job *job = context;
+    const size_t C = job->shape->C;
+    const struct tile tile = tile_at(job->shape, &job->cut, index);
+    const size_t out = (tile.group * job->cut.row_tiles + tile.row_tile) * C + tile.column;
+    smri_kernels_get()->norm.moments(job->space.first + out, job->space.second + out, job->x + tile.offset, tile.rows,
+                                     tile.columns, C);
+}
+
+/* Merges one group's row tiles: mean = sum n_k mean_k / n, m2 = sum m2_k + n_k (mean_k - mean)^2. */
+static void merge_moments(float *mean, float *var, const struct statistics_job *job, size_t group) {
+    const size_t C = job->shape->C, rows = job->shape->rows;
+    const double *means = job->space.first + group * job->cut.row_tiles * C;
+    const double *m2s = job->space.second + group * job->cut.row_tiles * C;
+    double *total = job->space.sum_dy + group * C, *squares = job->space.sum_dyx + group * C;
+    memset(total, 0, C * sizeof *total);
+    memset(squares, 0, C * sizeof *squares);
+    for (size_t k = 0; k < job->cut.row_tiles; k++) {
+        const double n = (double)(smri_chunk_end(rows, job->cut.rows, k) - k * job->cut.rows);
+        for (size_t c = 0; c < C; c++) total[c] += n * means[k * C + c];
+    }
+    for (size_t c = 0; c < C; c++) total[c] /= (double)rows;
+    for (size_t k = 0; k < job->cut.row_tiles; k++) {
+        const double n = (double)(smri_chunk_end(rows, job->cut.rows, k) - k * job->cut.rows);
+        for (size_t c = 0; c < C; c++) {
+            const double apart = means[k * C + c] - total[c];
+            squares[c] += m2s[k * C + c] + n * apart * apart;
+        }
+    }
+    for (size_t c = 0; c < C; c++) {
+        mean[group * C + c] = (float)total[c];
+        var[group * C + c] = (float)(squares[c] / (double)rows);
+    }
+}
+
+void smri_batchnorm2d_statistics(float *mean, float *var, const float *x, const struct smri_batchnorm2d *shape,
+                                 void *workspace, smri_pool *pool) {
+    assert(shape->groups > 0 && shape->rows > 0 && shape->C > 0);
+    struct statistics_job job = {shape, cut_for_sums(shape), carve(workspace, shape), x};
+    smri_pool_run(pool, tile_count(shape, &job.cut), statistics_task, &job);
+    for (size_t group = 0; group < shape->groups; group++) merge_moments(mean, var, &job, group);
+}
+
+void smri_batchnorm2d_update_running(float *running_mean, float *running_var, const float *mean, const float *var,
+                                     float momentum, const struct smri_batchnorm2d *shape) {
+    const double unbiased = shape->rows > 1 ? (double)shape->rows / (double)(shape->rows - 1) : 1.0;
+    for (size_t i = 0; i < shape->groups * shape->C; i++) {
+        const size_t c = i % shape->C;
+        running_mean[c] = (1.0f - momentum) * running_mean[c] + momentum * mean[i];
+        running_var[c] = (1.0f - momentum) * running_var[c] + momentum * (float)(var[i] * unbiased);
+    }
+}
+
+void smri_batchnorm2d_fold(float *scale, float *shift, const float *gamma, const float *beta, const float *mean,
+                           const float *var, float eps, const struct smri_batchnorm2d *shape) {
+    for (size_t i = 0; i < shape->groups * shape->C; i++) {
+        const size_t c = i % shape->C;
+        const double factor = (double)gamma[c] / sqrt((double)var[i] + (double)eps);
+        scale[i] = (float)factor;
+        /* from the rounded factor: scale * mean + shift is then beta, whatever the size of the mean */
+        shift[i] = (float)((double)beta[c] - (double)mean[i] * (double)scale[i]);
+    }
+}
+
+struct affine_job {
+    const struct smri_batchnorm2d *shape;
+    struct cut cut;
+    struct smri_affine_rows whole; /* all rows of all groups */
+};
+
+static void affine_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct affine_job *job = context;
+    const struct tile tile = tile_at(job->shape, &job->cut, index);
+    const size_t channel = tile.group * job->shape->C;
+    struct smri_affine_rows part = job->whole;
+    part.y += tile.offset;
+    part.x += tile.offset;
+    part.scale += channel;
+    part.shift += channel;
+    if (part.residual != NULL) part.residual += tile.offset;
+    if (part.residual_scale != NULL) part.residual_scale += channel, part.residual_shift += channel;
+    part.rows = tile.rows;
+    smri_kernels_get()->norm.affine(&part);
+}
+
+void smri_affine(float *y, const float *x, const float *scale, const float *shift, const struct smri_affine_term *residual,
+                 bool relu, const struct smri_batchnorm2d *shape, smri_pool *pool) {
+    struct affine_job job = {.shape = shape, .cut = cut_for_maps(shape)};
+    job.whole = (struct smri_affine_rows){.y = y, .x = x, .scale = scale, .shift = shift, .relu = relu};
+    job.whole.C = job.whole.stride = shape->C;
+    if (residual != NULL) {
+        job.whole.residual = residual->x;
+        job.whole.residual_scale = residual->scale;
+        job.whole.residual_shift = residual->scale != NULL ? residual->shift : NULL;
+    }
+    smri_pool_run(pool, tile_count(shape, &job.cut), affine_task, &job);
+}
+
+struct backward_job {
+    const struct smri_batchnorm2d *shape;
+    struct cut cut;
+    struct space space;
+    struct smri_norm_gradient whole;
+    float *dx;
+    struct smri_norm_dx factors;
+};
+
+static struct smri_norm_gradient gradient_part(const struct backward_job *job, const struct tile *tile) {
+    const size_t channel = tile->group * job->shape->C + tile->column;
+    struct smri_norm_gradient part = job->whole;
+    part.dy += tile->offset;
+    part.x += tile->offset;
+    part.mean += channel;
+    if (part.scale != NULL) part.scale += channel, part.shift += channel;
+    part.rows = tile->rows;
+    part.C = tile->columns;
+    return part;
+}
+
+static void sums_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct backward_job *job = context;
+    const struct tile tile = tile_at(job->shape, &job->cut, index);
+    const struct smri_norm_gradient part = gradient_part(job, &tile);
+    const size_t out = (tile.group * job->cut.row_tiles + tile.row_tile) * job->shape->C + tile.column;
+    smri_kernels_get()->norm.gradient_sums(job->space.first + out, job->space.second + out, &part);
+}
+
+static void dx_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct backward_job *job = context;
+    const struct tile tile = tile_at(job->shape, &job->cut, index);
+    const struct smri_norm_gradient part = gradient_part(job, &tile);
+    const size_t channel = tile.group * job->shape->C;
+    struct smri_norm_dx factors = job->factors;
+    factors.dy_factor += channel;
+    if (factors.x_factor != NULL) factors.x_factor += channel, factors.constant += channel;
+    smri_kernels_get()->norm.gradient_dx(job->dx + tile.offset, &part, &factors);
+}
+
+/* sum_dy and sum_dyx of every group into the workspace. */
+static void reduce_gradient(struct backward_job *job, smri_pool *pool) {
+    const size_t C = job->shape->C;
+    job->cut = cut_for_sums(job->shape);
+    smri_pool_run(pool, tile_count(job->shape, &job->cut), sums_task, job);
+    memset(job->space.sum_dy, 0, job->shape->groups * C * sizeof(double));
+    memset(job->space.sum_dyx, 0, job->shape->groups * C * sizeof(double));
+    for (size_t group = 0; group < job->shape->groups; group++) {
+        double *sum_dy = job->space.sum_dy + group * C, *sum_dyx = job->space.sum_dyx + group * C;
+        for (size_t k = 0; k < job->cut.row_tiles; k++) {
+            const size_t tile = (group * job->cut.row_tiles + k) * C;
+            for (size_t c = 0; c < C; c++) sum_dy[c] += job->space.first[tile + c];
+            for (size_t c = 0; c < C; c++) sum_dyx[c] += job->space.second[tile + c];
+        }
+    }
+}
+
+static void sum_parameters(float *dgamma, float *dbeta, const struct backward_job *job, const float *var, float eps) {
+    const size_t C = job->shape->C;
+    for (size_t c = 0; c < C; c++) {
+        double gamma_total = 0.0, beta_total = 0.0;
+        for (size_t i = c; i < job->shape->groups * C; i += C) {
+            beta_total += job->space.sum_dy[i];
+            gamma_total += job->space.sum_dyx[i] / sqrt((double)var[i] + (double)eps);
+        }
+        if (dgamma != NULL) dgamma[c] = (float)gamma_total;
+        if (dbeta != NULL) dbeta[c] = (float)beta_total;
+    }
+}
+
+static struct backward_job backward_of(float *dx, const float *dy, const float *x, const float *mean, const float *scale,
+                                       const float *shift, bool relu, const struct smri_batchnorm2d *shape,
+                                       void *workspace) {
+    struct backward_job job = {.shape = shape, .space = carve(workspace, shape), .dx = dx};
+    job.whole = (struct smri_norm_gradient){.dy = dy, .x = x, .mean = mean, .C = shape->C, .stride = shape->C};
+    if (relu) job.whole.scale = scale, job.whole.shift = shift;
+    return job;
+}
+
+/* With s = 1 / sqrt(var + eps), xhat = (x - mean) s and n rows in a group:
+ *     dx = gamma s (dy - mean of dy - xhat mean of (dy xhat)). */
+void smri_batchnorm2d_backward(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x,
+                               const float *gamma, const float *mean, const float *var, const float *scale,
+                               const float *shift, float eps, bool relu, const struct smri_batchnorm2d *shape,
+                               void *workspace, smri_pool *pool) {
+    assert(shape->groups > 0 && shape->rows > 0 && shape->C > 0);
+    struct backward_job job = backward_of(dx, dy, x, mean, scale, shift, relu, shape, workspace);
+    reduce_gradient(&job, pool);
+    sum_parameters(dgamma, dbeta, &job, var, eps);
+    const struct space *space = &job.space;
+    for (size_t i = 0; i < shape->groups * shape->C; i++) {
+        const double inverse_variance = 1.0 / ((double)var[i] + (double)eps);
+        const double factor = (double)gamma[i % shape->C] * sqrt(inverse_variance);
+        space->dy_factor[i] = (float)factor;
+        space->x_factor[i] = (float)(-factor * inverse_variance * space->sum_dyx[i] / (double)shape->rows);
+        space->constant[i] = (float)(-factor * space->sum_dy[i] / (double)shape->rows);
+    }
+    job.factors = (struct smri_norm_dx){space->dy_factor, space->x_factor, space->constant};
+    job.cut = cut_for_maps(shape);
+    smri_pool_run(pool, tile_count(shape, &job.cut), dx_task, &job);
+}
+
+void smri_batchnorm2d_backward_fixed(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x,
+                                     const float *mean, const float *var, const float *scale, const float *shift,
+                                     float eps, bool relu, const struct smri_batchnorm2d *shape, void *workspace,
+                                     smri_pool *pool) {
+    assert(shape->groups == 1 && shape->rows > 0 && shape->C > 0);
+    struct backward_job job = backward_of(dx, dy, x, mean, scale, shift, relu, shape, workspace);
+    if (dgamma != NULL || dbeta != NULL) {
+        reduce_gradient(&job, pool);
+        sum_parameters(dgamma, dbeta, &job, var, eps);
+    }
+    job.factors.dy_factor = scale;
+    job.cut = cut_for_maps(shape);
+    smri_pool_run(pool, tile_count(shape, &job.cut), dx_task, &job);
+}

@@ -1,0 +1,37 @@
+/* Dropout (Srivastava et al., JMLR 2014) in the inverted form, scaled in training. The mask is recomputed from its name
+ * wherever it is needed, which costs less than to store and read it. */
+#include "smri/activation.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "smri/rng.h"
+
+struct dropout_job {
+    float *y;
+    const float *x;
+    const struct smri_dropout *dropout;
+    size_t C;
+    uint32_t threshold;
+    float factor;
+};
+
+static void row_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct dropout_job *job = context;
+    struct smri_rng rng;
+    smri_rng_init(&rng, job->dropout->seed, job->dropout->step, index, job->dropout->layer, SMRI_FOR_DROPOUT);
+    struct smri_dropout_row row = {.threshold = job->threshold, .factor = job->factor};
+    memcpy(row.key, rng.key, sizeof row.key);
+    memcpy(row.counter, rng.counter, sizeof row.counter);
+    smri_kernels_get()->elementwise.dropout(job->y + index * job->C, job->x + index * job->C, job->C, &row);
+}
+
+void smri_dropout_apply(float *y, const float *x, const struct smri_dropout *dropout, size_t N, size_t C, smri_pool *pool) {
+    assert(dropout->p >= 0.0f && dropout->p < 1.0f && dropout->layer < 256);
+    const double p = (double)dropout->p;
+    struct dropout_job job = {y, x, dropout, C, (uint32_t)ceil(p * 0x1p32), (float)(1.0 / (1.0 - p))};
+    smri_pool_run(pool, N, row_task, &job);
+}

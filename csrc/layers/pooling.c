@@ -1,0 +1,148 @@
+/* Pooling by lists of taps: for each pixel the layer finds the places of the window that exist, and the kernel reduces
+ * that many vectors of C channels. The padding is never read and never wins. Backward of the maximum is a gather (each
+ * input pixel asks the windows that cover it), so rows can be cut among threads and sums keep their order. */
+#include "smri/pooling.h"
+
+#include <assert.h>
+
+#include "kernels/kernels.h"
+
+static size_t out_size(size_t in, const struct smri_maxpool2d *shape) {
+    assert(shape->window > 0 && shape->stride > 0 && shape->pad < shape->window && in + 2 * shape->pad >= shape->window);
+    return (in + 2 * shape->pad - shape->window) / shape->stride + 1;
+}
+
+size_t smri_maxpool2d_out_rows(const struct smri_maxpool2d *shape) { return out_size(shape->H, shape); }
+size_t smri_maxpool2d_out_cols(const struct smri_maxpool2d *shape) { return out_size(shape->W, shape); }
+
+struct maxpool_job {
+    const struct smri_maxpool2d *shape;
+    size_t P, Q;
+    float *out;           /* y, or dx */
+    const float *in;      /* x, or dy */
+    uint8_t *argmax;      /* forward; may be NULL */
+    const uint8_t *places; /* backward: the same array, read */
+};
+
+struct taps {
+    const float *value[SMRI_MAX_TAPS];
+    const uint8_t *winner[SMRI_MAX_TAPS];
+    uint8_t place[SMRI_MAX_TAPS];
+    size_t count;
+};
+
+/* The half-open range of window places r for which `origin + r - pad` is inside [0, size). */
+static void inside(size_t *first, size_t *last, size_t origin, size_t size, const struct smri_maxpool2d *shape) {
+    *first = origin < shape->pad ? shape->pad - origin : 0;
+    const size_t room = size + shape->pad - origin;
+    *last = room < shape->window ? room : shape->window;
+}
+
+static void forward_row(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct maxpool_job *job = context;
+    const struct smri_maxpool2d *shape = job->shape;
+    const size_t n = index / job->P, p = index % job->P, C = shape->C;
+    const float *image = job->in + n * shape->H * shape->W * C;
+    size_t r_first, r_last, s_first, s_last;
+    inside(&r_first, &r_last, p * shape->stride, shape->H, shape);
+    struct taps taps;
+    for (size_t q = 0; q < job->Q; q++) {
+        inside(&s_first, &s_last, q * shape->stride, shape->W, shape);
+        taps.count = 0;
+        for (size_t r = r_first; r < r_last; r++) {
+            const size_t h = p * shape->stride + r - shape->pad;
+            for (size_t s = s_first; s < s_last; s++) {
+                taps.value[taps.count] = image + (h * shape->W + q * shape->stride + s - shape->pad) * C;
+                taps.place[taps.count++] = (uint8_t)(r * shape->window + s);
+            }
+        }
+        const size_t out = (index * job->Q + q) * C;
+        smri_kernels_get()->window.max_fwd(job->out + out, job->argmax != NULL ? job->argmax + out : NULL, taps.value,
+                                           taps.place, taps.count, C);
+    }
+}
+
+void smri_maxpool2d_forward(float *y, uint8_t *argmax, const float *x, const struct smri_maxpool2d *shape,
+                            smri_pool *pool) {
+    assert(shape->window * shape->window <= SMRI_MAX_TAPS);
+    struct maxpool_job job = {.shape = shape, .out = y, .in = x, .argmax = argmax};
+    job.P = smri_maxpool2d_out_rows(shape);
+    job.Q = smri_maxpool2d_out_cols(shape);
+    smri_pool_run(pool, shape->N * job.P, forward_row, &job);
+}
+
+/* The half-open range of outputs whose window covers the input coordinate h. */
+static void covering(size_t *first, size_t *last, size_t h, size_t n_out, const struct smri_maxpool2d *shape) {
+    const size_t padded = h + shape->pad;
+    *first = padded < shape->window ? 0 : (padded - shape->window) / shape->stride + 1;
+    *last = padded / shape->stride + 1;
+    if (*last > n_out) *last = n_out;
+}
+
+static void backward_row(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct maxpool_job *job = context;
+    const struct smri_maxpool2d *shape = job->shape;
+    const size_t n = index / shape->H, h = index % shape->H, C = shape->C;
+    size_t p_first, p_last, q_first, q_last;
+    covering(&p_first, &p_last, h, job->P, shape);
+    struct taps taps;
+    for (size_t w = 0; w < shape->W; w++) {
+        covering(&q_first, &q_last, w, job->Q, shape);
+        taps.count = 0;
+        for (size_t p = p_first; p < p_last; p++) {
+            const size_t r = h + shape->pad - p * shape->stride;
+            for (size_t q = q_first; q < q_last; q++) {
+                const size_t from = ((n * job->P + p) * job->Q + q) * C;
+                taps.value[taps.count] = job->in + from;
+                taps.winner[taps.count] = job->places + from;
+                taps.place[taps.count++] = (uint8_t)(r * shape->window + w + shape->pad - q * shape->stride);
+            }
+        }
+        smri_kernels_get()->window.max_bwd(job->out + (index * shape->W + w) * C, taps.value, taps.winner, taps.place,
+                                           taps.count, C);
+    }
+}
+
+void smri_maxpool2d_backward(float *dx, const float *dy, const uint8_t *argmax, const struct smri_maxpool2d *shape,
+                             smri_pool *pool) {
+    struct maxpool_job job = {.shape = shape, .out = dx, .in = dy, .places = argmax};
+    job.P = smri_maxpool2d_out_rows(shape);
+    job.Q = smri_maxpool2d_out_cols(shape);
+    smri_pool_run(pool, shape->N * shape->H, backward_row, &job);
+}
+
+struct avgpool_job {
+    float *out;
+    const float *in;
+    size_t pixels, C;
+};
+
+static void average_image(void *context, size_t n, size_t worker) {
+    (void)worker;
+    const struct avgpool_job *job = context;
+    smri_kernels_get()->window.column_sum(job->out + n * job->C, job->in + n * job->pixels * job->C,
+                                          1.0f / (float)job->pixels, job->pixels, job->C, job->C);
+}
+
+void smri_avgpool_forward(float *y, const float *x, size_t N, size_t pixels, size_t C, smri_pool *pool) {
+    assert(pixels > 0);
+    struct avgpool_job job = {y, x, pixels, C};
+    smri_pool_run(pool, N, average_image, &job);
+}
+
+static void spread_image(void *context, size_t n, size_t worker) {
+    (void)worker;
+    const struct avgpool_job *job = context;
+    const float factor = 1.0f / (float)job->pixels;
+    const float *dy = job->in + n * job->C;
+    float *dx = job->out + n * job->pixels * job->C;
+    for (size_t pixel = 0; pixel < job->pixels; pixel++)
+        for (size_t c = 0; c < job->C; c++) dx[pixel * job->C + c] = factor * dy[c];
+}
+
+void smri_avgpool_backward(float *dx, const float *dy, size_t N, size_t pixels, size_t C, smri_pool *pool) {
+    struct avgpool_job job = {dx, dy, pixels, C};
+    smri_pool_run(pool, N, spread_image, &job);
+}

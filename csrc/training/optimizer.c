@@ -1,0 +1,110 @@
+/* The optimizers' passes on the pool: pieces of a fixed size, sums of pieces added in ascending order. */
+#include "smri/optimizer.h"
+
+#include <assert.h>
+#include <math.h>
+
+#include "kernels/kernels.h"
+
+/* 64 KiB of each of up to six arrays. */
+#define GRAIN ((size_t)1 << 14)
+/* Partial sums of a norm: pieces grow beyond GRAIN when there would be more. */
+#define MAX_SUMS 1024
+
+struct step_job {
+    float *weights, *m, *v;
+    const float *start, *gradients;
+    struct smri_sgd_constants sgd;
+    struct smri_adamw_constants adamw;
+    size_t n;
+};
+
+static void sgd_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct step_job *job = context;
+    const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
+    smri_kernels_get()->optimizer.sgd(job->weights + first, job->m != NULL ? job->m + first : NULL, job->start + first,
+                                      job->gradients + first, &job->sgd, n);
+}
+
+void smri_sgd_step(float *weights, float *m, const float *gradients, const struct smri_sgd *options, size_t n,
+                   smri_pool *pool) {
+    assert(m != NULL || options->momentum == 0.0f);
+    struct step_job job = {.weights = weights, .gradients = gradients, .n = n};
+    job.m = options->momentum != 0.0f ? m : NULL;
+    job.start = options->start != NULL ? options->start : weights;
+    job.sgd = (struct smri_sgd_constants){options->lr, options->momentum, options->weight_decay, options->nesterov};
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), sgd_task, &job);
+}
+
+static void adamw_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct step_job *job = context;
+    const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
+    smri_kernels_get()->optimizer.adamw(job->weights + first, job->m + first, job->v + first, job->start + first,
+                                        job->gradients + first, &job->adamw, n);
+}
+
+void smri_adamw_step(float *weights, float *m, float *v, const float *gradients, const struct smri_adamw *options,
+                     size_t n, smri_pool *pool) {
+    assert(options->step >= 1);
+    const double lr = (double)options->lr, beta1 = (double)options->beta1, beta2 = (double)options->beta2;
+    struct step_job job = {.weights = weights, .m = m, .v = v, .gradients = gradients, .n = n};
+    job.start = options->start != NULL ? options->start : weights;
+    job.adamw = (struct smri_adamw_constants){
+        .one_minus_beta1 = (float)(1.0 - beta1),
+        .beta2 = options->beta2,
+        .one_minus_beta2 = (float)(1.0 - beta2),
+        .keep = (float)(1.0 - lr * (double)options->weight_decay),
+        .rate = (float)(lr / (1.0 - pow(beta1, (double)options->step))),
+        .root = (float)(1.0 / sqrt(1.0 - pow(beta2, (double)options->step))),
+        .eps = options->eps,
+    };
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), adamw_task, &job);
+}
+
+struct norm_job {
+    const float *gradients, *weights;
+    size_t n, grain;
+    double sums[MAX_SUMS];
+};
+
+static void norm_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    struct norm_job *job = context;
+    const size_t first = index * job->grain, n = smri_chunk_end(job->n, job->grain, index) - first;
+    job->sums[index] = smri_kernels_get()->optimizer.norm2(
+        job->gradients + first, job->weights != NULL ? job->weights + first : NULL, n);
+}
+
+double smri_gradient_norm2(const float *gradients, const float *weights, bool adaptive, size_t n, smri_pool *pool) {
+    struct norm_job job = {.gradients = gradients, .weights = adaptive ? weights : NULL, .n = n, .grain = GRAIN};
+    if (smri_chunk_count(n, GRAIN) > MAX_SUMS) job.grain = smri_chunk_count(n, MAX_SUMS);
+    const size_t count = smri_chunk_count(n, job.grain);
+    smri_pool_run(pool, count, norm_task, &job);
+    double total = 0.0;
+    for (size_t i = 0; i < count; i++) total += job.sums[i];
+    return total;
+}
+
+struct perturb_job {
+    float *weights, *copy;
+    const float *gradients;
+    float step;
+    bool adaptive;
+    size_t n;
+};
+
+static void perturb_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct perturb_job *job = context;
+    const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
+    smri_kernels_get()->optimizer.perturb(job->weights + first, job->copy != NULL ? job->copy + first : NULL,
+                                          job->gradients + first, job->step, job->adaptive, n);
+}
+
+void smri_sam_perturb(float *weights, float *copy, const float *gradients, float rho, double norm, bool adaptive, size_t n,
+                      smri_pool *pool) {
+    struct perturb_job job = {weights, copy, gradients, (float)((double)rho / (norm + 1e-12)), adaptive, n};
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), perturb_task, &job);
+}
