@@ -43,7 +43,7 @@ static smri_status check_labels(double *total_weight, const int32_t *labels, siz
 smri_status smri_softmax_cross_entropy(double *loss, size_t *n_correct, float *dlogits, const float *logits,
                                        const int32_t *labels, size_t N, size_t K,
                                        const struct smri_cross_entropy *options) {
-    double total_weight;
+    double total_weight = 0.0;
     const smri_status status = check_labels(&total_weight, labels, N, K, options);
     if (status != SMRI_OK) return status;
     const double smoothing = (double)options->label_smoothing;
