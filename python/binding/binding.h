@@ -42,5 +42,6 @@ void smri_pool_return(struct smri_shared_pool *lease);
 /* Areas. Each returns 0, or -1 with an exception set. */
 int smri_bind_errors(PyObject *module);
 int smri_bind_platform(PyObject *module);
+int smri_bind_layers_conv(PyObject *module);
 
 #endif

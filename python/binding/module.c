@@ -6,7 +6,7 @@
 
 static int execute(PyObject *module) {
     if (PyArray_ImportNumPyAPI() < 0) return -1;
-    static int (*const areas[])(PyObject *) = {smri_bind_errors, smri_bind_platform};
+    static int (*const areas[])(PyObject *) = {smri_bind_errors, smri_bind_platform, smri_bind_layers_conv};
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
         if (areas[i](module) < 0) return -1;
     return 0;

@@ -114,3 +114,66 @@ class Trainer:
     @property
     def memory_bytes(self) -> int:
         """What this trainer allocated: activations, gradients, optimizer state, SAM's copy."""
+ConvShape = tuple[int, int, int, int, int, int, int, int, int]
+"""(N, H, W, C, K, R, S, stride, pad)"""
+
+def conv2d_forward(
+    shape: ConvShape,
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    *,
+    out: NDArray[np.float32] | None = None,
+    n_threads: int = 0,
+    method: str = "auto",
+    workspace: NDArray[np.uint8] | None = None,
+) -> NDArray[np.float32]:
+    """y [N, P, Q, K] of x [N, H, W, C] and packed weights [ceil(K/32), R*S, C, 32]."""
+
+def conv2d_backward_data(
+    shape: ConvShape,
+    dy: NDArray[np.float32],
+    w: NDArray[np.float32],
+    *,
+    out: NDArray[np.float32] | None = None,
+    accumulate: bool = False,
+    n_threads: int = 0,
+    method: str = "auto",
+    workspace: NDArray[np.uint8] | None = None,
+) -> NDArray[np.float32]:
+    """dx [N, H, W, C] of dy [N, P, Q, K], added to `out` when accumulate."""
+
+def conv2d_backward_weights(
+    shape: ConvShape,
+    x: NDArray[np.float32],
+    dy: NDArray[np.float32],
+    *,
+    out: NDArray[np.float32] | None = None,
+    n_threads: int = 0,
+    method: str = "auto",
+    workspace: NDArray[np.uint8] | None = None,
+) -> NDArray[np.float32]:
+    """dw, packed [ceil(K/32), R*S, C, 32]."""
+
+def conv2d_pack(w: NDArray[np.float32], /) -> NDArray[np.float32]:
+    """[K, C, R, S] to [ceil(K/32), R*S, C, 32], padded with zeros."""
+
+def conv2d_unpack(packed: NDArray[np.float32], shape: tuple[int, int, int, int], /) -> NDArray[np.float32]:
+    """Packed weights to [K, C, R, S]."""
+
+def conv2d_plan(shape: ConvShape, n_threads: int = 0, method: str = "auto") -> list[tuple[str, int] | None]:
+    """Method and workspace bytes of forward, backward-data, backward-weights; None where `method` cannot."""
+
+def linear_forward(
+    x: NDArray[np.float32],
+    w: NDArray[np.float32],
+    b: NDArray[np.float32] | None = None,
+    *,
+    out: NDArray[np.float32] | None = None,
+    n_threads: int = 0,
+) -> NDArray[np.float32]:
+    """y [N, K] = x [N, C] w[K, C]^T + b [K]."""
+
+def linear_backward(
+    dy: NDArray[np.float32], x: NDArray[np.float32], w: NDArray[np.float32], *, n_threads: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """(dx [N, C], dw [K, C], db [K])."""

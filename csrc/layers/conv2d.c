@@ -1,0 +1,131 @@
+/* The convolution layer's public face: sizes, the packed layout, and the call of the chosen method. */
+#include "smri/conv2d.h"
+
+#include <assert.h>
+#include <stdint.h>
+
+#include "layers/conv2d_methods.h"
+#include "smri/memory.h"
+
+size_t smri_conv2d_out_rows(const struct smri_conv2d *shape) {
+    return (shape->H + 2 * shape->pad - shape->R) / shape->stride + 1;
+}
+
+size_t smri_conv2d_out_cols(const struct smri_conv2d *shape) {
+    return (shape->W + 2 * shape->pad - shape->S) / shape->stride + 1;
+}
+
+/* Indices and byte counts stay below 2^62 / 64: room for the factor that a method's workspace adds. */
+#define LARGEST_TENSOR ((size_t)1 << 50)
+#define LARGEST_SIDE ((size_t)1 << 30)
+
+smri_status smri_conv2d_check(const struct smri_conv2d *shape) {
+    const size_t sizes[] = {shape->N, shape->H, shape->W, shape->C, shape->K, shape->R, shape->S, shape->stride};
+    static const char *const names[] = {"N", "H", "W", "C", "K", "R", "S", "stride"};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        if (sizes[i] == 0) return smri_fail(SMRI_SHAPE, "conv2d: expected %s > 0, got 0", names[i]);
+        if (sizes[i] > LARGEST_SIDE) return smri_fail(SMRI_MEMORY, "conv2d: %s = %zu is too large", names[i], sizes[i]);
+    }
+    if (shape->pad > LARGEST_SIDE) return smri_fail(SMRI_MEMORY, "conv2d: pad = %zu is too large", shape->pad);
+    if (shape->R > shape->H + 2 * shape->pad || shape->S > shape->W + 2 * shape->pad)
+        return smri_fail(SMRI_SHAPE, "conv2d: the window %zu x %zu does not fit an image of %zu x %zu padded by %zu",
+                         shape->R, shape->S, shape->H, shape->W, shape->pad);
+    const size_t tensors[][4] = {
+        {shape->N, shape->H + 2 * shape->pad, shape->W + 2 * shape->pad, shape->C},
+        {shape->N, smri_conv2d_out_rows(shape), smri_conv2d_out_cols(shape), shape->K + SMRI_CONV2D_BLOCK},
+        {shape->K + SMRI_CONV2D_BLOCK, shape->R, shape->S, shape->C + SMRI_CONV2D_BLOCK},
+    };
+    for (size_t i = 0; i < 3; i++) {
+        size_t size;
+        const smri_status status = smri_size_product(&size, "conv2d", 4, tensors[i]);
+        if (status != SMRI_OK) return status;
+        if (size > LARGEST_TENSOR) return smri_fail(SMRI_MEMORY, "conv2d: a tensor of %zu floats is too large", size);
+    }
+    return SMRI_OK;
+}
+
+size_t smri_conv2d_packed_size(const struct smri_conv2d *shape) {
+    return smri_conv2d_blocks(shape->K) * shape->R * shape->S * shape->C * SMRI_CONV2D_BLOCK;
+}
+
+void smri_conv2d_pack(float *packed, const float *kcrs, const struct smri_conv2d *shape) {
+    const size_t taps = shape->R * shape->S, C = shape->C;
+    for (size_t block = 0; block < smri_conv2d_blocks(shape->K); block++)
+        for (size_t tap = 0; tap < taps; tap++)
+            for (size_t c = 0; c < C; c++)
+                for (size_t i = 0; i < SMRI_CONV2D_BLOCK; i++) {
+                    const size_t k = block * SMRI_CONV2D_BLOCK + i;
+                    *packed++ = k < shape->K ? kcrs[(k * C + c) * taps + tap] : 0.0f;
+                }
+}
+
+void smri_conv2d_unpack(float *kcrs, const float *packed, const struct smri_conv2d *shape) {
+    const size_t taps = shape->R * shape->S, C = shape->C;
+    for (size_t k = 0; k < shape->K; k++) {
+        const float *column = packed + k / SMRI_CONV2D_BLOCK * taps * C * SMRI_CONV2D_BLOCK + k % SMRI_CONV2D_BLOCK;
+        for (size_t c = 0; c < C; c++)
+            for (size_t tap = 0; tap < taps; tap++) *kcrs++ = column[(tap * C + c) * SMRI_CONV2D_BLOCK];
+    }
+}
+
+static const struct smri_conv2d_ops *const methods[SMRI_CONV2D_METHODS] = {
+    [SMRI_CONV2D_REFERENCE] = &smri_conv2d_reference_ops,
+    [SMRI_CONV2D_GEMM] = &smri_conv2d_gemm_ops,
+};
+
+const char *smri_conv2d_method_name(enum smri_conv2d_method method) { return methods[method]->name; }
+
+bool smri_conv2d_supports(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                          const struct smri_conv2d *shape) {
+    return methods[method]->supports(direction, shape);
+}
+
+size_t smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                                          const struct smri_conv2d *shape, size_t n_threads) {
+    return methods[method]->workspace_bytes(direction, shape, n_threads);
+}
+
+size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+    size_t largest = 0;
+    for (int direction = SMRI_CONV2D_FORWARD; direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++) {
+        const enum smri_conv2d_method method = smri_conv2d_choose(direction, shape);
+        const size_t bytes = smri_conv2d_method_workspace_bytes(method, direction, shape, n_threads);
+        if (bytes > largest) largest = bytes;
+    }
+    return largest;
+}
+
+void smri_conv2d_forward_by(enum smri_conv2d_method method, float *y, const float *x, const float *w,
+                            const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
+    methods[method]->forward(y, x, w, shape, workspace, pool);
+}
+
+void smri_conv2d_backward_data_by(enum smri_conv2d_method method, float *dx, const float *dy, const float *w,
+                                  bool accumulate, const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_DATA, shape));
+    methods[method]->backward_data(dx, dy, w, accumulate, shape, workspace, pool);
+}
+
+void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const float *x, const float *dy,
+                                     const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_WEIGHTS, shape));
+    methods[method]->backward_weights(dw, x, dy, shape, workspace, pool);
+}
+
+void smri_conv2d_forward(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+                         smri_pool *pool) {
+    smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, shape, workspace, pool);
+}
+
+void smri_conv2d_backward_data(float *dx, const float *dy, const float *w, bool accumulate,
+                               const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, shape,
+                                 workspace, pool);
+}
+
+void smri_conv2d_backward_weights(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape,
+                                  void *workspace, smri_pool *pool) {
+    smri_conv2d_backward_weights_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_WEIGHTS, shape), dw, x, dy, shape, workspace,
+                                    pool);
+}

@@ -1,0 +1,39 @@
+/* What a convolution method implements, and the small arithmetic that all of them share. */
+#ifndef SMRI_LAYERS_CONV2D_METHODS_H
+#define SMRI_LAYERS_CONV2D_METHODS_H
+
+#include "smri/conv2d_method.h"
+
+#define SMRI_CONV2D_BLOCK 32 /* output channels in one block of the packed weights: two 512-bit vectors */
+
+struct smri_conv2d_ops {
+    const char *name;
+    bool (*supports)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
+    size_t (*workspace_bytes)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads);
+    void (*forward)(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool);
+    void (*backward_data)(float *dx, const float *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
+                          void *workspace, smri_pool *pool);
+    void (*backward_weights)(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape, void *workspace,
+                             smri_pool *pool);
+};
+
+extern const struct smri_conv2d_ops smri_conv2d_reference_ops;
+extern const struct smri_conv2d_ops smri_conv2d_gemm_ops;
+
+static inline size_t smri_conv2d_blocks(size_t channels) {
+    return (channels + SMRI_CONV2D_BLOCK - 1) / SMRI_CONV2D_BLOCK;
+}
+
+/* Channels that block `index` really has: 32, or what is left in the last one. */
+static inline size_t smri_conv2d_block_width(size_t channels, size_t index) {
+    const size_t left = channels - index * SMRI_CONV2D_BLOCK;
+    return left < SMRI_CONV2D_BLOCK ? left : SMRI_CONV2D_BLOCK;
+}
+
+/* A 1x1 window that reads every pixel once: the convolution is one matrix product over all pixels. */
+static inline bool smri_conv2d_is_pointwise(const struct smri_conv2d *shape) {
+    return shape->R == 1 && shape->S == 1 && shape->stride == 1 && shape->pad == 0;
+}
+
+#endif

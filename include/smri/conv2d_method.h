@@ -1,0 +1,41 @@
+/* The ways in which a convolution can be computed, for tests and benchmarks. Everyone else calls smri/conv2d.h, which takes
+ * the method that smri_conv2d_choose names. All methods agree to rounding; each gives the same bits with any pool. */
+#ifndef SMRI_CONV2D_METHOD_H
+#define SMRI_CONV2D_METHOD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "smri/conv2d.h"
+
+enum smri_conv2d_method {
+    SMRI_CONV2D_REFERENCE, /* the definition, in plain loops */
+    SMRI_CONV2D_GEMM,      /* one matrix product of the BLAS for each tile: every CPU, every shape */
+    SMRI_CONV2D_METHODS
+};
+
+enum smri_conv2d_direction { SMRI_CONV2D_FORWARD, SMRI_CONV2D_BACKWARD_DATA, SMRI_CONV2D_BACKWARD_WEIGHTS };
+
+/* "reference", "gemm". */
+const char *smri_conv2d_method_name(enum smri_conv2d_method method);
+
+/* Whether the method can do this shape and direction with the instruction set in use. */
+bool smri_conv2d_supports(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                          const struct smri_conv2d *shape);
+
+/* The fastest supported method: the one place that decides, with the reasons, is layers/conv2d_choose.c. */
+enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
+
+/* Workspace of one method and direction. */
+size_t smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                                          const struct smri_conv2d *shape, size_t n_threads);
+
+/* smri_conv2d_forward, _backward_data and _backward_weights by the named method, which must support the shape. */
+void smri_conv2d_forward_by(enum smri_conv2d_method method, float *y, const float *x, const float *w,
+                            const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+void smri_conv2d_backward_data_by(enum smri_conv2d_method method, float *dx, const float *dy, const float *w,
+                                  bool accumulate, const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const float *x, const float *dy,
+                                     const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+
+#endif
