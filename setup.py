@@ -169,7 +169,11 @@ extension = Extension(
     sources=sources(),
     depends=headers(),
     include_dirs=["include", "csrc", "python/binding", numpy.get_include()],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"), *limited],
+    define_macros=[
+        ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+        ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+        *limited,
+    ],
     extra_link_args=["-Wl,--exclude-libs,ALL"],
     py_limited_api=not FREE_THREADED,
 )

@@ -74,7 +74,17 @@ def test_foreign_headers_have_one_home(header):
 def test_public_header_compiles_alone(header):
     compiler = shutil.which("cc")
     assert compiler, "needs a C compiler, as building the package does"
-    command = [compiler, "-std=c11", "-Wall", "-Wextra", "-Werror", "-I", str(ROOT / "include"), "-fsyntax-only", str(header)]
+    command = [
+        compiler,
+        "-std=c11",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-I",
+        str(ROOT / "include"),
+        "-fsyntax-only",
+        str(header),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
