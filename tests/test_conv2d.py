@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+
 from reference import conv2d as reference
 from reference.guard import guarded
-
 from simclr_mri import _core
 
 EPS = 2.0**-24

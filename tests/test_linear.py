@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from reference.guard import guarded
 
+from reference.guard import guarded
 from simclr_mri import _core
 
 EPS = 2.0**-24

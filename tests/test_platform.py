@@ -48,7 +48,7 @@ def test_words_are_uniform():
 
 
 def test_unknown_isa_is_named():
-    with pytest.raises(ValueError, match="unknown instruction set 'sse9'.*avx512bf16"):
+    with pytest.raises(ValueError, match=r"unknown instruction set 'sse9'.*avx512bf16"):
         _core.set_isa("sse9")
 
 

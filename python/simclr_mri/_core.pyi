@@ -50,10 +50,15 @@ class Network:
     ) -> NDArray[np.float32]:
         """images (n, H, W, C) -> head outputs, or "features", of shape (n, D); running statistics, no dropout."""
     def explain(
-        self, images: NDArray[np.float32], targets: NDArray[np.int64] | None, *, stage: str = "layer4", batch_size: int = 16
+        self,
+        images: NDArray[np.float32],
+        targets: NDArray[np.int64] | None,
+        *,
+        stage: str = "layer4",
+        batch_size: int = 16,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """(activations (n, h, w, C), gradients of the target logit of the same shape, outputs (n, K)); targets None: the
-        largest output. stage: "stem", "layer1" ... "layer4"."""
+        """(activations (n, h, w, C), gradients of the target logit of the same shape, outputs (n, K)); targets None:
+        the largest output. stage: "stem", "layer1" ... "layer4"."""
     def memory_bytes(self, kind: str, batch: int, bn_groups: int = 1) -> int:
         """What a plan of kind "infer", "train" or "explain" would allocate."""
 
@@ -87,8 +92,8 @@ class Trainer:
         seed: int,
         step: int,
     ) -> dict[str, float]:
-        """views (2n, H, W, C), rows i and i + n a pair -> {"loss", "gradient_norm"}. FloatingPointError when not finite,
-        KeyboardInterrupt on Ctrl-C; in both cases the model is as before the step."""
+        """views (2n, H, W, C), rows i and i + n a pair -> {"loss", "gradient_norm"}. FloatingPointError when not
+        finite, KeyboardInterrupt on Ctrl-C; in both cases the model is as before the step."""
     def supervised_step(
         self,
         images: NDArray[np.float32],

@@ -1,8 +1,8 @@
 """Weights from and to other programs: torchvision's and timm's ResNets as ``.safetensors`` or ``.pth``.
 
 A ``.pth`` file is a pickle, and a pickle is a program. None is run here: an interpreter of the few instructions that a
-dictionary of tensors needs reads it, every name outside an allow-list is refused, and every tensor is checked against the
-bytes that the file really holds. PyTorch is not needed.
+dictionary of tensors needs reads it, every name outside an allow-list is refused, and every tensor is checked against
+the bytes that the file really holds. PyTorch is not needed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     Parameters
     ----------
     path : str or Path
-        A ``.safetensors`` file, or a ``.pth`` / ``.pt`` / ``.bin`` file written by ``torch.save`` (both of its formats).
+        A ``.safetensors`` file, or a ``.pth`` / ``.pt`` / ``.bin`` file of ``torch.save`` (both of its formats).
         A dictionary under ``state_dict`` or ``model`` is unwrapped, the prefixes of data-parallel training are dropped.
 
     Returns
@@ -147,7 +147,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: _plain(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            return {name: _plain(file.get_tensor(name)) for name in file.keys()}
     except SafetensorError as error:
         raise WeightsError(f"neither a safetensors file nor one of torch.save ({error})") from None
     except (TypeError, AttributeError) as error:
