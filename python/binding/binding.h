@@ -43,5 +43,8 @@ void smri_pool_return(struct smri_shared_pool *lease);
 int smri_bind_errors(PyObject *module);
 int smri_bind_platform(PyObject *module);
 int smri_bind_layers_conv(PyObject *module);
+int smri_bind_layers_norm(PyObject *module);
+int smri_bind_losses(PyObject *module);
+int smri_bind_optimizers(PyObject *module);
 
 #endif

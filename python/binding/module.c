@@ -6,7 +6,14 @@
 
 static int execute(PyObject *module) {
     if (PyArray_ImportNumPyAPI() < 0) return -1;
-    static int (*const areas[])(PyObject *) = {smri_bind_errors, smri_bind_platform, smri_bind_layers_conv};
+    static int (*const areas[])(PyObject *) = {
+        smri_bind_errors,
+        smri_bind_platform,
+        smri_bind_layers_conv,
+        smri_bind_layers_norm,
+        smri_bind_losses,
+        smri_bind_optimizers,
+    };
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
         if (areas[i](module) < 0) return -1;
     return 0;

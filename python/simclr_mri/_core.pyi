@@ -182,3 +182,211 @@ def linear_backward(
     dy: NDArray[np.float32], x: NDArray[np.float32], w: NDArray[np.float32], *, n_threads: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """(dx [N, C], dw [K, C], db [K])."""
+
+# Batch normalisation, activations and pooling: float32, C-contiguous; `out` may be an input where shapes agree.
+
+def batchnorm_statistics(x: NDArray[np.float32], n_threads: int = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and biased variance, each (groups, C), of x (groups, rows, C)."""
+
+def batchnorm_update_running(
+    running_mean: NDArray[np.float32],
+    running_var: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    var: NDArray[np.float32],
+    momentum: float,
+    rows: int,
+) -> None:
+    """Update running statistics (C,) in place from each group of mean and var (groups, C) in turn."""
+
+def batchnorm_fold(
+    gamma: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    var: NDArray[np.float32],
+    eps: float = 1e-5,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scale and shift (groups, C) with scale * x + shift the normalised value."""
+
+def affine(
+    x: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    residual: NDArray[np.float32] | None = None,
+    residual_scale: NDArray[np.float32] | None = None,
+    residual_shift: NDArray[np.float32] | None = None,
+    relu: bool = False,
+    n_threads: int = 1,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """scale * x + shift (+ residual, itself scaled and shifted if asked for), then ReLU if asked for."""
+
+def batchnorm_backward(
+    dy: NDArray[np.float32],
+    x: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    var: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    shift: NDArray[np.float32],
+    eps: float = 1e-5,
+    relu: bool = False,
+    n_threads: int = 1,
+    fixed: bool = False,
+    out: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """dx (groups, rows, C), dgamma (C,), dbeta (C,); with `fixed`, mean and var do not depend on x."""
+
+def relu_forward(x: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """max(0, x) of a flat array; NaN stays."""
+
+def relu_backward(
+    dy: NDArray[np.float32], y: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """dy where y > 0, else 0."""
+
+def dropout(
+    x: NDArray[np.float32],
+    p: float,
+    seed: int,
+    step: int = 0,
+    layer: int = 0,
+    n_threads: int = 1,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """x (N, C) with elements zeroed with probability p and the others divided by 1 - p."""
+
+def maxpool_forward(
+    x: NDArray[np.float32],
+    window: int,
+    stride: int,
+    pad: int,
+    n_threads: int = 1,
+    out: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Maxima (N, P, Q, C) of x (N, H, W, C), and each winner's place in its window."""
+
+def maxpool_backward(
+    dy: NDArray[np.float32],
+    argmax: NDArray[np.uint8],
+    rows: int,
+    cols: int,
+    window: int,
+    stride: int,
+    pad: int,
+    n_threads: int = 1,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """dx (N, rows, cols, C)."""
+
+def avgpool_forward(
+    x: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Mean over the pixels of x (N, pixels, C)."""
+
+def avgpool_backward(
+    dy: NDArray[np.float32], pixels: int, n_threads: int = 1, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """dx (N, pixels, C)."""
+
+# Losses and class activation maps.
+
+def ntxent(
+    z: NDArray[np.float32],
+    temperature: float,
+    groups: NDArray[np.int32] | None = None,
+    n_threads: int = 1,
+    out: NDArray[np.float32] | None = None,
+) -> tuple[float, NDArray[np.float32]]:
+    """NT-Xent of z (2 n, D), rows i and i + n a pair, and its gradient. Rows of one group are no negatives."""
+
+def cross_entropy(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    class_weights: NDArray[np.float32] | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[float, int, NDArray[np.float32]]:
+    """Mean loss, number of correct rows, gradient (N, K)."""
+
+def cam_map(
+    activations: NDArray[np.float32],
+    gradients: NDArray[np.float32] | None,
+    method: str = "gradcam",
+    normalise: bool = False,
+    n_threads: int = 1,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Maps (N, h, w) of activations (N, h, w, C): gradcam, gradcam++, hirescam, layercam or eigencam."""
+
+def upsample(
+    maps: NDArray[np.float32], rows: int, cols: int, n_threads: int = 1, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Bilinear enlargement of maps (N, h, w) to (N, rows, cols), half-pixel centres."""
+
+# Optimizers over flat float32 arrays, in place, and schedules. `start`: the weights that the step begins from.
+
+def sgd_step(
+    weights: NDArray[np.float32],
+    momentum_buffer: NDArray[np.float32] | None,
+    gradients: NDArray[np.float32],
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    start: NDArray[np.float32] | None = None,
+    n_threads: int = 1,
+) -> None:
+    """torch.optim.SGD."""
+
+def adamw_step(
+    weights: NDArray[np.float32],
+    m: NDArray[np.float32],
+    v: NDArray[np.float32],
+    gradients: NDArray[np.float32],
+    lr: float,
+    step: int,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+    start: NDArray[np.float32] | None = None,
+    n_threads: int = 1,
+) -> None:
+    """torch.optim.AdamW; `step` counts from 1."""
+
+def gradient_norm2(
+    gradients: NDArray[np.float32], weights: NDArray[np.float32] | None = None, n_threads: int = 1
+) -> float:
+    """Sum of g^2, or of (w g)^2 when weights are given."""
+
+def sam_perturb(
+    weights: NDArray[np.float32],
+    gradients: NDArray[np.float32],
+    rho: float,
+    norm: float,
+    adaptive: bool = False,
+    copy: NDArray[np.float32] | None = None,
+    n_threads: int = 1,
+) -> None:
+    """Copy the weights to `copy`, then add rho / norm * (w^2 if adaptive else 1) * g."""
+
+def cosine_rate(
+    step: int,
+    total_steps: int,
+    peak_lr: float,
+    warmup_steps: int = 0,
+    final_lr: float = 0.0,
+    momentum: float = 0.9,
+) -> tuple[float, float]:
+    """Learning rate and momentum of a step, counted from 0: linear warm-up, then half a cosine."""
+
+def one_cycle_rate(
+    step: int,
+    total_steps: int,
+    peak_lr: float,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+    low_momentum: float = 0.85,
+    high_momentum: float = 0.95,
+) -> tuple[float, float]:
+    """torch.optim.lr_scheduler.OneCycleLR with its cosine phases, momentum cycled the other way."""

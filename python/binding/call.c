@@ -1,0 +1,125 @@
+/* The steps of one call from Python into a layer. */
+#include "call.h"
+
+#include <stdarg.h>
+
+#include "smri/memory.h"
+
+static PyArrayObject *hold(struct smri_call *call, PyArrayObject *array, int ndim, npy_intp *shape, const char *what) {
+    if (array == NULL) {
+        call->failed = true;
+        return NULL;
+    }
+    call->held[call->n_held++] = array;
+    if (ndim < 0) return array;
+    if (smri_expect_shape(array, what, ndim, shape) < 0) {
+        call->failed = true;
+        return NULL;
+    }
+    for (int i = 0; i < ndim; i++) shape[i] = PyArray_DIM(array, i);
+    return array;
+}
+
+const void *smri_call_typed(struct smri_call *call, PyObject *object, const char *what, int type, int ndim, npy_intp *shape) {
+    if (call->failed) return NULL;
+    PyArrayObject *array = hold(call, smri_array(object, type, ndim, what), ndim, shape, what);
+    return array != NULL ? PyArray_DATA(array) : NULL;
+}
+
+const float *smri_call_need(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape) {
+    return smri_call_typed(call, object, what, NPY_FLOAT32, ndim, shape);
+}
+
+const float *smri_call_in(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape) {
+    return object == NULL || object == Py_None ? NULL : smri_call_need(call, object, what, ndim, shape);
+}
+
+float *smri_call_inout(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape) {
+    if (call->failed) return NULL;
+    PyArrayObject *array = smri_array(object, NPY_FLOAT32, ndim, what);
+    if (array != NULL && ((PyObject *)array != object || !PyArray_ISWRITEABLE(array))) {
+        PyErr_Format(PyExc_ValueError, "%s: expected a writeable C-contiguous array", what);
+        Py_DECREF((PyObject *)array);
+        array = NULL;
+    }
+    array = hold(call, array, ndim, shape, what);
+    return array != NULL ? smri_floats(array) : NULL;
+}
+
+static void keep(struct smri_call *call, PyArrayObject *array) {
+    call->results[call->n_results++] = array;
+}
+
+void *smri_call_new(struct smri_call *call, int type, int ndim, const npy_intp *shape) {
+    if (call->failed) return NULL;
+    PyArrayObject *array = smri_new_array(type, ndim, shape);
+    if (hold(call, array, -1, NULL, "") == NULL) return NULL;
+    keep(call, array);
+    return PyArray_DATA(array);
+}
+
+float *smri_call_out(struct smri_call *call, PyObject *object, const char *what, int ndim, const npy_intp *shape) {
+    if (object == NULL || object == Py_None) return smri_call_new(call, NPY_FLOAT32, ndim, shape);
+    npy_intp found[NPY_MAXDIMS];
+    for (int i = 0; i < ndim; i++) found[i] = shape[i];
+    float *data = smri_call_inout(call, object, what, ndim, found);
+    if (data != NULL) keep(call, (PyArrayObject *)object);
+    return data;
+}
+
+void smri_call_check(struct smri_call *call, bool condition, const char *format, ...) {
+    if (call->failed || condition) return;
+    va_list arguments;
+    va_start(arguments, format);
+    PyErr_FormatV(PyExc_ValueError, format, arguments);
+    va_end(arguments);
+    call->failed = true;
+}
+
+bool smri_call_begin(struct smri_call *call, Py_ssize_t n_threads, size_t workspace_bytes) {
+    smri_call_check(call, n_threads >= 0, "n_threads: expected 0 (all processors) or more, got %zd", n_threads);
+    if (call->failed) return false;
+    const smri_status status = smri_aligned_alloc(&call->workspace, workspace_bytes, "workspace");
+    if (status != SMRI_OK) smri_raise(call->module, status);
+    if (status == SMRI_OK) call->pool = smri_pool_borrow(call->module, (size_t)n_threads, &call->lease);
+    call->failed = call->pool == NULL;
+    if (!call->failed) call->thread = PyEval_SaveThread();
+    return !call->failed;
+}
+
+void smri_call_finish(struct smri_call *call, smri_status status) {
+    if (call->thread != NULL) PyEval_RestoreThread(call->thread);
+    if (call->lease != NULL) smri_pool_return(call->lease);
+    smri_aligned_free(call->workspace);
+    call->thread = NULL;
+    call->lease = NULL;
+    call->workspace = NULL;
+    if (status == SMRI_OK || call->failed) return;
+    smri_raise(call->module, status);
+    call->failed = true;
+}
+
+PyObject *smri_call_end(struct smri_call *call) {
+    if (call->n_results == 1) {
+        smri_call_finish(call, SMRI_OK);
+        PyObject *result = call->failed ? NULL : Py_NewRef((PyObject *)call->results[0]);
+        while (call->n_held > 0) Py_DECREF((PyObject *)call->held[--call->n_held]);
+        return result;
+    }
+    return smri_call_end_with(call, NULL);
+}
+
+PyObject *smri_call_end_with(struct smri_call *call, PyObject *scalars) {
+    smri_call_finish(call, SMRI_OK);
+    const Py_ssize_t n_scalars = scalars != NULL ? PyTuple_Size(scalars) : 0;
+    PyObject *result = NULL;
+    if (!call->failed && n_scalars == 0 && call->n_results == 0) result = Py_NewRef(Py_None);
+    else if (!call->failed) result = PyTuple_New(n_scalars + (Py_ssize_t)call->n_results);
+    for (Py_ssize_t i = 0; result != NULL && i < n_scalars; i++)
+        PyTuple_SetItem(result, i, Py_NewRef(PyTuple_GetItem(scalars, i)));
+    for (size_t i = 0; result != NULL && i < call->n_results; i++)
+        PyTuple_SetItem(result, n_scalars + (Py_ssize_t)i, Py_NewRef((PyObject *)call->results[i]));
+    Py_XDECREF(scalars);
+    while (call->n_held > 0) Py_DECREF((PyObject *)call->held[--call->n_held]);
+    return result;
+}

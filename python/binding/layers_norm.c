@@ -1,0 +1,290 @@
+/* Area layers_norm: batch normalisation pass by pass, ReLU, dropout and pooling, on float32 arrays. The package trains
+ * through the network; these entries are for tests, benchmarks and the curious. */
+#include "call.h"
+
+#include "smri/activation.h"
+#include "smri/batchnorm2d.h"
+#include "smri/pooling.h"
+
+#define PARSE(format, ...) PyArg_ParseTupleAndKeywords(arguments, keywords, format, names, __VA_ARGS__)
+
+/* Reads x[groups][rows][C] into shape and dims. */
+static const float *panel(struct smri_call *call, PyObject *object, struct smri_batchnorm2d *shape, npy_intp dims[3]) {
+    dims[0] = dims[1] = dims[2] = -1;
+    const float *x = smri_call_need(call, object, "x", 3, dims);
+    smri_call_check(call, dims[0] > 0 && dims[1] > 0 && dims[2] > 0, "x: expected no empty dimension");
+    if (!call->failed) *shape = (struct smri_batchnorm2d){(size_t)dims[0], (size_t)dims[1], (size_t)dims[2]};
+    return x;
+}
+
+static PyObject *batchnorm_statistics(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"x", "n_threads", NULL};
+    PyObject *x_object;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("O|n", &x_object, &n_threads)) return NULL;
+    struct smri_call call = {.module = module};
+    struct smri_batchnorm2d shape = {0};
+    npy_intp dims[3];
+    const float *x = panel(&call, x_object, &shape, dims);
+    const npy_intp channels[2] = {dims[0], dims[2]};
+    float *mean = smri_call_new(&call, NPY_FLOAT32, 2, channels), *var = smri_call_new(&call, NPY_FLOAT32, 2, channels);
+    const size_t bytes = call.failed ? 0 : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
+    if (smri_call_begin(&call, n_threads, bytes))
+        smri_batchnorm2d_statistics(mean, var, x, &shape, call.workspace, call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *batchnorm_update_running(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"running_mean", "running_var", "mean", "var", "momentum", "rows", NULL};
+    PyObject *running_mean_object, *running_var_object, *mean_object, *var_object;
+    float momentum;
+    Py_ssize_t rows;
+    if (!PARSE("OOOOfn", &running_mean_object, &running_var_object, &mean_object, &var_object, &momentum, &rows)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp C[1] = {-1};
+    float *running_mean = smri_call_inout(&call, running_mean_object, "running_mean", 1, C);
+    float *running_var = smri_call_inout(&call, running_var_object, "running_var", 1, C);
+    npy_intp dims[2] = {-1, C[0]};
+    const float *mean = smri_call_need(&call, mean_object, "mean", 2, dims);
+    const float *var = smri_call_need(&call, var_object, "var", 2, dims);
+    smri_call_check(&call, rows > 0, "rows: expected at least 1, got %zd", rows);
+    if (!call.failed) {
+        const struct smri_batchnorm2d shape = {(size_t)dims[0], (size_t)rows, (size_t)dims[1]};
+        smri_batchnorm2d_update_running(running_mean, running_var, mean, var, momentum, &shape);
+    }
+    return smri_call_end(&call);
+}
+
+static PyObject *batchnorm_fold(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"gamma", "beta", "mean", "var", "eps", NULL};
+    PyObject *gamma_object, *beta_object, *mean_object, *var_object;
+    float eps = 1e-5f;
+    if (!PARSE("OOOO|f", &gamma_object, &beta_object, &mean_object, &var_object, &eps)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp dims[2] = {-1, -1};
+    const float *mean = smri_call_need(&call, mean_object, "mean", 2, dims);
+    const float *var = smri_call_need(&call, var_object, "var", 2, dims);
+    const float *gamma = smri_call_need(&call, gamma_object, "gamma", 1, dims + 1);
+    const float *beta = smri_call_need(&call, beta_object, "beta", 1, dims + 1);
+    float *scale = smri_call_new(&call, NPY_FLOAT32, 2, dims), *shift = smri_call_new(&call, NPY_FLOAT32, 2, dims);
+    if (!call.failed) {
+        const struct smri_batchnorm2d shape = {(size_t)dims[0], 1, (size_t)dims[1]};
+        smri_batchnorm2d_fold(scale, shift, gamma, beta, mean, var, eps, &shape);
+    }
+    return smri_call_end(&call);
+}
+
+static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"x", "scale", "shift", "residual", "residual_scale", "residual_shift", "relu", "n_threads",
+                            "out", NULL};
+    PyObject *x_object, *scale_object, *shift_object, *residual = NULL, *residual_scale = NULL, *residual_shift = NULL;
+    PyObject *out = NULL;
+    int relu = 0;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("OOO|OOOpnO", &x_object, &scale_object, &shift_object, &residual, &residual_scale, &residual_shift, &relu,
+               &n_threads, &out))
+        return NULL;
+    struct smri_call call = {.module = module};
+    struct smri_batchnorm2d shape = {0};
+    npy_intp dims[3];
+    const float *x = panel(&call, x_object, &shape, dims);
+    npy_intp channels[2] = {dims[0], dims[2]};
+    const float *scale = smri_call_need(&call, scale_object, "scale", 2, channels);
+    const float *shift = smri_call_need(&call, shift_object, "shift", 2, channels);
+    struct smri_affine_term term;
+    term.x = smri_call_in(&call, residual, "residual", 3, dims);
+    term.scale = smri_call_in(&call, residual_scale, "residual_scale", 2, channels);
+    term.shift = smri_call_in(&call, residual_shift, "residual_shift", 2, channels);
+    smri_call_check(&call, (term.scale == NULL) == (term.shift == NULL), "residual_scale, residual_shift: give both or none");
+    float *y = smri_call_out(&call, out, "out", 3, dims);
+    if (smri_call_begin(&call, n_threads, 0))
+        smri_affine(y, x, scale, shift, term.x != NULL ? &term : NULL, relu != 0, &shape, call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"dy", "x", "gamma", "mean", "var", "scale", "shift", "eps", "relu", "n_threads", "fixed",
+                            "out", NULL};
+    PyObject *dy_object, *x_object, *gamma_object, *mean_object, *var_object, *scale_object, *shift_object, *out = NULL;
+    float eps = 1e-5f;
+    int relu = 0, fixed = 0;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("OOOOOOO|fpnpO", &dy_object, &x_object, &gamma_object, &mean_object, &var_object, &scale_object,
+               &shift_object, &eps, &relu, &n_threads, &fixed, &out))
+        return NULL;
+    struct smri_call call = {.module = module};
+    struct smri_batchnorm2d shape = {0};
+    npy_intp dims[3];
+    const float *x = panel(&call, x_object, &shape, dims);
+    npy_intp channels[2] = {dims[0], dims[2]};
+    const float *dy = smri_call_need(&call, dy_object, "dy", 3, dims);
+    const float *gamma = smri_call_need(&call, gamma_object, "gamma", 1, channels + 1);
+    const float *mean = smri_call_need(&call, mean_object, "mean", 2, channels);
+    const float *var = smri_call_need(&call, var_object, "var", 2, channels);
+    const float *scale = smri_call_need(&call, scale_object, "scale", 2, channels);
+    const float *shift = smri_call_need(&call, shift_object, "shift", 2, channels);
+    smri_call_check(&call, !fixed || dims[0] == 1, "fixed statistics: expected one group");
+    float *dx = smri_call_out(&call, out, "out", 3, dims);
+    float *dgamma = smri_call_new(&call, NPY_FLOAT32, 1, channels + 1);
+    float *dbeta = smri_call_new(&call, NPY_FLOAT32, 1, channels + 1);
+    const size_t bytes = call.failed ? 0 : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
+    if (smri_call_begin(&call, n_threads, bytes)) {
+        if (fixed)
+            smri_batchnorm2d_backward_fixed(dx, dgamma, dbeta, dy, x, mean, var, scale, shift, eps, relu != 0, &shape,
+                                            call.workspace, call.pool);
+        else
+            smri_batchnorm2d_backward(dx, dgamma, dbeta, dy, x, gamma, mean, var, scale, shift, eps, relu != 0, &shape,
+                                      call.workspace, call.pool);
+    }
+    return smri_call_end(&call);
+}
+
+static PyObject *relu_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"x", "n_threads", "out", NULL};
+    PyObject *x_object, *out = NULL;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("O|nO", &x_object, &n_threads, &out)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp n[1] = {-1};
+    const float *x = smri_call_need(&call, x_object, "x", 1, n);
+    float *y = smri_call_out(&call, out, "out", 1, n);
+    if (smri_call_begin(&call, n_threads, 0)) smri_relu_forward(y, x, (size_t)n[0], call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *relu_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"dy", "y", "n_threads", "out", NULL};
+    PyObject *dy_object, *y_object, *out = NULL;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("OO|nO", &dy_object, &y_object, &n_threads, &out)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp n[1] = {-1};
+    const float *dy = smri_call_need(&call, dy_object, "dy", 1, n);
+    const float *y = smri_call_need(&call, y_object, "y", 1, n);
+    float *dx = smri_call_out(&call, out, "out", 1, n);
+    if (smri_call_begin(&call, n_threads, 0)) smri_relu_backward(dx, dy, y, (size_t)n[0], call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *dropout(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"x", "p", "seed", "step", "layer", "n_threads", "out", NULL};
+    PyObject *x_object, *out = NULL;
+    unsigned long long seed;
+    unsigned step = 0, layer = 0;
+    float p;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("OfK|IInO", &x_object, &p, &seed, &step, &layer, &n_threads, &out)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp dims[2] = {-1, -1};
+    const float *x = smri_call_need(&call, x_object, "x", 2, dims);
+    smri_call_check(&call, p >= 0.0f && p < 1.0f && layer < 256, "dropout: expected p in [0, 1) and layer below 256");
+    float *y = smri_call_out(&call, out, "out", 2, dims);
+    const struct smri_dropout options = {.p = p, .seed = seed, .step = step, .layer = layer};
+    if (smri_call_begin(&call, n_threads, 0))
+        smri_dropout_apply(y, x, &options, (size_t)dims[0], (size_t)dims[1], call.pool);
+    return smri_call_end(&call);
+}
+
+/* Sizes and window of a max pool; false, with an exception, for what the layer's asserts would reject. */
+static struct smri_maxpool2d maxpool_shape(struct smri_call *call, const npy_intp dims[4], const Py_ssize_t window[3]) {
+    smri_call_check(call, dims[0] >= 0 && dims[1] > 0 && dims[2] > 0 && dims[3] > 0, "x: expected no empty dimension");
+    smri_call_check(call, window[0] > 0 && window[0] <= 16 && window[1] > 0 && window[2] >= 0 && window[2] < window[0],
+                    "max pool: expected window 1 to 16, stride above 0, pad below window");
+    smri_call_check(call, dims[1] + 2 * window[2] >= window[0] && dims[2] + 2 * window[2] >= window[0],
+                    "max pool: the window is larger than the padded image");
+    return (struct smri_maxpool2d){(size_t)dims[0], (size_t)dims[1],   (size_t)dims[2],  (size_t)dims[3],
+                                   (size_t)window[0], (size_t)window[1], (size_t)window[2]};
+}
+
+static PyObject *maxpool_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"x", "window", "stride", "pad", "n_threads", "out", NULL};
+    PyObject *x_object, *out = NULL;
+    Py_ssize_t window[3], n_threads = 1;
+    if (!PARSE("Onnn|nO", &x_object, &window[0], &window[1], &window[2], &n_threads, &out)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp dims[4] = {-1, -1, -1, -1};
+    const float *x = smri_call_need(&call, x_object, "x", 4, dims);
+    const struct smri_maxpool2d shape = maxpool_shape(&call, dims, window);
+    npy_intp out_dims[4] = {dims[0], 0, 0, dims[3]};
+    if (!call.failed) {
+        out_dims[1] = (npy_intp)smri_maxpool2d_out_rows(&shape);
+        out_dims[2] = (npy_intp)smri_maxpool2d_out_cols(&shape);
+    }
+    float *y = smri_call_out(&call, out, "out", 4, out_dims);
+    uint8_t *argmax = smri_call_new(&call, NPY_UINT8, 4, out_dims);
+    if (smri_call_begin(&call, n_threads, 0)) smri_maxpool2d_forward(y, argmax, x, &shape, call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *maxpool_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"dy", "argmax", "rows", "cols", "window", "stride", "pad", "n_threads", "out", NULL};
+    PyObject *dy_object, *argmax_object, *out = NULL;
+    Py_ssize_t rows, cols, window[3], n_threads = 1;
+    if (!PARSE("OOnnnnn|nO", &dy_object, &argmax_object, &rows, &cols, &window[0], &window[1], &window[2], &n_threads, &out))
+        return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp out_dims[4] = {-1, -1, -1, -1};
+    const float *dy = smri_call_need(&call, dy_object, "dy", 4, out_dims);
+    const npy_intp dims[4] = {out_dims[0], rows, cols, out_dims[3]};
+    const struct smri_maxpool2d shape = maxpool_shape(&call, dims, window);
+    if (!call.failed) {
+        out_dims[1] = (npy_intp)smri_maxpool2d_out_rows(&shape);
+        out_dims[2] = (npy_intp)smri_maxpool2d_out_cols(&shape);
+    }
+    dy = smri_call_need(&call, dy_object, "dy", 4, out_dims);
+    const uint8_t *argmax = smri_call_typed(&call, argmax_object, "argmax", NPY_UINT8, 4, out_dims);
+    float *dx = smri_call_out(&call, out, "out", 4, dims);
+    if (smri_call_begin(&call, n_threads, 0)) smri_maxpool2d_backward(dx, dy, argmax, &shape, call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *avgpool_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"x", "n_threads", "out", NULL};
+    PyObject *x_object, *out = NULL;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("O|nO", &x_object, &n_threads, &out)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp dims[3] = {-1, -1, -1};
+    const float *x = smri_call_need(&call, x_object, "x", 3, dims);
+    smri_call_check(&call, dims[1] > 0, "x: expected at least one pixel");
+    const npy_intp out_dims[2] = {dims[0], dims[2]};
+    float *y = smri_call_out(&call, out, "out", 2, out_dims);
+    if (smri_call_begin(&call, n_threads, 0))
+        smri_avgpool_forward(y, x, (size_t)dims[0], (size_t)dims[1], (size_t)dims[2], call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *avgpool_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"dy", "pixels", "n_threads", "out", NULL};
+    PyObject *dy_object, *out = NULL;
+    Py_ssize_t pixels, n_threads = 1;
+    if (!PARSE("On|nO", &dy_object, &pixels, &n_threads, &out)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp dims[2] = {-1, -1};
+    const float *dy = smri_call_need(&call, dy_object, "dy", 2, dims);
+    smri_call_check(&call, pixels > 0, "pixels: expected at least 1, got %zd", pixels);
+    const npy_intp out_dims[3] = {dims[0], pixels, dims[1]};
+    float *dx = smri_call_out(&call, out, "out", 3, out_dims);
+    if (smri_call_begin(&call, n_threads, 0))
+        smri_avgpool_backward(dx, dy, (size_t)dims[0], (size_t)pixels, (size_t)dims[1], call.pool);
+    return smri_call_end(&call);
+}
+
+#define ENTRY(name, doc) {#name, (PyCFunction)(void (*)(void))name, METH_VARARGS | METH_KEYWORDS, doc}
+static PyMethodDef functions[] = {
+    ENTRY(batchnorm_statistics, "batchnorm_statistics(x, n_threads=1) -> mean, var: biased, of x[groups, rows, C]."),
+    ENTRY(batchnorm_update_running, "batchnorm_update_running(running_mean, running_var, mean, var, momentum, rows): in place."),
+    ENTRY(batchnorm_fold, "batchnorm_fold(gamma, beta, mean, var, eps=1e-5) -> scale, shift of shape (groups, C)."),
+    ENTRY(affine, "affine(x, scale, shift, ...) -> scale * x + shift (+ residual), then ReLU if asked for."),
+    ENTRY(batchnorm_backward, "batchnorm_backward(dy, x, gamma, mean, var, scale, shift, ...) -> dx, dgamma, dbeta."),
+    ENTRY(relu_forward, "relu_forward(x, n_threads=1, out=None) -> y."),
+    ENTRY(relu_backward, "relu_backward(dy, y, n_threads=1, out=None) -> dx."),
+    ENTRY(dropout, "dropout(x, p, seed, step=0, layer=0, n_threads=1, out=None) -> y of shape (N, C)."),
+    ENTRY(maxpool_forward, "maxpool_forward(x, window, stride, pad, n_threads=1, out=None) -> y, argmax."),
+    ENTRY(maxpool_backward, "maxpool_backward(dy, argmax, rows, cols, window, stride, pad, ...) -> dx."),
+    ENTRY(avgpool_forward, "avgpool_forward(x, n_threads=1, out=None) -> mean over axis 1 of x[N, pixels, C]."),
+    ENTRY(avgpool_backward, "avgpool_backward(dy, pixels, n_threads=1, out=None) -> dx."),
+    {NULL, NULL, 0, NULL},
+};
+
+int smri_bind_layers_norm(PyObject *module) { return PyModule_AddFunctions(module, functions); }

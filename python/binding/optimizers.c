@@ -1,0 +1,128 @@
+/* Area optimizers: steps over flat arrays, in place, and the schedules. */
+#include "call.h"
+
+#include "smri/optimizer.h"
+#include "smri/schedule.h"
+
+#define PARSE(format, ...) PyArg_ParseTupleAndKeywords(arguments, keywords, format, names, __VA_ARGS__)
+
+static PyObject *sgd_step(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"weights", "momentum_buffer", "gradients", "lr", "momentum", "weight_decay", "nesterov",
+                            "start", "n_threads", NULL};
+    PyObject *w_object, *m_object, *g_object, *start = NULL;
+    struct smri_sgd options = {0};
+    int nesterov = 0;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("OOOf|ffpOn", &w_object, &m_object, &g_object, &options.lr, &options.momentum, &options.weight_decay,
+               &nesterov, &start, &n_threads))
+        return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp n[1] = {-1};
+    float *w = smri_call_inout(&call, w_object, "weights", 1, n), *m = NULL;
+    if (m_object != Py_None) m = smri_call_inout(&call, m_object, "momentum_buffer", 1, n);
+    const float *g = smri_call_need(&call, g_object, "gradients", 1, n);
+    options.start = smri_call_in(&call, start, "start", 1, n);
+    options.nesterov = nesterov != 0;
+    smri_call_check(&call, m != NULL || options.momentum == 0.0f, "momentum_buffer: expected an array, since momentum is not 0");
+    if (smri_call_begin(&call, n_threads, 0)) smri_sgd_step(w, m, g, &options, (size_t)n[0], call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *adamw_step(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"weights", "m", "v", "gradients", "lr", "step", "beta1", "beta2", "eps", "weight_decay",
+                            "start", "n_threads", NULL};
+    PyObject *w_object, *m_object, *v_object, *g_object, *start = NULL;
+    struct smri_adamw options = {.beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 0.01f};
+    unsigned long long step;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("OOOOfK|ffffOn", &w_object, &m_object, &v_object, &g_object, &options.lr, &step, &options.beta1,
+               &options.beta2, &options.eps, &options.weight_decay, &start, &n_threads))
+        return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp n[1] = {-1};
+    float *w = smri_call_inout(&call, w_object, "weights", 1, n), *m = smri_call_inout(&call, m_object, "m", 1, n);
+    float *v = smri_call_inout(&call, v_object, "v", 1, n);
+    const float *g = smri_call_need(&call, g_object, "gradients", 1, n);
+    options.start = smri_call_in(&call, start, "start", 1, n);
+    options.step = step;
+    smri_call_check(&call, step >= 1, "step: expected 1 or more, got 0");
+    if (smri_call_begin(&call, n_threads, 0)) smri_adamw_step(w, m, v, g, &options, (size_t)n[0], call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *gradient_norm2(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"gradients", "weights", "n_threads", NULL};
+    PyObject *g_object, *w_object = NULL;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("O|On", &g_object, &w_object, &n_threads)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp n[1] = {-1};
+    const float *g = smri_call_need(&call, g_object, "gradients", 1, n);
+    const float *w = smri_call_in(&call, w_object, "weights", 1, n);
+    double norm2 = 0.0;
+    if (smri_call_begin(&call, n_threads, 0)) norm2 = smri_gradient_norm2(g, w, w != NULL, (size_t)n[0], call.pool);
+    PyObject *nothing = smri_call_end(&call);
+    if (nothing == NULL) return NULL;
+    Py_DECREF(nothing);
+    return PyFloat_FromDouble(norm2);
+}
+
+static PyObject *sam_perturb(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"weights", "gradients", "rho", "norm", "adaptive", "copy", "n_threads", NULL};
+    PyObject *w_object, *g_object, *copy_object = Py_None;
+    float rho;
+    double norm;
+    int adaptive = 0;
+    Py_ssize_t n_threads = 1;
+    if (!PARSE("OOfd|pOn", &w_object, &g_object, &rho, &norm, &adaptive, &copy_object, &n_threads)) return NULL;
+    struct smri_call call = {.module = module};
+    npy_intp n[1] = {-1};
+    float *w = smri_call_inout(&call, w_object, "weights", 1, n), *copy = NULL;
+    if (copy_object != Py_None) copy = smri_call_inout(&call, copy_object, "copy", 1, n);
+    const float *g = smri_call_need(&call, g_object, "gradients", 1, n);
+    if (smri_call_begin(&call, n_threads, 0))
+        smri_sam_perturb(w, copy, g, rho, norm, adaptive != 0, (size_t)n[0], call.pool);
+    return smri_call_end(&call);
+}
+
+static PyObject *cosine_rate(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"step", "total_steps", "peak_lr", "warmup_steps", "final_lr", "momentum", NULL};
+    unsigned long long step, total, warmup = 0;
+    struct smri_cosine schedule = {.momentum = 0.9};
+    if (!PARSE("KKd|Kdd", &step, &total, &schedule.peak_lr, &warmup, &schedule.final_lr, &schedule.momentum)) return NULL;
+    schedule.total_steps = total;
+    schedule.warmup_steps = warmup;
+    const smri_status status = smri_cosine_check(&schedule);
+    if (status != SMRI_OK) return smri_raise(module, status);
+    const struct smri_rate rate = smri_cosine_at(&schedule, step);
+    return Py_BuildValue("dd", rate.lr, rate.momentum);
+}
+
+static PyObject *one_cycle_rate(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"step", "total_steps", "peak_lr", "pct_start", "div_factor", "final_div_factor",
+                            "low_momentum", "high_momentum", NULL};
+    unsigned long long step, total;
+    struct smri_one_cycle schedule = {
+        .pct_start = 0.3, .div_factor = 25.0, .final_div_factor = 1e4, .low_momentum = 0.85, .high_momentum = 0.95};
+    if (!PARSE("KKd|ddddd", &step, &total, &schedule.peak_lr, &schedule.pct_start, &schedule.div_factor,
+               &schedule.final_div_factor, &schedule.low_momentum, &schedule.high_momentum))
+        return NULL;
+    schedule.total_steps = total;
+    const smri_status status = smri_one_cycle_check(&schedule);
+    if (status != SMRI_OK) return smri_raise(module, status);
+    const struct smri_rate rate = smri_one_cycle_at(&schedule, step);
+    return Py_BuildValue("dd", rate.lr, rate.momentum);
+}
+
+#define ENTRY(name, doc) {#name, (PyCFunction)(void (*)(void))name, METH_VARARGS | METH_KEYWORDS, doc}
+static PyMethodDef functions[] = {
+    ENTRY(sgd_step, "sgd_step(weights, momentum_buffer, gradients, lr, ...): in place."),
+    ENTRY(adamw_step, "adamw_step(weights, m, v, gradients, lr, step, ...): in place."),
+    ENTRY(gradient_norm2, "gradient_norm2(gradients, weights=None, n_threads=1) -> sum of g^2, or of (w g)^2."),
+    ENTRY(sam_perturb, "sam_perturb(weights, gradients, rho, norm, adaptive=False, copy=None, n_threads=1): in place."),
+    ENTRY(cosine_rate, "cosine_rate(step, total_steps, peak_lr, warmup_steps=0, final_lr=0, momentum=0.9) -> lr, momentum."),
+    ENTRY(one_cycle_rate, "one_cycle_rate(step, total_steps, peak_lr, pct_start=0.3, ...) -> lr, momentum."),
+    {NULL, NULL, 0, NULL},
+};
+
+int smri_bind_optimizers(PyObject *module) { return PyModule_AddFunctions(module, functions); }
