@@ -16,10 +16,13 @@ static void fill(void) {
         smri_window_kernels_ref(&table->window);
         smri_softmax_kernels_ref(&table->softmax);
         smri_optimizer_kernels_ref(&table->optimizer);
+        smri_pixel_kernels_ref(&table->pixels);
 #if defined(__x86_64__)
         if (isa >= SMRI_ISA_AVX2) {
+            smri_pixel_kernels_avx2(&table->pixels);
         }
         if (isa >= SMRI_ISA_AVX512) {
+            smri_pixel_kernels_avx512(&table->pixels);
         }
 #endif
     }

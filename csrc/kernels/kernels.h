@@ -6,6 +6,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
+#include "kernels/pixels.h"
 #include "kernels/softmax.h"
 #include "kernels/window.h"
 
@@ -15,6 +16,7 @@ struct smri_kernels {
     struct smri_window_kernels window;
     struct smri_softmax_kernels softmax;
     struct smri_optimizer_kernels optimizer;
+    struct smri_pixel_kernels pixels;
 };
 
 /* The table of the level that smri_isa_selected() names. */

@@ -42,6 +42,8 @@ void smri_pool_return(struct smri_shared_pool *lease);
 /* Areas. Each returns 0, or -1 with an exception set. */
 int smri_bind_errors(PyObject *module);
 int smri_bind_platform(PyObject *module);
+int smri_bind_io(PyObject *module);
+int smri_bind_augmentation(PyObject *module);
 int smri_bind_layers_conv(PyObject *module);
 int smri_bind_layers_norm(PyObject *module);
 int smri_bind_losses(PyObject *module);

@@ -13,6 +13,8 @@ static int execute(PyObject *module) {
         smri_bind_layers_norm,
         smri_bind_losses,
         smri_bind_optimizers,
+        smri_bind_io,
+        smri_bind_augmentation,
     };
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
         if (areas[i](module) < 0) return -1;

@@ -2,8 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from typing import Any, Literal
+
 import numpy as np
 from numpy.typing import NDArray
+
+StrPath = str | bytes | PathLike[str] | PathLike[bytes]
 
 class DecodeError(ValueError):
     """An image file's content is not what its format says."""
@@ -390,3 +396,100 @@ def one_cycle_rate(
     high_momentum: float = 0.95,
 ) -> tuple[float, float]:
     """torch.optim.lr_scheduler.OneCycleLR with its cosine phases, momentum cycled the other way."""
+
+def decode_image(
+    data: bytes | bytearray | memoryview,
+    name: str = "image",
+    channels: int = 0,
+    dtype: Literal["uint8", "float32"] = "uint8",
+    max_side: int = 0,
+    max_pixels: int = 0,
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """A JPEG or PNG in memory as (H, W, C), uint8 or float32 in [0, 1].
+
+    channels: 0 keeps gray or RGB, 1 is gray, 3 is RGB. Alpha is composited over black. `name` begins the message of a
+    DecodeError. max_side and max_pixels bound what is decoded (0: 65,500 and 2**28).
+    """
+
+def read_image(
+    path: StrPath, channels: int = 0, dtype: Literal["uint8", "float32"] = "uint8"
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """decode_image of a file; OSError with errno and path where the system refuses it."""
+
+def decode_files(
+    paths: Iterable[StrPath], channels: int = 0, size: int | tuple[int, int] | None = None, n_threads: int = 0
+) -> tuple[NDArray[np.uint8], list[tuple[int, str, str]]]:
+    """All files as uint8 (N, H, W, C), and one (index, exception name, message) for each file that failed.
+
+    With size (rows, columns) every image is resized, antialiased; without it an image of another size than the first
+    is a failure. The rows of failed images are zero; if all fail the shape is (N, 0, 0, channels).
+    """
+
+def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], compression: int = 6) -> bytes:
+    """A PNG of pixels (H, W), (H, W, 1) or (H, W, 3), uint8; gray may be uint16."""
+
+def write_png(path: StrPath, pixels: NDArray[np.uint8] | NDArray[np.uint16], compression: int = 6) -> None:
+    """encode_png to a file, which is replaced in one step or left as it was (OSError)."""
+
+def replace_file(path: StrPath, data: bytes | bytearray | memoryview, /) -> None:
+    """Replace a file in one step: temporary file in the same folder, fsync, rename. OSError leaves it as it was."""
+
+def resize(images: NDArray[Any], size: int | tuple[int, int], n_threads: int = 0) -> NDArray[Any]:
+    """Antialiased bilinear resizing of (N, H, W, C), uint8 (as Pillow's BILINEAR) or float32."""
+
+def augment_batch(
+    images: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    seed: int = 0,
+    epoch: int = 0,
+    view: int = 0,
+    samples: NDArray[np.int64] | None = None,
+    n_threads: int = 0,
+    out: NDArray[np.float32] | None = None,
+    *,
+    size: int | tuple[int, int] | None = None,
+    scale: tuple[float, float] = (1, 1),
+    ratio: tuple[float, float] = (1, 1),
+    flip_horizontal: float = 0,
+    flip_vertical: float = 0,
+    rotation_deg: float = 0,
+    shift: float = 0,
+    brightness: tuple[float, float] = (1, 1),
+    contrast: tuple[float, float] = (1, 1),
+    gamma: tuple[float, float] = (1, 1),
+    blur_p: float = 0,
+    blur_sigma: tuple[float, float] = (1, 1),
+    noise_sd: float = 0,
+    mean: float | Sequence[float] = 0,
+    std: float | Sequence[float] = 1,
+) -> NDArray[np.float32]:
+    """View number `view` of images[indices] as float32 (n, rows, columns, C); the options are those of augment.h.
+
+    images: the cache (M, H, W, C). samples: the names of the random streams (n,), the indices if None. A view depends
+    on its image, the options, seed, epoch, sample and view only.
+    """
+
+def augment_parameters(
+    samples: NDArray[np.int64],
+    height: int,
+    width: int,
+    seed: int = 0,
+    epoch: int = 0,
+    view: int = 0,
+    **options: Any,
+) -> dict[str, NDArray[Any]]:
+    """What augment_batch draws for these samples of height x width images: a table of arrays (n,).
+
+    Keys: top, left, height, width, flip_horizontal, flip_vertical, rotation_deg, shift_x, shift_y, brightness,
+    contrast, gamma, blur_sigma (0: no blur).
+    """
+
+def gather_batch(
+    images: NDArray[np.uint8],
+    indices: NDArray[np.int64],
+    mean: float | Sequence[float] = 0,
+    std: float | Sequence[float] = 1,
+    n_threads: int = 0,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """(images[indices] / 255 - mean) / std as float32 (n, H, W, C)."""

@@ -1,0 +1,135 @@
+/* Files as a whole: read into memory with a bound, and replaced in one step, so that a full disk or a killed process
+ * leaves either the old file or the new one. Only regular files: a pipe would hang the caller, and renaming over a device
+ * would remove it. */
+#define _GNU_SOURCE
+#include "smri/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/raster.h"
+
+/* The message and errno of a refused call; `code` because closing and unlinking on the way may change errno. */
+static smri_status refuse(const char *path, const char *what, int code) {
+    char text[128];
+    const smri_status status =
+        smri_fail(SMRI_IO, "%s: %s: %s", message_name(path), what, strerror_r(code, text, sizeof text));
+    errno = code;
+    return status;
+}
+
+static smri_status read_all(uint8_t **out, size_t *n_bytes, int fd, size_t size, const char *path) {
+    uint8_t *bytes = malloc(size + 1);
+    if (bytes == NULL) return smri_fail(SMRI_MEMORY, "%s: %zu bytes refused by the system", message_name(path), size);
+    size_t n = 0;
+    while (n < size) {
+        const ssize_t got = read(fd, bytes + n, size - n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            const int code = errno;
+            free(bytes);
+            return refuse(path, "cannot be read", code);
+        }
+        if (got == 0) break; /* it shrank meanwhile: the decoder will say what is missing */
+        n += (size_t)got;
+    }
+    *out = bytes;
+    *n_bytes = n;
+    return SMRI_OK;
+}
+
+smri_status smri_file_read(uint8_t **out, size_t *n_bytes, const char *path) {
+    *out = NULL;
+    *n_bytes = 0;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hang */
+    if (fd < 0) return refuse(path, "cannot be opened", errno);
+    struct stat about;
+    smri_status status;
+    if (fstat(fd, &about) != 0) status = refuse(path, "cannot be examined", errno);
+    else if (S_ISDIR(about.st_mode)) status = refuse(path, "cannot be read", EISDIR);
+    else if (!S_ISREG(about.st_mode)) status = refuse(path, "not a regular file", EINVAL);
+    else if (about.st_size == 0) status = smri_fail(SMRI_DECODE, "%s: an empty file", message_name(path));
+    else if ((uintmax_t)about.st_size > SMRI_MAX_FILE_BYTES)
+        status = smri_fail(SMRI_DECODE, "%s: %ju bytes, expected at most %zu", message_name(path),
+                           (uintmax_t)about.st_size, SMRI_MAX_FILE_BYTES);
+    else status = read_all(out, n_bytes, fd, (size_t)about.st_size, path);
+    const int code = errno;
+    close(fd);
+    errno = code;
+    return status;
+}
+
+/* Opens a new file "<path>.<process>-<counter>.tmp"; open() instead of mkstemp() because it honours the umask. */
+static int open_temporary(char **name, const char *path) {
+    static atomic_uint counter;
+    for (int attempt = 0; attempt < 100; attempt++) {
+        const unsigned number = atomic_fetch_add(&counter, 1);
+        if (asprintf(name, "%s.%ld-%u.tmp", path, (long)getpid(), number) < 0) {
+            *name = NULL;
+            errno = ENOMEM;
+            return -1;
+        }
+        const int fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST) return fd;
+        free(*name);
+        *name = NULL;
+    }
+    return -1;
+}
+
+static int write_all(int fd, const uint8_t *bytes, size_t n) {
+    while (n > 0) {
+        const ssize_t put = write(fd, bytes, n);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return -1;
+        bytes += put;
+        n -= (size_t)put;
+    }
+    return fsync(fd);
+}
+
+/* Makes the rename itself durable. A folder that cannot be opened or synced costs nothing but that. */
+static void sync_folder(const char *path) {
+    char *copy = strdup(path);
+    if (copy == NULL) return;
+    const int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+    free(copy);
+}
+
+smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes) {
+    struct stat about;
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
+        return S_ISDIR(about.st_mode) ? refuse(path, "cannot be written", EISDIR) : refuse(path, "not a regular file", EINVAL);
+    char *temporary = NULL;
+    const int fd = open_temporary(&temporary, path);
+    if (fd < 0) {
+        const int code = errno;
+        free(temporary);
+        return refuse(path, "cannot be created", code);
+    }
+    int failed = write_all(fd, bytes, n_bytes) != 0;
+    int code = errno;
+    if (close(fd) != 0 && !failed) {
+        failed = 1;
+        code = errno;
+    }
+    if (!failed && rename(temporary, path) != 0) {
+        failed = 1;
+        code = errno;
+    }
+    if (failed) unlink(temporary);
+    else sync_folder(path);
+    free(temporary);
+    return failed ? refuse(path, "cannot be written", code) : SMRI_OK;
+}

@@ -1,0 +1,147 @@
+/* The way from a file's bytes to the pixels asked for: the format is told by its first bytes, a decoder makes a raster,
+ * and one loop composites, changes the channels and scales. Rounding is to nearest everywhere, and 8-bit luma is the
+ * fixed-point sum that Pillow uses, so that both give the same gray levels. */
+#include "smri/image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/raster.h"
+#include "smri/memory.h"
+
+const char *message_name(const char *name) {
+    const size_t length = strlen(name);
+    return length > 200 ? name + length - 200 : name;
+}
+
+smri_status raster_check(size_t H, size_t W, const struct limits *limits, const char *name) {
+    if (H == 0 || W == 0) return smri_fail(SMRI_DECODE, "%s: an image without pixels (%zu x %zu)", name, H, W);
+    if (H > limits->side_px || W > limits->side_px)
+        return smri_fail(SMRI_DECODE, "%s: %zu x %zu pixels, expected at most %zu a side", name, H, W, limits->side_px);
+    if (H > limits->pixels / W)
+        return smri_fail(SMRI_DECODE, "%s: %zu x %zu pixels, expected at most %zu in all", name, H, W, limits->pixels);
+    return SMRI_OK;
+}
+
+smri_status raster_alloc(struct raster *out, const char *name) {
+    size_t bytes;
+    const size_t sizes[] = {out->H, out->W, out->C, out->bits / 8};
+    const smri_status status = smri_size_product(&bytes, name, 4, sizes);
+    if (status != SMRI_OK) return status;
+    out->samples = malloc(bytes); /* not zeroed: a header that promises more than the data holds costs no pages */
+    if (out->samples == NULL) return smri_fail(SMRI_MEMORY, "%s: %zu bytes refused by the system", name, bytes);
+    return SMRI_OK;
+}
+
+static uint32_t sample_at(const struct raster *raster, size_t index) {
+    return raster->bits == 8 ? ((const uint8_t *)raster->samples)[index] : ((const uint16_t *)raster->samples)[index];
+}
+
+/* One pixel composited over black, in the raster's own bits. */
+static void load_pixel(uint32_t rgb[3], size_t *colours, const struct raster *raster, size_t pixel) {
+    const uint32_t top = raster->bits == 8 ? 255 : 65535;
+    const size_t at = pixel * raster->C;
+    *colours = raster->C >= 3 ? 3 : 1;
+    for (size_t c = 0; c < *colours; c++) rgb[c] = sample_at(raster, at + c);
+    if (raster->C == 2 || raster->C == 4) {
+        const uint64_t alpha = sample_at(raster, at + *colours);
+        for (size_t c = 0; c < *colours; c++) rgb[c] = (uint32_t)((rgb[c] * alpha + top / 2) / top);
+    }
+}
+
+static uint8_t to_8_bits(uint32_t value, unsigned bits) {
+    return (uint8_t)(bits == 8 ? value : (value + 128) / 257);
+}
+
+static void store_u8(uint8_t *out, size_t C, const uint32_t rgb[3], size_t colours, unsigned bits) {
+    uint32_t v[3];
+    for (size_t c = 0; c < colours; c++) v[c] = to_8_bits(rgb[c], bits);
+    if (C == colours)
+        for (size_t c = 0; c < C; c++) out[c] = (uint8_t)v[c];
+    else if (C == 3) out[0] = out[1] = out[2] = (uint8_t)v[0];
+    else out[0] = (uint8_t)((v[0] * 19595 + v[1] * 38470 + v[2] * 7471 + 0x8000) >> 16);
+}
+
+static void store_f32(float *out, size_t C, const uint32_t rgb[3], size_t colours, unsigned bits) {
+    const float top = bits == 8 ? 255.0f : 65535.0f;
+    float v[3];
+    for (size_t c = 0; c < colours; c++) v[c] = (float)rgb[c] / top;
+    if (C == colours)
+        for (size_t c = 0; c < C; c++) out[c] = v[c];
+    else if (C == 3) out[0] = out[1] = out[2] = v[0];
+    else out[0] = 0.299f * v[0] + 0.587f * v[1] + 0.114f * v[2];
+}
+
+static smri_status convert(struct smri_image *out, struct raster *raster, const struct smri_decode *options, const char *name) {
+    const size_t colours = raster->C >= 3 ? 3 : 1;
+    const size_t C = options->channels != 0 ? options->channels : colours;
+    *out = (struct smri_image){raster->H, raster->W, C, options->as_float, NULL};
+    if (!options->as_float && raster->bits == 8 && raster->C == C) { /* the usual case: the samples are the pixels */
+        out->pixels = raster->samples;
+        raster->samples = NULL;
+        return SMRI_OK;
+    }
+    size_t bytes;
+    const size_t sizes[] = {raster->H, raster->W, C, options->as_float ? sizeof(float) : 1};
+    const smri_status status = smri_size_product(&bytes, name, 4, sizes);
+    if (status != SMRI_OK) return status;
+    out->pixels = malloc(bytes);
+    if (out->pixels == NULL) return smri_fail(SMRI_MEMORY, "%s: %zu bytes refused by the system", name, bytes);
+    const size_t pixels = raster->H * raster->W;
+    for (size_t i = 0; i < pixels; i++) {
+        uint32_t rgb[3];
+        size_t found;
+        load_pixel(rgb, &found, raster, i);
+        if (options->as_float) store_f32((float *)out->pixels + i * C, C, rgb, found, raster->bits);
+        else store_u8((uint8_t *)out->pixels + i * C, C, rgb, found, raster->bits);
+    }
+    return SMRI_OK;
+}
+
+static smri_status unknown_format(const uint8_t *bytes, size_t n, const char *name) {
+    if (n == 0) return smri_fail(SMRI_DECODE, "%s: an empty file", name);
+    uint8_t head[4] = {0};
+    memcpy(head, bytes, n < 4 ? n : 4);
+    if (n < 4) return smri_fail(SMRI_DECODE, "%s: not a JPEG or PNG file (%zu bytes, begins with %02X)", name, n, head[0]);
+    return smri_fail(SMRI_DECODE, "%s: not a JPEG or PNG file (begins with %02X %02X %02X %02X)", name, head[0], head[1],
+                     head[2], head[3]);
+}
+
+smri_status smri_image_decode(struct smri_image *out, const void *bytes, size_t n_bytes, const char *name,
+                              const struct smri_decode *options) {
+    static const uint8_t png_magic[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+    static const uint8_t jpeg_magic[3] = {0xFF, 0xD8, 0xFF};
+    *out = (struct smri_image){0};
+    name = message_name(name);
+    if (options->channels != 0 && options->channels != 1 && options->channels != 3)
+        return smri_fail(SMRI_ARGUMENT, "channels: expected 0 (keep), 1 or 3, got %zu", options->channels);
+    const struct limits limits = {options->max_side_px != 0 ? options->max_side_px : SMRI_MAX_SIDE_PX,
+                                  options->max_pixels != 0 ? options->max_pixels : SMRI_MAX_PIXELS};
+    struct raster raster = {0};
+    smri_status status;
+    if (n_bytes >= sizeof jpeg_magic && memcmp(bytes, jpeg_magic, sizeof jpeg_magic) == 0)
+        status = jpeg_decode(&raster, bytes, n_bytes, name, &limits);
+    else if (n_bytes >= sizeof png_magic && memcmp(bytes, png_magic, sizeof png_magic) == 0)
+        status = png_decode(&raster, bytes, n_bytes, name, &limits);
+    else return unknown_format(bytes, n_bytes, name);
+    if (status == SMRI_OK) status = convert(out, &raster, options, name);
+    free(raster.samples);
+    if (status != SMRI_OK) *out = (struct smri_image){0};
+    return status;
+}
+
+smri_status smri_image_read(struct smri_image *out, const char *path, const struct smri_decode *options) {
+    uint8_t *bytes;
+    size_t n_bytes;
+    *out = (struct smri_image){0};
+    smri_status status = smri_file_read(&bytes, &n_bytes, path);
+    if (status != SMRI_OK) return status;
+    status = smri_image_decode(out, bytes, n_bytes, path, options);
+    free(bytes);
+    return status;
+}
+
+void smri_image_free(struct smri_image *image) {
+    free(image->pixels);
+    *image = (struct smri_image){0};
+}

@@ -1,0 +1,117 @@
+/* JPEG by libjpeg-turbo, the one home of jpeglib.h: baseline, extended and progressive Huffman (ITU-T T.81), with the
+ * library's default transform (accurate integer) and "fancy" chroma upsampling, which is what Pillow decodes too.
+ *
+ * A warning of the library means that it made pixels up: here it is an error, because a scan that ends in grey bands
+ * would be learnt from. Two warnings that concern only the header's metadata pass. */
+#include "io/raster.h"
+
+#include <setjmp.h>
+#include <stdio.h> /* jpeglib.h needs size_t and FILE */
+#include <stdlib.h>
+
+#include <jpeglib.h>
+
+#include <jerror.h>
+
+/* A progressive file may hold any number of scans, each of which costs a pass over the image. Encoders write about 10. */
+#define MAX_SCANS 256
+
+struct reader {
+    struct jpeg_decompress_struct jpeg;
+    struct jpeg_error_mgr errors;
+    struct jpeg_progress_mgr progress;
+    jmp_buf jump;
+    const char *name;
+    smri_status status;
+};
+
+static struct reader *reader_of(j_common_ptr jpeg) { return jpeg->client_data; }
+
+static void fail_and_jump(j_common_ptr jpeg) {
+    struct reader *reader = reader_of(jpeg);
+    char text[JMSG_LENGTH_MAX];
+    const int code = jpeg->err->msg_code;
+    jpeg->err->format_message(jpeg, text);
+    if (code == JERR_OUT_OF_MEMORY)
+        reader->status = smri_fail(SMRI_MEMORY, "%s: memory refused while decoding", reader->name);
+    else if (code == JWRN_JPEG_EOF || code == JERR_INPUT_EOF || code == JERR_INPUT_EMPTY)
+        reader->status = smri_fail(SMRI_DECODE, "%s: truncated JPEG data (%s)", reader->name, text);
+    else
+        reader->status = smri_fail(SMRI_DECODE, "%s: corrupt JPEG data (%s)", reader->name, text);
+    longjmp(reader->jump, 1);
+}
+
+static void on_message(j_common_ptr jpeg, int level) {
+    const int code = jpeg->err->msg_code;
+    const int metadata_only = code == JWRN_JFIF_MAJOR || code == JWRN_ADOBE_XFORM;
+    if (level < 0 && !metadata_only) fail_and_jump(jpeg);
+}
+
+static void on_output(j_common_ptr jpeg) { (void)jpeg; }
+
+static void on_progress(j_common_ptr jpeg) {
+    struct reader *reader = reader_of(jpeg);
+    if (reader->jpeg.input_scan_number <= MAX_SCANS) return;
+    reader->status = smri_fail(SMRI_DECODE, "%s: more than %d scans in a JPEG", reader->name, MAX_SCANS);
+    longjmp(reader->jump, 1);
+}
+
+static smri_status start(struct reader *reader, struct raster *out, const uint8_t *bytes, size_t n,
+                         const struct limits *limits) {
+    struct jpeg_decompress_struct *jpeg = &reader->jpeg;
+    jpeg_mem_src(jpeg, bytes, (unsigned long)n);
+    jpeg_read_header(jpeg, TRUE);
+    const smri_status status = raster_check(jpeg->image_height, jpeg->image_width, limits, reader->name);
+    if (status != SMRI_OK) return status;
+    switch (jpeg->jpeg_color_space) {
+    case JCS_GRAYSCALE: jpeg->out_color_space = JCS_GRAYSCALE; break;
+    case JCS_RGB:
+    case JCS_YCbCr: jpeg->out_color_space = JCS_RGB; break;
+    case JCS_CMYK:
+    case JCS_YCCK:
+        return smri_fail(SMRI_DECODE, "%s: a CMYK JPEG, expected gray or RGB: convert it first", reader->name);
+    default:
+        return smri_fail(SMRI_DECODE, "%s: a JPEG of %d components in an unknown colour space, expected gray or RGB",
+                         reader->name, jpeg->num_components);
+    }
+    jpeg_start_decompress(jpeg);
+    out->H = jpeg->output_height;
+    out->W = jpeg->output_width;
+    out->C = (size_t)jpeg->output_components;
+    out->bits = 8;
+    return raster_alloc(out, reader->name);
+}
+
+/* Everything that changes after setjmp lives behind pointers, so that longjmp finds it as it was left. */
+static smri_status decode(struct reader *reader, struct raster *out, const uint8_t *bytes, size_t n,
+                          const struct limits *limits) {
+    if (setjmp(reader->jump)) return reader->status;
+    jpeg_create_decompress(&reader->jpeg);
+    reader->jpeg.progress = &reader->progress;
+    const smri_status status = start(reader, out, bytes, n, limits);
+    if (status != SMRI_OK) return status;
+    while (reader->jpeg.output_scanline < reader->jpeg.output_height) {
+        JSAMPROW row = (JSAMPROW)out->samples + (size_t)reader->jpeg.output_scanline * out->W * out->C;
+        jpeg_read_scanlines(&reader->jpeg, &row, 1);
+    }
+    jpeg_finish_decompress(&reader->jpeg); /* reads to the end marker: a file cut after the last row is found too */
+    return SMRI_OK;
+}
+
+smri_status jpeg_decode(struct raster *out, const uint8_t *bytes, size_t n, const char *name, const struct limits *limits) {
+    struct reader reader = {.name = name};
+    out->samples = NULL;
+    reader.jpeg.err = jpeg_std_error(&reader.errors);
+    reader.jpeg.client_data = &reader;
+    reader.errors.error_exit = fail_and_jump;
+    reader.errors.emit_message = on_message;
+    reader.errors.output_message = on_output;
+    reader.progress.progress_monitor = on_progress;
+    const smri_status status = decode(&reader, out, bytes, n, limits);
+    jpeg_destroy_decompress(&reader.jpeg);
+    if (status != SMRI_OK) {
+        free(out->samples);
+        out->samples = NULL;
+    }
+    return status;
+}
