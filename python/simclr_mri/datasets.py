@@ -1,0 +1,263 @@
+"""Reading images: class folders, the Alzheimer MRI data set, phantom folders.
+
+Pixels come through the C decoders (libjpeg-turbo, libpng) into one uint8 array. Subjects come from a table, a pattern
+or a function; for the Alzheimer MRI data set they follow from the numbering of its files.
+
+References
+----------
+Alzheimer MRI Preprocessed Dataset, kaggle.com/datasets/sachinkumar413/alzheimer-mri-dataset.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ._dataset import SEVERITY, TASKS, ClassCounts, Dataset, DataWarning
+from ._folder import Groups, check_root, list_classes, list_flat, read_images, resolve_groups, some
+from .phantoms import MANIFEST, load_phantoms, phantoms, write_phantoms
+
+__all__ = [
+    "SEVERITY",
+    "TASKS",
+    "AlzheimerMRI",
+    "ClassCounts",
+    "DataWarning",
+    "Dataset",
+    "ImageFolder",
+    "load_phantoms",
+    "open_dataset",
+    "phantoms",
+    "read_images",
+    "write_phantoms",
+]
+
+
+def ImageFolder(
+    root: str | Path,
+    *,
+    groups: Groups = None,
+    image_size: int | None = None,
+    channels: int = 1,
+    n_jobs: int | None = None,
+    class_order: Sequence[str] | None = None,
+    labelled: bool = True,
+    errors: str = "raise",
+    name: str | None = None,
+) -> Dataset:
+    """Reads class folders: `root/class/**/image.png`.
+
+    Parameters
+    ----------
+    root : path
+        Folders in it are classes; those that start with "." or "_" are passed over.
+    groups : str, tuple, callable or None
+        Who is in each image: "table.csv:column" or ("table.csv", "column"), whose rows name files by path or by name; a
+        regular expression with one group over the relative file name, such as r"(sub-[0-9]+)_"; or a function of it.
+    image_size : int or None
+        Resize to this many pixels, antialiased; None keeps the size.
+    channels : {1, 3}
+    n_jobs : int or None
+        Threads; None for all.
+    class_order : sequence of str or None
+        The classes in order of severity; None sorts by name.
+    labelled : bool
+        False reads every image below `root`, without labels, for pretraining.
+    errors : {"raise", "warn"}
+        Files that cannot be decoded: an exception that names them, or a warning.
+    name : str or None
+
+    Returns
+    -------
+    Dataset
+    """
+    root = check_root(root)
+    if labelled:
+        files, label_list, classes = list_classes(root, class_order)
+        labels = np.array(label_list, np.int64)
+    else:
+        files, labels, classes = list_flat(root), None, []
+    subjects = resolve_groups(groups, root, files)
+    images, kept = read_images(root, files, image_size=image_size, channels=channels, n_jobs=n_jobs, errors=errors)
+    if len(classes) == 1:
+        warnings.warn(
+            f"{root}: one class only ({classes[0]}); enough to pretrain, not to classify", DataWarning, stacklevel=2
+        )
+    return Dataset(
+        images,
+        None if labels is None else labels[kept],
+        classes,
+        None if subjects is None else subjects[kept],
+        [files[i] for i in kept],
+        name=name or root.absolute().name,
+    )
+
+
+# -- the Alzheimer MRI data set ----------------------------------------------------------------------------------------
+
+N_SUBJECTS = dict(zip(SEVERITY, (100, 70, 28, 2), strict=True))
+"""Subjects by class; each gave 32 slices, 1 mm apart."""
+
+N_TEST_FILES = dict(zip(SEVERITY, (640, 448, 179, 12), strict=True))
+"""Images by class in the test half of the set that this one was made from: they come first in its numbering."""
+
+N_SLICES = 32
+_PREFIX = dict(zip(SEVERITY, ("non", "verymild", "mild", "moderate"), strict=True))
+
+
+def alzheimer_mri_subjects(n_subjects: int, n_test_files: int) -> list[tuple[int, int]]:
+    """Subject and slice (both from 1) behind each file number of a class of the Alzheimer MRI data set.
+
+    The publisher numbered the files of an older set in the order in which a program listed them. There a slice of a
+    subject was called `26 (10).jpg`, and subject 1 had no number. So, with n subjects and T test files: files 1 to T
+    are the last T - 6n subjects of slice 26, then slices 27 to 32, each by subject 2, 3, ..., n, 1; the others are
+    slices 1 to 25 and the rest of slice 26, each in the order of the names as strings.
+
+    Parameters
+    ----------
+    n_subjects, n_test_files : int
+
+    Returns
+    -------
+    list of (subject, slice), one for each file number from 1 to 32 n
+    """
+    by_number = [*range(2, n_subjects + 1), 1]
+    by_name = sorted(range(1, n_subjects + 1), key=lambda s: f"26 ({s}).jpg" if s > 1 else "26.jpg")
+    early = by_number[n_subjects - (n_test_files - 6 * n_subjects) :] if n_test_files > 6 * n_subjects else []
+    order = [(subject, 26) for subject in early]
+    order += [(subject, level) for level in range(27, N_SLICES + 1) for subject in by_number]
+    order += [(subject, level) for level in range(1, 26) for subject in by_name]
+    order += [(subject, 26) for subject in by_name if subject not in early]
+    return order
+
+
+def AlzheimerMRI(
+    root: str | Path,
+    *,
+    image_size: int | None = None,
+    task: str = "4class",
+    channels: int = 1,
+    n_jobs: int | None = None,
+) -> Dataset:
+    """Reads the Kaggle "Alzheimer MRI Preprocessed Dataset": 6,400 slices of 200 subjects, 128 x 128 pixels.
+
+    The subjects, which the publisher does not give, follow from the numbering of the files (`alzheimer_mri_subjects`).
+
+    Parameters
+    ----------
+    root : path
+        The folder with `Non_Demented`, `Very_Mild_Demented`, `Mild_Demented` and `Moderate_Demented`.
+    image_size : int or None
+        Resize to this many pixels; None keeps 128.
+    task : {"4class", "3class", "cdr0"}
+        See `Dataset.with_task`.
+    channels : {1, 3}
+    n_jobs : int or None
+        Threads; None for all.
+
+    Returns
+    -------
+    Dataset
+        Classes by severity, subjects such as "mild-007".
+
+    Raises
+    ------
+    ValueError
+        The folder does not hold the published 3,200 + 2,240 + 896 + 64 files.
+    """
+    root = check_root(root)
+    _check_published(root)
+    files, labels, _ = list_classes(root, SEVERITY)
+    subjects = _published_subjects(files, labels)
+    images, _ = read_images(root, files, image_size=image_size, channels=channels, n_jobs=n_jobs)
+    return Dataset(images, labels, SEVERITY, subjects, files, name="Alzheimer MRI").with_task(task)
+
+
+def is_alzheimer_mri(root: str | Path) -> bool:
+    """Whether the folder has the four published class folders."""
+    return all((Path(root) / name).is_dir() for name in SEVERITY)
+
+
+def _check_published(root: Path) -> None:
+    if not is_alzheimer_mri(root):
+        places = [p for p in (*root.glob("*/"), *root.glob("*/*/"), root.absolute().parent) if is_alzheimer_mri(p)]
+        hint = f"wrong folder level? Did you mean {places[0]}?" if places else "For another data set use ImageFolder"
+        raise ValueError(f"{root}: expected the folders {', '.join(SEVERITY)}. {hint}")
+    for name in SEVERITY:
+        expected = N_SUBJECTS[name] * N_SLICES
+        found = {p.name for p in (root / name).iterdir() if not p.name.startswith(".")}
+        wanted = {f"{_PREFIX[name]}_{i}.jpg" for i in range(1, expected + 1)}
+        if found != wanted:
+            lacking, extra = sorted(wanted - found), sorted(found - wanted)
+            raise ValueError(
+                f"{root / name}: expected the {expected:,} published files, found {len(found):,}"
+                + (f"; missing {some(lacking, 3)}" if lacking else "")
+                + (f"; unknown {some(extra, 3)}" if extra else "")
+                + ". The subjects follow from the numbering, so the set must be whole; else use ImageFolder"
+            )
+
+
+def _published_subjects(files: Sequence[str], labels: Sequence[int]) -> np.ndarray:
+    tables = {name: alzheimer_mri_subjects(N_SUBJECTS[name], N_TEST_FILES[name]) for name in SEVERITY}
+    subjects = []
+    for file, label in zip(files, labels, strict=True):
+        name = SEVERITY[label]
+        number = int(re.search(r"_(\d+)\.jpg$", file)[1])
+        subjects.append(f"{_PREFIX[name]}-{tables[name][number - 1][0]:03d}")
+    return np.array(subjects)
+
+
+# -- whatever it is ----------------------------------------------------------------------------------------------------
+
+
+def open_dataset(
+    path: str | Path,
+    *,
+    groups: Groups = None,
+    image_size: int | None = None,
+    task: str | None = None,
+    channels: int = 1,
+    n_jobs: int | None = None,
+    class_order: Sequence[str] | None = None,
+    labelled: bool = True,
+    errors: str = "raise",
+) -> Dataset:
+    """Opens a folder by what is in it: the Alzheimer MRI set, phantoms, or any class folders.
+
+    Parameters
+    ----------
+    path : path
+    groups, image_size, channels, n_jobs, class_order, labelled, errors
+        As for `ImageFolder`. Giving `groups` or `class_order` reads it as plain class folders.
+    task : {"4class", "3class", "cdr0"} or None
+        Joins classes; for sets with the four severity classes.
+
+    Returns
+    -------
+    Dataset
+    """
+    root = check_root(path)
+    plain = groups is not None or class_order is not None or not labelled
+    options = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs}
+    if not plain and is_phantom_folder(root):
+        ds = load_phantoms(root, **options)
+    elif not plain and is_alzheimer_mri(root) and (root / SEVERITY[0] / "non_1.jpg").is_file() and errors == "raise":
+        ds = AlzheimerMRI(root, **options)
+    else:
+        if labelled and class_order is None and is_alzheimer_mri(root):
+            class_order = SEVERITY
+        ds = ImageFolder(root, groups=groups, class_order=class_order, labelled=labelled, errors=errors, **options)
+    return ds if task is None else ds.with_task(task)
+
+
+def is_phantom_folder(root: str | Path) -> bool:
+    """Whether `write_phantoms` made the folder."""
+    try:
+        return json.loads((Path(root) / MANIFEST).read_text(encoding="utf-8")).get("format") == "simclr_mri phantoms"
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,501 @@
+"""Splits that do not leak, and label fractions that nest.
+
+Slices of one head resemble each other more than two heads of one class do, so a classifier that has seen other slices
+of the test subjects is tested on its memory. Splits are therefore by subject unless the other is asked for, stratified
+by class, drawn from a seed, and checked for overlap when they are made.
+
+References
+----------
+Yagis et al., Effect of data leakage in brain MRI classification using 2D convolutional neural networks, Scientific
+Reports 11:22544, 2021.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._dataset import Dataset, DataWarning
+
+SET_NAMES = ("train", "val", "test")
+
+
+class LeakageError(ValueError):
+    """Two sets that must be apart share subjects or images."""
+
+
+class LeakageWarning(UserWarning):
+    """A split was asked for that measures memory of heads."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What two sets share: subjects, files, and the images of `b` that these touch."""
+
+    a: str
+    b: str
+    n_images: int
+    subjects: tuple[str, ...] | None
+    n_images_of_shared_subjects: int
+    n_identical: int
+
+    @property
+    def share(self) -> float:
+        """Share of the images of `b` whose subject is also in `a`."""
+        return self.n_images_of_shared_subjects / self.n_images if self.n_images else 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.subjects) or self.n_identical > 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint parts of a data set. Unpacks into data sets: `train, val, test = split(ds)`.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    indices : dict of str to ndarray of int
+        Part name ("train", "val", "test") to sorted indices into `dataset`.
+    by : str
+        "subject" or "image".
+    seed : int
+    """
+
+    dataset: Dataset
+    indices: dict[str, np.ndarray]
+    by: str
+    seed: int
+
+    def __iter__(self) -> Iterator[Dataset]:
+        return (self.dataset[index] for index in self.indices.values())
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def train(self) -> Dataset:
+        """What is learnt from."""
+        return self.dataset[self.indices["train"]]
+
+    @property
+    def val(self) -> Dataset | None:
+        """What choices are made on; None in a split of two."""
+        return self.dataset[self.indices["val"]] if "val" in self.indices else None
+
+    @property
+    def test(self) -> Dataset:
+        """What is looked at last."""
+        return self.dataset[self.indices["test"]]
+
+    def overlaps(self) -> list[Overlap]:
+        """The overlap of every pair of parts."""
+        names = list(self.indices)
+        return [
+            find_overlap(self.dataset[self.indices[a]], self.dataset[self.indices[b]], a, b)
+            for i, a in enumerate(names)
+            for b in names[i + 1 :]
+        ]
+
+    def rows(self) -> list[dict[str, object]]:
+        """One dictionary for each part and class: images and, where known, subjects."""
+        return [
+            {"set": name, **row} for name, index in self.indices.items() for row in self.dataset[index].counts().rows()
+        ]
+
+    def __str__(self) -> str:
+        lines = [f"split by {self.by}, seed {self.seed}: {len(self.dataset):,} images"]
+        for name, index in self.indices.items():
+            counts = self.dataset[index].counts()
+            classes = ", ".join(f"{c} {n:,}" for c, n in zip(counts.classes, counts.images, strict=True))
+            who = "" if counts.subjects is None else f", {self.dataset[index].n_subjects:,} subjects"
+            lines.append(f"  {name:<5} {len(index):>6,} images{who}  ({classes})")
+        for overlap in self.overlaps():
+            if overlap:
+                lines.append(f"  {describe_overlap(overlap)}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(index):,}" for name, index in self.indices.items())
+        return f"<Split by {self.by}, seed {self.seed}: {sizes}>"
+
+    def _repr_html_(self) -> str:
+        rows = self.rows()
+        head = "".join(f"<th>{key}</th>" for key in (rows[0] if rows else {}))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in row.values()) + "</tr>" for row in rows
+        )
+        notes = "".join(f"<p>{html.escape(describe_overlap(o))}</p>" for o in self.overlaps() if o)
+        return (
+            f"<p><b>{html.escape(repr(self)[1:-1])}</b></p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        )
+
+
+def find_overlap(a: Dataset, b: Dataset, name_a: str = "train", name_b: str = "test") -> Overlap:
+    """What two sets share.
+
+    Identical images are found by their pixels; subjects are compared where both sets know them.
+    """
+    subjects, touched = None, 0
+    if a.subjects is not None and b.subjects is not None:
+        shared = np.intersect1d(a.subjects, b.subjects)
+        subjects, touched = tuple(map(str, shared)), int(np.isin(b.subjects, shared).sum())
+    identical = 0
+    if a.images.shape[1:] == b.images.shape[1:]:
+        known = {image.tobytes() for image in a.images}
+        identical = sum(image.tobytes() in known for image in b.images)
+    return Overlap(name_a, name_b, len(b), subjects, touched, identical)
+
+
+def describe_overlap(overlap: Overlap) -> str:
+    """The overlap in words."""
+    parts = []
+    if overlap.subjects:
+        some = ", ".join(overlap.subjects[:3]) + (", ..." if len(overlap.subjects) > 3 else "")
+        parts.append(
+            f"{_are(len(overlap.subjects), 'subject', overlap.b)} also in {overlap.a} ({some}): "
+            f"{overlap.n_images_of_shared_subjects:,} of {overlap.n_images:,} images, {overlap.share:.1%}"
+        )
+    if overlap.n_identical:
+        parts.append(f"{_are(overlap.n_identical, 'image', overlap.b)} in {overlap.a} pixel by pixel")
+    return "; ".join(parts) or f"{overlap.a} and {overlap.b} share nothing"
+
+
+def _are(n: int, what: str, where: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'} of {where} {'is' if n == 1 else 'are'}"
+
+
+def check_overlap(a: Dataset, b: Dataset, *, names: tuple[str, str] = ("train", "test")) -> None:
+    """Raises when two sets share a subject or an identical image.
+
+    Parameters
+    ----------
+    a, b : Dataset
+    names : tuple of str
+        What the message calls them.
+
+    Raises
+    ------
+    LeakageError
+    """
+    overlap = find_overlap(a, b, *names)
+    if overlap:
+        raise LeakageError(f"{describe_overlap(overlap)}. Split by subject: split(ds, by='subject')")
+
+
+# -- one split ---------------------------------------------------------------------------------------------------------
+
+
+def split(
+    ds: Dataset,
+    *,
+    by: str = "subject",
+    seed: int = 42,
+    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    stratify: bool = True,
+) -> Split:
+    """Splits into train, validation and test, or into train and test.
+
+    Parameters
+    ----------
+    ds : Dataset
+    by : {"subject", "image"}
+        "image" puts slices of one head into several sets and warns about it.
+    seed : int
+    fractions : sequence of 2 or 3 floats
+        Sizes, in units of subjects or of images; they sum to at most 1.
+    stratify : bool
+        Every class is split in the same proportion. A class with fewer subjects than sets goes to train first, then
+        test, with a warning; a class with one subject is an error.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ValueError
+        Subjects unknown, a class with one subject, a set that would be empty.
+    """
+    _check_by(ds, by)
+    sizes = _checked_fractions(fractions)
+    names = SET_NAMES if len(sizes) == 3 else ("train", "test")
+    rng = np.random.default_rng(seed)
+    units, labels, members = _units(ds, by)
+    strata = labels if stratify and ds.labels is not None else np.zeros(len(units), np.int64)
+    assigned = np.full(len(units), -1)
+    quotas = _quotas(strata, sizes, by)
+    for c in np.unique(strata):
+        found = rng.permutation(np.flatnonzero(strata == c))
+        quota = _spread_few(quotas[c], len(found), _stratum_name(ds, c, stratify), by, names)
+        assigned[found[: sum(quota)]] = np.repeat(np.arange(len(sizes)), quota)
+    indices = {name: np.flatnonzero(assigned[members] == i) for i, name in enumerate(names)}
+    for name, index in indices.items():
+        if not len(index):
+            raise ValueError(f"split: the {name} set would be empty ({len(units)} {by}s, fractions {tuple(sizes)})")
+    result = Split(ds, indices, by, seed)
+    _judge(result)
+    return result
+
+
+def seed_split(ds: Dataset) -> Split:
+    """The split of the published recipe: 80 : 20 at random by image, seed 42, not stratified.
+
+    On the Alzheimer MRI data set that is 5,120 and 1,280 images. It measures whether other slices of a head were seen
+    in training: the recipe is reproduced with its flaw, and the warning says so.
+    """
+    return split(ds, by="image", seed=42, fractions=(0.8, 0.2), stratify=False)
+
+
+def kfold(
+    ds: Dataset, *, n_splits: int = 5, by: str = "subject", seed: int = 0, repeats: int = 1, stratify: bool = True
+) -> Iterator[Split]:
+    """Cross-validation: every subject (or image) is tested once in each repeat.
+
+    Parameters
+    ----------
+    ds : Dataset
+    n_splits : int
+    by : {"subject", "image"}
+    seed : int
+        Repeat r shuffles with seed + r.
+    repeats : int
+    stratify : bool
+
+    Yields
+    ------
+    Split
+        With "train" and "test".
+    """
+    _check_by(ds, by)
+    units, labels, members = _units(ds, by)
+    if not 2 <= n_splits <= len(units):
+        raise ValueError(f"n_splits: expected 2 to {len(units)} (the number of {by}s), got {n_splits}")
+    strata = labels if stratify and ds.labels is not None else np.zeros(len(units), np.int64)
+    for c in np.unique(strata):
+        n = int((strata == c).sum())
+        if n < 2 and stratify and ds.labels is not None:
+            raise ValueError(_one_unit(ds.classes[c], by))
+        if n < n_splits:
+            warnings.warn(
+                f"class {_stratum_name(ds, c, stratify)} has {n} {by}s: only {n} of {n_splits} folds test it",
+                DataWarning,
+                stacklevel=2,
+            )
+    return _folds(ds, units, strata, members, n_splits, by, seed, repeats)
+
+
+def _folds(ds, units, strata, members, n_splits, by, seed, repeats) -> Iterator[Split]:
+    for repeat in range(repeats):
+        rng = np.random.default_rng(seed + repeat)
+        fold = np.empty(len(units), np.int64)
+        start = 0
+        for c in np.unique(strata):
+            # Dealing on from where the last class stopped keeps the folds equal in size.
+            found = rng.permutation(np.flatnonzero(strata == c))
+            fold[found] = (start + np.arange(len(found))) % n_splits
+            start += len(found)
+        for k in range(n_splits):
+            test = fold[members] == k
+            result = Split(ds, {"train": np.flatnonzero(~test), "test": np.flatnonzero(test)}, by, seed + repeat)
+            if repeat == 0 and k == 0:
+                _judge(result)
+            yield result
+
+
+# -- label fractions ---------------------------------------------------------------------------------------------------
+
+
+def label_fractions(
+    ds: Dataset,
+    fractions: Sequence[float] = (0.01, 0.1, 0.2, 0.5, 1.0),
+    *,
+    by: str = "subject",
+    seed: int = 0,
+) -> dict[float, np.ndarray]:
+    """Which images keep their labels at each fraction.
+
+    The sets are nested (the 1 % are among the 10 %) and stratified; each class keeps at least one subject or image.
+
+    Parameters
+    ----------
+    ds : Dataset
+        The training set.
+    fractions : sequence of float in (0, 1]
+    by : {"subject", "image"}
+    seed : int
+
+    Returns
+    -------
+    dict of float to ndarray of int
+        Fraction to sorted indices into `ds`. By image the size is the fraction rounded up (5,120 images at 1 % are 52).
+    """
+    if ds.labels is None:
+        raise ValueError("label_fractions: the data set has no labels")
+    _check_by(ds, by)
+    wrong = [f for f in fractions if not 0 < f <= 1]
+    if wrong:
+        raise ValueError(f"fractions: expected values in (0, 1], got {wrong[0]}")
+    _, labels, members = _units(ds, by)
+    order = _nested_order(labels, np.random.default_rng(seed))
+    n_present = len(np.unique(labels))
+    chosen: dict[float, np.ndarray] = {}
+    for f in sorted(fractions):
+        wanted = f * len(order)
+        n = math.ceil(wanted - 1e-9) if by == "image" else round(wanted)
+        if n < n_present:
+            warnings.warn(
+                f"{f:.3g} of {len(order)} {by}s would be {wanted:.1f}: {n_present} are taken, one for each class",
+                DataWarning,
+                stacklevel=2,
+            )
+        keep = np.zeros(len(order), bool)
+        keep[order[: max(n, n_present)]] = True
+        chosen[f] = np.flatnonzero(keep[members])
+    return {f: chosen[f] for f in fractions}
+
+
+def _nested_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An order of the units whose every prefix is stratified and holds each class once.
+
+    Unit r of a class of n comes at (r + 1/2) / n, except that the first of each class leads.
+    """
+    key = np.empty(len(labels))
+    for c in np.unique(labels):
+        found = rng.permutation(np.flatnonzero(labels == c))
+        key[found] = (np.arange(len(found)) + 0.5) / len(found)
+        key[found[0]] = -1.0
+    return np.argsort(key, kind="stable")
+
+
+# -- shared ------------------------------------------------------------------------------------------------------------
+
+
+def _check_by(ds: Dataset, by: str) -> None:
+    if by not in ("subject", "image"):
+        raise ValueError(f"by: expected 'subject' or 'image', got {by!r}")
+    if by == "subject" and ds.subjects is None:
+        raise ValueError(
+            "by='subject': the subjects of this data set are unknown. Give them when reading it "
+            "(ImageFolder(root, groups=...)), let audit(ds) infer groups from the pixels, or ask for by='image'"
+        )
+    if not len(ds):
+        raise ValueError("the data set is empty")
+
+
+def _checked_fractions(fractions: Sequence[float]) -> list[float]:
+    sizes = [float(f) for f in fractions]
+    if len(sizes) not in (2, 3) or min(sizes) <= 0 or sum(sizes) > 1 + 1e-9:
+        raise ValueError(f"fractions: expected 2 or 3 positive sizes that sum to at most 1, got {tuple(fractions)}")
+    return sizes
+
+
+def _units(ds: Dataset, by: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is dealt out, its class, and the unit of each image.
+
+    A subject with images of several classes (a patient who got worse) counts for the most frequent one.
+    """
+    labels = ds.labels if ds.labels is not None else np.zeros(len(ds), np.int64)
+    if by == "image":
+        return np.arange(len(ds)), labels, np.arange(len(ds))
+    units, members = np.unique(ds.subjects, return_inverse=True)
+    table = np.zeros((len(units), labels.max() + 1), np.int64)
+    np.add.at(table, (members, labels), 1)
+    return units, table.argmax(axis=1), members
+
+
+def _quotas(strata: np.ndarray, sizes: list[float], by: str) -> dict[int, list[int]]:
+    """How many units of each class go into each set.
+
+    Largest remainders twice: the totals of the sets first, then each class, so that 80 : 20 of 6,400 is 5,120 : 1,280.
+    """
+    totals = _largest_remainder(np.array(sizes) * len(strata))
+    classes, counts = np.unique(strata, return_counts=True)
+    exact = np.outer(counts, sizes)
+    quota = np.floor(exact + 1e-9).astype(np.int64)
+    remainder = exact - quota
+    missing_class = np.array([sum(_largest_remainder(row)) for row in exact]) - quota.sum(axis=1)
+    missing_set = totals - quota.sum(axis=0)
+    for i, j in sorted(np.ndindex(*quota.shape), key=lambda ij: -remainder[ij]):
+        if missing_class[i] > 0 and missing_set[j] > 0:
+            quota[i, j] += 1
+            missing_class[i] -= 1
+            missing_set[j] -= 1
+    for i in np.flatnonzero(missing_class):
+        quota[i, 0] += missing_class[i]
+    return {int(c): [int(q) for q in row] for c, row in zip(classes, quota, strict=True)}
+
+
+def _largest_remainder(exact: np.ndarray) -> np.ndarray:
+    """Whole numbers that sum to the rounded sum and are nearest to `exact`."""
+    whole = np.floor(exact + 1e-9).astype(np.int64)
+    missing = round(float(exact.sum())) - int(whole.sum())
+    whole[np.argsort(whole - exact, kind="stable")[:missing]] += 1
+    return whole
+
+
+def _spread_few(quota: list[int], n: int, name: str, by: str, names: Sequence[str]) -> list[int]:
+    """The quota of a class, changed so that no set goes without it if there are enough units.
+
+    With too few, train comes first, then test: a class that is only validated is of no use.
+    """
+    if n < 2:
+        raise ValueError(_one_unit(name, by))
+    if n < len(quota):
+        warnings.warn(
+            f"class {name} has {n} {by}s for {len(quota)} sets: train and test get one each, val gets none. "
+            f"Join classes (task='3class' or 'cdr0', merge_classes) or give two fractions",
+            DataWarning,
+            stacklevel=3,
+        )
+        return [1 if name_ in ("train", "test") else 0 for name_ in names]
+    quota = list(quota)
+    for i in [len(quota) - 1, *range(len(quota) - 1)]:
+        if quota[i] == 0:
+            quota[i] = 1
+            if sum(quota) > n:
+                quota[int(np.argmax(quota))] -= 1
+    return quota
+
+
+def _stratum_name(ds: Dataset, c: int, stratify: bool) -> str:
+    return ds.classes[c] if stratify and ds.labels is not None else "(all)"
+
+
+def _one_unit(name: str, by: str) -> str:
+    return (
+        f"class {name} has one {by}: it cannot be in the training and in the test set. "
+        f"Join it to another class (merge_classes), leave it out, or use stratify=False"
+    )
+
+
+def _judge(result: Split) -> None:
+    """An overlap is an error by subject and a warning in words by image."""
+    if result.by == "subject":
+        names = list(result.indices)
+        for i, a in enumerate(names):
+            for b in names[i + 1 :]:
+                shared = np.intersect1d(
+                    result.dataset.subjects[result.indices[a]], result.dataset.subjects[result.indices[b]]
+                )
+                if len(shared):
+                    raise LeakageError(f"{a} and {b} share {len(shared)} subjects, {shared[0]} among them")
+        return
+    fact = "If one head gave several images, its slices are in training and in test"
+    if result.dataset.subjects is not None:
+        known = np.isin(
+            result.dataset.subjects[result.indices["test"]], result.dataset.subjects[result.indices["train"]]
+        )
+        fact = f"{known.mean():.1%} of the test images are of a subject that is also in the training set"
+    warnings.warn(
+        f"this split is by image. {fact}: the score will say how well heads are remembered, not how well the disease "
+        f"is recognised. Use by='subject' for a score that holds for new patients",
+        LeakageWarning,
+        stacklevel=3,
+    )
