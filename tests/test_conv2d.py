@@ -16,7 +16,7 @@ from reference.guard import guarded
 from simclr_mri import _core
 
 EPS = 2.0**-24
-METHODS = ["reference", "gemm"]
+METHODS = ["reference", "gemm", "direct"]
 
 
 class Shape(NamedTuple):

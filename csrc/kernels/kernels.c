@@ -11,6 +11,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void fill(void) {
     for (int isa = SMRI_ISA_REF; isa <= (int)smri_isa_supported(); isa++) {
         struct smri_kernels *table = &tables[isa];
+        smri_conv_kernels_ref(&table->conv);
         smri_norm_kernels_ref(&table->norm);
         smri_elementwise_kernels_ref(&table->elementwise);
         smri_window_kernels_ref(&table->window);
@@ -19,9 +20,11 @@ static void fill(void) {
         smri_pixel_kernels_ref(&table->pixels);
 #if defined(__x86_64__)
         if (isa >= SMRI_ISA_AVX2) {
+            smri_conv_kernels_avx2(&table->conv);
             smri_pixel_kernels_avx2(&table->pixels);
         }
         if (isa >= SMRI_ISA_AVX512) {
+            smri_conv_kernels_avx512(&table->conv);
             smri_pixel_kernels_avx512(&table->pixels);
         }
 #endif

@@ -3,6 +3,7 @@
 #ifndef SMRI_KERNELS_H
 #define SMRI_KERNELS_H
 
+#include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
@@ -11,6 +12,7 @@
 #include "kernels/window.h"
 
 struct smri_kernels {
+    struct smri_conv_kernels conv;
     struct smri_norm_kernels norm;
     struct smri_elementwise_kernels elementwise;
     struct smri_window_kernels window;

@@ -71,6 +71,7 @@ void smri_conv2d_unpack(float *kcrs, const float *packed, const struct smri_conv
 static const struct smri_conv2d_ops *const methods[SMRI_CONV2D_METHODS] = {
     [SMRI_CONV2D_REFERENCE] = &smri_conv2d_reference_ops,
     [SMRI_CONV2D_GEMM] = &smri_conv2d_gemm_ops,
+    [SMRI_CONV2D_DIRECT] = &smri_conv2d_direct_ops,
 };
 
 const char *smri_conv2d_method_name(enum smri_conv2d_method method) { return methods[method]->name; }

@@ -20,6 +20,10 @@ struct smri_conv2d_ops {
 
 extern const struct smri_conv2d_ops smri_conv2d_reference_ops;
 extern const struct smri_conv2d_ops smri_conv2d_gemm_ops;
+extern const struct smri_conv2d_ops smri_conv2d_direct_ops;
+
+/* Packed weights [K/32][tap][C][32] to [C/32][tap][K][32], padded with zeros: backward-data's weights. */
+void smri_conv2d_transpose_weights(float *out, const float *w, const struct smri_conv2d *shape, smri_pool *pool);
 
 static inline size_t smri_conv2d_blocks(size_t channels) {
     return (channels + SMRI_CONV2D_BLOCK - 1) / SMRI_CONV2D_BLOCK;

@@ -1,0 +1,58 @@
+/* The inner loops of convolution. A convolution is cut into register tiles of SMRI_CONV_ROWS pixels and SMRI_CONV_COLS
+ * output channels; a kernel computes one tile, the layer decides which pixels a tile holds and where their inputs lie.
+ * README.md in this folder has the drawings and the derivation of the sizes. No kernel reads or writes outside what is
+ * stated; none needs alignment. */
+#ifndef SMRI_KERNELS_CONV_H
+#define SMRI_KERNELS_CONV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define SMRI_CONV_ROWS 6   /* 6 x 64 floats are 24 accumulators of 512 bits: 10 loads for 24 multiply-adds a step */
+#define SMRI_CONV_COLS 64  /* two blocks of packed weights */
+#define SMRI_CONV_BLOCK 32 /* columns of one block */
+
+/* One tap of a tile: where each of its pixels reads, and where the tap's weights begin. */
+struct smri_conv_tap {
+    const float *rows[SMRI_CONV_ROWS];
+    size_t weights; /* floats from smri_conv_tile.weights */
+};
+
+/* out[i][j] (+)= sum over taps, over d < depth of tap.rows[i][d] * weights[tap.weights + j / 32 * block_stride + 32 d + j % 32]
+ * for i < rows <= 6 and j < cols <= 64. Without `accumulate` out is never read; no taps give zeros. All 32 lanes of a block
+ * of weights are read; the second block is not touched when cols <= 32. */
+struct smri_conv_tile {
+    float *out[SMRI_CONV_ROWS];
+    size_t rows, cols;
+    bool accumulate;
+    const struct smri_conv_tap *taps;
+    size_t n_taps, depth;
+    const float *weights;
+    size_t block_stride;
+};
+
+/* The gradient of weights: out[j / 32 * block_stride + 32 i + j % 32] (+)= sum over m < depth of a[m lda + i] * b[m][j]
+ * for i < rows <= 6 and j < 32 blocks; b is [depth][32 blocks], contiguous; blocks is 1 or 2. */
+struct smri_conv_outer {
+    float *out;
+    size_t block_stride, rows, blocks;
+    bool accumulate;
+    const float *a;
+    size_t lda;
+    const float *b;
+    size_t depth;
+};
+
+struct smri_conv_kernels {
+    void (*tile)(const struct smri_conv_tile *tile);
+    void (*outer)(const struct smri_conv_outer *outer);
+    /* out[32][32] = in[32][32] transposed, both contiguous; only the first `rows` rows of in are read (the others count as
+     * zeros) and only the first `cols` rows of out are written. */
+    void (*transpose)(float *out, const float *in, size_t rows, size_t cols);
+};
+
+void smri_conv_kernels_ref(struct smri_conv_kernels *kernels);
+void smri_conv_kernels_avx2(struct smri_conv_kernels *kernels);
+void smri_conv_kernels_avx512(struct smri_conv_kernels *kernels);
+
+#endif

@@ -1,0 +1,124 @@
+/* The convolution kernels with 256-bit vectors: a tile of 6 x 64 is done in four passes of 6 x 16, whose 12 accumulators,
+ * 2 vectors of weights and 1 broadcast fill the 16 registers. A pass reads one cache line of each row of weights. */
+#include <immintrin.h>
+
+#include "kernels/conv.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL_ALL _Pragma("GCC unroll 8")
+#define UNROLL_DEPTH _Pragma("GCC unroll 4")
+#define LANES 8
+#define PASS 16 /* columns of one pass */
+
+/* Lanes below `left` set. */
+static __m256i lane_mask(size_t left) {
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(left < LANES ? (int)left : LANES), lanes);
+}
+
+ALWAYS_INLINE void tile_pass(const struct smri_conv_tile *t, const size_t rows, size_t column) {
+    __m256 sum[SMRI_CONV_ROWS][2];
+    UNROLL_ALL for (size_t i = 0; i < rows; i++) sum[i][0] = sum[i][1] = _mm256_setzero_ps();
+    const float *weights = t->weights + column / SMRI_CONV_BLOCK * t->block_stride + column % SMRI_CONV_BLOCK;
+    for (size_t tap = 0; tap < t->n_taps; tap++) {
+        const float *row[SMRI_CONV_ROWS], *w = weights + t->taps[tap].weights;
+        UNROLL_ALL for (size_t i = 0; i < rows; i++) row[i] = t->taps[tap].rows[i];
+        UNROLL_DEPTH for (size_t d = 0; d < t->depth; d++) {
+            const __m256 w0 = _mm256_loadu_ps(w + d * SMRI_CONV_BLOCK);
+            const __m256 w1 = _mm256_loadu_ps(w + d * SMRI_CONV_BLOCK + LANES);
+            UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+                const __m256 x = _mm256_broadcast_ss(row[i] + d);
+                sum[i][0] = _mm256_fmadd_ps(x, w0, sum[i][0]);
+                sum[i][1] = _mm256_fmadd_ps(x, w1, sum[i][1]);
+            }
+        }
+    }
+    UNROLL_ALL for (size_t v = 0; v < 2; v++) {
+        const size_t begin = column + v * LANES;
+        const __m256i mask = lane_mask(t->cols > begin ? t->cols - begin : 0);
+        UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+            if (t->accumulate) sum[i][v] = _mm256_add_ps(sum[i][v], _mm256_maskload_ps(t->out[i] + begin, mask));
+            _mm256_maskstore_ps(t->out[i] + begin, mask, sum[i][v]);
+        }
+    }
+}
+
+static void tile_avx2(const struct smri_conv_tile *t) {
+    for (size_t column = 0; column < t->cols; column += PASS) {
+        switch (t->rows) {
+        case 1: tile_pass(t, 1, column); break;
+        case 2: tile_pass(t, 2, column); break;
+        case 3: tile_pass(t, 3, column); break;
+        case 4: tile_pass(t, 4, column); break;
+        case 5: tile_pass(t, 5, column); break;
+        case 6: tile_pass(t, 6, column); break;
+        }
+    }
+}
+
+ALWAYS_INLINE void outer_pass(const struct smri_conv_outer *o, const size_t rows, size_t column) {
+    __m256 sum[SMRI_CONV_ROWS][2];
+    UNROLL_ALL for (size_t i = 0; i < rows; i++) sum[i][0] = sum[i][1] = _mm256_setzero_ps();
+    const float *a = o->a, *b = o->b + column;
+    const size_t ldb = o->blocks * SMRI_CONV_BLOCK;
+    UNROLL_DEPTH for (size_t m = 0; m < o->depth; m++, a += o->lda, b += ldb) {
+        const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);
+        UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+            const __m256 x = _mm256_broadcast_ss(a + i);
+            sum[i][0] = _mm256_fmadd_ps(x, b0, sum[i][0]);
+            sum[i][1] = _mm256_fmadd_ps(x, b1, sum[i][1]);
+        }
+    }
+    float *out = o->out + column / SMRI_CONV_BLOCK * o->block_stride + column % SMRI_CONV_BLOCK;
+    UNROLL_ALL for (size_t i = 0; i < rows; i++, out += SMRI_CONV_BLOCK)
+        UNROLL_ALL for (size_t v = 0; v < 2; v++) {
+            if (o->accumulate) sum[i][v] = _mm256_add_ps(sum[i][v], _mm256_loadu_ps(out + v * LANES));
+            _mm256_storeu_ps(out + v * LANES, sum[i][v]);
+        }
+}
+
+static void outer_avx2(const struct smri_conv_outer *o) {
+    for (size_t column = 0; column < o->blocks * SMRI_CONV_BLOCK; column += PASS) {
+        switch (o->rows) {
+        case 1: outer_pass(o, 1, column); break;
+        case 2: outer_pass(o, 2, column); break;
+        case 3: outer_pass(o, 3, column); break;
+        case 4: outer_pass(o, 4, column); break;
+        case 5: outer_pass(o, 5, column); break;
+        case 6: outer_pass(o, 6, column); break;
+        }
+    }
+}
+
+/* 8 x 8 in registers: rows are interleaved by 1, 2 and 4 lanes. */
+ALWAYS_INLINE void transpose8(__m256 r[8]) {
+    __m256 t[8];
+    UNROLL_ALL for (size_t i = 0; i < 8; i += 2)
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]), t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    UNROLL_ALL for (size_t i = 0; i < 8; i += 4)
+        for (size_t j = 0; j < 2; j++) {
+            r[i + 2 * j] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+            r[i + 2 * j + 1] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0xEE);
+        }
+    UNROLL_ALL for (size_t j = 0; j < 4; j++) {
+        t[j] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x20);
+        t[j + 4] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x31);
+    }
+    UNROLL_ALL for (size_t j = 0; j < 8; j++) r[j] = t[j];
+}
+
+static void transpose_avx2(float *out, const float *in, size_t rows, size_t cols) {
+    for (size_t j = 0; j < cols; j += LANES)
+        for (size_t i = 0; i < SMRI_CONV_BLOCK; i += LANES) {
+            __m256 r[8];
+            UNROLL_ALL for (size_t k = 0; k < 8; k++)
+                r[k] = i + k < rows ? _mm256_loadu_ps(in + (i + k) * SMRI_CONV_BLOCK + j) : _mm256_setzero_ps();
+            transpose8(r);
+            UNROLL_ALL for (size_t k = 0; k < 8; k++)
+                if (j + k < cols) _mm256_storeu_ps(out + (j + k) * SMRI_CONV_BLOCK + i, r[k]);
+        }
+}
+
+void smri_conv_kernels_avx2(struct smri_conv_kernels *kernels) {
+    *kernels = (struct smri_conv_kernels){tile_avx2, outer_avx2, transpose_avx2};
+}

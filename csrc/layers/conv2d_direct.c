@@ -1,0 +1,299 @@
+/* Convolution by register tiles that read their inputs where they lie, forward and backward-data.
+ *
+ * Both directions gather: a pixel of the result is a sum over taps of (a pixel of the source) x (a matrix of weights).
+ * Six pixels of the result form a tile; for every tap each of them has a pointer to its source pixel, or to zeros where
+ * the tap falls into the padding or between the strides, and a tap that all six miss is left out. So stride, padding and
+ * backward-data's sub-pixel phases are only a matter of pointers, and one kernel serves all of it.
+ *
+ * The order of the pixels decides who shares a tile. Backward-data takes one phase (row and column modulo the stride)
+ * after the other. Images of at most 8 x 8 put the images innermost, so that a tile is one place in six images and
+ * padded taps are skipped exactly; larger ones go row by row.
+ *
+ * One task is a chunk of pixels and a group of output columns; neither depends on the pool. */
+#include "layers/conv2d_direct.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "smri/memory.h"
+
+/* A chunk of source pixels should stay in a second-level cache beside the panel of weights that passes over it. */
+#define CHUNK_FLOATS ((size_t)131072)
+#define CHUNK_ROWS_MIN 48
+#define CHUNK_ROWS_MAX 192
+#define TASKS_WANTED 24
+#define SMALL_IMAGE 8
+
+enum mode { POINTWISE, TAPS, PACKED };
+
+struct job {
+    const struct smri_conv2d *shape;
+    const struct smri_conv_kernels *kernels;
+    enum mode mode;
+    bool backward, images_innermost, accumulate;
+    size_t I, J, U, V;         /* rows and columns of the result and of the source */
+    size_t depth, cols, step;  /* source channels, result channels, phases in each direction */
+    size_t pixels, chunk_rows, chunks;
+    size_t group_cols, groups;
+    size_t tap_floats;         /* depth of one tap as the kernel sees it */
+    size_t taps;               /* at most, in a tile */
+    size_t block_stride;
+    float *out;
+    const float *source, *weights;
+    const float *zeros;        /* one source pixel */
+    char *scratch;
+    size_t worker_bytes;
+};
+
+/* Where a walk over the result's pixels stands. */
+struct cursor {
+    size_t n, i, j;
+};
+
+static size_t phase_size(size_t size, size_t phase, size_t step) { return phase < size ? (size - phase - 1) / step + 1 : 0; }
+
+static struct cursor cursor_at(const struct job *job, size_t position) {
+    const size_t N = job->shape->N;
+    size_t phase = 0, rows = 0, cols = 0;
+    for (;; phase++) {
+        rows = phase_size(job->I, phase / job->step, job->step), cols = phase_size(job->J, phase % job->step, job->step);
+        if (position < N * rows * cols) break;
+        position -= N * rows * cols;
+    }
+    struct cursor c;
+    if (job->images_innermost) {
+        c.n = position % N, position /= N;
+        c.j = position % cols, c.i = position / cols;
+    } else {
+        c.j = position % cols, position /= cols;
+        c.i = position % rows, c.n = position / rows;
+    }
+    c.i = c.i * job->step + phase / job->step, c.j = c.j * job->step + phase % job->step;
+    return c;
+}
+
+/* The next pixel; past the last one of a phase, the first of the next phase that has any. */
+static void advance(const struct job *job, struct cursor *c) {
+    const size_t N = job->shape->N, step = job->step, row = c->i % step, col = c->j % step;
+    if (job->images_innermost) {
+        if (++c->n < N) return;
+        c->n = 0;
+    }
+    if ((c->j += step) < job->J) return;
+    c->j = col;
+    if ((c->i += step) < job->I) return;
+    c->i = row;
+    if (!job->images_innermost && ++c->n < N) return;
+    c->n = 0;
+    size_t phase = row * step + col + 1;
+    while (phase < step * step && (phase / step >= job->I || phase % step >= job->J)) phase++;
+    c->i = phase / step, c->j = phase % step;
+}
+
+/* The source row (or column) under tap r of result row i; SIZE_MAX when there is none. */
+static size_t source_index(const struct job *job, size_t i, size_t r, size_t size) {
+    const size_t stride = job->shape->stride, pad = job->shape->pad;
+    size_t u;
+    if (!job->backward) {
+        u = i * stride + r - pad; /* wraps to huge when negative */
+    } else {
+        if (i + pad < r || (i + pad - r) % stride != 0) return SIZE_MAX;
+        u = (i + pad - r) / stride;
+    }
+    return u < size ? u : SIZE_MAX;
+}
+
+/* The taps of the tile whose pixels are at[0 .. rows), written to `taps`; returns how many there are. */
+static size_t list_taps(const struct job *job, struct smri_conv_tap *taps, const struct cursor *at, size_t rows) {
+    const size_t R = job->shape->R, S = job->shape->S;
+    size_t n_taps = 0;
+    for (size_t r = 0; r < R; r++) {
+        size_t u[SMRI_CONV_ROWS];
+        bool any_row = false;
+        for (size_t i = 0; i < rows; i++) any_row |= (u[i] = source_index(job, at[i].i, r, job->U)) != SIZE_MAX;
+        for (size_t s = 0; any_row && s < S; s++) {
+            bool any = false;
+            for (size_t i = 0; i < rows; i++) {
+                const size_t v = u[i] != SIZE_MAX ? source_index(job, at[i].j, s, job->V) : SIZE_MAX;
+                const bool hit = v != SIZE_MAX;
+                any |= hit;
+                taps[n_taps].rows[i] =
+                    hit ? job->source + ((at[i].n * job->U + u[i]) * job->V + v) * job->depth : job->zeros;
+            }
+            taps[n_taps].weights = (r * S + s) * job->depth * SMRI_CONV_BLOCK;
+            n_taps += any;
+        }
+    }
+    return n_taps;
+}
+
+void smri_conv2d_pack_window(float *out, const float *x, const struct smri_conv2d *s, size_t n, size_t p, size_t q) {
+    const size_t row_floats = s->S * s->C, w0 = q * s->stride, inside = s->pad + s->W;
+    const size_t first = w0 < s->pad ? s->pad - w0 : 0; /* taps [first, last) of a row are inside the image */
+    const size_t last = w0 >= inside ? 0 : (inside - w0 < s->S ? inside - w0 : s->S);
+    for (size_t r = 0; r < s->R; r++, out += row_floats) {
+        const size_t h = p * s->stride + r - s->pad;
+        if (h >= s->H || first >= last) {
+            memset(out, 0, row_floats * sizeof *out);
+            continue;
+        }
+        const float *from = x + ((n * s->H + h) * s->W + w0 + first - s->pad) * s->C;
+        for (size_t f = 0; f < first * s->C; f++) out[f] = 0.0f;
+        for (size_t f = first * s->C; f < last * s->C; f++) out[f] = *from++;
+        for (size_t f = last * s->C; f < row_floats; f++) out[f] = 0.0f;
+    }
+}
+
+/* Fills the tile at `position` but for its columns. `packed` has room for its windows in mode PACKED. */
+static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, struct smri_conv_tap *taps, float *packed,
+                         size_t position, size_t rows, struct cursor *cursor) {
+    tile->rows = rows, tile->taps = taps, tile->depth = job->tap_floats, tile->n_taps = 1;
+    tile->accumulate = job->accumulate, tile->block_stride = job->block_stride;
+    if (job->mode == POINTWISE) {
+        for (size_t i = 0; i < rows; i++) {
+            tile->out[i] = job->out + (position + i) * job->cols;
+            taps->rows[i] = job->source + (position + i) * job->depth;
+        }
+        taps->weights = 0;
+        return;
+    }
+    struct cursor at[SMRI_CONV_ROWS];
+    for (size_t i = 0; i < rows; i++, advance(job, cursor)) {
+        at[i] = *cursor;
+        tile->out[i] = job->out + ((at[i].n * job->I + at[i].i) * job->J + at[i].j) * job->cols;
+    }
+    if (job->mode == TAPS) {
+        tile->n_taps = list_taps(job, taps, at, rows);
+        return;
+    }
+    for (size_t i = 0; i < rows; i++, packed += job->tap_floats) {
+        smri_conv2d_pack_window(packed, job->source, job->shape, at[i].n, at[i].i, at[i].j);
+        taps->rows[i] = packed;
+    }
+    taps->weights = 0;
+}
+
+static void run_task(void *context, size_t index, size_t worker) {
+    const struct job *job = context;
+    const size_t chunk = index / job->groups, group = index % job->groups;
+    const size_t begin = chunk * job->chunk_rows, end = smri_chunk_end(job->pixels, job->chunk_rows, chunk);
+    const size_t n_tiles = smri_chunk_count(end - begin, SMRI_CONV_ROWS);
+    struct smri_conv_tile *tiles = (void *)(job->scratch + worker * job->worker_bytes);
+    const size_t most_tiles = job->chunk_rows / SMRI_CONV_ROWS;
+    struct smri_conv_tap *taps = (void *)(tiles + most_tiles);
+    float *packed = (void *)(taps + most_tiles * job->taps);
+    struct cursor cursor = {0, 0, 0};
+    if (job->mode != POINTWISE) cursor = cursor_at(job, begin);
+    for (size_t t = 0; t < n_tiles; t++) {
+        const size_t position = begin + t * SMRI_CONV_ROWS;
+        const size_t rows = end - position < SMRI_CONV_ROWS ? end - position : SMRI_CONV_ROWS;
+        prepare_tile(job, &tiles[t], taps + t * job->taps, packed + t * SMRI_CONV_ROWS * job->tap_floats, position, rows,
+                     &cursor);
+    }
+    const size_t last = smri_chunk_end(job->cols, job->group_cols, group);
+    for (size_t column = group * job->group_cols; column < last; column += SMRI_CONV_COLS)
+        for (size_t t = 0; t < n_tiles; t++) {
+            struct smri_conv_tile tile = tiles[t];
+            for (size_t i = 0; i < tile.rows; i++) tile.out[i] += column;
+            tile.cols = last - column < SMRI_CONV_COLS ? last - column : SMRI_CONV_COLS;
+            tile.weights = job->weights + column / SMRI_CONV_BLOCK * job->block_stride;
+            job->kernels->tile(&tile);
+        }
+}
+
+static size_t clamp(size_t value, size_t low, size_t high) { return value < low ? low : value > high ? high : value; }
+
+static struct job new_job(bool backward, const struct smri_conv2d *s) {
+    const size_t P = smri_conv2d_out_rows(s), Q = smri_conv2d_out_cols(s);
+    struct job job = {.shape = s, .kernels = &smri_kernels_get()->conv, .backward = backward};
+    job.I = backward ? s->H : P, job.J = backward ? s->W : Q;
+    job.U = backward ? P : s->H, job.V = backward ? Q : s->W;
+    job.depth = backward ? s->K : s->C, job.cols = backward ? s->C : s->K;
+    job.step = backward ? s->stride : 1;
+    job.mode = smri_conv2d_is_pointwise(s) ? POINTWISE : !backward && s->C < SMRI_CONV2D_PACK_BELOW ? PACKED : TAPS;
+    job.images_innermost = job.mode == TAPS && job.I <= SMALL_IMAGE && job.J <= SMALL_IMAGE;
+    job.pixels = s->N * job.I * job.J;
+    job.taps = job.mode == TAPS ? s->R * s->S : 1;
+    job.tap_floats = job.mode == PACKED ? s->R * s->S * s->C : job.depth;
+    job.block_stride = s->R * s->S * job.depth * SMRI_CONV_BLOCK;
+    job.chunk_rows = clamp(CHUNK_FLOATS / job.tap_floats, CHUNK_ROWS_MIN, CHUNK_ROWS_MAX) / SMRI_CONV_ROWS * SMRI_CONV_ROWS;
+    job.chunks = smri_chunk_count(job.pixels, job.chunk_rows);
+    const size_t pairs = smri_chunk_count(job.cols, SMRI_CONV_COLS);
+    job.group_cols = clamp(pairs * job.chunks / TASKS_WANTED, 1, pairs) * SMRI_CONV_COLS;
+    job.groups = smri_chunk_count(job.cols, job.group_cols);
+    const size_t tiles = job.chunk_rows / SMRI_CONV_ROWS;
+    job.worker_bytes = tiles * (sizeof(struct smri_conv_tile) + job.taps * sizeof(struct smri_conv_tap));
+    if (job.mode == PACKED) job.worker_bytes += job.chunk_rows * job.tap_floats * sizeof(float);
+    job.worker_bytes = smri_align(job.worker_bytes);
+    return job;
+}
+
+static size_t zeros_bytes(const struct job *job) { return smri_align(job->depth * sizeof(float)); }
+
+static size_t transposed_bytes(const struct smri_conv2d *s) {
+    return smri_conv2d_blocks(s->C) * s->R * s->S * s->K * SMRI_CONV_BLOCK * sizeof(float);
+}
+
+static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape, n_threads);
+    const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
+    const struct job job = new_job(backward, shape);
+    return zeros_bytes(&job) + n_threads * job.worker_bytes + (backward ? transposed_bytes(shape) : 0);
+}
+
+/* Workspace: zeros, the workers' scratch, and in backward-data the transposed weights. */
+static void run(struct job *job, void *workspace, smri_pool *pool) {
+    job->zeros = memset(workspace, 0, job->depth * sizeof(float));
+    job->scratch = (char *)workspace + zeros_bytes(job);
+    smri_pool_run(pool, job->chunks * job->groups, run_task, job);
+}
+
+static void forward(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
+    struct job job = new_job(false, shape);
+    job.out = y, job.source = x, job.weights = w;
+    run(&job, workspace, pool);
+}
+
+struct transposition {
+    const struct smri_conv2d *shape;
+    const struct smri_conv_kernels *kernels;
+    float *out;
+    const float *w;
+};
+
+static void transpose_block(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct transposition *t = context;
+    const struct smri_conv2d *s = t->shape;
+    const size_t K_blocks = smri_conv2d_blocks(s->K), taps = s->R * s->S;
+    const size_t c_block = index / K_blocks, k_block = index % K_blocks;
+    for (size_t tap = 0; tap < taps; tap++)
+        t->kernels->transpose(t->out + ((c_block * taps + tap) * s->K + k_block * SMRI_CONV_BLOCK) * SMRI_CONV_BLOCK,
+                              t->w + ((k_block * taps + tap) * s->C + c_block * SMRI_CONV_BLOCK) * SMRI_CONV_BLOCK,
+                              smri_conv2d_block_width(s->C, c_block), smri_conv2d_block_width(s->K, k_block));
+}
+
+void smri_conv2d_transpose_weights(float *out, const float *w, const struct smri_conv2d *shape, smri_pool *pool) {
+    struct transposition t = {shape, &smri_kernels_get()->conv, out, w};
+    smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), transpose_block, &t);
+}
+
+static void backward_data(float *dx, const float *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
+                          void *workspace, smri_pool *pool) {
+    struct job job = new_job(true, shape);
+    float *transposed = (float *)((char *)workspace + zeros_bytes(&job) + smri_pool_size(pool) * job.worker_bytes);
+    smri_conv2d_transpose_weights(transposed, w, shape, pool);
+    job.out = dx, job.source = dy, job.weights = transposed, job.accumulate = accumulate;
+    run(&job, workspace, pool);
+}
+
+static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    (void)direction, (void)shape;
+    return true;
+}
+
+const struct smri_conv2d_ops smri_conv2d_direct_ops = {
+    "direct", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights,
+};
