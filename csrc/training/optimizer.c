@@ -48,17 +48,17 @@ static void adamw_task(void *context, size_t index, size_t worker) {
 void smri_adamw_step(float *weights, float *m, float *v, const float *gradients, const struct smri_adamw *options,
                      size_t n, smri_pool *pool) {
     assert(options->step >= 1);
-    const double lr = (double)options->lr, beta1 = (double)options->beta1, beta2 = (double)options->beta2;
+    const double lr = options->lr, beta1 = options->beta1, beta2 = options->beta2;
     struct step_job job = {.weights = weights, .m = m, .v = v, .gradients = gradients, .n = n};
     job.start = options->start != NULL ? options->start : weights;
     job.adamw = (struct smri_adamw_constants){
         .one_minus_beta1 = (float)(1.0 - beta1),
-        .beta2 = options->beta2,
+        .beta2 = (float)beta2,
         .one_minus_beta2 = (float)(1.0 - beta2),
-        .keep = (float)(1.0 - lr * (double)options->weight_decay),
+        .keep = (float)(1.0 - lr * options->weight_decay),
         .rate = (float)(lr / (1.0 - pow(beta1, (double)options->step))),
         .root = (float)(1.0 / sqrt(1.0 - pow(beta2, (double)options->step))),
-        .eps = options->eps,
+        .eps = (float)options->eps,
     };
     smri_pool_run(pool, smri_chunk_count(n, GRAIN), adamw_task, &job);
 }

@@ -22,7 +22,7 @@ void smri_sgd_step(float *weights, float *m, const float *gradients, const struc
 
 /* AdamW (Loshchilov and Hutter, ICLR 2019; torch.optim.AdamW): `step` counts from 1. */
 struct smri_adamw {
-    float lr, beta1, beta2, eps, weight_decay;
+    double lr, beta1, beta2, eps, weight_decay; /* double: 1 - 0.999f is off by 1e-5 of itself */
     uint64_t step;
     const float *start;
 };

@@ -32,10 +32,10 @@ static PyObject *adamw_step(PyObject *module, PyObject *arguments, PyObject *key
     static char *names[] = {"weights", "m", "v", "gradients", "lr", "step", "beta1", "beta2", "eps", "weight_decay",
                             "start", "n_threads", NULL};
     PyObject *w_object, *m_object, *v_object, *g_object, *start = NULL;
-    struct smri_adamw options = {.beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f, .weight_decay = 0.01f};
+    struct smri_adamw options = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
     unsigned long long step;
     Py_ssize_t n_threads = 1;
-    if (!PARSE("OOOOfK|ffffOn", &w_object, &m_object, &v_object, &g_object, &options.lr, &step, &options.beta1,
+    if (!PARSE("OOOOdK|ddddOn", &w_object, &m_object, &v_object, &g_object, &options.lr, &step, &options.beta1,
                &options.beta2, &options.eps, &options.weight_decay, &start, &n_threads))
         return NULL;
     struct smri_call call = {.module = module};

@@ -125,6 +125,7 @@ class Trainer:
     @property
     def memory_bytes(self) -> int:
         """What this trainer allocated: activations, gradients, optimizer state, SAM's copy."""
+
 ConvShape = tuple[int, int, int, int, int, int, int, int, int]
 """(N, H, W, C, K, R, S, stride, pad)"""
 
@@ -242,7 +243,9 @@ def batchnorm_backward(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """dx (groups, rows, C), dgamma (C,), dbeta (C,); with `fixed`, mean and var do not depend on x."""
 
-def relu_forward(x: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+def relu_forward(
+    x: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """max(0, x) of a flat array; NaN stays."""
 
 def relu_backward(

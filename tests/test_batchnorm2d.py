@@ -1,0 +1,266 @@
+"""Batch normalisation against float64, PyTorch and itself with other threads."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import reference.batchnorm2d as reference
+from reference.differences import gradient
+from reference.guard import guarded
+from simclr_mri import _core
+
+EPS = float(np.finfo(np.float32).eps)
+CHANNELS = [1, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 256, 257, 520]
+
+
+def case(groups: int, rows: int, channels: int, *, mean: float = 0.5, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng([seed, groups, rows, channels])
+    f = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    return {
+        "x": f(groups, rows, channels) + np.float32(mean) * f(channels),
+        "dy": f(groups, rows, channels),
+        "gamma": 1 + 0.3 * f(channels),
+        "beta": 0.5 * f(channels),
+    }
+
+
+def scale_and_shift(c: dict[str, np.ndarray], eps: float = 1e-5):
+    mean, var = _core.batchnorm_statistics(c["x"])
+    return mean, var, *_core.batchnorm_fold(c["gamma"], c["beta"], mean, var, eps)
+
+
+def backward(c, *, relu=False, eps=1e-5, **options):
+    mean, var, scale, shift = scale_and_shift(c, eps)
+    return _core.batchnorm_backward(c["dy"], c["x"], c["gamma"], mean, var, scale, shift, eps=eps, relu=relu, **options)
+
+
+def test_the_reference_gradient_is_right():
+    rng = np.random.default_rng(3)
+    x, dy, gamma, beta = (
+        rng.standard_normal((2, 5, 3)),
+        rng.standard_normal((2, 5, 3)),
+        np.array([1.2, -0.7, 0.4]),
+        np.array([0.1, 0.2, -0.3]),
+    )
+    for relu in (False, True):
+        dx, dgamma, dbeta = reference.backward(dy, x, gamma, beta, 1e-3, relu)
+
+        def loss(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, relu: bool = relu) -> float:
+            return float((dy * reference.forward(x, gamma, beta, 1e-3, relu)).sum())
+
+        np.testing.assert_allclose(dx, gradient(partial(loss, gamma=gamma, beta=beta), x), atol=1e-8)
+        np.testing.assert_allclose(dgamma, gradient(partial(loss, x, beta=beta), gamma), atol=1e-8)
+        np.testing.assert_allclose(dbeta, gradient(partial(loss, x, gamma), beta), atol=1e-8)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("rows", [1, 2, 7, 8, 9, 50, 300])
+def test_statistics(isa, rows, channels):
+    x = case(2, rows, channels)["x"]
+    mean, var = _core.batchnorm_statistics(guarded(x))
+    want_mean, want_var = reference.statistics(x)
+    # Eight rows are added in fp32, three levels of a tree, everything else in double; then one rounding.
+    np.testing.assert_allclose(mean, want_mean, rtol=EPS, atol=4 * EPS * np.abs(x).max())
+    np.testing.assert_allclose(var, want_var, rtol=16 * EPS, atol=EPS * (4 * EPS * np.abs(x).max()) ** 2)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e2, -1e4, 1e6])
+def test_variance_far_from_zero(isa, offset):
+    """A mean 10^6 standard deviations from zero: E[x^2] - E[x]^2 in fp32 would have no digit left."""
+    x = (np.random.default_rng(1).standard_normal((1, 4000, 24)) + offset).astype(np.float32)
+    mean, var = _core.batchnorm_statistics(x)
+    want_mean, want_var = reference.statistics(x)
+    np.testing.assert_allclose(mean, want_mean, rtol=EPS, atol=4 * EPS)
+    np.testing.assert_allclose(var, want_var, rtol=16 * EPS)
+
+
+def test_variance_with_an_outlier_in_the_first_rows(isa):
+    """The deviations are taken from the first rows: a corner that is nothing like the rest must not cost digits."""
+    x = np.random.default_rng(2).standard_normal((1, 5000, 16)).astype(np.float32)
+    x[0, 0] = 1e4
+    mean, var = _core.batchnorm_statistics(x)
+    want_mean, want_var = reference.statistics(x)
+    np.testing.assert_allclose(mean, want_mean, rtol=1e-5)
+    np.testing.assert_allclose(var, want_var, rtol=1e-5)
+
+
+def test_constant_and_non_finite_columns(isa):
+    x = np.ones((1, 40, 5), np.float32) * np.float32(0.1)
+    x[0, 7, 1], x[0, 33, 2] = np.nan, np.inf
+    mean, var = _core.batchnorm_statistics(x)
+    assert mean[0, 0] == np.float32(0.1)
+    assert var[0, 0] == 0
+    assert np.isnan(mean[0, 1]) and np.isnan(var[0, 1])
+    assert not np.isfinite(mean[0, 2]) and np.isnan(var[0, 2])
+    assert np.isfinite(mean[0, 3:]).all()
+
+
+def test_running_statistics_as_in_pytorch():
+    torch = pytest.importorskip("torch")
+    x = case(1, 12, 6)["x"]
+    layer = torch.nn.BatchNorm1d(6, momentum=0.1)
+    layer(torch.from_numpy(x[0]))
+    running_mean, running_var = np.zeros(6, np.float32), np.ones(6, np.float32)
+    mean, var = _core.batchnorm_statistics(x)
+    _core.batchnorm_update_running(running_mean, running_var, mean, var, 0.1, 12)
+    np.testing.assert_allclose(running_mean, layer.running_mean.numpy(), rtol=4 * EPS, atol=EPS)
+    np.testing.assert_allclose(running_var, layer.running_var.numpy(), rtol=4 * EPS)
+
+
+def test_running_statistics_take_the_groups_in_turn():
+    x = case(2, 12, 6)["x"]
+    mean, var = _core.batchnorm_statistics(x)
+    both, one = [np.zeros(6, np.float32), np.ones(6, np.float32)], [np.zeros(6, np.float32), np.ones(6, np.float32)]
+    _core.batchnorm_update_running(*both, mean, var, 0.1, 12)
+    for g in range(2):
+        _core.batchnorm_update_running(*one, mean[g : g + 1], var[g : g + 1], 0.1, 12)
+    assert np.array_equal(both[0], one[0]) and np.array_equal(both[1], one[1])
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("residual", ["none", "plain", "affine"])
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_affine(isa, channels, residual, relu):
+    rng = np.random.default_rng(channels)
+    f = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    x, scale, shift = f(2, 9, channels), f(2, channels), f(2, channels)
+    other, other_scale, other_shift = f(2, 9, channels), f(2, channels), f(2, channels)
+    options, want, size = (
+        {},
+        scale[:, None].astype(np.float64) * x + shift[:, None],
+        np.abs(scale[:, None] * x) + np.abs(shift[:, None]),
+    )
+    if residual == "plain":
+        options, want, size = {"residual": guarded(other)}, want + other, size + np.abs(other)
+    if residual == "affine":
+        options = {"residual": guarded(other), "residual_scale": other_scale, "residual_shift": guarded(other_shift)}
+        want = want + other_scale[:, None].astype(np.float64) * other + other_shift[:, None]
+        size = size + np.abs(other_scale[:, None] * other) + np.abs(other_shift[:, None])
+    out = guarded(np.full_like(x, np.nan))
+    y = _core.affine(guarded(x), guarded(scale), guarded(shift), relu=relu, out=out, **options)
+    assert y is out
+    want = np.maximum(want, 0) if relu else want
+    assert (np.abs(y - want) <= 4 * EPS * size).all()  # at most four roundings
+    for aliased in [x.copy()] + ([other.copy()] if residual != "none" else []):
+        inputs = {"x": x, **options} if aliased.tobytes() == x.tobytes() else {"x": x, **options, "residual": aliased}
+        first = inputs.pop("x") if "residual" in inputs and inputs["residual"] is aliased else aliased
+        inputs.pop("x", None)
+        assert np.array_equal(_core.affine(first, scale, shift, relu=relu, out=aliased, **inputs), y)
+
+
+def test_affine_keeps_nan_behind_relu(isa):
+    x = np.full((1, 3, 19), np.nan, np.float32)
+    one, zero = np.ones((1, 19), np.float32), np.zeros((1, 19), np.float32)
+    assert np.isnan(_core.affine(x, one, zero, relu=True)).all()
+
+
+def gradient_tolerance(c, eps=1e-5):
+    """Bounds of |error| of dx, dgamma and dbeta: a dozen roundings of the terms, and the half ulp of the stored mean,
+    which moves every x - mean of its channel."""
+    rows = c["x"].shape[1]
+    mean, var = reference.statistics(c["x"])
+    spread = 1 / np.sqrt(var + eps)
+    dy, apart = np.abs(c["dy"]), np.abs(c["x"] - mean[:, None])
+    moved = 0.5 * EPS * np.abs(mean) * spread
+    dbeta, dgamma = dy.sum(axis=1), (dy * apart).sum(axis=1) * spread
+    dgamma_error = 12 * EPS * dgamma + moved * dbeta
+    xhat = apart * spread[:, None]
+    dx_error = 12 * EPS * (dy + dbeta[:, None] / rows + xhat * dgamma[:, None] / rows)
+    dx_error += (moved[:, None] * dgamma[:, None] + (xhat + moved[:, None]) * dgamma_error[:, None]) / rows
+    factor = (np.abs(c["gamma"]) * spread)[:, None]
+    return factor * dx_error, dgamma_error.sum(axis=0), 12 * EPS * dbeta.sum(axis=0)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("rows", [2, 9, 50])
+def test_backward(isa, rows, channels, relu):
+    c = case(2, rows, channels)
+    c = {name: guarded(value) for name, value in c.items()}
+    if relu:  # keep clear of the kink, where the mask may differ by rounding
+        y = reference.forward(c["x"], c["gamma"], c["beta"], 1e-5)
+        c["dy"][np.abs(y) < 1e-4] = 0
+    out = guarded(np.full_like(c["x"], np.nan))
+    dx, dgamma, dbeta = backward(c, relu=relu, out=out)
+    want = reference.backward(c["dy"], c["x"], c["gamma"], c["beta"], 1e-5, relu)
+    for got, expected, bound in zip((dx, dgamma, dbeta), want, gradient_tolerance(c), strict=True):
+        assert (np.abs(got - expected) <= bound + 1e-30).all()
+    in_place = c["dy"].copy()
+    mean, var, scale, shift = scale_and_shift(c)
+    again = _core.batchnorm_backward(in_place, c["x"], c["gamma"], mean, var, scale, shift, relu=relu, out=in_place)
+    assert np.array_equal(again[0], dx)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_backward_with_fixed_statistics(isa, relu):
+    c = case(1, 30, 37)
+    mean, var, scale, shift = scale_and_shift(c)
+    dx, dgamma, dbeta = _core.batchnorm_backward(
+        c["dy"], c["x"], c["gamma"], mean, var, scale, shift, relu=relu, fixed=True
+    )
+    x, dy = c["x"].astype(np.float64), c["dy"].astype(np.float64)
+    if relu:
+        dy = dy * (scale[:, None].astype(np.float64) * x + shift[:, None] > 0)
+    xhat = (x - mean[:, None]) / np.sqrt(var[:, None].astype(np.float64) + 1e-5)
+    np.testing.assert_allclose(dx, dy * scale[:, None], rtol=2 * EPS)
+    np.testing.assert_allclose(
+        dgamma, (dy * xhat).sum(axis=(0, 1)), atol=8 * EPS * np.abs(dy * xhat).sum(axis=(0, 1)).max()
+    )
+    np.testing.assert_allclose(dbeta, dy.sum(axis=(0, 1)), atol=8 * EPS * np.abs(dy).sum(axis=(0, 1)).max())
+
+
+def test_same_as_pytorch(isa):
+    torch = pytest.importorskip("torch")
+    c = case(1, 60, 40)
+    x = torch.from_numpy(c["x"][0]).requires_grad_()
+    gamma, beta = (torch.from_numpy(c[name]).requires_grad_() for name in ("gamma", "beta"))
+    y = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=1e-5)
+    y.backward(torch.from_numpy(c["dy"][0]))
+    _, _, scale, shift = scale_and_shift(c)
+    np.testing.assert_allclose(_core.affine(c["x"], scale, shift)[0], y.detach().numpy(), atol=2e-6)
+    dx, dgamma, dbeta = backward(c)
+    np.testing.assert_allclose(dx[0], x.grad.numpy(), atol=2e-6)
+    np.testing.assert_allclose(dgamma, gamma.grad.numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(dbeta, beta.grad.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 11000, 3), (1, 2500, 64), (2, 300, 520)])
+def test_same_bits_with_any_number_of_threads(isa, shape):
+    c = case(*shape)
+    mean, var, scale, shift = scale_and_shift(c)
+    want = [mean, var, _core.affine(c["x"], scale, shift, relu=True), *backward(c, relu=True)]
+    for n_threads in (2, 3):
+        got = [
+            *_core.batchnorm_statistics(c["x"], n_threads=n_threads),
+            _core.affine(c["x"], scale, shift, relu=True, n_threads=n_threads),
+            *backward(c, relu=True, n_threads=n_threads),
+        ]
+        assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+def test_large_panels_against_float64(isa):
+    """Several tiles of rows and of columns."""
+    for shape in [(2, 11000, 3), (1, 2500, 64), (2, 300, 520)]:
+        c = case(*shape)
+        mean, var = _core.batchnorm_statistics(c["x"])
+        want_mean, want_var = reference.statistics(c["x"])
+        np.testing.assert_allclose(mean, want_mean, rtol=EPS, atol=4 * EPS)
+        np.testing.assert_allclose(var, want_var, rtol=16 * EPS)
+        got, want = backward(c), reference.backward(c["dy"], c["x"], c["gamma"], c["beta"], 1e-5)
+        for value, expected, bound in zip(got, want, gradient_tolerance(c), strict=True):
+            assert (np.abs(value - expected) <= bound).all()
+
+
+def test_errors_name_the_argument():
+    x, one = np.zeros((1, 4, 3), np.float32), np.ones((1, 3), np.float32)
+    with pytest.raises(TypeError, match="x: expected dtype float32, got float64"):
+        _core.batchnorm_statistics(x.astype(np.float64))
+    with pytest.raises(ValueError, match=r"scale: expected shape \(1, 3\), got \(1, 4\)"):
+        _core.affine(x, np.ones((1, 4), np.float32), one)
+    with pytest.raises(ValueError, match="x: expected no empty dimension"):
+        _core.batchnorm_statistics(x[:, :0])
+    with pytest.raises(ValueError, match="out: expected a writeable"):
+        _core.affine(x, one, one, out=np.zeros((1, 3, 4), np.float32).transpose(0, 2, 1))
