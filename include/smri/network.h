@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/pool.h"
 #include "smri/status.h"
 
 #define SMRI_HEAD_MAX 4
@@ -53,8 +54,9 @@ void smri_network_destroy(smri_network *network);
 const struct smri_network_config *smri_network_config_of(const smri_network *network);
 
 /* torchvision's initialisation: convolutions He-normal by fan-out, batch norm 1 and 0, linear layers PyTorch's default
- * (uniform +-1/sqrt(fan_in)). Parameter i draws from stream (seed, sample = i, SMRI_FOR_INIT). */
-void smri_network_initialize(smri_network *network, uint64_t seed);
+ * (uniform +-1/sqrt(fan_in)). Parameter i draws from stream (seed, sample = i, SMRI_FOR_INIT). SMRI_MEMORY when there is
+ * no room for one row in PyTorch's layout for each thread. */
+smri_status smri_network_initialize(smri_network *network, uint64_t seed, smri_pool *pool);
 
 /* The table: parameters first, then buffers (running_mean, running_var); names are torchvision's. */
 const struct smri_parameter *smri_network_table(const smri_network *network, size_t *count);
@@ -67,5 +69,16 @@ float *smri_network_weights(smri_network *network);
  * buffer row `arena` is ignored and the network's own buffers are meant. */
 void smri_network_export(const smri_network *network, size_t row, float *plain, const float *arena);
 void smri_network_import(smri_network *network, size_t row, float *arena, const float *plain);
+
+/* conv1.weight of an RGB network, [64][3][7][7], as that of a one-channel network, [64][1][7][7]: the sum over colours,
+ * which gives gray images the output that the RGB network gives them with the gray value in each colour. */
+void smri_network_stem_to_gray(float *gray, const float *rgb);
+
+/* Numbers that enter and leave the head, for each image. */
+size_t smri_network_feature_count(const smri_network *network);
+size_t smri_network_output_count(const smri_network *network);
+
+/* Copies features[n][count] as a plan has them (flattened ones are H, W, C there) into PyTorch's order, C, H, W. */
+void smri_network_export_features(const smri_network *network, float *plain, const float *features, size_t n);
 
 #endif

@@ -38,15 +38,20 @@ smri_status smri_plan_measure(size_t *bytes, const smri_network *network, const 
 smri_status smri_plan_create(smri_plan **out, smri_network *network, const struct smri_plan_config *config, smri_pool *pool);
 void smri_plan_destroy(smri_plan *plan);
 
+/* Bytes that this plan holds. */
+size_t smri_plan_bytes(const smri_plan *plan);
+
 /* Forward. images[n][H][W][C], n <= batch and divisible by bn_groups. TRAIN plans draw dropout masks from (seed, step).
  * The weights are the network's. *output[n][features of the last head layer] is borrowed until the next call. */
 smri_status smri_plan_forward(smri_plan *plan, const float **output, const float *images, size_t n, uint64_t seed,
                               uint32_t step, struct smri_poll poll);
 
-/* The features (input of the head, [n][feature size]) of the latest forward. */
+/* The features (input of the head, [n][feature size], flattened ones in the order H, W, C) of the latest forward; valid
+ * until a backward pass begins. */
 const float *smri_plan_features(const smri_plan *plan, size_t *size);
 
-/* Backward of the latest forward (TRAIN). doutput[n][...]; gradients: an arena of smri_network_size floats, overwritten. */
+/* Backward of the latest forward (TRAIN), once. doutput[n][...]; gradients: an arena of smri_network_size floats, every row
+ * overwritten; the floats between rows are left alone, and are to be zero for the optimizers. */
 smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *doutput, const float *images,
                                struct smri_poll poll);
 
@@ -54,9 +59,17 @@ smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *d
  * that is to leave them alone (SAM's second one, an interrupted one) simply does not call it. */
 void smri_plan_commit_statistics(smri_plan *plan, float momentum);
 
-/* EXPLAIN: the stage's output A[n][h][w][C] of the latest forward and the gradient of sum(output * doutput) with respect
+/* EXPLAIN, once after a forward: the stage's output A[n][h][w][C] of the latest forward and the gradient of sum(output * doutput) with respect
  * to it, both borrowed until the next call. */
 smri_status smri_plan_explain(smri_plan *plan, enum smri_stage stage, const float *doutput, const float **activations,
                               const float **gradients, size_t shape[3], struct smri_poll poll);
+
+/* How long each operation of the latest passes took, in order: forward, then backward. `layer` is the name of the weight
+ * behind a convolution or batch norm, else ""; flops counts a multiply and an add as two, for convolutions only. */
+struct smri_op_time {
+    const char *op, *layer;
+    double seconds, flops;
+};
+const struct smri_op_time *smri_plan_times(smri_plan *plan, size_t *count);
 
 #endif

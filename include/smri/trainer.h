@@ -46,6 +46,9 @@ smri_status smri_trainer_create(smri_trainer **out, smri_network *network, const
                                 smri_pool *pool);
 void smri_trainer_destroy(smri_trainer *trainer);
 
+/* Bytes that this trainer holds, its plan included. */
+size_t smri_trainer_bytes(const smri_trainer *trainer);
+
 /* views[2 n_pairs][H][W][C]: images i and i + n_pairs are the two views of one slice. */
 smri_status smri_trainer_simclr_step(smri_trainer *trainer, struct smri_step_result *result, const float *views,
                                      size_t n_pairs, float temperature, const struct smri_step *step, struct smri_poll poll);
@@ -57,9 +60,15 @@ smri_status smri_trainer_supervised_step(smri_trainer *trainer, struct smri_step
 /* The output (embeddings or logits, [n][size]) of the latest step's first pass. */
 const float *smri_trainer_output(const smri_trainer *trainer, size_t *n, size_t *size);
 
+/* The gradients of the latest step (SAM: of its second pass), an arena like the network's weights. */
+const float *smri_trainer_gradients(const smri_trainer *trainer);
+
 /* Optimizer state, for checkpoints: arena `index` ("momentum"; or "exp_avg", "exp_avg_sq"), shaped like the weights, and
  * AdamW's count of steps. NULL beyond the last. */
 float *smri_trainer_state(smri_trainer *trainer, size_t index, const char **name);
 uint64_t *smri_trainer_step_count(smri_trainer *trainer);
+
+/* Times of the latest pass's operations (plan.h); with SAM, of the second one. */
+const struct smri_op_time *smri_trainer_times(smri_trainer *trainer, size_t *count);
 
 #endif

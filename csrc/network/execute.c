@@ -1,0 +1,168 @@
+/* Runs a program: one call of a layer for each operation, a look at the poll between two. */
+#define _POSIX_C_SOURCE 200809L
+#include "program.h"
+
+#include <time.h>
+
+#include "smri/activation.h"
+#include "smri/batchnorm2d.h"
+#include "smri/linear.h"
+
+enum { MEAN, VAR, SCALE, SHIFT };
+
+static void *at(const struct smri_run *run, short value) {
+    return value == SMRI_VALUE_NONE ? NULL : run->arena + run->program->values[value].offset;
+}
+
+/* A value that is only read: it may be the caller's. */
+static const float *read_at(const struct smri_run *run, short value) {
+    if (value == SMRI_VALUE_IMAGES) return run->images;
+    if (value == SMRI_VALUE_DOUTPUT) return run->doutput;
+    return at(run, value);
+}
+
+static struct smri_conv2d conv_shape(const struct smri_run *run, const struct smri_unit *unit) {
+    struct smri_conv2d shape = unit->conv;
+    shape.N = run->n;
+    return shape;
+}
+
+static struct smri_batchnorm2d norm_shape(const struct smri_run *run, const struct smri_unit *unit) {
+    return (struct smri_batchnorm2d){run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K};
+}
+
+static struct smri_maxpool2d pool_shape(const struct smri_run *run) {
+    struct smri_maxpool2d shape = run->network->pool;
+    shape.N = run->n;
+    return shape;
+}
+
+static void run_statistics(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_unit *unit = &run->network->units[op->unit];
+    const size_t u = (size_t)op->unit;
+    const struct smri_batchnorm2d shape = norm_shape(run, unit);
+    float *mean = smri_run_statistics(run, u, MEAN), *var = smri_run_statistics(run, u, VAR);
+    const float *weights = run->network->weights;
+    smri_batchnorm2d_statistics(mean, var, read_at(run, op->x), &shape, at(run, op->scratch), run->pool);
+    smri_batchnorm2d_fold(smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT), weights + unit->gamma,
+                          weights + unit->beta, mean, var, SMRI_BN_EPS, &shape);
+}
+
+static void run_affine(const struct smri_run *run, const struct smri_op *op) {
+    const size_t u = (size_t)op->unit;
+    const struct smri_batchnorm2d shape = norm_shape(run, &run->network->units[u]);
+    struct smri_affine_term term = {.x = read_at(run, op->aux)};
+    if (op->aux != SMRI_VALUE_NONE && op->aux_unit >= 0) {
+        term.scale = smri_run_statistics(run, (size_t)op->aux_unit, SCALE);
+        term.shift = smri_run_statistics(run, (size_t)op->aux_unit, SHIFT);
+    }
+    smri_affine(at(run, op->out), read_at(run, op->x), smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
+                term.x != NULL ? &term : NULL, op->relu, &shape, run->pool);
+}
+
+static void run_norm_backward(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_unit *unit = &run->network->units[op->unit];
+    const size_t u = (size_t)op->unit;
+    const struct smri_batchnorm2d shape = norm_shape(run, unit);
+    const float *mean = smri_run_statistics(run, u, MEAN), *var = smri_run_statistics(run, u, VAR);
+    const float *scale = smri_run_statistics(run, u, SCALE), *shift = smri_run_statistics(run, u, SHIFT);
+    const float *dy = read_at(run, op->dy), *x = read_at(run, op->x);
+    if (run->kind == SMRI_PLAN_EXPLAIN)
+        smri_batchnorm2d_backward_fixed(at(run, op->out), NULL, NULL, dy, x, mean, var, scale, shift, SMRI_BN_EPS, op->relu,
+                                        &shape, at(run, op->scratch), run->pool);
+    else
+        smri_batchnorm2d_backward(at(run, op->out), run->gradients + unit->gamma, run->gradients + unit->beta, dy, x,
+                                  run->network->weights + unit->gamma, mean, var, scale, shift, SMRI_BN_EPS, op->relu, &shape,
+                                  at(run, op->scratch), run->pool);
+}
+
+static void run_conv(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_unit *unit = &run->network->units[op->unit];
+    const struct smri_conv2d shape = conv_shape(run, unit);
+    const float *weights = run->network->weights + unit->weight;
+    void *scratch = at(run, op->scratch);
+    if (op->kind == SMRI_OP_CONV)
+        smri_conv2d_forward(at(run, op->out), read_at(run, op->x), weights, &shape, scratch, run->pool);
+    else if (op->kind == SMRI_OP_CONV_DATA)
+        smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), weights, op->accumulate, &shape, scratch, run->pool);
+    else
+        smri_conv2d_backward_weights(run->gradients + unit->weight, read_at(run, op->x), read_at(run, op->dy), &shape, scratch,
+                                     run->pool);
+}
+
+static void run_linear(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_dense *dense = &run->network->dense[op->unit];
+    const struct smri_linear shape = {run->n, dense->in, dense->out};
+    const float *w = run->network->weights + dense->weight, *b = run->network->weights + dense->bias;
+    float *dw = run->gradients != NULL ? run->gradients + dense->weight : NULL;
+    float *db = run->gradients != NULL ? run->gradients + dense->bias : NULL;
+    if (op->kind == SMRI_OP_LINEAR)
+        smri_linear_forward(at(run, op->out), read_at(run, op->x), w, b, &shape, at(run, op->scratch), run->pool);
+    else
+        smri_linear_backward(at(run, op->out), dw, db, read_at(run, op->dy), read_at(run, op->x), w, &shape,
+                             at(run, op->scratch), run->pool);
+}
+
+static void run_dropout(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_dense *dense = &run->network->dense[op->unit];
+    const struct smri_dropout dropout = {dense->dropout, run->seed, run->step, (uint32_t)op->unit};
+    smri_dropout_apply(at(run, op->out), read_at(run, op->x), &dropout, run->n, dense->in, run->pool);
+}
+
+static void run_op(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_network *network = run->network;
+    const struct smri_maxpool2d pool = pool_shape(run);
+    const size_t pixels = network->side * network->side;
+    float *out = op->out != SMRI_VALUE_NONE ? at(run, op->out) : NULL;
+    switch (op->kind) {
+    case SMRI_OP_CONV:
+    case SMRI_OP_CONV_DATA:
+    case SMRI_OP_CONV_WEIGHTS: run_conv(run, op); break;
+    case SMRI_OP_STATISTICS: run_statistics(run, op); break;
+    case SMRI_OP_AFFINE: run_affine(run, op); break;
+    case SMRI_OP_NORM_BACKWARD: run_norm_backward(run, op); break;
+    case SMRI_OP_MAXPOOL: smri_maxpool2d_forward(out, at(run, op->aux), read_at(run, op->x), &pool, run->pool); break;
+    case SMRI_OP_MAXPOOL_BACKWARD: smri_maxpool2d_backward(out, read_at(run, op->dy), at(run, op->aux), &pool, run->pool); break;
+    case SMRI_OP_AVGPOOL: smri_avgpool_forward(out, read_at(run, op->x), run->n, pixels, network->channels, run->pool); break;
+    case SMRI_OP_AVGPOOL_BACKWARD:
+        smri_avgpool_backward(out, read_at(run, op->dy), run->n, pixels, network->channels, run->pool);
+        break;
+    case SMRI_OP_LINEAR:
+    case SMRI_OP_LINEAR_BACKWARD: run_linear(run, op); break;
+    case SMRI_OP_DROPOUT: run_dropout(run, op); break;
+    case SMRI_OP_RELU: smri_relu_forward(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
+    case SMRI_OP_RELU_BACKWARD:
+        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, run->pool);
+        break;
+    case SMRI_OP_KINDS: break;
+    }
+}
+
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+smri_status smri_program_run(const struct smri_run *run, short first, short end, struct smri_poll poll) {
+    double before = now_s();
+    for (short i = first; i < end; i++) {
+        if (poll.ask != NULL && poll.ask(poll.context) != 0) return smri_fail(SMRI_INTERRUPTED, "interrupted");
+        run_op(run, &run->program->ops[i]);
+        const double after = now_s();
+        run->seconds[i] = after - before;
+        before = after;
+    }
+    return SMRI_OK;
+}
+
+void smri_program_fold_running(const struct smri_run *run) {
+    const struct smri_network *network = run->network;
+    for (size_t u = 0; u < network->n_units; u++) {
+        const struct smri_unit *unit = &network->units[u];
+        const struct smri_batchnorm2d shape = norm_shape(run, unit);
+        smri_batchnorm2d_fold(smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
+                              network->weights + unit->gamma, network->weights + unit->beta, network->buffers + unit->mean,
+                              network->buffers + unit->var, SMRI_BN_EPS, &shape);
+    }
+}

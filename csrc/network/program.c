@@ -1,0 +1,285 @@
+/* Writes a pass as a program (program.h): forward, then the reverse walk.
+ *
+ * A training program keeps the convolutions' outputs z and the blocks' outputs. relu(scale * z + shift), the input of the
+ * next convolution, is a temporary, made in forward and once more in backward for the weights' gradient; the ReLU masks
+ * are recomputed from z by the batch norm's backward. An inference program normalises in place and keeps nothing. */
+#include "program.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "smri/batchnorm2d.h"
+#include "smri/linear.h"
+#include "smri/memory.h"
+
+struct writer {
+    struct smri_program *program;
+    const struct smri_network *network;
+    const struct smri_plan_config *config;
+    size_t n_threads;
+    smri_status status;         /* of the first size that overflowed */
+    short z[SMRI_UNITS_MAX];    /* the units' outputs */
+    short in[SMRI_BLOCKS_MAX];  /* the blocks' inputs and outputs */
+    short out[SMRI_BLOCKS_MAX];
+    short stem, winners; /* the stem's activation and the places of its maxima */
+    short dense_in[SMRI_HEAD_MAX], dense_out[SMRI_HEAD_MAX];
+};
+
+static bool trains(const struct writer *w) { return w->config->kind == SMRI_PLAN_TRAIN; }
+
+static short new_value(struct writer *w, size_t images, size_t numbers, size_t bytes_each) {
+    struct smri_program *program = w->program;
+    assert(program->n_values < SMRI_VALUES_MAX);
+    struct smri_value *value = &program->values[program->n_values];
+    if (w->status == SMRI_OK)
+        w->status = smri_size_product(&value->bytes, "activations", 3, (size_t[]){images, numbers, bytes_each});
+    return program->n_values++;
+}
+
+static short new_floats(struct writer *w, size_t numbers_per_image) {
+    return new_value(w, w->config->batch, numbers_per_image, sizeof(float));
+}
+
+static short new_scratch(struct writer *w, size_t bytes) {
+    return bytes > 0 ? new_value(w, 1, 1, bytes) : (short)SMRI_VALUE_NONE;
+}
+
+static void emit(struct writer *w, struct smri_op op) {
+    struct smri_program *program = w->program;
+    assert(program->n_ops < SMRI_OPS_MAX);
+    const short at = program->n_ops++;
+    program->ops[at] = op;
+    const short named[] = {op.out, op.x, op.dy, op.aux, op.scratch};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        struct smri_value *value = &program->values[named[i]];
+        if (value->first > at) value->first = at;
+        value->last = at;
+    }
+}
+
+static size_t unit_numbers(const struct smri_unit *unit) { return unit->P * unit->Q * unit->conv.K; }
+static size_t unit_inputs(const struct smri_unit *unit) { return unit->conv.H * unit->conv.W * unit->conv.C; }
+
+static short conv_scratch(struct writer *w, const struct smri_unit *unit) {
+    struct smri_conv2d shape = unit->conv;
+    shape.N = w->config->batch;
+    if (w->status == SMRI_OK) w->status = smri_conv2d_check(&shape);
+    return w->status == SMRI_OK ? new_scratch(w, smri_conv2d_workspace_bytes(&shape, w->n_threads)) : (short)SMRI_VALUE_NONE;
+}
+
+static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
+    const size_t groups = w->config->bn_groups;
+    const struct smri_batchnorm2d shape = {groups, w->config->batch / groups * unit->P * unit->Q, unit->conv.K};
+    return new_scratch(w, smri_batchnorm2d_workspace_bytes(&shape, w->n_threads));
+}
+
+static short dense_scratch(struct writer *w, const struct smri_dense *dense) {
+    const struct smri_linear shape = {w->config->batch, dense->in, dense->out};
+    return new_scratch(w, smri_linear_workspace_bytes(&shape, w->n_threads));
+}
+
+/* ---- forward ---- */
+
+/* z = conv(x), and its statistics where the batch decides them. */
+static short convolve(struct writer *w, size_t index, short x) {
+    const struct smri_unit *unit = &w->network->units[index];
+    const short z = new_floats(w, unit_numbers(unit));
+    emit(w, (struct smri_op){.kind = SMRI_OP_CONV, .unit = (short)index, .out = z, .x = x, .scratch = conv_scratch(w, unit)});
+    if (trains(w))
+        emit(w, (struct smri_op){.kind = SMRI_OP_STATISTICS, .unit = (short)index, .x = z, .scratch = norm_scratch(w, unit)});
+    w->z[index] = z;
+    return z;
+}
+
+/* relu(scale * z + shift): a temporary, or z itself where z is not needed again. */
+static short normalise(struct writer *w, size_t index) {
+    const short z = w->z[index];
+    const bool in_place = w->config->kind == SMRI_PLAN_INFER;
+    const short out = in_place ? z : new_floats(w, unit_numbers(&w->network->units[index]));
+    emit(w, (struct smri_op){.kind = SMRI_OP_AFFINE, .unit = (short)index, .aux_unit = -1, .relu = true, .out = out, .x = z});
+    return out;
+}
+
+static short forward_stem(struct writer *w) {
+    const struct smri_maxpool2d *pool = &w->network->pool;
+    convolve(w, 0, SMRI_VALUE_IMAGES);
+    const short stem = normalise(w, 0);
+    const size_t numbers = smri_maxpool2d_out_rows(pool) * smri_maxpool2d_out_cols(pool) * pool->C;
+    const short pooled = new_floats(w, numbers);
+    if (w->config->kind != SMRI_PLAN_INFER) w->winners = new_value(w, w->config->batch, numbers, 1);
+    emit(w, (struct smri_op){.kind = SMRI_OP_MAXPOOL, .out = pooled, .x = stem, .aux = w->winners});
+    return pooled;
+}
+
+static short forward_block(struct writer *w, size_t index, short in) {
+    const struct smri_block *block = &w->network->blocks[index];
+    const size_t last = block->first + block->n_units - 1;
+    short x = in;
+    for (size_t i = block->first; i <= last; i++) {
+        convolve(w, i, x);
+        if (i < last) x = normalise(w, i);
+    }
+    struct smri_op add = {.kind = SMRI_OP_AFFINE, .unit = (short)last, .aux_unit = -1, .relu = true, .x = w->z[last]};
+    add.aux = in;
+    if (block->projects) {
+        add.aux_unit = (short)(last + 1);
+        add.aux = convolve(w, last + 1, in);
+    }
+    add.out = w->config->kind == SMRI_PLAN_INFER ? add.x : new_floats(w, unit_numbers(&w->network->units[last]));
+    emit(w, add);
+    w->in[index] = in;
+    w->out[index] = add.out;
+    return add.out;
+}
+
+static short forward_head(struct writer *w, short x) {
+    for (size_t i = 0; i < w->network->config.n_head; i++) {
+        const struct smri_dense *dense = &w->network->dense[i];
+        if (trains(w) && dense->dropout > 0.0f) {
+            const short kept = new_floats(w, dense->in);
+            emit(w, (struct smri_op){.kind = SMRI_OP_DROPOUT, .unit = (short)i, .out = kept, .x = x});
+            x = kept;
+        }
+        const short y = new_floats(w, dense->out);
+        emit(w, (struct smri_op){.kind = SMRI_OP_LINEAR, .unit = (short)i, .out = y, .x = x, .scratch = dense_scratch(w, dense)});
+        if (dense->relu) emit(w, (struct smri_op){.kind = SMRI_OP_RELU, .numbers = dense->out, .out = y, .x = y});
+        w->dense_in[i] = x;
+        w->dense_out[i] = x = y;
+    }
+    return x;
+}
+
+static void write_forward(struct writer *w) {
+    struct smri_program *program = w->program;
+    const struct smri_network *network = w->network;
+    short x = forward_stem(w);
+    program->taps[SMRI_STAGE_STEM].activations = x;
+    for (size_t i = 0; i < network->n_blocks; i++) {
+        x = forward_block(w, i, x);
+        program->taps[network->blocks[i].stage].activations = x;
+    }
+    if (network->config.features == SMRI_FEATURES_AVGPOOL) {
+        const short mean = new_floats(w, network->channels);
+        emit(w, (struct smri_op){.kind = SMRI_OP_AVGPOOL, .out = mean, .x = x});
+        x = mean;
+    }
+    program->features = x;
+    program->output = forward_head(w, x);
+    program->n_forward = program->n_ops;
+}
+
+/* ---- backward ---- */
+
+static short backward_head(struct writer *w, short dy) {
+    for (size_t i = w->network->config.n_head; i-- > 0;) {
+        const struct smri_dense *dense = &w->network->dense[i];
+        if (dense->relu) {
+            const short masked = new_floats(w, dense->out);
+            emit(w, (struct smri_op){.kind = SMRI_OP_RELU_BACKWARD, .numbers = dense->out, .out = masked, .dy = dy,
+                                     .x = w->dense_out[i]});
+            dy = masked;
+        }
+        const short dx = new_floats(w, dense->in);
+        emit(w, (struct smri_op){.kind = SMRI_OP_LINEAR_BACKWARD, .unit = (short)i, .out = dx, .dy = dy, .x = w->dense_in[i],
+                                 .scratch = dense_scratch(w, dense)});
+        if (trains(w) && dense->dropout > 0.0f)
+            emit(w, (struct smri_op){.kind = SMRI_OP_DROPOUT, .unit = (short)i, .out = dx, .x = dx});
+        dy = dx;
+    }
+    return dy;
+}
+
+/* Gradient of the unit's z, in `out` (which may be dy). */
+static void backward_norm(struct writer *w, size_t index, short out, short dy, bool relu) {
+    emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .relu = relu, .out = out, .dy = dy,
+                             .x = w->z[index], .scratch = norm_scratch(w, &w->network->units[index])});
+}
+
+static void backward_weights(struct writer *w, size_t index, short x, short dz) {
+    if (!trains(w)) return;
+    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .unit = (short)index, .x = x, .dy = dz,
+                             .scratch = conv_scratch(w, &w->network->units[index])});
+}
+
+static void backward_data(struct writer *w, size_t index, short dx, short dz, bool accumulate) {
+    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_DATA, .unit = (short)index, .accumulate = accumulate, .out = dx, .dy = dz,
+                             .scratch = conv_scratch(w, &w->network->units[index])});
+}
+
+/* From the gradient of the block's output to that of its input. ds, the gradient in front of the block's ReLU, goes into
+ * both paths: the identity's share stays where it is and the main path's is added to it. */
+static short backward_block(struct writer *w, size_t index, short dout) {
+    const struct smri_block *block = &w->network->blocks[index];
+    const struct smri_unit *units = w->network->units;
+    const size_t last = block->first + block->n_units - 1, shortcut = last + 1;
+    const short ds = dout != SMRI_VALUE_DOUTPUT ? dout : new_floats(w, unit_numbers(&units[last]));
+    emit(w, (struct smri_op){.kind = SMRI_OP_RELU_BACKWARD, .numbers = unit_numbers(&units[last]), .out = ds, .dy = dout,
+                             .x = w->out[index]});
+    short dz = new_floats(w, unit_numbers(&units[last]));
+    backward_norm(w, last, dz, ds, false);
+    if (block->projects) backward_norm(w, shortcut, ds, ds, false);
+    for (size_t i = last; i > block->first; i--) {
+        if (trains(w)) backward_weights(w, i, normalise(w, i - 1), dz);
+        const short dx = new_floats(w, unit_inputs(&units[i]));
+        backward_data(w, i, dx, dz, false);
+        backward_norm(w, i - 1, dx, dx, true);
+        dz = dx;
+    }
+    backward_weights(w, block->first, w->in[index], dz);
+    if (!block->projects) {
+        backward_data(w, block->first, ds, dz, true);
+        return ds;
+    }
+    const short dx = new_floats(w, unit_inputs(&units[block->first]));
+    backward_data(w, block->first, dx, dz, false);
+    backward_weights(w, shortcut, w->in[index], ds);
+    backward_data(w, shortcut, dx, ds, true);
+    return dx;
+}
+
+static void set_tap(struct writer *w, enum smri_stage stage, short gradients) {
+    struct smri_tap *tap = &w->program->taps[stage];
+    tap->gradients = gradients;
+    tap->stop = w->program->n_ops;
+    /* Both must survive until the caller has looked: their lives reach the operation in front of which they are read. */
+    struct smri_value *pair[] = {&w->program->values[tap->activations], &w->program->values[gradients]};
+    for (size_t i = 0; i < 2; i++)
+        if (pair[i]->last < tap->stop) pair[i]->last = tap->stop;
+}
+
+static void write_backward(struct writer *w) {
+    const struct smri_network *network = w->network;
+    short d = backward_head(w, SMRI_VALUE_DOUTPUT);
+    if (network->config.features == SMRI_FEATURES_AVGPOOL) {
+        const short dx = new_floats(w, network->channels * network->side * network->side);
+        emit(w, (struct smri_op){.kind = SMRI_OP_AVGPOOL_BACKWARD, .out = dx, .dy = d});
+        d = dx;
+    }
+    enum smri_stage stage = SMRI_STAGE_LAYER4;
+    set_tap(w, stage, d);
+    for (size_t i = network->n_blocks; i-- > 0;) {
+        if (network->blocks[i].stage != stage) set_tap(w, stage = network->blocks[i].stage, d);
+        d = backward_block(w, i, d);
+    }
+    set_tap(w, SMRI_STAGE_STEM, d);
+    if (!trains(w)) return;
+    const short da = new_floats(w, unit_numbers(&network->units[0]));
+    emit(w, (struct smri_op){.kind = SMRI_OP_MAXPOOL_BACKWARD, .out = da, .dy = d, .aux = w->winners});
+    backward_norm(w, 0, da, da, true);
+    backward_weights(w, 0, SMRI_VALUE_IMAGES, da);
+}
+
+smri_status smri_program_write(struct smri_program *program, const smri_network *network,
+                               const struct smri_plan_config *config, size_t n_threads) {
+    memset(program, 0, sizeof *program);
+    for (size_t i = 0; i < SMRI_VALUES_MAX; i++) program->values[i] = (struct smri_value){.first = SMRI_OPS_MAX, .last = -1};
+    program->n_values = SMRI_VALUE_FIRST;
+    struct writer w = {.program = program, .network = network, .config = config, .n_threads = n_threads};
+    write_forward(&w);
+    if (config->kind != SMRI_PLAN_INFER) write_backward(&w);
+    /* What the caller may look at after a pass: the output for good, the features until backward begins. */
+    program->values[program->output].last = program->n_ops;
+    struct smri_value *features = &program->values[program->features];
+    if (features->last < program->n_forward) features->last = program->n_forward;
+    return w.status;
+}

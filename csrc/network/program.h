@@ -1,0 +1,103 @@
+/* A pass as a program: a list of operations on values, written before anything is allocated.
+ *
+ * A value is one activation, gradient or piece of scratch memory. It lives from the first operation that names it to the
+ * last, unless pinned; the layout (layout.c) gives values that do not live together the same bytes. The program is the
+ * only list: measuring, allocating, running and timing read it. */
+#ifndef SMRI_NETWORK_PROGRAM_H
+#define SMRI_NETWORK_PROGRAM_H
+
+#include "structure.h"
+
+/* ResNet-101, training: 3 operations a unit forward, 4 backward, 2 a block, and the head: 850; values likewise. */
+#define SMRI_OPS_MAX 1024
+#define SMRI_VALUES_MAX 2048
+
+enum smri_op_kind {
+    SMRI_OP_CONV,             /* out = conv(x) */
+    SMRI_OP_STATISTICS,       /* batch statistics of x, and the unit's scale and shift */
+    SMRI_OP_AFFINE,           /* out = scale * x + shift (+ aux, normalised by aux_unit if there is one), ReLU if asked */
+    SMRI_OP_MAXPOOL,          /* out, aux (winners) = maxpool(x) */
+    SMRI_OP_AVGPOOL,          /* out = mean of x */
+    SMRI_OP_DROPOUT,          /* out = mask * x / (1 - p) */
+    SMRI_OP_LINEAR,           /* out = x w^T + b */
+    SMRI_OP_RELU,             /* out = max(0, x) */
+    SMRI_OP_RELU_BACKWARD,    /* out = dy where x > 0 */
+    SMRI_OP_NORM_BACKWARD,    /* out = dx from dy and x; with ReLU if asked */
+    SMRI_OP_CONV_DATA,        /* out (+)= dx from dy */
+    SMRI_OP_CONV_WEIGHTS,     /* the unit's weight gradient from x and dy */
+    SMRI_OP_MAXPOOL_BACKWARD, /* out from dy and aux */
+    SMRI_OP_AVGPOOL_BACKWARD, /* out from dy */
+    SMRI_OP_LINEAR_BACKWARD,  /* out from dy and x, and the layer's gradients (not in an EXPLAIN program) */
+    SMRI_OP_KINDS
+};
+
+/* Values that are not in the arena. */
+enum { SMRI_VALUE_NONE, SMRI_VALUE_IMAGES, SMRI_VALUE_DOUTPUT, SMRI_VALUE_FIRST };
+
+struct smri_op {
+    enum smri_op_kind kind;
+    bool relu, accumulate;
+    short unit;     /* of the network's units; of its dense layers for DROPOUT, LINEAR and LINEAR_BACKWARD */
+    short aux_unit; /* AFFINE: the unit that normalises aux, or -1 */
+    short out, x, dy, aux, scratch;
+    size_t numbers; /* RELU, RELU_BACKWARD: floats an image */
+};
+
+struct smri_value {
+    size_t bytes;
+    size_t offset;
+    short first, last; /* operations; first > last: never named */
+};
+
+/* Where a stage can be looked at (EXPLAIN): its output, the gradient with respect to it, and the operation before which
+ * both are there. */
+struct smri_tap {
+    short activations, gradients, stop;
+};
+
+struct smri_program {
+    struct smri_op ops[SMRI_OPS_MAX];
+    struct smri_value values[SMRI_VALUES_MAX];
+    short n_ops, n_values;
+    short n_forward; /* operations before the backward pass */
+    short output, features;
+    struct smri_tap taps[SMRI_STAGE_LAYER4 + 1];
+    size_t arena_bytes; /* set by smri_program_lay_out */
+};
+
+/* Writes the program; SMRI_MEMORY when a size overflows. */
+smri_status smri_program_write(struct smri_program *program, const smri_network *network,
+                               const struct smri_plan_config *config, size_t n_threads);
+
+/* Gives every value its offset, and the program its arena_bytes. */
+smri_status smri_program_lay_out(struct smri_program *program);
+
+/* What running a program needs besides; the pointers are borrowed. */
+struct smri_run {
+    const struct smri_program *program;
+    const smri_network *network;
+    char *arena;
+    float *statistics;           /* of each unit, groups x K each: mean, var, scale, shift */
+    const size_t *statistics_at; /* where each unit's begin */
+    const float *images, *doutput;
+    float *gradients; /* NULL: not wanted (EXPLAIN) */
+    size_t n, groups;
+    enum smri_plan_kind kind;
+    uint64_t seed;
+    uint32_t step;
+    smri_pool *pool;
+    double *seconds; /* for each operation, how long it took */
+};
+
+/* Runs operations first .. end - 1; SMRI_INTERRUPTED when poll says so between two of them. */
+smri_status smri_program_run(const struct smri_run *run, short first, short end, struct smri_poll poll);
+
+/* Scale and shift of every unit from the running statistics (INFER, EXPLAIN). */
+void smri_program_fold_running(const struct smri_run *run);
+
+/* mean of a unit's statistics; var, scale and shift follow, each groups x K floats further. */
+static inline float *smri_run_statistics(const struct smri_run *run, size_t unit, size_t which) {
+    return run->statistics + run->statistics_at[unit] + which * run->groups * run->network->units[unit].conv.K;
+}
+
+#endif
