@@ -83,8 +83,10 @@ void smri_linear_backward(float *dx, float *dw, float *db, const float *dy, cons
         struct job job = {shape, dx, dy, w};
         smri_pool_run(pool, smri_chunk_count(shape->N, TILE_ROWS) * feature_tiles, backward_data_tile, &job);
     }
-    struct job job = {shape, dw, dy, x};
-    smri_pool_run(pool, smri_chunk_count(shape->K, TILE_ROWS) * feature_tiles, backward_weights_tile, &job);
+    if (dw != NULL) {
+        struct job job = {shape, dw, dy, x};
+        smri_pool_run(pool, smri_chunk_count(shape->K, TILE_ROWS) * feature_tiles, backward_weights_tile, &job);
+    }
     if (db != NULL) {
         struct job bias = {shape, db, dy, NULL};
         smri_pool_run(pool, smri_chunk_count(shape->K, BIAS_COLS), backward_bias_tile, &bias);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "smri/batchnorm2d.h"
+#include "smri/cpu.h"
 #include "smri/memory.h"
 
 struct smri_plan {
@@ -18,6 +19,7 @@ struct smri_plan {
     size_t statistics_at[SMRI_UNITS_MAX];
     double seconds[SMRI_OPS_MAX];
     struct smri_run run; /* of the latest forward */
+    enum smri_isa isa;   /* the kernels for which scratch memory was measured */
     bool forward_done;   /* the arena holds a finished forward pass */
     struct smri_op_time times[SMRI_OPS_MAX];
 };
@@ -73,6 +75,7 @@ smri_status smri_plan_create(smri_plan **out, smri_network *network, const struc
     plan->config = *config;
     plan->network = network;
     plan->pool = pool;
+    plan->isa = smri_isa_selected();
     smri_status status = write_program(&plan->program, network, config, smri_pool_size(pool));
     if (status == SMRI_OK) {
         const size_t floats = place_statistics(plan->statistics_at, network, config->bn_groups);
@@ -105,6 +108,9 @@ smri_status smri_plan_forward(smri_plan *plan, const float **output, const float
                               uint32_t step, struct smri_poll poll) {
     const size_t groups = plan->config.bn_groups;
     plan->forward_done = false;
+    if (plan->isa != smri_isa_selected())
+        return smri_fail(SMRI_UNSUPPORTED, "the plan was made for the instruction set '%s', and '%s' is selected now",
+                         smri_isa_name(plan->isa), smri_isa_name(smri_isa_selected()));
     if (n == 0 || n > plan->config.batch || n % groups != 0)
         return smri_fail(SMRI_SHAPE, "images: expected 1 to %zu, a multiple of %zu, got %zu", plan->config.batch, groups, n);
     plan->run = (struct smri_run){
@@ -147,19 +153,6 @@ void smri_plan_commit_statistics(smri_plan *plan, float momentum) {
     }
 }
 
-/* Rows, columns and channels of a stage's output. */
-static void stage_shape(size_t shape[3], const struct smri_network *network, enum smri_stage stage) {
-    shape[0] = smri_maxpool2d_out_rows(&network->pool);
-    shape[1] = smri_maxpool2d_out_cols(&network->pool);
-    shape[2] = network->pool.C;
-    for (size_t i = 0; i < network->n_blocks && network->blocks[i].stage <= stage; i++) {
-        const struct smri_unit *last = &network->units[network->blocks[i].first + network->blocks[i].n_units - 1];
-        shape[0] = last->P;
-        shape[1] = last->Q;
-        shape[2] = last->conv.K;
-    }
-}
-
 smri_status smri_plan_explain(smri_plan *plan, enum smri_stage stage, const float *doutput, const float **activations,
                               const float **gradients, size_t shape[3], struct smri_poll poll) {
     assert(plan->config.kind == SMRI_PLAN_EXPLAIN && plan->forward_done && (unsigned)stage <= SMRI_STAGE_LAYER4);
@@ -170,7 +163,7 @@ smri_status smri_plan_explain(smri_plan *plan, enum smri_stage stage, const floa
     if (status != SMRI_OK) return status;
     *activations = value_at(plan, tap->activations);
     *gradients = value_at(plan, tap->gradients);
-    stage_shape(shape, plan->network, stage);
+    smri_network_stage_shape(shape, plan->network, stage);
     return SMRI_OK;
 }
 

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,14 +64,21 @@ static smri_status check_config(const struct smri_network_config *config) {
     return check_head(config);
 }
 
+__attribute__((format(printf, 2, 3))) static void print_name(char name[SMRI_NAME_MAX], const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vsnprintf(name, SMRI_NAME_MAX, format, arguments);
+    va_end(arguments);
+    assert(length > 0 && length < SMRI_NAME_MAX);
+    (void)length;
+}
+
 /* Appends a row; its place in the arena follows in lay_out. */
 static struct smri_parameter *add_row(struct smri_network *network, const char *layer, const char *what, size_t ndim,
                                       const size_t *shape) {
     assert(network->n_rows < SMRI_ROWS_MAX && ndim <= 4);
     struct smri_parameter *row = &network->table[network->n_rows++];
-    const int length = snprintf(row->name, sizeof row->name, "%s.%s", layer, what);
-    assert(length > 0 && (size_t)length < sizeof row->name);
-    (void)length;
+    print_name(row->name, "%s.%s", layer, what);
     row->ndim = ndim;
     row->floats = 1;
     for (size_t i = 0; i < ndim; i++) {
@@ -119,15 +127,15 @@ static void add_block(struct smri_network *network, const char *prefix, size_t w
         const size_t window = bottleneck && i != 1 ? 1 : 3;
         const size_t step = i == n_units - 2 ? stride : 1; /* the 3x3 of a bottleneck, the first of a basic block */
         const size_t K = i == n_units - 1 ? out : width;
-        snprintf(conv, sizeof conv, "%s.conv%zu", prefix, i + 1);
-        snprintf(norm, sizeof norm, "%s.bn%zu", prefix, i + 1);
+        print_name(conv, "%s.conv%zu", prefix, i + 1);
+        print_name(norm, "%s.bn%zu", prefix, i + 1);
         const struct smri_conv2d shape = {1, side, side, channels, K, window, window, step, window / 2};
         side = add_unit(network, conv, norm, &shape)->P;
         channels = K;
     }
     if (block->projects) {
-        snprintf(conv, sizeof conv, "%s.downsample.0", prefix);
-        snprintf(norm, sizeof norm, "%s.downsample.1", prefix);
+        print_name(conv, "%s.downsample.0", prefix);
+        print_name(norm, "%s.downsample.1", prefix);
         const struct smri_conv2d shape = {1, network->side, network->side, network->channels, out, 1, 1, stride, 0};
         add_unit(network, conv, norm, &shape);
     }
@@ -139,8 +147,8 @@ static void add_stages(struct smri_network *network) {
     const struct architecture *architecture = find_architecture(network->config.depth);
     for (size_t stage = 0; stage < 4; stage++) {
         for (size_t i = 0; i < architecture->n_blocks[stage]; i++) {
-            char prefix[SMRI_NAME_MAX / 2];
-            snprintf(prefix, sizeof prefix, "layer%zu.%zu", stage + 1, i);
+            char prefix[SMRI_NAME_MAX];
+            print_name(prefix, "layer%zu.%zu", stage + 1, i);
             add_block(network, prefix, (size_t)64 << stage, stage > 0 && i == 0 ? 2 : 1, architecture->bottleneck,
                       (enum smri_stage)(SMRI_STAGE_LAYER1 + stage));
         }
@@ -154,11 +162,11 @@ static smri_status add_head(struct smri_network *network) {
     size_t in = network->features;
     for (size_t i = 0; i < config->n_head; i++) {
         const struct smri_head_layer *layer = &config->head[i];
-        char name[SMRI_NAME_MAX / 2];
+        char name[SMRI_NAME_MAX];
         if (config->n_head == 1)
-            snprintf(name, sizeof name, "%s", config->head_name);
+            print_name(name, "%s", config->head_name);
         else
-            snprintf(name, sizeof name, "%s.%zu", config->head_name, i);
+            print_name(name, "%s.%zu", config->head_name, i);
         size_t floats; /* a wish for 2^60 outputs is the caller's mistake, not an overflow of ours */
         const smri_status status = smri_size_product(&floats, name, 3, (size_t[]){layer->out_features, in, sizeof(float)});
         if (status != SMRI_OK) return status;
@@ -177,7 +185,7 @@ static void add_buffers(struct smri_network *network) {
     for (size_t i = 0; i < network->n_units; i++) {
         struct smri_unit *unit = &network->units[i];
         char norm[SMRI_NAME_MAX];
-        snprintf(norm, sizeof norm, "%s", network->table[unit->row + 1].name);
+        print_name(norm, "%s", network->table[unit->row + 1].name);
         *strrchr(norm, '.') = '\0';
         struct smri_parameter *mean = add_row(network, norm, "running_mean", 1, &unit->conv.K);
         mean->is_buffer = true;
@@ -274,4 +282,16 @@ size_t smri_network_feature_count(const smri_network *network) { return network-
 size_t smri_network_output_count(const smri_network *network) {
     const size_t n = network->config.n_head;
     return n > 0 ? network->dense[n - 1].out : network->features;
+}
+
+void smri_network_stage_shape(size_t shape[3], const smri_network *network, enum smri_stage stage) {
+    shape[0] = smri_maxpool2d_out_rows(&network->pool);
+    shape[1] = smri_maxpool2d_out_cols(&network->pool);
+    shape[2] = network->pool.C;
+    for (size_t i = 0; i < network->n_blocks && network->blocks[i].stage <= stage; i++) {
+        const struct smri_unit *last = &network->units[network->blocks[i].first + network->blocks[i].n_units - 1];
+        shape[0] = last->P;
+        shape[1] = last->Q;
+        shape[2] = last->conv.K;
+    }
 }

@@ -17,7 +17,7 @@ size_t smri_linear_workspace_bytes(const struct smri_linear *shape, size_t n_thr
 void smri_linear_forward(float *y, const float *x, const float *w, const float *b, const struct smri_linear *shape,
                          void *workspace, smri_pool *pool);
 
-/* dx[N][C] (NULL: not wanted), dw[K][C], db[K] (NULL: no bias): overwritten. dy[N][K]. */
+/* dx[N][C], dw[K][C], db[K]: overwritten; each may be NULL, not wanted. dy[N][K]. */
 void smri_linear_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,
                           const struct smri_linear *shape, void *workspace, smri_pool *pool);
 

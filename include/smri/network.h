@@ -15,6 +15,8 @@
 #define SMRI_HEAD_MAX 4
 #define SMRI_NAME_MAX 64
 
+enum smri_stage { SMRI_STAGE_STEM, SMRI_STAGE_LAYER1, SMRI_STAGE_LAYER2, SMRI_STAGE_LAYER3, SMRI_STAGE_LAYER4 };
+
 enum smri_features {
     SMRI_FEATURES_AVGPOOL, /* global average pool: 512 or 2048 numbers */
     SMRI_FEATURES_FLATTEN, /* the last stage as it is, in PyTorch's order C, H, W (the seed recipe) */
@@ -77,6 +79,9 @@ void smri_network_stem_to_gray(float *gray, const float *rgb);
 /* Numbers that enter and leave the head, for each image. */
 size_t smri_network_feature_count(const smri_network *network);
 size_t smri_network_output_count(const smri_network *network);
+
+/* Rows, columns and channels of a stage's output. */
+void smri_network_stage_shape(size_t shape[3], const smri_network *network, enum smri_stage stage);
 
 /* Copies features[n][count] as a plan has them (flattened ones are H, W, C there) into PyTorch's order, C, H, W. */
 void smri_network_export_features(const smri_network *network, float *plain, const float *features, size_t n);

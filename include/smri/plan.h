@@ -8,8 +8,6 @@
 #include "smri/network.h"
 #include "smri/pool.h"
 
-enum smri_stage { SMRI_STAGE_STEM, SMRI_STAGE_LAYER1, SMRI_STAGE_LAYER2, SMRI_STAGE_LAYER3, SMRI_STAGE_LAYER4 };
-
 enum smri_plan_kind {
     SMRI_PLAN_INFER,   /* running statistics, no dropout, no backward */
     SMRI_PLAN_TRAIN,   /* batch statistics, dropout, backward to the weights */

@@ -51,7 +51,8 @@ size_t smri_trainer_bytes(const smri_trainer *trainer);
 
 /* views[2 n_pairs][H][W][C]: images i and i + n_pairs are the two views of one slice. */
 smri_status smri_trainer_simclr_step(smri_trainer *trainer, struct smri_step_result *result, const float *views,
-                                     size_t n_pairs, float temperature, const struct smri_step *step, struct smri_poll poll);
+                                     size_t n_pairs, const struct smri_ntxent *options, const struct smri_step *step,
+                                     struct smri_poll poll);
 
 smri_status smri_trainer_supervised_step(smri_trainer *trainer, struct smri_step_result *result, const float *images,
                                          const int32_t *labels, size_t n, const struct smri_cross_entropy *options,

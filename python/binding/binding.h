@@ -48,5 +48,7 @@ int smri_bind_layers_conv(PyObject *module);
 int smri_bind_layers_norm(PyObject *module);
 int smri_bind_losses(PyObject *module);
 int smri_bind_optimizers(PyObject *module);
+int smri_bind_network(PyObject *module);
+int smri_bind_trainer(PyObject *module); /* after the network's */
 
 #endif

@@ -15,6 +15,8 @@ static int execute(PyObject *module) {
         smri_bind_optimizers,
         smri_bind_io,
         smri_bind_augmentation,
+        smri_bind_network,
+        smri_bind_trainer,
     };
     for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
         if (areas[i](module) < 0) return -1;
@@ -23,13 +25,19 @@ static int execute(PyObject *module) {
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {
     struct smri_state *state = smri_state_of(module);
-    if (state != NULL) Py_VISIT(state->decode_error);
+    if (state != NULL) {
+        Py_VISIT(state->decode_error);
+        Py_VISIT(state->network_type);
+    }
     return 0;
 }
 
 static int clear(PyObject *module) {
     struct smri_state *state = smri_state_of(module);
-    if (state != NULL) Py_CLEAR(state->decode_error);
+    if (state != NULL) {
+        Py_CLEAR(state->decode_error);
+        Py_CLEAR(state->network_type);
+    }
     return 0;
 }
 

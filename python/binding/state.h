@@ -15,6 +15,7 @@ struct smri_shared_pool {
 
 struct smri_state {
     PyObject *decode_error;         /* simclr_mri.DecodeError, a ValueError */
+    PyObject *network_type;         /* simclr_mri._core.Network */
     struct smri_shared_pool *pools; /* a list, one for each number of threads asked for; guarded by the GIL */
 };
 

@@ -67,6 +67,8 @@ class Network:
         the largest output. stage: "stem", "layer1" ... "layer4"."""
     def memory_bytes(self, kind: str, batch: int, bn_groups: int = 1) -> int:
         """What a plan of kind "infer", "train" or "explain" would allocate."""
+    def profile(self) -> list[tuple[str, str, float, float]]:
+        """(operation, layer, seconds, flops) of the latest batch that went forward; flops for convolutions only."""
 
 class Trainer:
     """Optimizer state and activations for training `network` with batches of at most `batch` images."""
@@ -97,9 +99,11 @@ class Trainer:
         temperature: float,
         seed: int,
         step: int,
+        groups: NDArray[np.int32] | None = None,
     ) -> dict[str, float]:
-        """views (2n, H, W, C), rows i and i + n a pair -> {"loss", "gradient_norm"}. FloatingPointError when not
-        finite, KeyboardInterrupt on Ctrl-C; in both cases the model is as before the step."""
+        """views (2n, H, W, C), rows i and i + n a pair -> {"loss", "gradient_norm"}. groups (2n,): rows of one group are
+        no negatives of each other. FloatingPointError when not finite, KeyboardInterrupt on Ctrl-C; in both cases the
+        model is as before the step."""
     def supervised_step(
         self,
         images: NDArray[np.float32],
@@ -122,6 +126,8 @@ class Trainer:
         """Optimizer state: "momentum/<name>" or "exp_avg/<name>", "exp_avg_sq/<name>", and "step" (int64, ())."""
     def load(self, state: Mapping[str, NDArray]) -> None:
         """The reverse; all or nothing."""
+    def profile(self) -> list[tuple[str, str, float, float]]:
+        """(operation, layer, seconds, flops) of the latest pass, forward and backward; with SAM, of the second one."""
     @property
     def memory_bytes(self) -> int:
         """What this trainer allocated: activations, gradients, optimizer state, SAM's copy."""

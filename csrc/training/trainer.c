@@ -1,0 +1,289 @@
+/* The training step: forward, loss, backward, update, and SAM's second pass between.
+ *
+ * SAM (Foret et al., ICLR 2021, algorithm 1) and ASAM (Kwon et al., ICML 2021): gradients at w, a step of length rho up the
+ * slope, gradients there, back to w, and the base optimizer with those. Both passes draw the same dropout masks, and only
+ * the first one's batch statistics reach the running ones.
+ *
+ * Nothing of a model changes before the step is known to succeed, but for SAM's excursion, which is undone from copies. */
+#include "smri/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "network/structure.h"
+#include "smri/memory.h"
+#include "smri/optimizer.h"
+
+struct smri_trainer {
+    struct smri_trainer_config config;
+    smri_network *network;
+    smri_pool *pool;
+    smri_plan *plan;
+    float *gradients, *moments[2];      /* like the network's weights; moments[1] is AdamW's */
+    float *kept_weights, *kept_buffers; /* SAM: what undoes the excursion */
+    float *output, *doutput;            /* [batch][outputs] */
+    void *loss_workspace;
+    uint64_t step_count;
+    size_t n; /* rows of `output` */
+};
+
+/* What a step minimises: NT-Xent of pairs, or the cross-entropy of labels. */
+struct objective {
+    size_t n_images;
+    const struct smri_ntxent *ntxent; /* NULL: supervised */
+    const struct smri_cross_entropy *cross_entropy;
+    const int32_t *labels;
+};
+
+/* Every allocation but the plan, in one list for measuring, creating and freeing. */
+struct piece {
+    void **at;
+    size_t bytes;
+    const char *what;
+};
+#define N_PIECES 8
+
+static void list_pieces(struct piece pieces[N_PIECES], struct smri_trainer *trainer, const smri_network *network,
+                        const struct smri_trainer_config *config, size_t n_threads) {
+    const size_t arena = network->size * sizeof(float), outputs = smri_network_output_count(network);
+    const size_t rows = config->batch * outputs * sizeof(float); /* cannot overflow: the plan's output is as large */
+    const bool sharp = config->sharpness != SMRI_PLAIN;
+    const struct piece list[N_PIECES] = {
+        {(void **)&trainer->gradients, arena, "gradients"},
+        {(void **)&trainer->moments[0], arena, "optimizer state"},
+        {(void **)&trainer->moments[1], config->optimizer == SMRI_ADAMW ? arena : 0, "optimizer state"},
+        {(void **)&trainer->kept_weights, sharp ? arena : 0, "SAM's copy of the weights"},
+        {(void **)&trainer->kept_buffers, sharp ? network->n_buffers * sizeof(float) : 0, "SAM's copy of the statistics"},
+        {(void **)&trainer->output, rows, "outputs"},
+        {(void **)&trainer->doutput, rows, "gradient of the outputs"},
+        {&trainer->loss_workspace, smri_ntxent_workspace_bytes((config->batch + 1) / 2, outputs, n_threads), "loss workspace"},
+    };
+    memcpy(pieces, list, sizeof list);
+}
+
+static struct smri_plan_config plan_config(const struct smri_trainer_config *config) {
+    return (struct smri_plan_config){SMRI_PLAN_TRAIN, config->batch, config->bn_groups};
+}
+
+static smri_status check_config(const struct smri_trainer_config *config) {
+    if ((unsigned)config->optimizer > SMRI_ADAMW || (unsigned)config->sharpness > SMRI_ASAM)
+        return smri_fail(SMRI_ARGUMENT, "trainer: unknown optimizer %d or sharpness %d", (int)config->optimizer,
+                         (int)config->sharpness);
+    if (!(config->weight_decay >= 0.0f) || !isfinite(config->weight_decay))
+        return smri_fail(SMRI_ARGUMENT, "weight_decay: expected a finite number of 0 or more, got %g",
+                         (double)config->weight_decay);
+    if (!(config->bn_momentum >= 0.0f && config->bn_momentum <= 1.0f))
+        return smri_fail(SMRI_ARGUMENT, "bn_momentum: expected a number in [0, 1], got %g", (double)config->bn_momentum);
+    if (config->optimizer == SMRI_ADAMW && !(config->beta2 >= 0.0f && config->beta2 < 1.0f))
+        return smri_fail(SMRI_ARGUMENT, "beta2: expected a number in [0, 1), got %g", (double)config->beta2);
+    if (config->optimizer == SMRI_ADAMW && !(config->eps > 0.0f && isfinite(config->eps)))
+        return smri_fail(SMRI_ARGUMENT, "eps: expected a positive number, got %g", (double)config->eps);
+    return SMRI_OK;
+}
+
+smri_status smri_trainer_measure(size_t *bytes, const smri_network *network, const struct smri_trainer_config *config,
+                                 size_t n_threads) {
+    const struct smri_plan_config plan = plan_config(config);
+    smri_status status = check_config(config);
+    if (status == SMRI_OK) status = smri_plan_measure(bytes, network, &plan, n_threads);
+    if (status != SMRI_OK) return status;
+    struct smri_trainer trainer;
+    struct piece pieces[N_PIECES];
+    list_pieces(pieces, &trainer, network, config, n_threads);
+    *bytes += sizeof trainer;
+    for (size_t i = 0; i < N_PIECES; i++) *bytes += pieces[i].bytes;
+    return SMRI_OK;
+}
+
+smri_status smri_trainer_create(smri_trainer **out, smri_network *network, const struct smri_trainer_config *config,
+                                smri_pool *pool) {
+    *out = NULL;
+    smri_status status = check_config(config);
+    if (status != SMRI_OK) return status;
+    struct smri_trainer *trainer = calloc(1, sizeof *trainer);
+    if (trainer == NULL) return smri_fail(SMRI_MEMORY, "trainer: memory refused by the system");
+    trainer->config = *config;
+    trainer->network = network;
+    trainer->pool = pool;
+    const struct smri_plan_config plan = plan_config(config);
+    status = smri_plan_create(&trainer->plan, network, &plan, pool);
+    if (status == SMRI_OK) {
+        struct piece pieces[N_PIECES];
+        list_pieces(pieces, trainer, network, config, smri_pool_size(pool));
+        for (size_t i = 0; i < N_PIECES && status == SMRI_OK; i++)
+            status = smri_aligned_alloc(pieces[i].at, pieces[i].bytes, pieces[i].what);
+    }
+    if (status != SMRI_OK) {
+        smri_trainer_destroy(trainer);
+        return status;
+    }
+    *out = trainer;
+    return SMRI_OK;
+}
+
+void smri_trainer_destroy(smri_trainer *trainer) {
+    if (trainer == NULL) return;
+    struct piece pieces[N_PIECES];
+    list_pieces(pieces, trainer, trainer->network, &trainer->config, 1);
+    for (size_t i = 0; i < N_PIECES; i++) smri_aligned_free(*pieces[i].at);
+    smri_plan_destroy(trainer->plan);
+    free(trainer);
+}
+
+size_t smri_trainer_bytes(const smri_trainer *trainer) {
+    struct smri_trainer unused;
+    struct piece pieces[N_PIECES];
+    list_pieces(pieces, &unused, trainer->network, &trainer->config, smri_pool_size(trainer->pool));
+    size_t bytes = sizeof *trainer + smri_plan_bytes(trainer->plan);
+    for (size_t i = 0; i < N_PIECES; i++) bytes += pieces[i].bytes;
+    return bytes;
+}
+
+static smri_status check_step(const smri_trainer *trainer, const struct smri_step *step) {
+    if (!isfinite(step->lr)) return smri_fail(SMRI_ARGUMENT, "lr: expected a finite number, got %g", (double)step->lr);
+    if (!(step->momentum >= 0.0f && step->momentum < 1.0f))
+        return smri_fail(SMRI_ARGUMENT, "momentum: expected a number in [0, 1), got %g", (double)step->momentum);
+    if (!(step->rho >= 0.0f) || !isfinite(step->rho))
+        return smri_fail(SMRI_ARGUMENT, "rho: expected a finite number of 0 or more, got %g", (double)step->rho);
+    if (step->rho > 0.0f && trainer->config.sharpness == SMRI_PLAIN)
+        return smri_fail(SMRI_ARGUMENT, "rho: expected 0 in a trainer without SAM, got %g", (double)step->rho);
+    return SMRI_OK;
+}
+
+/* Forward, loss, backward: *output is the plan's, the gradients are the trainer's. */
+static smri_status run_pass(smri_trainer *trainer, struct smri_step_result *result, const float **output, const float *images,
+                            const struct objective *objective, const struct smri_step *step, struct smri_poll poll) {
+    const size_t n = objective->n_images, outputs = smri_network_output_count(trainer->network);
+    smri_status status = smri_plan_forward(trainer->plan, output, images, n, step->seed, step->index, poll);
+    if (status != SMRI_OK) return status;
+    if (objective->ntxent != NULL)
+        status = smri_ntxent(&result->loss, trainer->doutput, *output, n / 2, outputs, objective->ntxent,
+                             trainer->loss_workspace, trainer->pool);
+    else
+        status = smri_softmax_cross_entropy(&result->loss, &result->n_correct, trainer->doutput, *output, objective->labels, n,
+                                            outputs, objective->cross_entropy);
+    if (status != SMRI_OK) return status;
+    if (!isfinite(result->loss))
+        return smri_fail(SMRI_NUMERIC, "the loss is %g in step %u; the step was discarded", result->loss,
+                         (unsigned)step->index);
+    return smri_plan_backward(trainer->plan, trainer->gradients, trainer->doutput, images, poll);
+}
+
+static smri_status measure_gradients(smri_trainer *trainer, double *norm, bool adaptive, const struct smri_step *step) {
+    const smri_network *network = trainer->network;
+    *norm = sqrt(smri_gradient_norm2(trainer->gradients, network->weights, adaptive, network->size, trainer->pool));
+    if (isfinite(*norm)) return SMRI_OK;
+    return smri_fail(SMRI_NUMERIC, "the norm of the gradients is %g in step %u; the step was discarded", *norm,
+                     (unsigned)step->index);
+}
+
+/* The second pass, at w + rho * (direction of steepest ascent). On success the weights are still there, and the update
+ * starts from the copy; on failure they are back at w. */
+static smri_status run_second_pass(smri_trainer *trainer, double norm, const float *images, const struct objective *objective,
+                                   const struct smri_step *step, struct smri_poll poll) {
+    smri_network *network = trainer->network;
+    smri_sam_perturb(network->weights, trainer->kept_weights, trainer->gradients, step->rho, norm,
+                     trainer->config.sharpness == SMRI_ASAM, network->size, trainer->pool);
+    struct smri_step_result there;
+    const float *output;
+    smri_status status = run_pass(trainer, &there, &output, images, objective, step, poll);
+    if (status == SMRI_OK) status = measure_gradients(trainer, &there.gradient_norm, false, step);
+    if (status != SMRI_OK) memcpy(network->weights, trainer->kept_weights, network->size * sizeof(float));
+    return status;
+}
+
+/* The base optimizer on floats begin .. end - 1 of the arena, from `start` (NULL: from the weights as they are). */
+static void update_part(smri_trainer *trainer, size_t begin, size_t end, bool decays, const float *start,
+                        const struct smri_step *step) {
+    const struct smri_trainer_config *config = &trainer->config;
+    float *weights = trainer->network->weights + begin, *m = trainer->moments[0] + begin;
+    const float *gradients = trainer->gradients + begin;
+    const float weight_decay = decays ? config->weight_decay : 0.0f;
+    if (start != NULL) start += begin;
+    if (config->optimizer == SMRI_SGD) {
+        const struct smri_sgd sgd = {step->lr, step->momentum, weight_decay, config->nesterov, start};
+        smri_sgd_step(weights, m, gradients, &sgd, end - begin, trainer->pool);
+    } else {
+        const struct smri_adamw adamw = {
+            step->lr, step->momentum, config->beta2, config->eps, weight_decay, trainer->step_count, start};
+        smri_adamw_step(weights, m, trainer->moments[1] + begin, gradients, &adamw, end - begin, trainer->pool);
+    }
+}
+
+static void update(smri_trainer *trainer, const float *start, const struct smri_step *step) {
+    const smri_network *network = trainer->network;
+    trainer->step_count++;
+    update_part(trainer, 0, network->n_decaying, true, start, step);
+    update_part(trainer, network->n_decaying, network->size, trainer->config.decay_all, start, step);
+}
+
+static smri_status run_step(smri_trainer *trainer, struct smri_step_result *result, const float *images,
+                            const struct objective *objective, const struct smri_step *step, struct smri_poll poll) {
+    const struct smri_trainer_config *config = &trainer->config;
+    smri_network *network = trainer->network;
+    const bool sharp = config->sharpness != SMRI_PLAIN && step->rho > 0.0f; /* rho = 0 is the base optimizer */
+    struct smri_step_result first = {0};
+    const float *output;
+    smri_status status = check_step(trainer, step);
+    if (status == SMRI_OK) status = run_pass(trainer, &first, &output, images, objective, step, poll);
+    if (status == SMRI_OK) status = measure_gradients(trainer, &first.gradient_norm, config->sharpness == SMRI_ASAM, step);
+    if (status != SMRI_OK) return status;
+    memcpy(trainer->output, output, objective->n_images * smri_network_output_count(network) * sizeof(float));
+    trainer->n = objective->n_images;
+    if (sharp) memcpy(trainer->kept_buffers, network->buffers, network->n_buffers * sizeof(float));
+    smri_plan_commit_statistics(trainer->plan, config->bn_momentum);
+    if (sharp) {
+        status = run_second_pass(trainer, first.gradient_norm, images, objective, step, poll);
+        if (status != SMRI_OK) {
+            memcpy(network->buffers, trainer->kept_buffers, network->n_buffers * sizeof(float));
+            return status;
+        }
+    }
+    update(trainer, sharp ? trainer->kept_weights : NULL, step);
+    *result = first;
+    return SMRI_OK;
+}
+
+smri_status smri_trainer_simclr_step(smri_trainer *trainer, struct smri_step_result *result, const float *views,
+                                     size_t n_pairs, const struct smri_ntxent *options, const struct smri_step *step,
+                                     struct smri_poll poll) {
+    if (n_pairs == 0 || n_pairs > trainer->config.batch / 2)
+        return smri_fail(SMRI_SHAPE, "views: expected 1 to %zu pairs, got %zu", trainer->config.batch / 2, n_pairs);
+    if (!(options->temperature > 0.0f) || !isfinite(options->temperature))
+        return smri_fail(SMRI_ARGUMENT, "temperature: expected a positive number, got %g", (double)options->temperature);
+    const struct objective objective = {.n_images = 2 * n_pairs, .ntxent = options};
+    return run_step(trainer, result, views, &objective, step, poll);
+}
+
+smri_status smri_trainer_supervised_step(smri_trainer *trainer, struct smri_step_result *result, const float *images,
+                                         const int32_t *labels, size_t n, const struct smri_cross_entropy *options,
+                                         const struct smri_step *step, struct smri_poll poll) {
+    const size_t n_classes = smri_network_output_count(trainer->network);
+    for (size_t i = 0; i < n; i++)
+        if (labels[i] < 0 || (size_t)labels[i] >= n_classes)
+            return smri_fail(SMRI_ARGUMENT, "labels: expected numbers in [0, %zu), got %d at %zu", n_classes, (int)labels[i], i);
+    const struct objective objective = {.n_images = n, .cross_entropy = options, .labels = labels};
+    return run_step(trainer, result, images, &objective, step, poll);
+}
+
+const float *smri_trainer_output(const smri_trainer *trainer, size_t *n, size_t *size) {
+    *n = trainer->n;
+    *size = smri_network_output_count(trainer->network);
+    return trainer->output;
+}
+
+const float *smri_trainer_gradients(const smri_trainer *trainer) { return trainer->gradients; }
+
+float *smri_trainer_state(smri_trainer *trainer, size_t index, const char **name) {
+    const bool adamw = trainer->config.optimizer == SMRI_ADAMW;
+    if (index > (adamw ? 1u : 0u)) return NULL;
+    *name = !adamw ? "momentum" : index == 0 ? "exp_avg" : "exp_avg_sq";
+    return trainer->moments[index];
+}
+
+uint64_t *smri_trainer_step_count(smri_trainer *trainer) { return &trainer->step_count; }
+
+const struct smri_op_time *smri_trainer_times(smri_trainer *trainer, size_t *count) {
+    return smri_plan_times(trainer->plan, count);
+}

@@ -1,0 +1,677 @@
+/* Area network: the type Network. */
+#include "network_object.h"
+
+#include <string.h>
+
+#include "smri/memory.h"
+#include "state.h"
+
+typedef struct smri_network_object network_object;
+
+static PyObject *module_of(network_object *self) { return PyType_GetModule(Py_TYPE((PyObject *)self)); }
+
+PyObject *smri_network_type(PyObject *module) { return smri_state_of(module)->network_type; }
+
+/* ---- shared with the trainer ---- */
+
+int smri_network_enter(network_object *self) {
+    while (pthread_mutex_trylock(&self->mutex) != 0) {
+        if (self->busy && self->owner == PyThread_get_thread_ident()) {
+            PyErr_SetString(PyExc_RuntimeError, "Network: already in use by this thread (called from a signal handler?)");
+            return -1;
+        }
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 50 * 1000 * 1000;
+        if (until.tv_nsec >= 1000 * 1000 * 1000) until.tv_sec++, until.tv_nsec -= 1000 * 1000 * 1000;
+        int taken;
+        Py_BEGIN_ALLOW_THREADS;
+        taken = pthread_mutex_timedlock(&self->mutex, &until) == 0;
+        Py_END_ALLOW_THREADS;
+        if (taken) break;
+        if (PyErr_CheckSignals() < 0) return -1;
+    }
+    self->owner = PyThread_get_thread_ident();
+    self->busy = 1;
+    return 0;
+}
+
+void smri_network_leave(network_object *self) {
+    self->busy = 0;
+    pthread_mutex_unlock(&self->mutex);
+}
+
+static int ask_python(void *context) {
+    struct smri_interrupt *interrupt = context;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const double passed =
+        (double)(now.tv_sec - interrupt->last.tv_sec) + 1e-9 * (double)(now.tv_nsec - interrupt->last.tv_nsec);
+    if (passed < 0.05) return 0;
+    interrupt->last = now;
+    PyEval_RestoreThread(interrupt->state);
+    const int stop = PyErr_CheckSignals();
+    interrupt->state = PyEval_SaveThread();
+    return stop;
+}
+
+struct smri_poll smri_interrupt_begin(struct smri_interrupt *interrupt) {
+    clock_gettime(CLOCK_MONOTONIC, &interrupt->last);
+    interrupt->state = PyEval_SaveThread();
+    return (struct smri_poll){ask_python, interrupt};
+}
+
+void smri_interrupt_end(struct smri_interrupt *interrupt) { PyEval_RestoreThread(interrupt->state); }
+
+int smri_convert_size(PyObject *object, void *out) {
+    const Py_ssize_t value = PyNumber_AsSsize_t(object, PyExc_OverflowError);
+    if (value == -1 && PyErr_Occurred()) return 0;
+    if (value < 0) {
+        PyErr_Format(PyExc_ValueError, "expected a number of 0 or more, got %zd", value);
+        return 0;
+    }
+    *(size_t *)out = (size_t)value;
+    return 1;
+}
+
+int smri_convert_u64(PyObject *object, void *out) {
+    PyObject *number = PyNumber_Index(object);
+    if (number == NULL) return 0;
+    const unsigned long long value = PyLong_AsUnsignedLongLong(number);
+    Py_DECREF(number);
+    if (value == (unsigned long long)-1 && PyErr_Occurred()) return 0;
+    *(uint64_t *)out = value;
+    return 1;
+}
+
+int smri_require_keywords(PyObject *keywords, const char *const *names) {
+    for (; *names != NULL; names++) {
+        if (keywords != NULL && PyDict_GetItemString(keywords, *names) != NULL) continue;
+        PyErr_Format(PyExc_TypeError, "missing keyword argument '%s'", *names);
+        return -1;
+    }
+    return 0;
+}
+
+PyObject *smri_row_array(const smri_network *network, size_t row, const float *arena) {
+    size_t count;
+    const struct smri_parameter *parameter = &smri_network_table(network, &count)[row];
+    npy_intp shape[4];
+    for (size_t i = 0; i < parameter->ndim; i++) shape[i] = (npy_intp)parameter->shape[i];
+    PyArrayObject *array = smri_new_array(NPY_FLOAT32, (int)parameter->ndim, shape);
+    if (array != NULL) smri_network_export(network, row, smri_floats(array), arena);
+    return (PyObject *)array;
+}
+
+PyArrayObject *smri_images_array(PyObject *object, const smri_network *network, const char *what) {
+    const struct smri_network_config *config = smri_network_config_of(network);
+    PyArrayObject *images = smri_array(object, NPY_FLOAT32, 4, what);
+    if (images == NULL) return NULL;
+    const npy_intp size = (npy_intp)config->image_size;
+    if (smri_expect_shape(images, what, 4, (npy_intp[]){-1, size, size, (npy_intp)config->in_channels}) == 0) return images;
+    Py_DECREF((PyObject *)images);
+    return NULL;
+}
+
+PyObject *smri_times_list(const struct smri_op_time *times, size_t count) {
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        PyObject *row = Py_BuildValue("(ssdd)", times[i].op, times[i].layer, times[i].seconds, times[i].flops);
+        if (row == NULL || PyList_Append(list, row) < 0) Py_CLEAR(list);
+        Py_XDECREF(row);
+    }
+    return list;
+}
+
+/* ---- construction ---- */
+
+static int parse_head_layer(PyObject *row, struct smri_head_layer *layer) {
+    PyObject *tuple = PySequence_Tuple(row);
+    if (tuple == NULL) return -1;
+    int relu;
+    const int parsed = PyArg_ParseTuple(tuple, "O&fp;head: expected rows (out_features, dropout, relu)", smri_convert_size,
+                                        &layer->out_features, &layer->dropout, &relu);
+    Py_DECREF(tuple);
+    if (!parsed) return -1;
+    layer->relu = relu != 0;
+    return 0;
+}
+
+static int parse_head(PyObject *head, struct smri_network_config *config) {
+    if (head == NULL) return 0;
+    const Py_ssize_t count = PySequence_Size(head);
+    if (count < 0) return -1;
+    if (count > SMRI_HEAD_MAX) {
+        PyErr_Format(PyExc_ValueError, "head: expected at most %d layers, got %zd", SMRI_HEAD_MAX, count);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *row = PySequence_GetItem(head, i);
+        const int failed = row == NULL || parse_head_layer(row, &config->head[i]) < 0;
+        Py_XDECREF(row);
+        if (failed) return -1;
+    }
+    config->n_head = (size_t)count;
+    return 0;
+}
+
+static int parse_features(const char *name, enum smri_features *features) {
+    if (strcmp(name, "avgpool") == 0)
+        *features = SMRI_FEATURES_AVGPOOL;
+    else if (strcmp(name, "flatten") == 0)
+        *features = SMRI_FEATURES_FLATTEN;
+    else {
+        PyErr_Format(PyExc_ValueError, "features: expected 'avgpool' or 'flatten', got '%s'", name);
+        return -1;
+    }
+    return 0;
+}
+
+static int parse_config(PyObject *arguments, PyObject *keywords, struct smri_network_config *config, uint64_t *seed,
+                        size_t *n_threads) {
+    static char *names[] = {"depth", "image_size", "in_channels", "features", "head", "head_name", "seed", "n_threads", NULL};
+    const char *features = "avgpool", *head_name = "fc";
+    PyObject *head = NULL;
+    *config = (struct smri_network_config){.in_channels = 1};
+    *seed = *n_threads = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "i|$O&O&sOsO&O&:Network", names, &config->depth, smri_convert_size,
+                                     &config->image_size, smri_convert_size, &config->in_channels, &features, &head,
+                                     &head_name, smri_convert_u64, seed, smri_convert_size, n_threads) ||
+        smri_require_keywords(keywords, (const char *const[]){"image_size", NULL}) < 0)
+        return -1;
+    if (strlen(head_name) >= sizeof config->head_name) {
+        PyErr_Format(PyExc_ValueError, "head_name: expected at most %zu characters, got '%s'", sizeof config->head_name - 1,
+                     head_name);
+        return -1;
+    }
+    strcpy(config->head_name, head_name);
+    if (parse_features(features, &config->features) < 0) return -1;
+    return parse_head(head, config);
+}
+
+static PyObject *network_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
+    struct smri_network_config config;
+    uint64_t seed;
+    size_t n_threads;
+    if (parse_config(arguments, keywords, &config, &seed, &n_threads) < 0) return NULL;
+    const allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    network_object *self = (network_object *)allocate(type, 0);
+    if (self == NULL) return NULL;
+    pthread_mutex_init(&self->mutex, NULL);
+    smri_status status = smri_pool_create(&self->pool, n_threads);
+    if (status == SMRI_OK) status = smri_network_create(&self->network, &config);
+    if (status == SMRI_OK) {
+        Py_BEGIN_ALLOW_THREADS;
+        status = smri_network_initialize(self->network, seed, self->pool);
+        Py_END_ALLOW_THREADS;
+    }
+    if (status == SMRI_OK) return (PyObject *)self;
+    smri_raise(PyType_GetModule(type), status);
+    Py_DECREF((PyObject *)self);
+    return NULL;
+}
+
+static void network_dealloc(PyObject *object) {
+    network_object *self = (network_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    smri_plan_destroy(self->infer);
+    smri_network_destroy(self->network);
+    smri_pool_destroy(self->pool);
+    pthread_mutex_destroy(&self->mutex);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF((PyObject *)type);
+}
+
+/* ---- the table, and weights in and out ---- */
+
+static PyObject *shape_of(const struct smri_parameter *row) {
+    PyObject *tuple = PyTuple_New((Py_ssize_t)row->ndim);
+    for (size_t i = 0; tuple != NULL && i < row->ndim; i++) {
+        PyObject *size = PyLong_FromSize_t(row->shape[i]);
+        if (size == NULL || PyTuple_SetItem(tuple, (Py_ssize_t)i, size) < 0) Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+static PyObject *get_table(PyObject *object, void *ignored) {
+    (void)ignored;
+    size_t count;
+    const struct smri_parameter *table = smri_network_table(((network_object *)object)->network, &count);
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        PyObject *shape = shape_of(&table[i]);
+        PyObject *row = shape == NULL ? NULL : Py_BuildValue("(sNNN)", table[i].name, shape, PyBool_FromLong(table[i].is_buffer),
+                                                             PyBool_FromLong(table[i].decays));
+        if (row == NULL || PyList_Append(list, row) < 0) Py_CLEAR(list);
+        Py_XDECREF(row);
+    }
+    return list;
+}
+
+static size_t row_numbers(const struct smri_parameter *row) {
+    size_t numbers = 1;
+    for (size_t i = 0; i < row->ndim; i++) numbers *= row->shape[i];
+    return numbers;
+}
+
+static PyObject *get_n_parameters(PyObject *object, void *ignored) {
+    (void)ignored;
+    size_t count, total = 0;
+    const struct smri_parameter *table = smri_network_table(((network_object *)object)->network, &count);
+    for (size_t i = 0; i < count; i++)
+        if (!table[i].is_buffer) total += row_numbers(&table[i]);
+    return PyLong_FromSize_t(total);
+}
+
+static PyObject *network_state(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    network_object *self = (network_object *)object;
+    if (smri_network_enter(self) < 0) return NULL;
+    size_t count;
+    const struct smri_parameter *table = smri_network_table(self->network, &count);
+    PyObject *state = PyDict_New();
+    for (size_t i = 0; state != NULL && i < count; i++) {
+        PyObject *array = smri_row_array(self->network, i, smri_network_weights(self->network));
+        if (array == NULL || PyDict_SetItemString(state, table[i].name, array) < 0) Py_CLEAR(state);
+        Py_XDECREF(array);
+    }
+    smri_network_leave(self);
+    return state;
+}
+
+/* A list of the mapping's names that no row has; counters of batches, which PyTorch keeps and nobody needs, are passed
+ * over. */
+static PyObject *unexpected_names(PyObject *state, const struct smri_parameter *table, size_t count) {
+    PyObject *keys = PyMapping_Keys(state), *unexpected = PyList_New(0);
+    const Py_ssize_t n_keys = keys != NULL ? PyList_Size(keys) : -1;
+    for (Py_ssize_t i = 0; i < n_keys && unexpected != NULL; i++) {
+        PyObject *key = PyList_GetItem(keys, i);
+        const char *name = key != NULL ? PyUnicode_AsUTF8AndSize(key, NULL) : NULL;
+        if (name == NULL) {
+            Py_CLEAR(unexpected);
+            break;
+        }
+        const char *last = strrchr(name, '.');
+        if (last != NULL && strcmp(last, ".num_batches_tracked") == 0) continue;
+        size_t row = 0;
+        while (row < count && strcmp(table[row].name, name) != 0) row++;
+        if (row == count && PyList_Append(unexpected, key) < 0) Py_CLEAR(unexpected);
+    }
+    if (n_keys < 0) Py_CLEAR(unexpected);
+    Py_XDECREF(keys);
+    return unexpected;
+}
+
+/* True when `array`, of the shape (64, 3, 7, 7), is meant for a stem of one channel. */
+static int is_rgb_stem(PyArrayObject *array, const struct smri_parameter *row) {
+    return strcmp(row->name, "conv1.weight") == 0 && row->shape[1] == 1 && PyArray_NDIM(array) == 4 &&
+           PyArray_DIM(array, 0) == (npy_intp)row->shape[0] && PyArray_DIM(array, 1) == 3 &&
+           PyArray_DIM(array, 2) == (npy_intp)row->shape[2] && PyArray_DIM(array, 3) == (npy_intp)row->shape[3];
+}
+
+static PyArrayObject *gray_stem(PyArrayObject *rgb) {
+    const npy_intp shape[4] = {PyArray_DIM(rgb, 0), 1, PyArray_DIM(rgb, 2), PyArray_DIM(rgb, 3)};
+    PyArrayObject *gray = smri_new_array(NPY_FLOAT32, 4, shape);
+    if (gray != NULL) smri_network_stem_to_gray(smri_floats(gray), smri_floats(rgb));
+    Py_DECREF((PyObject *)rgb);
+    return gray;
+}
+
+/* The mapping's array for one row, checked: a new reference; NULL with *absent = 1, or with an exception set. */
+static PyArrayObject *row_from(PyObject *state, const struct smri_parameter *row, int *absent) {
+    *absent = 0;
+    PyObject *value = PyMapping_GetItemString(state, row->name);
+    if (value == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_KeyError)) return NULL;
+        PyErr_Clear();
+        *absent = 1;
+        return NULL;
+    }
+    PyArrayObject *array = smri_array(value, NPY_FLOAT32, -1, row->name);
+    Py_DECREF(value);
+    if (array == NULL) return NULL;
+    if (is_rgb_stem(array, row)) return gray_stem(array);
+    npy_intp shape[4];
+    for (size_t i = 0; i < row->ndim; i++) shape[i] = (npy_intp)row->shape[i];
+    if (smri_expect_shape(array, row->name, (int)row->ndim, shape) == 0) return array;
+    Py_DECREF((PyObject *)array);
+    return NULL;
+}
+
+/* Every row's array into `arrays` (NULL where it is absent, with its name in `missing`); 0, or -1 with an exception. */
+static int collect_rows(PyObject *state, const struct smri_parameter *table, size_t count, PyArrayObject **arrays,
+                        PyObject *missing) {
+    for (size_t i = 0; i < count; i++) {
+        int absent;
+        arrays[i] = row_from(state, &table[i], &absent);
+        if (arrays[i] != NULL) continue;
+        if (!absent) return -1;
+        PyObject *name = PyUnicode_FromString(table[i].name);
+        const int failed = name == NULL || PyList_Append(missing, name) < 0;
+        Py_XDECREF(name);
+        if (failed) return -1;
+    }
+    return 0;
+}
+
+static int refuse_differences(PyObject *missing, PyObject *unexpected) {
+    if (PyList_Size(missing) == 0 && PyList_Size(unexpected) == 0) return 0;
+    PyErr_Format(PyExc_ValueError, "the names do not agree with the network's: missing %R, unexpected %R", missing, unexpected);
+    return -1;
+}
+
+static PyObject *network_load(PyObject *object, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"state", "strict", NULL};
+    network_object *self = (network_object *)object;
+    PyObject *state;
+    int strict = 1;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$p:load", names, &state, &strict)) return NULL;
+    size_t count;
+    const struct smri_parameter *table = smri_network_table(self->network, &count);
+    PyObject *result = NULL, *missing = PyList_New(0), *unexpected = unexpected_names(state, table, count);
+    PyArrayObject **arrays = PyMem_Calloc(count, sizeof *arrays);
+    if (arrays == NULL) PyErr_NoMemory();
+    if (missing == NULL || unexpected == NULL || arrays == NULL) goto done;
+    if (collect_rows(state, table, count, arrays, missing) < 0) goto done;
+    if (strict && refuse_differences(missing, unexpected) < 0) goto done;
+    if (smri_network_enter(self) < 0) goto done;
+    for (size_t i = 0; i < count; i++)
+        if (arrays[i] != NULL)
+            smri_network_import(self->network, i, smri_network_weights(self->network), smri_floats(arrays[i]));
+    smri_network_leave(self);
+    result = PyTuple_Pack(2, missing, unexpected);
+done:
+    for (size_t i = 0; arrays != NULL && i < count; i++) Py_XDECREF((PyObject *)arrays[i]);
+    PyMem_Free(arrays);
+    Py_XDECREF(missing);
+    Py_XDECREF(unexpected);
+    return result;
+}
+
+/* ---- passes ---- */
+
+/* A cached plan of at least `batch` images. */
+static smri_status infer_plan(network_object *self, size_t batch) {
+    if (self->infer != NULL && self->infer_batch >= batch && self->infer_isa == smri_isa_selected()) return SMRI_OK;
+    smri_plan_destroy(self->infer);
+    self->infer = NULL;
+    const struct smri_plan_config config = {SMRI_PLAN_INFER, batch, 1};
+    const smri_status status = smri_plan_create(&self->infer, self->network, &config, self->pool);
+    self->infer_batch = batch;
+    self->infer_isa = smri_isa_selected();
+    return status;
+}
+
+/* Outputs (or features) of n images, batch by batch, into PyTorch's order. */
+static smri_status run_forward(network_object *self, float *out, const float *images, size_t n, size_t batch, int features,
+                               struct smri_poll poll) {
+    const smri_network *network = self->network;
+    const struct smri_network_config *config = smri_network_config_of(network);
+    const size_t image = config->image_size * config->image_size * config->in_channels;
+    const int is_features = features || config->n_head == 0;
+    const size_t size = is_features ? smri_network_feature_count(network) : smri_network_output_count(network);
+    smri_status status = n > 0 ? infer_plan(self, batch < n ? batch : n) : SMRI_OK;
+    for (size_t i = 0; status == SMRI_OK && i < n; i += batch) {
+        const size_t count = n - i < batch ? n - i : batch;
+        const float *output;
+        size_t ignored;
+        status = smri_plan_forward(self->infer, &output, images + i * image, count, 0, 0, poll);
+        if (status != SMRI_OK) break;
+        if (is_features)
+            smri_network_export_features(network, out + i * size, smri_plan_features(self->infer, &ignored), count);
+        else
+            memcpy(out + i * size, output, count * size * sizeof(float));
+    }
+    return status;
+}
+
+static int parse_output(const char *name) {
+    if (strcmp(name, "head") == 0) return 0;
+    if (strcmp(name, "features") == 0) return 1;
+    PyErr_Format(PyExc_ValueError, "output: expected 'head' or 'features', got '%s'", name);
+    return -1;
+}
+
+static PyObject *network_forward(PyObject *object, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"images", "output", "batch_size", NULL};
+    network_object *self = (network_object *)object;
+    PyObject *given;
+    const char *output = "head";
+    size_t batch = 64;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$sO&:forward", names, &given, &output, smri_convert_size, &batch))
+        return NULL;
+    const int features = parse_output(output);
+    if (features < 0) return NULL;
+    if (batch == 0) {
+        PyErr_SetString(PyExc_ValueError, "batch_size: expected at least 1, got 0");
+        return NULL;
+    }
+    PyArrayObject *images = smri_images_array(given, self->network, "images");
+    if (images == NULL) return NULL;
+    const size_t n = (size_t)PyArray_DIM(images, 0);
+    const size_t size = features ? smri_network_feature_count(self->network) : smri_network_output_count(self->network);
+    PyArrayObject *out = smri_new_array(NPY_FLOAT32, 2, (npy_intp[]){(npy_intp)n, (npy_intp)size});
+    smri_status status = SMRI_MEMORY;
+    if (out != NULL && smri_network_enter(self) == 0) {
+        struct smri_interrupt interrupt;
+        const struct smri_poll poll = smri_interrupt_begin(&interrupt);
+        status = run_forward(self, smri_floats(out), smri_floats(images), n, batch, features, poll);
+        smri_interrupt_end(&interrupt);
+        smri_network_leave(self);
+        if (status != SMRI_OK) smri_raise(module_of(self), status);
+    }
+    Py_DECREF((PyObject *)images);
+    if (status != SMRI_OK) Py_CLEAR(out);
+    return (PyObject *)out;
+}
+
+struct explanation {
+    size_t n, batch, n_outputs;
+    enum smri_stage stage;
+    const float *images;
+    const int64_t *targets; /* NULL: the largest output */
+    float *activations, *gradients, *outputs;
+    float *doutput; /* [batch][n_outputs] */
+    size_t shape[3];
+};
+
+static void mark_targets(struct explanation *job, size_t first, size_t count) {
+    memset(job->doutput, 0, count * job->n_outputs * sizeof(float));
+    for (size_t i = 0; i < count; i++) {
+        const float *row = job->outputs + (first + i) * job->n_outputs;
+        size_t target = 0;
+        for (size_t k = 1; k < job->n_outputs; k++)
+            if (row[k] > row[target]) target = k;
+        if (job->targets != NULL) target = (size_t)job->targets[first + i];
+        job->doutput[i * job->n_outputs + target] = 1.0f;
+    }
+}
+
+static smri_status run_explain(network_object *self, struct explanation *job, struct smri_poll poll) {
+    const struct smri_network_config *config = smri_network_config_of(self->network);
+    const size_t image = config->image_size * config->image_size * config->in_channels;
+    const size_t maps = job->shape[0] * job->shape[1] * job->shape[2];
+    const struct smri_plan_config plan_config = {SMRI_PLAN_EXPLAIN, job->batch, 1};
+    smri_plan *plan = NULL;
+    smri_status status = smri_plan_create(&plan, self->network, &plan_config, self->pool);
+    for (size_t i = 0; status == SMRI_OK && i < job->n; i += job->batch) {
+        const size_t count = job->n - i < job->batch ? job->n - i : job->batch;
+        const float *output, *activations, *gradients;
+        status = smri_plan_forward(plan, &output, job->images + i * image, count, 0, 0, poll);
+        if (status != SMRI_OK) break;
+        memcpy(job->outputs + i * job->n_outputs, output, count * job->n_outputs * sizeof(float));
+        mark_targets(job, i, count);
+        status = smri_plan_explain(plan, job->stage, job->doutput, &activations, &gradients, job->shape, poll);
+        if (status != SMRI_OK) break;
+        memcpy(job->activations + i * maps, activations, count * maps * sizeof(float));
+        memcpy(job->gradients + i * maps, gradients, count * maps * sizeof(float));
+    }
+    smri_plan_destroy(plan);
+    return status;
+}
+
+static int parse_stage(const char *name, enum smri_stage *stage) {
+    static const char *const stages[] = {"stem", "layer1", "layer2", "layer3", "layer4"};
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+        if (strcmp(name, stages[i]) != 0) continue;
+        *stage = (enum smri_stage)i;
+        return 0;
+    }
+    PyErr_Format(PyExc_ValueError, "stage: expected 'stem', 'layer1', 'layer2', 'layer3' or 'layer4', got '%s'", name);
+    return -1;
+}
+
+/* targets: None, or (n,) int64 in [0, n_outputs). *array is a new reference or NULL. */
+static int parse_targets(PyObject *object, size_t n, size_t n_outputs, PyArrayObject **array) {
+    *array = NULL;
+    if (object == Py_None) return 0;
+    *array = smri_array(object, NPY_INT64, 1, "targets");
+    if (*array == NULL || smri_expect_shape(*array, "targets", 1, (npy_intp[]){(npy_intp)n}) < 0) return -1;
+    const int64_t *targets = PyArray_DATA(*array);
+    for (size_t i = 0; i < n; i++) {
+        if (targets[i] >= 0 && (uint64_t)targets[i] < n_outputs) continue;
+        PyErr_Format(PyExc_ValueError, "targets: expected numbers in [0, %zu), got %lld at %zu", n_outputs,
+                     (long long)targets[i], i);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *explain_arrays(network_object *self, struct explanation *job) {
+    const npy_intp maps[4] = {(npy_intp)job->n, (npy_intp)job->shape[0], (npy_intp)job->shape[1], (npy_intp)job->shape[2]};
+    PyArrayObject *activations = smri_new_array(NPY_FLOAT32, 4, maps), *gradients = smri_new_array(NPY_FLOAT32, 4, maps);
+    PyArrayObject *outputs = smri_new_array(NPY_FLOAT32, 2, (npy_intp[]){maps[0], (npy_intp)job->n_outputs});
+    PyObject *result = NULL;
+    job->doutput = PyMem_Calloc(job->batch * job->n_outputs, sizeof(float));
+    if (job->doutput == NULL) PyErr_NoMemory();
+    if (activations != NULL && gradients != NULL && outputs != NULL && job->doutput != NULL &&
+        smri_network_enter(self) == 0) {
+        job->activations = smri_floats(activations);
+        job->gradients = smri_floats(gradients);
+        job->outputs = smri_floats(outputs);
+        struct smri_interrupt interrupt;
+        const struct smri_poll poll = smri_interrupt_begin(&interrupt);
+        const smri_status status = run_explain(self, job, poll);
+        smri_interrupt_end(&interrupt);
+        smri_network_leave(self);
+        if (status == SMRI_OK)
+            result = PyTuple_Pack(3, (PyObject *)activations, (PyObject *)gradients, (PyObject *)outputs);
+        else
+            smri_raise(module_of(self), status);
+    }
+    PyMem_Free(job->doutput);
+    Py_XDECREF((PyObject *)activations);
+    Py_XDECREF((PyObject *)gradients);
+    Py_XDECREF((PyObject *)outputs);
+    return result;
+}
+
+static PyObject *network_explain(PyObject *object, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"images", "targets", "stage", "batch_size", NULL};
+    network_object *self = (network_object *)object;
+    PyObject *given, *targets_given;
+    const char *stage = "layer4";
+    struct explanation job = {.batch = 16, .n_outputs = smri_network_output_count(self->network)};
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$sO&:explain", names, &given, &targets_given, &stage,
+                                     smri_convert_size, &job.batch))
+        return NULL;
+    if (parse_stage(stage, &job.stage) < 0) return NULL;
+    if (job.batch == 0 || smri_network_config_of(self->network)->n_head == 0) {
+        PyErr_SetString(PyExc_ValueError, job.batch == 0 ? "batch_size: expected at least 1, got 0"
+                                                         : "explain: expected a network with a head, got one without");
+        return NULL;
+    }
+    PyArrayObject *images = smri_images_array(given, self->network, "images"), *targets = NULL;
+    if (images == NULL) return NULL;
+    PyObject *result = NULL;
+    job.n = (size_t)PyArray_DIM(images, 0);
+    if (job.batch > job.n && job.n > 0) job.batch = job.n;
+    if (parse_targets(targets_given, job.n, job.n_outputs, &targets) == 0) {
+        job.images = smri_floats(images);
+        job.targets = targets != NULL ? PyArray_DATA(targets) : NULL;
+        smri_network_stage_shape(job.shape, self->network, job.stage);
+        result = explain_arrays(self, &job);
+    }
+    Py_DECREF((PyObject *)images);
+    Py_XDECREF((PyObject *)targets);
+    return result;
+}
+
+static PyObject *network_memory_bytes(PyObject *object, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"kind", "batch", "bn_groups", NULL};
+    static const char *const kinds[] = {"infer", "train", "explain"};
+    network_object *self = (network_object *)object;
+    const char *kind;
+    struct smri_plan_config config = {.bn_groups = 1};
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sO&|O&:memory_bytes", names, &kind, smri_convert_size, &config.batch,
+                                     smri_convert_size, &config.bn_groups))
+        return NULL;
+    size_t index = 0;
+    while (index < 3 && strcmp(kind, kinds[index]) != 0) index++;
+    if (index == 3) {
+        PyErr_Format(PyExc_ValueError, "kind: expected 'infer', 'train' or 'explain', got '%s'", kind);
+        return NULL;
+    }
+    config.kind = (enum smri_plan_kind)index;
+    size_t bytes;
+    const smri_status status = smri_plan_measure(&bytes, self->network, &config, smri_pool_size(self->pool));
+    return status == SMRI_OK ? PyLong_FromSize_t(bytes) : smri_raise(module_of(self), status);
+}
+
+static PyObject *network_profile(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    network_object *self = (network_object *)object;
+    if (smri_network_enter(self) < 0) return NULL;
+    size_t count = 0;
+    const struct smri_op_time *times = self->infer != NULL ? smri_plan_times(self->infer, &count) : NULL;
+    PyObject *list = smri_times_list(times, count);
+    smri_network_leave(self);
+    return list;
+}
+
+#define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef methods[] = {
+    {"state", network_state, METH_NOARGS, "state() -> dict: copies of all parameters and buffers, torchvision's names."},
+    {"load", WITH_KEYWORDS(network_load), METH_VARARGS | METH_KEYWORDS,
+     "load(state, *, strict=True) -> (missing, unexpected): all or nothing."},
+    {"forward", WITH_KEYWORDS(network_forward), METH_VARARGS | METH_KEYWORDS,
+     "forward(images, *, output='head', batch_size=64) -> (n, D): outputs of the head, or 'features'."},
+    {"explain", WITH_KEYWORDS(network_explain), METH_VARARGS | METH_KEYWORDS,
+     "explain(images, targets, *, stage='layer4', batch_size=16) -> (activations, gradients, outputs)."},
+    {"memory_bytes", WITH_KEYWORDS(network_memory_bytes), METH_VARARGS | METH_KEYWORDS,
+     "memory_bytes(kind, batch, bn_groups=1): bytes of a plan of the kind 'infer', 'train' or 'explain'."},
+    {"profile", network_profile, METH_NOARGS,
+     "profile() -> [(op, layer, seconds, flops)]: each operation of the latest batch that went forward."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef properties[] = {
+    {"table", get_table, NULL, "(name, shape, is_buffer, decays) for every parameter and buffer, in order.", NULL},
+    {"n_parameters", get_n_parameters, NULL, "Numbers that are trained.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_new, network_new},
+    {Py_tp_dealloc, network_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {Py_tp_doc, "Network(depth, *, image_size, in_channels=1, features='avgpool', head=(), head_name='fc', seed=0, "
+                "n_threads=0)\n\nResNet weights and running statistics, with a head."},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "simclr_mri._core.Network",
+    .basicsize = sizeof(network_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};
+
+int smri_bind_network(PyObject *module) {
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
+    if (type == NULL) return -1;
+    smri_state_of(module)->network_type = type;
+    return PyModule_AddObjectRef(module, "Network", type);
+}

@@ -1,0 +1,58 @@
+/* The Network object as its trainers see it: the core's network, its pool, and the lock that lets one caller in. */
+#ifndef SMRI_BINDING_NETWORK_OBJECT_H
+#define SMRI_BINDING_NETWORK_OBJECT_H
+
+#include "binding.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include "smri/cpu.h"
+#include "smri/plan.h"
+
+struct smri_network_object {
+    PyObject_HEAD
+    smri_network *network;
+    smri_pool *pool;
+    smri_plan *infer; /* cached; NULL until the first forward */
+    size_t infer_batch;
+    enum smri_isa infer_isa;
+    pthread_mutex_t mutex;
+    unsigned long owner; /* thread that holds the mutex; valid while `busy` */
+    int busy;
+};
+
+/* The type, for isinstance checks: in the module's state. */
+PyObject *smri_network_type(PyObject *module);
+
+/* Lets this thread in, waiting for another one without the GIL; Ctrl-C ends the wait. -1 with an exception set, which it
+ * is too when this thread is in already (a signal handler that runs within a step). */
+int smri_network_enter(struct smri_network_object *self);
+void smri_network_leave(struct smri_network_object *self);
+
+/* What a long call without the GIL asks between two layers: at most every 50 ms it takes the GIL back and lets Python
+ * run its signal handlers. Begin drops the GIL, end takes it. */
+struct smri_interrupt {
+    PyThreadState *state;
+    struct timespec last;
+};
+struct smri_poll smri_interrupt_begin(struct smri_interrupt *interrupt);
+void smri_interrupt_end(struct smri_interrupt *interrupt);
+
+/* "O&" converters: a size (0 or more), and an unsigned 64-bit number. */
+int smri_convert_size(PyObject *object, void *out);
+int smri_convert_u64(PyObject *object, void *out);
+
+/* Argument parsing knows no keyword that is both keyword-only and required: TypeError unless all of `names` are there. */
+int smri_require_keywords(PyObject *keywords, const char *const *names);
+
+/* A new array with one row of the table in PyTorch's layout, from `arena` (buffers: the network's own). */
+PyObject *smri_row_array(const smri_network *network, size_t row, const float *arena);
+
+/* images as a checked float32 array (n, H, W, C) that fits the network; a new reference. */
+PyArrayObject *smri_images_array(PyObject *object, const smri_network *network, const char *what);
+
+/* A list of (op, layer, seconds, flops), for times of a plan. */
+PyObject *smri_times_list(const struct smri_op_time *times, size_t count);
+
+#endif

@@ -1,0 +1,416 @@
+/* Area trainer: the type Trainer. */
+#include "network_object.h"
+
+#include <string.h>
+
+#include "smri/trainer.h"
+#include "state.h"
+
+typedef struct {
+    PyObject_HEAD
+    struct smri_network_object *network; /* owned: the core's trainer borrows its network and pool */
+    smri_trainer *trainer;
+} trainer_object;
+
+static PyObject *module_of(trainer_object *self) { return PyType_GetModule(Py_TYPE((PyObject *)self)); }
+
+static int parse_choice(const char *what, const char *given, const char *const *choices, size_t n_choices) {
+    for (size_t i = 0; i < n_choices; i++)
+        if (strcmp(given, choices[i]) == 0) return (int)i;
+    PyErr_Format(PyExc_ValueError, "%s: expected one of '%s' ... '%s', got '%s'", what, choices[0], choices[n_choices - 1],
+                 given);
+    return -1;
+}
+
+/* *network is borrowed from the arguments. */
+static int parse_config(PyObject *module, PyObject *arguments, PyObject *keywords, struct smri_network_object **network,
+                        struct smri_trainer_config *config) {
+    static char *names[] = {"network",      "optimizer", "sharpness",   "nesterov", "beta2",     "eps",
+                            "weight_decay", "decay_all", "bn_momentum", "batch",    "bn_groups", NULL};
+    static const char *const optimizers[] = {"sgd", "adamw"}, *const sharpnesses[] = {"none", "sam", "asam"};
+    const char *optimizer = "sgd", *sharpness = "none";
+    int nesterov = 0, decay_all = 0;
+    *config = (struct smri_trainer_config){.beta2 = 0.999f, .eps = 1e-8f, .bn_momentum = 0.1f, .bn_groups = 1};
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspfffpfO&O&:Trainer", names, smri_network_type(module),
+                                     (PyObject **)network, &optimizer, &sharpness, &nesterov, &config->beta2, &config->eps,
+                                     &config->weight_decay, &decay_all, &config->bn_momentum, smri_convert_size,
+                                     &config->batch, smri_convert_size, &config->bn_groups) ||
+        smri_require_keywords(keywords, (const char *const[]){"batch", NULL}) < 0)
+        return -1;
+    const int chosen = parse_choice("optimizer", optimizer, optimizers, 2);
+    const int sharp = chosen < 0 ? -1 : parse_choice("sharpness", sharpness, sharpnesses, 3);
+    if (sharp < 0) return -1;
+    config->optimizer = (enum smri_optimizer)chosen;
+    config->sharpness = (enum smri_sharpness)sharp;
+    config->nesterov = nesterov != 0;
+    config->decay_all = decay_all != 0;
+    return 0;
+}
+
+static PyObject *trainer_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
+    PyObject *module = PyType_GetModule(type);
+    struct smri_network_object *network;
+    struct smri_trainer_config config;
+    if (parse_config(module, arguments, keywords, &network, &config) < 0) return NULL;
+    const allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    trainer_object *self = (trainer_object *)allocate(type, 0);
+    if (self == NULL) return NULL;
+    Py_INCREF((PyObject *)network);
+    self->network = network;
+    smri_status status;
+    Py_BEGIN_ALLOW_THREADS;
+    status = smri_trainer_create(&self->trainer, network->network, &config, network->pool);
+    Py_END_ALLOW_THREADS;
+    if (status == SMRI_OK) return (PyObject *)self;
+    smri_raise(module, status);
+    Py_DECREF((PyObject *)self);
+    return NULL;
+}
+
+static void trainer_dealloc(PyObject *object) {
+    trainer_object *self = (trainer_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    smri_trainer_destroy(self->trainer);
+    Py_XDECREF((PyObject *)self->network);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF((PyObject *)type);
+}
+
+/* ---- steps ---- */
+
+/* What the two kinds of step share, parsed. */
+struct step_call {
+    PyArrayObject *images;
+    size_t n;
+    struct smri_step step;
+    const struct smri_ntxent *ntxent; /* NULL: supervised */
+    const int32_t *labels;
+    const struct smri_cross_entropy *cross_entropy;
+};
+
+static PyObject *run_step(trainer_object *self, struct step_call *call) {
+    if (smri_network_enter(self->network) < 0) return NULL;
+    struct smri_step_result result;
+    struct smri_interrupt interrupt;
+    const float *images = smri_floats(call->images);
+    const struct smri_poll poll = smri_interrupt_begin(&interrupt);
+    const smri_status status =
+        call->ntxent != NULL
+            ? smri_trainer_simclr_step(self->trainer, &result, images, call->n / 2, call->ntxent, &call->step, poll)
+            : smri_trainer_supervised_step(self->trainer, &result, images, call->labels, call->n, call->cross_entropy,
+                                           &call->step, poll);
+    smri_interrupt_end(&interrupt);
+    smri_network_leave(self->network);
+    if (status != SMRI_OK) return smri_raise(module_of(self), status);
+    PyObject *dict = Py_BuildValue("{s:d,s:d}", "loss", result.loss, "gradient_norm", result.gradient_norm);
+    if (dict == NULL || call->ntxent != NULL) return dict;
+    PyObject *n_correct = PyLong_FromSize_t(result.n_correct);
+    if (n_correct == NULL || PyDict_SetItemString(dict, "n_correct", n_correct) < 0) Py_CLEAR(dict);
+    Py_XDECREF(n_correct);
+    return dict;
+}
+
+static int parse_step(uint64_t index, struct smri_step *step) {
+    if (index > UINT32_MAX) {
+        PyErr_Format(PyExc_ValueError, "step: expected a number below 2**32, got %llu", (unsigned long long)index);
+        return -1;
+    }
+    step->index = (uint32_t)index;
+    return 0;
+}
+
+/* `object` as an int32 or float32 vector of n numbers; NULL is None and fine. *array: a new reference or NULL. */
+static int parse_vector(PyObject *object, int type, size_t n, const char *what, PyArrayObject **array) {
+    *array = NULL;
+    if (object == NULL || object == Py_None) return 0;
+    *array = smri_array(object, type, 1, what);
+    if (*array == NULL) return -1;
+    return smri_expect_shape(*array, what, 1, (npy_intp[]){(npy_intp)n});
+}
+
+static PyObject *trainer_simclr_step(PyObject *object, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"views", "lr", "momentum", "temperature", "seed", "step", "rho", "groups", NULL};
+    trainer_object *self = (trainer_object *)object;
+    PyObject *views, *groups_given = NULL;
+    uint64_t index;
+    struct step_call call = {0};
+    struct smri_ntxent ntxent = {0};
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$fffO&O&fO:simclr_step", names, &views, &call.step.lr,
+                                     &call.step.momentum, &ntxent.temperature, smri_convert_u64, &call.step.seed,
+                                     smri_convert_u64, &index, &call.step.rho, &groups_given) ||
+        smri_require_keywords(keywords, (const char *const[]){"lr", "momentum", "temperature", "seed", "step", NULL}) < 0)
+        return NULL;
+    if (parse_step(index, &call.step) < 0) return NULL;
+    call.images = smri_images_array(views, self->network->network, "views");
+    if (call.images == NULL) return NULL;
+    call.n = (size_t)PyArray_DIM(call.images, 0);
+    PyArrayObject *groups = NULL;
+    PyObject *result = NULL;
+    if (call.n % 2 != 0) {
+        PyErr_Format(PyExc_ValueError, "views: expected an even number of images, rows i and i + n a pair, got %zu", call.n);
+    } else if (parse_vector(groups_given, NPY_INT32, call.n, "groups", &groups) == 0) {
+        ntxent.groups = groups != NULL ? PyArray_DATA(groups) : NULL;
+        call.ntxent = &ntxent;
+        result = run_step(self, &call);
+    }
+    Py_XDECREF((PyObject *)groups);
+    Py_DECREF((PyObject *)call.images);
+    return result;
+}
+
+static PyObject *trainer_supervised_step(PyObject *object, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"images", "labels", "lr", "momentum", "seed", "step", "rho", "class_weights", "label_smoothing",
+                            NULL};
+    trainer_object *self = (trainer_object *)object;
+    PyObject *images, *labels_given, *weights_given = NULL;
+    uint64_t index;
+    struct step_call call = {0};
+    struct smri_cross_entropy options = {0};
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$ffO&O&fOf:supervised_step", names, &images, &labels_given,
+                                     &call.step.lr, &call.step.momentum, smri_convert_u64, &call.step.seed,
+                                     smri_convert_u64, &index, &call.step.rho, &weights_given, &options.label_smoothing) ||
+        smri_require_keywords(keywords, (const char *const[]){"lr", "momentum", "seed", "step", NULL}) < 0)
+        return NULL;
+    if (parse_step(index, &call.step) < 0) return NULL;
+    call.images = smri_images_array(images, self->network->network, "images");
+    if (call.images == NULL) return NULL;
+    call.n = (size_t)PyArray_DIM(call.images, 0);
+    PyArrayObject *labels = NULL, *weights = NULL;
+    PyObject *result = NULL;
+    if (parse_vector(labels_given, NPY_INT32, call.n, "labels", &labels) == 0 &&
+        parse_vector(weights_given, NPY_FLOAT32, smri_network_output_count(self->network->network), "class_weights",
+                     &weights) == 0) {
+        if (labels == NULL) {
+            PyErr_SetString(PyExc_TypeError, "labels: expected a numpy array, got None");
+        } else {
+            options.class_weights = weights != NULL ? smri_floats(weights) : NULL;
+            call.labels = PyArray_DATA(labels);
+            call.cross_entropy = &options;
+            result = run_step(self, &call);
+        }
+    }
+    Py_XDECREF((PyObject *)labels);
+    Py_XDECREF((PyObject *)weights);
+    Py_DECREF((PyObject *)call.images);
+    return result;
+}
+
+/* ---- looking at it ---- */
+
+static PyObject *trainer_output(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    trainer_object *self = (trainer_object *)object;
+    if (smri_network_enter(self->network) < 0) return NULL;
+    size_t n, size;
+    const float *output = smri_trainer_output(self->trainer, &n, &size);
+    PyArrayObject *array = smri_new_array(NPY_FLOAT32, 2, (npy_intp[]){(npy_intp)n, (npy_intp)size});
+    if (array != NULL) {
+        if (smri_network_config_of(self->network->network)->n_head == 0)
+            smri_network_export_features(self->network->network, smri_floats(array), output, n);
+        else if (n > 0)
+            memcpy(smri_floats(array), output, n * size * sizeof(float));
+    }
+    smri_network_leave(self->network);
+    return (PyObject *)array;
+}
+
+/* Adds "<prefix><name>" for every trained row of `arena` to the dictionary. 0 or -1. */
+static int add_arena(PyObject *dict, const smri_network *network, const char *prefix, const float *arena) {
+    size_t count;
+    const struct smri_parameter *table = smri_network_table(network, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (table[i].is_buffer) continue;
+        PyObject *key = PyUnicode_FromFormat("%s%s", prefix, table[i].name), *array = smri_row_array(network, i, arena);
+        const int failed = key == NULL || array == NULL || PyDict_SetItem(dict, key, array) < 0;
+        Py_XDECREF(key);
+        Py_XDECREF(array);
+        if (failed) return -1;
+    }
+    return 0;
+}
+
+static PyObject *trainer_gradients(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    trainer_object *self = (trainer_object *)object;
+    if (smri_network_enter(self->network) < 0) return NULL;
+    PyObject *dict = PyDict_New();
+    if (dict != NULL && add_arena(dict, self->network->network, "", smri_trainer_gradients(self->trainer)) < 0)
+        Py_CLEAR(dict);
+    smri_network_leave(self->network);
+    return dict;
+}
+
+static int add_step(PyObject *dict, uint64_t step) {
+    PyArrayObject *array = smri_new_array(NPY_INT64, 0, NULL);
+    if (array == NULL) return -1;
+    *(int64_t *)PyArray_DATA(array) = (int64_t)step;
+    const int failed = PyDict_SetItemString(dict, "step", (PyObject *)array);
+    Py_DECREF((PyObject *)array);
+    return failed;
+}
+
+static PyObject *trainer_state(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    trainer_object *self = (trainer_object *)object;
+    if (smri_network_enter(self->network) < 0) return NULL;
+    PyObject *dict = PyDict_New();
+    const char *name;
+    const float *arena;
+    for (size_t i = 0; dict != NULL && (arena = smri_trainer_state(self->trainer, i, &name)) != NULL; i++) {
+        char prefix[32];
+        PyOS_snprintf(prefix, sizeof prefix, "%s/", name);
+        if (add_arena(dict, self->network->network, prefix, arena) < 0) Py_CLEAR(dict);
+    }
+    if (dict != NULL && add_step(dict, *smri_trainer_step_count(self->trainer)) < 0) Py_CLEAR(dict);
+    smri_network_leave(self->network);
+    return dict;
+}
+
+/* The mapping's value for "<prefix>/<name>", checked against the row; a new reference or NULL with an exception. */
+static PyArrayObject *moment_from(PyObject *state, const char *prefix, const struct smri_parameter *row) {
+    char key[SMRI_NAME_MAX + 32];
+    PyOS_snprintf(key, sizeof key, "%s/%s", prefix, row->name);
+    PyObject *value = PyMapping_GetItemString(state, key);
+    if (value == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_KeyError))
+            PyErr_Format(PyExc_ValueError, "optimizer state: %s is missing (saved with another optimizer?)", key);
+        return NULL;
+    }
+    PyArrayObject *array = smri_array(value, NPY_FLOAT32, -1, key);
+    Py_DECREF(value);
+    if (array == NULL) return NULL;
+    npy_intp shape[4];
+    for (size_t i = 0; i < row->ndim; i++) shape[i] = (npy_intp)row->shape[i];
+    if (smri_expect_shape(array, key, (int)row->ndim, shape) == 0) return array;
+    Py_DECREF((PyObject *)array);
+    return NULL;
+}
+
+static int step_from(PyObject *state, uint64_t *step) {
+    PyObject *value = PyMapping_GetItemString(state, "step");
+    if (value == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_KeyError)) PyErr_SetString(PyExc_ValueError, "optimizer state: step is missing");
+        return -1;
+    }
+    PyObject *number = PyNumber_Long(value);
+    Py_DECREF(value);
+    const long long count = number != NULL ? PyLong_AsLongLong(number) : -1;
+    Py_XDECREF(number);
+    if (count < 0) {
+        if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "optimizer state: expected step of 0 or more, got %lld", count);
+        return -1;
+    }
+    *step = (uint64_t)count;
+    return 0;
+}
+
+/* Checks every array of the mapping first (arrays[moment * count + row]), so that a bad one changes nothing. */
+static int collect_moments(trainer_object *self, PyObject *state, PyArrayObject **arrays, size_t *n_used) {
+    size_t count;
+    const struct smri_parameter *table = smri_network_table(self->network->network, &count);
+    const char *name;
+    *n_used = 0;
+    for (size_t i = 0; smri_trainer_state(self->trainer, i, &name) != NULL; i++)
+        for (size_t row = 0; row < count && !table[row].is_buffer; row++)
+            if ((arrays[(*n_used)++] = moment_from(state, name, &table[row])) == NULL) return -1;
+    Py_ssize_t size = PyMapping_Size(state);
+    if (size < 0) return -1;
+    if ((size_t)size == *n_used + 1) return 0;
+    PyErr_Format(PyExc_ValueError, "optimizer state: expected %zu entries, got %zd (saved with another optimizer?)",
+                 *n_used + 1, size);
+    return -1;
+}
+
+static void import_moments(trainer_object *self, PyArrayObject *const *arrays) {
+    size_t count;
+    const struct smri_parameter *table = smri_network_table(self->network->network, &count);
+    const char *name;
+    float *arena;
+    for (size_t i = 0; (arena = smri_trainer_state(self->trainer, i, &name)) != NULL; i++)
+        for (size_t row = 0; row < count && !table[row].is_buffer; row++)
+            smri_network_import(self->network->network, row, arena, smri_floats(*arrays++));
+}
+
+static PyObject *trainer_load(PyObject *object, PyObject *state) {
+    trainer_object *self = (trainer_object *)object;
+    size_t count, n_used = 0;
+    uint64_t step;
+    (void)smri_network_table(self->network->network, &count);
+    PyArrayObject **arrays = PyMem_Calloc(2 * count, sizeof *arrays);
+    if (arrays == NULL) return PyErr_NoMemory();
+    PyObject *result = NULL;
+    if (collect_moments(self, state, arrays, &n_used) == 0 && step_from(state, &step) == 0 &&
+        smri_network_enter(self->network) == 0) {
+        import_moments(self, arrays);
+        *smri_trainer_step_count(self->trainer) = step;
+        smri_network_leave(self->network);
+        result = Py_NewRef(Py_None);
+    }
+    for (size_t i = 0; i < n_used; i++) Py_XDECREF((PyObject *)arrays[i]);
+    PyMem_Free(arrays);
+    return result;
+}
+
+static PyObject *trainer_profile(PyObject *object, PyObject *ignored) {
+    (void)ignored;
+    trainer_object *self = (trainer_object *)object;
+    if (smri_network_enter(self->network) < 0) return NULL;
+    size_t count;
+    const struct smri_op_time *times = smri_trainer_times(self->trainer, &count);
+    PyObject *list = smri_times_list(times, count);
+    smri_network_leave(self->network);
+    return list;
+}
+
+static PyObject *get_memory_bytes(PyObject *object, void *ignored) {
+    (void)ignored;
+    return PyLong_FromSize_t(smri_trainer_bytes(((trainer_object *)object)->trainer));
+}
+
+#define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef methods[] = {
+    {"simclr_step", WITH_KEYWORDS(trainer_simclr_step), METH_VARARGS | METH_KEYWORDS,
+     "simclr_step(views, *, lr, momentum, temperature, seed, step, rho=0.0, groups=None) -> dict: loss, gradient_norm."},
+    {"supervised_step", WITH_KEYWORDS(trainer_supervised_step), METH_VARARGS | METH_KEYWORDS,
+     "supervised_step(images, labels, *, lr, momentum, seed, step, rho=0.0, class_weights=None, label_smoothing=0.0) -> "
+     "dict: loss, gradient_norm, n_correct."},
+    {"output", trainer_output, METH_NOARGS, "output() -> (n, D): embeddings or logits of the latest step's first pass."},
+    {"gradients", trainer_gradients, METH_NOARGS, "gradients() -> dict: copies of the latest gradients."},
+    {"state", trainer_state, METH_NOARGS, "state() -> dict: copies of the optimizer's state."},
+    {"load", trainer_load, METH_O, "load(state): the reverse of state(); all or nothing."},
+    {"profile", trainer_profile, METH_NOARGS,
+     "profile() -> [(op, layer, seconds, flops)]: each operation of the latest pass; with SAM, of the second one."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef properties[] = {
+    {"memory_bytes", get_memory_bytes, NULL, "What this trainer allocated.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_new, trainer_new},
+    {Py_tp_dealloc, trainer_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {Py_tp_doc, "Trainer(network, *, optimizer='sgd', sharpness='none', nesterov=False, beta2=0.999, eps=1e-8, "
+                "weight_decay=0.0, decay_all=False, bn_momentum=0.1, batch, bn_groups=1)\n\nOptimizer state and activations "
+                "for training a Network."},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "simclr_mri._core.Trainer",
+    .basicsize = sizeof(trainer_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};
+
+int smri_bind_trainer(PyObject *module) {
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
+    if (type == NULL) return -1;
+    const int failed = PyModule_AddObjectRef(module, "Trainer", type);
+    Py_DECREF(type);
+    return failed;
+}
