@@ -170,7 +170,9 @@ static PyObject *augment_batch(PyObject *module, PyObject *arguments, PyObject *
         batch.view = view;
         const npy_intp shape[4] = {(npy_intp)batch.n, (npy_intp)(options.rows != 0 ? options.rows : batch.H),
                                    (npy_intp)(options.cols != 0 ? options.cols : batch.W), (npy_intp)batch.C};
-        a.out = output(out, shape);
+        const smri_status status = smri_augment_check(&options); /* before memory is asked for by a wrong size */
+        if (status != SMRI_OK) smri_raise(module, status);
+        else a.out = output(out, shape);
         if (a.out != NULL) result = run_batch(module, &a, &batch, &options, NULL, NULL, n_threads > 0 ? (size_t)n_threads : 0);
     }
     arrays_clear(&a);

@@ -1,8 +1,6 @@
 """Types of the C core. The package's own modules are the documented way in."""
 
-from collections.abc import Mapping, Sequence
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal
 
