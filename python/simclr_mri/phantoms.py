@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from . import _core
-from ._anatomy import LEVELS_MM, draw_anatomy, render
+from ._phantom_anatomy import draw_anatomy
+from ._phantom_render import LEVELS_MM, render
 from ._dataset import SEVERITY, Dataset
 from ._folder import check_root, read_images, read_table, some
 
