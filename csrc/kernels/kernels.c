@@ -18,14 +18,17 @@ static void fill(void) {
         smri_softmax_kernels_ref(&table->softmax);
         smri_optimizer_kernels_ref(&table->optimizer);
         smri_pixel_kernels_ref(&table->pixels);
+        smri_winograd_kernels_ref(&table->winograd);
 #if defined(__x86_64__)
         if (isa >= SMRI_ISA_AVX2) {
             smri_conv_kernels_avx2(&table->conv);
             smri_pixel_kernels_avx2(&table->pixels);
+            smri_winograd_kernels_avx2(&table->winograd);
         }
         if (isa >= SMRI_ISA_AVX512) {
             smri_conv_kernels_avx512(&table->conv);
             smri_pixel_kernels_avx512(&table->pixels);
+            smri_winograd_kernels_avx512(&table->winograd);
         }
 #endif
     }

@@ -10,6 +10,7 @@
 #include "kernels/pixels.h"
 #include "kernels/softmax.h"
 #include "kernels/window.h"
+#include "kernels/winograd.h"
 
 struct smri_kernels {
     struct smri_conv_kernels conv;
@@ -19,6 +20,7 @@ struct smri_kernels {
     struct smri_softmax_kernels softmax;
     struct smri_optimizer_kernels optimizer;
     struct smri_pixel_kernels pixels;
+    struct smri_winograd_kernels winograd;
 };
 
 /* The table of the level that smri_isa_selected() names. */

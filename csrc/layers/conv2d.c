@@ -72,6 +72,7 @@ static const struct smri_conv2d_ops *const methods[SMRI_CONV2D_METHODS] = {
     [SMRI_CONV2D_REFERENCE] = &smri_conv2d_reference_ops,
     [SMRI_CONV2D_GEMM] = &smri_conv2d_gemm_ops,
     [SMRI_CONV2D_DIRECT] = &smri_conv2d_direct_ops,
+    [SMRI_CONV2D_WINOGRAD] = &smri_conv2d_winograd_ops,
 };
 
 const char *smri_conv2d_method_name(enum smri_conv2d_method method) { return methods[method]->name; }
