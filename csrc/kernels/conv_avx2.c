@@ -119,6 +119,18 @@ static void transpose_avx2(float *out, const float *in, size_t rows, size_t cols
         }
 }
 
+static void copy_avx2(float *restrict out, const float *restrict in, size_t n) {
+    size_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        const __m256 a = _mm256_loadu_ps(in + i), b = _mm256_loadu_ps(in + i + LANES);
+        _mm256_storeu_ps(out + i, a), _mm256_storeu_ps(out + i + LANES, b);
+    }
+    for (; i < n; i += LANES) {
+        const __m256i mask = lane_mask(n - i);
+        _mm256_maskstore_ps(out + i, mask, _mm256_maskload_ps(in + i, mask));
+    }
+}
+
 void smri_conv_kernels_avx2(struct smri_conv_kernels *kernels) {
-    *kernels = (struct smri_conv_kernels){tile_avx2, outer_avx2, transpose_avx2};
+    *kernels = (struct smri_conv_kernels){tile_avx2, outer_avx2, transpose_avx2, copy_avx2};
 }

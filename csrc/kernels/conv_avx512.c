@@ -61,7 +61,10 @@ static void tile_avx512(const struct smri_conv_tile *t) {
 ALWAYS_INLINE void outer_of(const struct smri_conv_outer *o, const size_t rows, const size_t vectors) {
     __m512 sum[SMRI_CONV_ROWS][4];
     UNROLL_ALL for (size_t i = 0; i < rows; i++)
-        UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = _mm512_setzero_ps();
+        UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
+            sum[i][v] = _mm512_setzero_ps();
+            _mm_prefetch((const char *)(o->out + v / 2 * o->block_stride + i * SMRI_CONV_BLOCK + v % 2 * LANES), _MM_HINT_ET0);
+        }
     const float *a = o->a, *b = o->b;
     UNROLL_DEPTH for (size_t m = 0; m < o->depth; m++, a += o->lda, b += vectors * LANES) {
         __m512 w[4];
@@ -125,6 +128,20 @@ static void transpose_avx512(float *out, const float *in, size_t rows, size_t co
         }
 }
 
+static void copy_avx512(float *restrict out, const float *restrict in, size_t n) {
+    size_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        const __m512 a = _mm512_loadu_ps(in + i), b = _mm512_loadu_ps(in + i + LANES);
+        const __m512 c = _mm512_loadu_ps(in + i + 2 * LANES), d = _mm512_loadu_ps(in + i + 3 * LANES);
+        _mm512_storeu_ps(out + i, a), _mm512_storeu_ps(out + i + LANES, b);
+        _mm512_storeu_ps(out + i + 2 * LANES, c), _mm512_storeu_ps(out + i + 3 * LANES, d);
+    }
+    for (; i < n; i += LANES) {
+        const __mmask16 mask = n - i >= LANES ? 0xFFFF : (__mmask16)((1u << (n - i)) - 1);
+        _mm512_mask_storeu_ps(out + i, mask, _mm512_maskz_loadu_ps(mask, in + i));
+    }
+}
+
 void smri_conv_kernels_avx512(struct smri_conv_kernels *kernels) {
-    *kernels = (struct smri_conv_kernels){tile_avx512, outer_avx512, transpose_avx512};
+    *kernels = (struct smri_conv_kernels){tile_avx512, outer_avx512, transpose_avx512, copy_avx512};
 }

@@ -32,6 +32,10 @@ static void transpose_ref(float *out, const float *in, size_t rows, size_t cols)
             out[j * SMRI_CONV_BLOCK + i] = i < rows ? in[i * SMRI_CONV_BLOCK + j] : 0.0f;
 }
 
+static void copy_ref(float *restrict out, const float *restrict in, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = in[i];
+}
+
 void smri_conv_kernels_ref(struct smri_conv_kernels *kernels) {
-    *kernels = (struct smri_conv_kernels){tile_ref, outer_ref, transpose_ref};
+    *kernels = (struct smri_conv_kernels){tile_ref, outer_ref, transpose_ref, copy_ref};
 }

@@ -14,7 +14,8 @@
 #include "smri/memory.h"
 
 #define CHUNK_PIXELS 192
-#define CHANNELS_PER_TASK 96 /* a multiple of SMRI_CONV_ROWS */
+#define CHANNELS_PER_TASK 256 /* a multiple of SMRI_CONV_ROWS */
+#define PANEL_STRIDE 272 /* floats from one packed pixel to the next */
 #define PAIRS_PER_TASK 4
 #define COLS_PER_TASK (PAIRS_PER_TASK * SMRI_CONV_COLS)
 #define TASKS_WANTED 16
@@ -57,7 +58,7 @@ static struct job new_job(const struct smri_conv2d *s) {
     if (parts == 0) parts = 1;
     job.part_pixels = smri_chunk_count(smri_chunk_count(job.pixels, parts), CHUNK_PIXELS) * CHUNK_PIXELS;
     job.parts = smri_chunk_count(job.pixels, job.part_pixels);
-    job.worker_bytes = CHUNK_PIXELS * (COLS_PER_TASK + (job.in_place ? 0 : CHANNELS_PER_TASK)) * sizeof(float);
+    job.worker_bytes = CHUNK_PIXELS * (COLS_PER_TASK + (job.in_place ? 0 : PANEL_STRIDE)) * sizeof(float);
     if (job.windows) job.worker_bytes += smri_align(job.rows * sizeof(float)); /* one window */
     return job;
 }
@@ -67,15 +68,21 @@ size_t smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape, size_t 
     return n_threads * job.worker_bytes + (job.parts - 1) * job.weights_floats * sizeof(float);
 }
 
-/* Columns [k, k_end) of dy's rows [m, m_end) as panels [pair][m][64 or 32], zeros beyond k_end. */
-static void pack_dy(const struct job *job, float *panel, size_t m, size_t m_end, size_t k, size_t k_end) {
-    const size_t K = job->shape->K;
-    for (; k < k_end; k += SMRI_CONV_COLS) {
-        const size_t left = smaller(k_end - k, SMRI_CONV_COLS);
-        const size_t width = left > SMRI_CONV_BLOCK ? SMRI_CONV_COLS : SMRI_CONV_BLOCK;
-        for (size_t row = m; row < m_end; row++, panel += width) {
-            memcpy(panel, job->dy + row * K + k, left * sizeof *panel);
-            for (size_t i = left; i < width; i++) panel[i] = 0.0f;
+static size_t panel_width(size_t cols) { return cols > SMRI_CONV_BLOCK ? SMRI_CONV_COLS : SMRI_CONV_BLOCK; }
+
+/* Columns [k, k_end) of dy's rows [m, m_end) as panels [pair][m][64 or 32], zeros beyond k_end. Rows are read whole, one
+ * after the other, as the hardware's prefetcher likes it. */
+static void pack_dy(const struct job *job, float *panels, size_t m, size_t m_end, size_t k, size_t k_end) {
+    const size_t depth = m_end - m;
+    for (size_t row = 0; row < depth; row++) {
+        const float *from = job->dy + (m + row) * job->shape->K;
+        float *panel = panels;
+        for (size_t col = k; col < k_end; col += SMRI_CONV_COLS) {
+            const size_t left = smaller(k_end - col, SMRI_CONV_COLS), width = panel_width(left);
+            float *to = panel + row * width;
+            job->kernels->copy(to, from + col, left);
+            for (size_t i = left; i < width; i++) to[i] = 0.0f;
+            panel += depth * width;
         }
     }
 }
@@ -83,23 +90,22 @@ static void pack_dy(const struct job *job, float *panel, size_t m, size_t m_end,
 /* Channels [c, c_end) of the pixels of x under `tap` of output pixels [m, m_end), one after the other. */
 static void pack_x(const struct job *job, float *panel, size_t tap, size_t m, size_t m_end, size_t c, size_t c_end) {
     const struct smri_conv2d *s = job->shape;
-    const size_t bytes = (c_end - c) * sizeof *panel;
     size_t q = m % job->Q, p = m / job->Q % job->P, n = m / job->Q / job->P;
-    for (; m < m_end; m++, panel += c_end - c) {
+    for (; m < m_end; m++, panel += PANEL_STRIDE) {
         const size_t h = p * s->stride + tap / s->S - s->pad, w = q * s->stride + tap % s->S - s->pad;
         if (h < s->H && w < s->W)
-            memcpy(panel, job->x + ((n * s->H + h) * s->W + w) * s->C + c, bytes);
+            job->kernels->copy(panel, job->x + ((n * s->H + h) * s->W + w) * s->C + c, c_end - c);
         else
-            memset(panel, 0, bytes);
+            memset(panel, 0, (c_end - c) * sizeof *panel);
         if (++q == job->Q) q = 0, p++;
         if (p == job->P) p = 0, n++;
     }
 }
 
 static void pack_windows(const struct job *job, float *panel, float *window, size_t m, size_t m_end, size_t c, size_t c_end) {
-    for (; m < m_end; m++, panel += c_end - c) {
+    for (; m < m_end; m++, panel += PANEL_STRIDE) {
         smri_conv2d_pack_window(window, job->x, job->shape, m / job->Q / job->P, m / job->Q % job->P, m % job->Q);
-        memcpy(panel, window + c, (c_end - c) * sizeof *panel);
+        job->kernels->copy(panel, window + c, c_end - c);
     }
 }
 
@@ -113,7 +119,7 @@ static void add_chunk(const struct job *job, const struct task *task, size_t tap
                       const float *panel, size_t depth, bool accumulate) {
     const size_t block_floats = job->taps * job->rows * SMRI_CONV_BLOCK;
     for (size_t k = task->k; k < task->k_end; k += SMRI_CONV_COLS) {
-        const size_t blocks = task->k_end - k > SMRI_CONV_BLOCK ? 2 : 1;
+        const size_t blocks = panel_width(task->k_end - k) / SMRI_CONV_BLOCK;
         float *dw = task->dw + k / SMRI_CONV_BLOCK * block_floats + tap * job->rows * SMRI_CONV_BLOCK;
         for (size_t c = task->c; c < task->c_end; c += SMRI_CONV_ROWS) {
             const struct smri_conv_outer outer = {
@@ -155,7 +161,7 @@ static void run_task(void *context, size_t index, size_t worker) {
         part == 0 ? job->dw : job->partial + (part - 1) * job->weights_floats,
     };
     float *dy_panel = (float *)(job->scratch + worker * job->worker_bytes);
-    float *x_panel = dy_panel + CHUNK_PIXELS * COLS_PER_TASK, *window = x_panel + CHUNK_PIXELS * CHANNELS_PER_TASK;
+    float *x_panel = dy_panel + CHUNK_PIXELS * COLS_PER_TASK, *window = x_panel + CHUNK_PIXELS * PANEL_STRIDE;
     const size_t begin = part * job->part_pixels, end = smri_chunk_end(job->pixels, job->part_pixels, part);
     for (size_t m = begin; m < end; m += CHUNK_PIXELS) {
         const size_t m_end = smaller(m + CHUNK_PIXELS, end);
@@ -169,7 +175,7 @@ static void run_task(void *context, size_t index, size_t worker) {
                 pack_windows(job, x_panel, window, m, m_end, task.c, task.c_end);
             else
                 pack_x(job, x_panel, tap, m, m_end, task.c, task.c_end);
-            add_chunk(job, &task, tap, x_panel, task.c_end - task.c, dy_panel, m_end - m, m > begin);
+            add_chunk(job, &task, tap, x_panel, PANEL_STRIDE, dy_panel, m_end - m, m > begin);
         }
     }
     clear_padding(job, &task);
