@@ -1,4 +1,4 @@
-"""Augmented views: geometry and photometrics against NumPy, draws by their statistics, independence from everything else."""
+"""Augmented views: geometry and photometrics against NumPy, draws by their statistics, independence of all else."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_view_is_named_by_its_sample():
 
 @pytest.mark.parametrize("height, width", [(128, 128), (40, 64), (97, 31)])
 def test_draws_follow_the_definition(height, width):
-    samples = np.array([0, 1, 5, 2**40 + 3] + list(range(10, 40)))
+    samples = np.array([0, 1, 5, 2**40 + 3, *range(10, 40)])
     for options in (ALL, {}, {"scale": (0.1, 0.4), "ratio": (2, 5)}, {"scale": (0.9, 0.99), "ratio": (0.9, 1.1)}):
         drawn = _core.augment_parameters(samples, height, width, seed=3, epoch=4, view=1, **options)
         for i, sample in enumerate(samples):

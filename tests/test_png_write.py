@@ -1,0 +1,127 @@
+"""PNG writing: what is written is read back, by Pillow too, and a refused write leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reference.guard import guarded
+from simclr_mri import _core
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (64, 33), (300, 200)])
+@pytest.mark.parametrize("channels, dtype", [(1, np.uint8), (3, np.uint8), (1, np.uint16)])
+def test_round_trip(tmp_path: Path, size, channels, dtype):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, np.iinfo(dtype).max + 1, (*size, channels)).astype(dtype)
+    data = _core.encode_png(pixels)
+    read = np.asarray(Image.open(io.BytesIO(data)))
+    assert np.array_equal(read.reshape(pixels.shape), pixels)
+    if dtype == np.uint8:
+        assert np.array_equal(_core.decode_image(data), pixels)
+    else:
+        expected = (pixels / np.float32(65535)).astype(np.float32)
+        assert np.array_equal(_core.decode_image(data, dtype="float32"), expected)
+    path = tmp_path / "out.png"
+    _core.write_png(path, pixels)
+    assert path.read_bytes() == data and os.listdir(tmp_path) == ["out.png"]
+
+
+def test_forms_of_input():
+    pixels = np.random.default_rng(2).integers(0, 256, (9, 8, 3), dtype=np.uint8)
+    assert _core.encode_png(pixels[..., 0].copy()) == _core.encode_png(pixels[..., :1].copy())
+    assert _core.encode_png(pixels[::2, ::-1]) == _core.encode_png(pixels[::2, ::-1].copy())
+    assert (
+        _core.encode_png(guarded(pixels)) == _core.encode_png(pixels) == _core.encode_png(guarded(pixels, at="start"))
+    )
+    sizes = [len(_core.encode_png(np.zeros((64, 64), np.uint8), compression=level)) for level in (0, 9)]
+    assert sizes[0] > 64 * 64 > sizes[1]
+
+
+def test_wrong_arguments_are_named(tmp_path: Path):
+    for pixels, error, message in (
+        (np.zeros((4, 4, 2), np.uint8), ValueError, "expected 1 or 3 channels, got 2"),
+        (np.zeros((4, 4, 3), np.uint16), ValueError, "expected 8 bits, or 16 for one channel"),
+        (np.zeros((0, 4), np.uint8), ValueError, "expected 1 to 65500 pixels a side, got 0 x 4"),
+        (np.zeros(4, np.uint8), ValueError, r"pixels: expected shape \(H, W\)"),
+        (np.zeros((4, 4), np.float32), TypeError, "pixels: expected dtype uint8, got float32"),
+        ([[1]], TypeError, "pixels: expected a numpy array"),
+    ):
+        with pytest.raises(error, match=message):
+            _core.encode_png(pixels)
+        with pytest.raises(error, match=message):
+            _core.write_png(tmp_path / "x.png", pixels)
+    with pytest.raises(ValueError, match="compression 0 to 9, got 10"):
+        _core.encode_png(np.zeros((4, 4), np.uint8), compression=10)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_existing_file_is_replaced_and_keeps_others_umask(tmp_path: Path):
+    path = tmp_path / "out.png"
+    path.write_bytes(b"old")
+    mask = os.umask(0o027)
+    try:
+        _core.replace_file(path, b"new")
+    finally:
+        os.umask(mask)
+    assert path.read_bytes() == b"new" and path.stat().st_mode & 0o777 == 0o640
+    _core.replace_file(path, b"")
+    assert path.read_bytes() == b""
+
+
+def test_refused_targets(tmp_path: Path):
+    pixels = np.zeros((4, 4), np.uint8)
+    with pytest.raises(FileNotFoundError) as missing:
+        _core.write_png(tmp_path / "no" / "x.png", pixels)
+    assert missing.value.filename == str(tmp_path / "no" / "x.png")
+    with pytest.raises(IsADirectoryError):
+        _core.write_png(tmp_path, pixels)
+    with pytest.raises(OSError, match="not a regular file"):
+        _core.write_png("/dev/full", pixels)  # renaming over a device would remove it
+    assert not os.path.isfile("/dev/full")
+    with pytest.raises(OSError) as long:
+        _core.write_png(tmp_path / ("x" * 300), pixels)
+    assert long.value.errno == errno.ENAMETOOLONG
+    assert os.listdir(tmp_path) == []
+
+
+WRITE_BEYOND_LIMIT = """
+import sys
+import numpy as np
+from simclr_mri import _core
+pixels = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
+try:
+    _core.write_png(sys.argv[1], pixels)
+except OSError as error:
+    print(error.errno, error.filename)
+"""
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path):
+    path = tmp_path / "out.png"
+    path.write_bytes(b"old")
+
+    def limit() -> None:  # the kernel refuses bytes beyond this size, as a full disk does
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE_BEYOND_LIMIT, str(path)],
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
+        timeout=60,
+    )
+    assert done.stdout.split() == [str(errno.EFBIG), str(path)], done.stderr
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["out.png"]
