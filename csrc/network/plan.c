@@ -1,10 +1,11 @@
 /* A plan: a program, its arena, and the batch statistics. All memory is taken at creation. */
-#include "program.h"
+#include "smri/plan.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "network/program.h"
 #include "smri/batchnorm2d.h"
 #include "smri/cpu.h"
 #include "smri/memory.h"

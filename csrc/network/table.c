@@ -3,7 +3,7 @@
  * He et al., "Deep residual learning for image recognition", CVPR 2016, table 1; the stride of a bottleneck sits on its
  * 3x3 convolution and rows are named as in torchvision. Rows that decay are laid in front of the arena, so that an
  * optimizer with weight decay is two loops. */
-#include "structure.h"
+#include "smri/network.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "network/structure.h"
 #include "smri/memory.h"
 
 struct architecture {

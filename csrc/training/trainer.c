@@ -151,6 +151,11 @@ static smri_status check_step(const smri_trainer *trainer, const struct smri_ste
     return SMRI_OK;
 }
 
+static smri_status refuse(const char *what, double value, const struct smri_step *step) {
+    const char *found = isnan(value) ? "nan" : value > 0.0 ? "inf" : "-inf"; /* printf tells two signs of nan apart */
+    return smri_fail(SMRI_NUMERIC, "the %s is %s in step %u; the step was discarded", what, found, (unsigned)step->index);
+}
+
 /* Forward, loss, backward: *output is the plan's, the gradients are the trainer's. */
 static smri_status run_pass(smri_trainer *trainer, struct smri_step_result *result, const float **output, const float *images,
                             const struct objective *objective, const struct smri_step *step, struct smri_poll poll) {
@@ -164,18 +169,14 @@ static smri_status run_pass(smri_trainer *trainer, struct smri_step_result *resu
         status = smri_softmax_cross_entropy(&result->loss, &result->n_correct, trainer->doutput, *output, objective->labels, n,
                                             outputs, objective->cross_entropy);
     if (status != SMRI_OK) return status;
-    if (!isfinite(result->loss))
-        return smri_fail(SMRI_NUMERIC, "the loss is %g in step %u; the step was discarded", result->loss,
-                         (unsigned)step->index);
+    if (!isfinite(result->loss)) return refuse("loss", result->loss, step);
     return smri_plan_backward(trainer->plan, trainer->gradients, trainer->doutput, images, poll);
 }
 
 static smri_status measure_gradients(smri_trainer *trainer, double *norm, bool adaptive, const struct smri_step *step) {
     const smri_network *network = trainer->network;
     *norm = sqrt(smri_gradient_norm2(trainer->gradients, network->weights, adaptive, network->size, trainer->pool));
-    if (isfinite(*norm)) return SMRI_OK;
-    return smri_fail(SMRI_NUMERIC, "the norm of the gradients is %g in step %u; the step was discarded", *norm,
-                     (unsigned)step->index);
+    return isfinite(*norm) ? SMRI_OK : refuse("norm of the gradients", *norm, step);
 }
 
 /* The second pass, at w + rho * (direction of steepest ascent). On success the weights are still there, and the update

@@ -1,4 +1,4 @@
-"""ResNets in PyTorch, written from He et al. (CVPR 2016), with torchvision's names and shapes: the peer in parity tests."""
+"""ResNets in PyTorch from He et al. (CVPR 2016), with torchvision's names and shapes: the peer in parity tests."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.pool = nn.MaxPool2d(3, 2, 1)
-        channels, side = 64, -(-(-(-image_size // 2)) // 2)
+        channels, side = 64, (image_size + 3) // 4
         for stage, n_blocks in enumerate(STAGES[depth]):
             blocks = []
             for i in range(n_blocks):
                 stride = 2 if stage > 0 and i == 0 else 1
                 blocks.append(Block(channels, 64 << stage, stride, bottleneck))
                 channels = (64 << stage) * (4 if bottleneck else 1)
-                side = -(-side // stride)
+                side = (side + stride - 1) // stride
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
         self.features = features
         size = channels * (side * side if features == "flatten" else 1)
