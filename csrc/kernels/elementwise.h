@@ -18,6 +18,9 @@ struct smri_elementwise_kernels {
     void (*dropout)(float *y, const float *x, size_t n, const struct smri_dropout_row *row);
 };
 
+/* Each fills the slots that it improves; `_ref` fills all. */
 void smri_elementwise_kernels_ref(struct smri_elementwise_kernels *table);
+void smri_elementwise_kernels_avx2(struct smri_elementwise_kernels *table);
+void smri_elementwise_kernels_avx512(struct smri_elementwise_kernels *table);
 
 #endif

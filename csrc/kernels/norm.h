@@ -38,6 +38,9 @@ struct smri_norm_kernels {
     void (*gradient_dx)(float *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors);
 };
 
+/* Each fills the slots that it improves; `_ref` fills all. */
 void smri_norm_kernels_ref(struct smri_norm_kernels *table);
+void smri_norm_kernels_avx2(struct smri_norm_kernels *table);
+void smri_norm_kernels_avx512(struct smri_norm_kernels *table);
 
 #endif

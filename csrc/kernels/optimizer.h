@@ -28,6 +28,9 @@ struct smri_optimizer_kernels {
     void (*perturb)(float *w, float *copy, const float *g, float step, bool adaptive, size_t n);
 };
 
+/* Each fills the slots that it improves; `_ref` fills all. */
 void smri_optimizer_kernels_ref(struct smri_optimizer_kernels *table);
+void smri_optimizer_kernels_avx2(struct smri_optimizer_kernels *table);
+void smri_optimizer_kernels_avx512(struct smri_optimizer_kernels *table);
 
 #endif

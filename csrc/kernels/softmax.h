@@ -12,6 +12,9 @@ struct smri_softmax_kernels {
     void (*pair_weights)(float *g, const float *s, float lse, const float *lses, float factor, size_t n);
 };
 
+/* Each fills the slots that it improves; `_ref` fills all. */
 void smri_softmax_kernels_ref(struct smri_softmax_kernels *table);
+void smri_softmax_kernels_avx2(struct smri_softmax_kernels *table);
+void smri_softmax_kernels_avx512(struct smri_softmax_kernels *table);
 
 #endif

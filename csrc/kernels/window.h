@@ -19,6 +19,9 @@ struct smri_window_kernels {
     void (*column_sum)(float *y, const float *x, float factor, size_t rows, size_t C, size_t stride);
 };
 
+/* Each fills the slots that it improves; `_ref` fills all. */
 void smri_window_kernels_ref(struct smri_window_kernels *table);
+void smri_window_kernels_avx2(struct smri_window_kernels *table);
+void smri_window_kernels_avx512(struct smri_window_kernels *table);
 
 #endif

@@ -1,0 +1,70 @@
+/* Pooling's kernels in AVX-512: sixteen channels at a time, the taps one after the other in registers. */
+#include "kernels/window.h"
+
+#include "kernels/lanes_avx512.h"
+
+static void max_fwd(float *y, uint8_t *place, const float *const *x, const uint8_t *places, size_t n_taps, size_t C) {
+    for (size_t c = 0; c < C; c += LANES) {
+        const __mmask16 lanes = lanes_of(C - c);
+        __m512 best = load(x[0] + c, lanes);
+        __m512i where = _mm512_set1_epi32(places[0]);
+        for (size_t i = 1; i < n_taps; i++) {
+            const __m512 candidate = load(x[i] + c, lanes);
+            const __mmask16 greater = _mm512_cmp_ps_mask(candidate, best, _CMP_GT_OQ);
+            const __mmask16 wins = greater | _mm512_cmp_ps_mask(candidate, candidate, _CMP_UNORD_Q);
+            best = _mm512_mask_mov_ps(best, wins, candidate);
+            where = _mm512_mask_mov_epi32(where, wins, _mm512_set1_epi32(places[i]));
+        }
+        store(y + c, best, lanes);
+        if (place != NULL) _mm512_mask_cvtepi32_storeu_epi8(place + c, lanes, where);
+    }
+}
+
+static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *place, const uint8_t *places, size_t n_taps,
+                    size_t C) {
+    for (size_t c = 0; c < C; c += LANES) {
+        const __mmask16 lanes = lanes_of(C - c);
+        __m512 sum = _mm512_setzero_ps();
+        for (size_t i = 0; i < n_taps; i++) {
+            const __m128i winner = _mm_maskz_loadu_epi8(lanes, place[i] + c);
+            const __mmask16 mine = _mm_mask_cmpeq_epi8_mask(lanes, winner, _mm_set1_epi8((char)places[i]));
+            sum = _mm512_mask_add_ps(sum, mine, sum, _mm512_maskz_loadu_ps(mine, dy[i] + c));
+        }
+        store(dx + c, sum, lanes);
+    }
+}
+
+/* 64 columns at a time: 256 bytes of each row, so that rows far apart are still read by whole runs of cache lines. */
+#define GROUP (4 * LANES)
+
+static void sum_group(float *y, const float *x, double factor, size_t rows, size_t stride) {
+    __m512d sums[8];
+    for (size_t k = 0; k < 8; k++) sums[k] = _mm512_setzero_pd();
+    for (size_t r = 0; r < rows; r++)
+        for (size_t k = 0; k < 8; k++)
+            sums[k] = _mm512_add_pd(sums[k], _mm512_cvtps_pd(_mm256_loadu_ps(x + r * stride + 8 * k)));
+    for (size_t k = 0; k < 8; k++)
+        _mm256_storeu_ps(y + 8 * k, _mm512_cvtpd_ps(_mm512_mul_pd(sums[k], _mm512_set1_pd(factor))));
+}
+
+static void sum_lanes(float *y, const float *x, double factor, size_t rows, size_t stride, __mmask16 lanes) {
+    __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
+    for (size_t r = 0; r < rows; r++) {
+        const __m512 v = load(x + r * stride, lanes);
+        low = _mm512_add_pd(low, low_half(v));
+        high = _mm512_add_pd(high, high_half(v));
+    }
+    const __m512d by = _mm512_set1_pd(factor);
+    const __m256 first = _mm512_cvtpd_ps(_mm512_mul_pd(low, by)), second = _mm512_cvtpd_ps(_mm512_mul_pd(high, by));
+    store(y, _mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1), lanes);
+}
+
+static void column_sum(float *y, const float *x, float factor, size_t rows, size_t C, size_t stride) {
+    size_t c = 0;
+    for (; c + GROUP <= C; c += GROUP) sum_group(y + c, x + c, (double)factor, rows, stride);
+    for (; c < C; c += LANES) sum_lanes(y + c, x + c, (double)factor, rows, stride, lanes_of(C - c));
+}
+
+void smri_window_kernels_avx512(struct smri_window_kernels *table) {
+    *table = (struct smri_window_kernels){max_fwd, max_bwd, column_sum};
+}
