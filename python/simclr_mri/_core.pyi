@@ -99,9 +99,9 @@ class Trainer:
         step: int,
         groups: NDArray[np.int32] | None = None,
     ) -> dict[str, float]:
-        """views (2n, H, W, C), rows i and i + n a pair -> {"loss", "gradient_norm"}. groups (2n,): rows of one group are
-        no negatives of each other. FloatingPointError when not finite, KeyboardInterrupt on Ctrl-C; in both cases the
-        model is as before the step."""
+        """views (2n, H, W, C), rows i and i + n a pair -> {"loss", "gradient_norm"}. groups (2n,): rows of one group
+        are no negatives of each other. FloatingPointError when not finite, KeyboardInterrupt on Ctrl-C; in both cases
+        the model is as before the step."""
     def supervised_step(
         self,
         images: NDArray[np.float32],

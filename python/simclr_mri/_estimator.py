@@ -1,0 +1,335 @@
+"""What SimCLR and Classifier share: a network, its images' normalisation, checkpoints and resumption."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from . import _core, checkpoint, options
+from ._dataset import Dataset
+from ._machine import check_fits, n_threads
+from .checkpoint import Checkpoint, CheckpointError
+from .config import as_dict
+from .progress import bytes_text, seconds_text
+from .runlog import History, RunLog, peak_memory_bytes, versions
+from .schedules import Schedule
+from .training import Loop, Position
+from .views import Preprocess, plain_batch
+
+FEATURE_SIZE = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}
+_NOT_IN_THE_RESULT = ("n_jobs", "verbose")  # may change between a run and its continuation
+
+
+def as_images(data: Dataset | np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W, C) of a data set or an array (N, H, W) or (N, H, W, C)."""
+    images = np.asarray(data.images if isinstance(data, Dataset) else data)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise ValueError(
+            f"images: expected a Dataset or uint8 of shape (N, H, W) or (N, H, W, C), got {images.dtype} {images.shape}"
+        )
+    return images[..., None] if images.ndim == 3 else images
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take on this machine, from a few real steps."""
+
+    seconds: float
+    memory_bytes: int
+    steps: int
+
+    def __str__(self) -> str:
+        return f"about {seconds_text(self.seconds)} for {self.steps:,} steps, {bytes_text(self.memory_bytes)} of memory"
+
+
+class NetworkEstimator(BaseEstimator):
+    """Base of the estimators; `fit` is theirs.
+
+    Attributes
+    ----------
+    network_ : _core.Network
+    preprocess_ : Preprocess
+        Normalisation, taken from the training images (or from where the weights come from).
+    history_ : History
+        One row an epoch.
+    position_ : Position
+        Where training stands; `position_.finished` tells whether it was interrupted.
+    data_ : dict
+        Fingerprint and size of the training data, and what `fit` was told about the split.
+    """
+
+    kind = ""
+
+    # ---- the network ----------------------------------------------------------------------------------------------
+
+    def _network_config(self, images: np.ndarray) -> dict[str, Any]:
+        size = images.shape[1]
+        if images.shape[1] != images.shape[2]:
+            raise ValueError(f"images: expected squares, got {images.shape[1]} x {images.shape[2]} pixels")
+        return {
+            "arch": self.arch,
+            "image_size": size,
+            "in_channels": images.shape[3],
+            "features": self.features,
+            "head": self._head(),
+            "head_name": "projection" if self.kind == "simclr" else "fc",
+        }
+
+    def _head(self) -> list[tuple[int, float, bool]]:
+        raise NotImplementedError
+
+    def _build(self, config: dict[str, Any], seed: int) -> None:
+        self.network_config_ = config
+        self.network_ = _core.Network(
+            int(config["arch"].removeprefix("resnet")),
+            image_size=config["image_size"],
+            in_channels=config["in_channels"],
+            features=config["features"],
+            head=[tuple(layer) for layer in config["head"]],
+            head_name=config["head_name"],
+            seed=seed,
+            n_threads=n_threads(self.n_jobs),
+        )
+
+    def _load_backbone(self, weights: dict[str, np.ndarray], source: str) -> None:
+        missing, unexpected = self.network_.load(weights, strict=False)
+        head = self.network_config_["head_name"]
+        lacking = [name for name in missing if not name.startswith(head)]
+        if lacking or unexpected:
+            raise CheckpointError(
+                f"{source}: these weights are not of a {self.network_config_['arch']}: "
+                + (f"missing {', '.join(lacking[:3])}" if lacking else f"unexpected {', '.join(unexpected[:3])}")
+            )
+
+    # ---- use ------------------------------------------------------------------------------------------------------
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "network_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+
+    def _forward(self, data: Dataset | np.ndarray, output: str, batch_size: int = 64) -> np.ndarray:
+        self._check_fitted()
+        images = self._checked(data)
+        parts = []
+        for start in range(0, len(images), 512):  # 512 images at once bound the memory of the float copies
+            batch = plain_batch(images, np.arange(start, min(start + 512, len(images))), self.preprocess_, self.n_jobs)
+            parts.append(self.network_.forward(batch, output=output, batch_size=batch_size))
+        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+    def _checked(self, data: Dataset | np.ndarray) -> np.ndarray:
+        images = as_images(data)
+        size, channels = self.network_config_["image_size"], self.network_config_["in_channels"]
+        if images.shape[1:] != (size, size, channels):
+            raise ValueError(
+                f"images: this model was trained on {size} x {size} pixels with {channels} channel(s), got "
+                f"{images.shape[1]} x {images.shape[2]} with {images.shape[3]}. Open the data with image_size={size}, "
+                f"channels={channels}"
+            )
+        return images
+
+    def transform(self, data: Dataset | np.ndarray) -> np.ndarray:
+        """Features (what the head sees) of images.
+
+        Parameters
+        ----------
+        data : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C), uint8
+
+        Returns
+        -------
+        ndarray of shape (N, D), float32
+        """
+        return self._forward(data, "features")
+
+    # ---- training -------------------------------------------------------------------------------------------------
+
+    def _make_trainer(self, batch: int, bn_groups: int = 1) -> None:
+        per_image = batch // self.batch_size if self.batch_size else 1
+
+        def need(batch_size: int) -> int:
+            weights = 4 * self.network_.n_parameters
+            copies = 2 + (self.optimizer == "adamw") + (self.sharpness != "none")
+            return weights * copies + self.network_.memory_bytes("train", max(1, per_image) * batch_size, bn_groups)
+
+        check_fits(need, max(1, batch // max(1, per_image)))
+        self._trainer = _core.Trainer(
+            self.network_,
+            optimizer=self.optimizer,
+            sharpness=self.sharpness,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            decay_all=self.decay_all,
+            batch=batch,
+            bn_groups=bn_groups,
+        )
+
+    def _rho(self) -> float:
+        return 0.0 if self.sharpness == "none" else self.rho
+
+    def _run(
+        self, title: str, n: int, batch_size: int, epochs: int, drop_last: bool, lr: float, folder: Path | None
+    ) -> None:
+        per_epoch = n // batch_size if drop_last else -(-n // batch_size)
+        schedule = Schedule(
+            self.schedule, lr, self.momentum, max(1, epochs * per_epoch), round(self.warmup_epochs * per_epoch)
+        )
+        log = RunLog(folder)
+        log.event("start", epoch=self.position_.epoch, step=self.position_.step, parameters=self._parameters())
+        loop = Loop(
+            title=title,
+            n=n,
+            batch_size=batch_size,
+            epochs=epochs,
+            drop_last=drop_last,
+            seed=self.random_state,
+            schedule=schedule,
+            step=self._step,
+            steps_done=lambda: int(self._trainer.state()["step"]),
+            end_epoch=self._end_epoch,
+            finish=self._finish,
+            save=None if folder is None else lambda: str(self.save(folder)),
+            log=log,
+            verbose=self.verbose,
+        )
+        try:
+            finished = loop.run(self.position_, self.history_)
+        finally:
+            self._forget_batches()
+        if finished:
+            self._trainer = None
+            log.manifest(kind=self.kind, parameters=self._parameters(), data=self.data_, network=self.network_config_)
+
+    def _measure(self, n: int, batch: int, steps: int, looks: int = 0) -> Estimate:
+        """Times steps of a prepared estimator that will be thrown away; `looks` images are only predicted."""
+        indices = np.arange(batch) % n
+        times = []
+        for step in range(4):  # the first touches its memory for the first time
+            began_s = time.perf_counter()
+            self._step(indices, 0, step, 0.0, 0.9)
+            times.append(time.perf_counter() - began_s)
+        step_s = float(np.median(times[1:]))
+        # Inference is one of the three passes of a step; its images need no memory of their own beside training's.
+        seconds = times[0] + step_s * (steps - 1) + looks * step_s / batch / 3
+        memory = self._trainer.memory_bytes + 8 * self.network_.n_parameters + peak_memory_bytes()
+        self._forget_batches()
+        return Estimate(seconds, memory, steps)
+
+    def _step(self, indices: np.ndarray, epoch: int, step: int, lr: float, momentum: float) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _end_epoch(self, row: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """After the last epoch, before the last checkpoint."""
+
+    def _forget_batches(self) -> None:
+        """Drop what `fit` holds on to only while it runs."""
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _snapshot(self) -> Checkpoint:
+        trainer = getattr(self, "_trainer", None)
+        keep_optimizer = trainer is not None and not self.position_.finished
+        extra = {"preprocess": asdict(self.preprocess_), "data": self.data_, "versions": versions(), **self._extra()}
+        return Checkpoint(
+            kind=self.kind,
+            config=self._parameters(),
+            network=self.network_config_,
+            model=self.network_.state(),
+            optimizer=trainer.state() if keep_optimizer else {},
+            best=dict(getattr(self, "_best", None) or {}) if keep_optimizer else {},
+            progress=self.position_.as_dict(),
+            extra=extra,
+            history=list(self.history_),
+        )
+
+    def _extra(self) -> dict[str, Any]:
+        return {}
+
+    def save(self, path: str | Path) -> Path:
+        """Write a checkpoint to a folder (as checkpoint.safetensors) or to a `.safetensors` file; returns its path."""
+        self._check_fitted()
+        return checkpoint.save(path, self._snapshot())
+
+    @classmethod
+    def load(cls, path: str | Path, *, n_jobs: int | None = None) -> Any:
+        """Read a checkpoint: a fitted estimator."""
+        found = checkpoint.load(path)
+        if found.kind != cls.kind:
+            raise CheckpointError(
+                f"{checkpoint.checkpoint_path(path)}: a checkpoint of kind {found.kind!r}, expected {cls.kind!r}"
+            )
+        names = [field.name for field in options.option_fields(cls)]
+        estimator = cls(**{name: value for name, value in _tuples(found.config).items() if name in names})
+        estimator.n_jobs = n_jobs
+        estimator._restore(found)
+        estimator.network_.load(found.best or found.model)
+        return estimator
+
+    def _restore(self, found: Checkpoint) -> None:
+        self._build(found.network, seed=0)
+        self.network_.load(found.model)
+        self.preprocess_ = Preprocess(*(tuple(found.extra["preprocess"][key]) for key in ("mean", "std")))
+        self.data_ = found.extra["data"]
+        self.position_ = Position(**found.progress)
+        self.history_ = History(found.history)
+
+    def _resumable(self, folder: str | Path | None, resume: str) -> Checkpoint | None:
+        """The checkpoint to go on from; ValueError if the folder holds another run."""
+        options.choose("resume", resume, ("auto", "never"))
+        if folder is None or resume == "never" or not checkpoint.checkpoint_path(folder).exists():
+            return None
+        found = checkpoint.load(folder)
+        mine = self._parameters()
+        differing = [
+            f"{name}={found.config.get(name)!r} (now {value!r})"
+            for name, value in mine.items()
+            if name not in _NOT_IN_THE_RESULT and found.config.get(name) != value
+        ]
+        if found.kind != self.kind:
+            differing.insert(0, f"a {found.kind} (now {self.kind})")
+        if found.extra["data"].get("fingerprint") != self.data_["fingerprint"]:
+            differing.append("other training data")
+        if differing:
+            raise ValueError(
+                f"{folder} holds a run with {', '.join(differing)}. Choose another folder, or resume='never' to "
+                "replace it"
+            )
+        return found
+
+    def _parameters(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON has them; `init` by name and digest of its weights."""
+        config = {**as_dict(self), **({"init": self._init_name()} if hasattr(self, "init") else {})}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
+
+    def _resume(self, found: Checkpoint) -> None:
+        """Go on where a checkpoint stopped: call after `_make_trainer`."""
+        self.network_.load(found.model)
+        self.position_ = Position(**found.progress)
+        self.history_ = History(found.history)
+        if found.optimizer:
+            self._trainer.load(found.optimizer)
+
+
+def describe_data(ds: Dataset, facts: dict[str, Any] | None) -> dict[str, Any]:
+    """What a checkpoint remembers about its training data."""
+    return {"name": ds.name, "n_images": len(ds), "fingerprint": ds.fingerprint(), **(facts or {})}
+
+
+def _tuples(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+
+
+def warn_oddities(recipe: str, oddities: list[str]) -> None:
+    """Say aloud which of the seed recipe's oddities are reproduced."""
+    if recipe == "seed" and oddities:
+        warnings.warn(
+            f"recipe 'seed' reproduces the published notebooks, oddities included: {'; '.join(oddities)}.", stacklevel=3
+        )

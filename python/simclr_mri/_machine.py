@@ -1,0 +1,61 @@
+"""What this machine offers, and a check that a run fits before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from .progress import bytes_text
+
+
+def n_threads(n_jobs: int | None) -> int:
+    """Threads for the core, 0 meaning all that this process may use."""
+    return 0 if n_jobs is None or n_jobs < 0 else n_jobs
+
+
+def _read_int(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text().strip())
+    except (OSError, ValueError):  # absent, or "max"
+        return None
+
+
+def available_memory_bytes() -> int | None:
+    """Memory that can still be had, by the system and by the cgroup's limit; None if the system does not tell."""
+    found = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    except OSError:
+        if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    limit, used = _read_int("/sys/fs/cgroup/memory.max"), _read_int("/sys/fs/cgroup/memory.current")
+    if limit is not None and used is not None:
+        found.append(limit - used)
+    return min(found) if found else None
+
+
+def check_fits(need: Callable[[int], int], batch_size: int, argument: str = "batch_size") -> int:
+    """Bytes that a run needs; MemoryError naming what would fit if it is more than there is.
+
+    Parameters
+    ----------
+    need : callable (batch_size) -> int
+        Bytes for a batch of this size.
+    """
+    wanted, available = need(batch_size), available_memory_bytes()
+    if available is None or wanted <= available:
+        return wanted
+    fits = batch_size
+    while fits > 1 and need(fits) > available:
+        fits //= 2
+    advice = (
+        f"{argument}={fits} would need {bytes_text(need(fits))}" if need(fits) <= available else "use smaller images"
+    )
+    raise MemoryError(
+        f"{argument}={batch_size} needs {bytes_text(wanted)}, and {bytes_text(available)} are available: {advice}, "
+        "or a "
+        "smaller network (arch='resnet18')"
+    )

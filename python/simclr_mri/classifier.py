@@ -1,0 +1,430 @@
+"""Classifier: a ResNet trained on labels, from random weights, from SimCLR's, or from a file; and a linear probe."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from . import checkpoint as files
+from . import splits
+from ._dataset import Dataset
+from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
+from .config import FinetuneOptions
+from .metrics import Evaluation, evaluate_predictions
+from .options import check, takes_recipe
+from .runlog import History
+from .simclr import SimCLR
+from .training import Position
+from .views import Preprocess, augmented_batch
+
+
+def require_labels(ds: Dataset, argument: str) -> None:
+    """ValueError if a data set cannot teach or test a classifier."""
+    if ds.labels is None:
+        raise ValueError(f"{argument}: the data set has no labels")
+    if len(ds) == 0:
+        raise ValueError(f"{argument}: the data set is empty")
+
+
+def balanced_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """n / (classes present x n of the class), scikit-learn's "balanced"; 1 for a class that is absent. float32."""
+    counts = np.bincount(labels, minlength=n_classes)
+    present = int((counts > 0).sum())
+    return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 1.0).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of rows of logits, float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+class _Judge(ClassifierMixin):
+    """predict, score and evaluate from `predict_proba` and `classes_`."""
+
+    def predict(self, data: Dataset | np.ndarray) -> np.ndarray:
+        """Index into `classes_` of the likeliest class, int64 (N,)."""
+        return self.predict_proba(data).argmax(axis=1)
+
+    def score(self, data: Dataset, y: Any = None) -> float:
+        """Balanced accuracy by slice."""
+        from sklearn.metrics import balanced_accuracy_score
+
+        require_labels(data, "score")
+        return float(balanced_accuracy_score(data.labels, self.predict(data)))
+
+    def evaluate(self, data: Dataset, *, n_bootstrap: int = 1000, seed: int = 0) -> Evaluation:
+        """All metrics by slice and by subject, with bootstrap intervals; see `metrics.evaluate_predictions`."""
+        require_labels(data, "evaluate")
+        return evaluate_predictions(
+            data.labels,
+            self.predict_proba(data),
+            data.classes,
+            subjects=data.subjects,
+            n_bootstrap=n_bootstrap,
+            seed=seed,
+        )
+
+
+@takes_recipe("finetune")
+@dataclass(repr=False, eq=False)
+class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
+    """Learns classes from labelled images.
+
+    The arguments are those of `simclr-mri finetune --help`, with the same names; those not given come from `recipe`.
+    `init` may also be a fitted `SimCLR`; then `arch` and `features` are its own.
+
+    Attributes
+    ----------
+    classes_ : tuple of str
+    labelled_ : ndarray of int64
+        Which training images' labels were used.
+    best_epoch_ : int
+        Whose weights were kept, by `select` on the validation set.
+    network_, preprocess_, history_, position_, data_
+        See `NetworkEstimator`.
+
+    Examples
+    --------
+    >>> from simclr_mri import Classifier
+    >>> Classifier(init="random", arch="resnet18", label_fraction=0.1).label_fraction
+    0.1
+    """
+
+    kind = "classifier"
+
+    def fit(
+        self,
+        train: Dataset,
+        val: Dataset | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+        resume: str = "auto",
+        facts: dict[str, Any] | None = None,
+    ) -> Classifier:
+        """Train.
+
+        Parameters
+        ----------
+        train : Dataset
+            With labels, of which `label_fraction` is used.
+        val : Dataset, optional
+            Where the best epoch is chosen; without it the last epoch is kept.
+        checkpoint, resume, facts
+            As for `SimCLR.fit`.
+
+        Returns
+        -------
+        Classifier
+            self. After Ctrl-C too, with a warning.
+        """
+        check(self)
+        require_labels(train, "train")
+        if val is not None and len(val):
+            require_labels(val, "val")
+            if val.classes != train.classes:
+                raise ValueError(f"val: expected the classes {', '.join(train.classes)}, got {', '.join(val.classes)}")
+        self.classes_ = train.classes
+        self.labelled_ = self._draw_labelled(train)
+        labelled = train[self.labelled_]
+        present = np.unique(labelled.labels)
+        if len(labelled) < 2 or len(present) < 2:
+            raise ValueError(
+                f"train: {len(labelled)} labelled images of {len(present)} class(es); a classifier needs at least "
+                "two of each"
+            )
+        backbone, network, preprocess = self._start(train)
+        self.data_ = describe_data(labelled, facts)
+        found = self._resumable(checkpoint, resume)
+        if found is not None and found.progress["finished"]:
+            self._restore(found)
+            return self
+        self._say_oddities()
+        self._prepare(labelled, val, backbone, network, preprocess)
+        if found is not None:
+            self._resume(found)
+            self._restore_best(found)
+        folder = None if checkpoint is None else Path(checkpoint)
+        self._run(self._title(), len(labelled), self._batch, self._n_epochs(), False, self._lr(), folder)
+        if not self.position_.finished and self._best is not None:
+            self.network_.load(self._best)
+        return self
+
+    def _prepare(
+        self,
+        labelled: Dataset,
+        val: Dataset | None,
+        backbone: dict[str, np.ndarray] | None,
+        network: dict[str, Any],
+        preprocess: Preprocess,
+    ) -> None:
+        self._build(network, seed=self.random_state)
+        if backbone is not None:
+            self._load_backbone(backbone, self._init_name())
+        self.preprocess_ = preprocess
+        self.position_, self.history_ = Position(), History()
+        self.best_epoch_, self._best_score, self._best = 0, -math.inf, None
+        self._train, self._val = labelled, val if val is not None and len(val) else None
+        self._weights = balanced_weights(labelled.labels, len(self.classes_)) if self.class_weight else None
+        self._batch = min(self.batch_size, len(labelled))
+        self._make_trainer(self._batch)
+
+    def _n_epochs(self) -> int:
+        return max(self.epochs, -(-self.min_steps // -(-len(self._train) // self._batch)))
+
+    def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
+        """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
+        trial = type(self)(**{**self.get_params(deep=False), "init": "random"})
+        trial.classes_ = train.classes
+        labelled = train[trial._draw_labelled(train)]
+        trial._prepare(labelled, val, *trial._start(train))
+        steps = trial._n_epochs() * -(-len(labelled) // trial._batch)
+        n_val = 0 if val is None else len(val)
+        return trial._measure(len(labelled), trial._batch, steps, looks=trial._n_epochs() * n_val)
+
+    # ---- where it starts --------------------------------------------------------------------------------------------
+
+    def _draw_labelled(self, train: Dataset) -> np.ndarray:
+        if self.label_fraction >= 1:
+            return np.arange(len(train))
+        by = self.fraction_by if train.subjects is not None else "image"
+        drawn = splits.label_fractions(train, [self.label_fraction], by=by, seed=self.random_state)
+        return np.asarray(next(iter(drawn.values())))
+
+    def _start(self, train: Dataset) -> tuple[dict[str, np.ndarray] | None, dict[str, Any], Preprocess]:
+        """(weights or None, network, normalisation) of `init`; sets its digest."""
+        preprocess = Preprocess.of(train.images, self.normalize)
+        network = self._network_config(train.images)
+        self._digest = ""
+        if isinstance(self.init, str) and self.init == "random":
+            return None, network, preprocess
+        if isinstance(self.init, NetworkEstimator):
+            self.init._check_fitted()
+            state, theirs, preprocess = self.init.network_.state(), self.init.network_config_, self.init.preprocess_
+            weights = {name: array for name, array in state.items() if not name.startswith(theirs["head_name"])}
+        else:
+            weights, theirs, preprocess = self._start_from_file(train, preprocess)
+        for key in ("arch", "features") if theirs else ():
+            network[key] = theirs[key]
+        if theirs and theirs["in_channels"] != network["in_channels"]:
+            raise ValueError(
+                f"init was trained on {theirs['in_channels']} channel(s), the data set has "
+                f"{network['in_channels']}: open "
+                f"it with channels={theirs['in_channels']}"
+            )
+        digest = hashlib.sha256()
+        for name in sorted(weights):
+            digest.update(np.ascontiguousarray(weights[name]).data)
+        self._digest = digest.hexdigest()[:12]
+        return weights, network, preprocess
+
+    def _start_from_file(
+        self, train: Dataset, preprocess: Preprocess
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any], Preprocess]:
+        path = files.checkpoint_path(self.init)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"init={str(self.init)!r}: expected 'random', a fitted SimCLR, a run folder or a .safetensors file; "
+                f"there is no {path}"
+            )
+        weights = files.load_weights(path, train.n_channels)
+        if files.read_safetensors(path)[1].get("format") != files.FORMAT:
+            return weights, {}, preprocess
+        found = files.load(path)
+        return weights, found.network, Preprocess(*(tuple(found.extra["preprocess"][key]) for key in ("mean", "std")))
+
+    def _init_name(self) -> str:
+        if isinstance(self.init, str) and (self.init == "random" or not getattr(self, "_digest", "")):
+            return self.init
+        source = "SimCLR" if isinstance(self.init, SimCLR) else type(self.init).__name__
+        return f"{source if isinstance(self.init, NetworkEstimator) else self.init} #{self._digest}"
+
+    def _title(self) -> str:
+        start = (
+            "random"
+            if self.init == "random"
+            else "SimCLR"
+            if isinstance(self.init, SimCLR)
+            else Path(str(self.init)).name
+        )
+        return f"fine-tune {start} {self.label_fraction:.0%}"
+
+    def _say_oddities(self) -> None:
+        oddities = ["the best epoch is chosen on the set given as val, where the notebooks give the test set"]
+        if self.features == "flatten":
+            oddities.append("the last stage is flattened instead of averaged")
+        if self.init == "random":
+            oddities.append("the start is random")
+        warn_oddities(self.recipe, oddities)
+
+    def _head(self) -> list[tuple[int, float, bool]]:
+        return [(len(self.classes_), self.dropout, False)]
+
+    def _lr(self) -> float:
+        if self.lr is not None:
+            return self.lr
+        return 1e-3 if self.optimizer == "adamw" else 0.01
+
+    # ---- training --------------------------------------------------------------------------------------------------
+
+    def _step(self, indices: np.ndarray, epoch: int, step: int, lr: float, momentum: float) -> dict[str, Any]:
+        images = augmented_batch(
+            self._train.images,
+            indices,
+            self.views,
+            self.preprocess_,
+            seed=self.random_state,
+            epoch=epoch,
+            n_jobs=self.n_jobs,
+        )
+        return self._trainer.supervised_step(
+            images,
+            self._train.labels[indices].astype(np.int32),
+            lr=lr,
+            momentum=momentum,
+            rho=self._rho(),
+            class_weights=self._weights,
+            label_smoothing=self.label_smoothing,
+            seed=self.random_state,
+            step=step,
+        )
+
+    def _end_epoch(self, row: dict[str, Any]) -> None:
+        row["train_accuracy"] = self.position_.n_correct / self.position_.n_images
+        if self._val is None:
+            return
+        from sklearn.metrics import balanced_accuracy_score
+
+        probabilities = self.predict_proba(self._val)
+        predicted, labels = probabilities.argmax(axis=1), self._val.labels
+        row["val_loss"] = float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
+        row["val_accuracy"] = float((predicted == labels).mean())
+        row["val_balanced_accuracy"] = float(balanced_accuracy_score(labels, predicted))
+        if self.select == "last":
+            return
+        score = -row["val_loss"] if self.select == "loss" else row[f"val_{self.select}"]
+        if score > self._best_score:
+            self.best_epoch_, self._best_score = row["epoch"], score
+            self._best = self.network_.state()
+
+    def _finish(self) -> None:
+        if self._best is not None:
+            self.network_.load(self._best)
+        else:
+            self.best_epoch_ = self.position_.epoch
+
+    def _forget_batches(self) -> None:
+        self._train = self._val = None
+
+    def _extra(self) -> dict[str, Any]:
+        score = self._best_score if math.isfinite(self._best_score) else None
+        return {"classes": list(self.classes_), "best_epoch": self.best_epoch_, "best_score": score}
+
+    def _restore_best(self, found: files.Checkpoint) -> None:
+        self.best_epoch_ = found.extra["best_epoch"]
+        score = found.extra["best_score"]
+        self._best_score = -math.inf if score is None else score
+        self._best = found.best or None
+
+    def _restore(self, found: files.Checkpoint) -> None:
+        super()._restore(found)
+        self.classes_ = tuple(found.extra["classes"])
+        self._restore_best(found)
+
+    # ---- use -------------------------------------------------------------------------------------------------------
+
+    def predict_proba(self, data: Dataset | np.ndarray) -> np.ndarray:
+        """Probability of each class.
+
+        Parameters
+        ----------
+        data : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C), uint8
+
+        Returns
+        -------
+        ndarray of shape (N, classes), float64
+        """
+        return softmax(self._forward(data, "head"))
+
+
+class LinearProbe(_Judge, BaseEstimator):
+    """Logistic regression on a frozen network's features: what the features know by themselves.
+
+    Parameters
+    ----------
+    init : SimCLR or Classifier, fitted, or path of a checkpoint
+    label_fraction, fraction_by, class_weight, random_state, n_jobs
+        As for `Classifier`.
+    C : float
+        Inverse strength of the L2 penalty, on standardised features.
+
+    Attributes
+    ----------
+    classes_ : tuple of str
+    model_ : sklearn.pipeline.Pipeline
+
+    Examples
+    --------
+    >>> from simclr_mri import LinearProbe
+    >>> LinearProbe("runs/ssl", C=0.1).get_params()["C"]
+    0.1
+    """
+
+    def __init__(
+        self,
+        init: Any,
+        *,
+        label_fraction: float = 1.0,
+        fraction_by: str = "subject",
+        class_weight: str | None = "balanced",
+        C: float = 0.01,
+        random_state: int = 0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.init = init
+        self.label_fraction = label_fraction
+        self.fraction_by = fraction_by
+        self.class_weight = class_weight
+        self.C = C
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(self, train: Dataset, val: Dataset | None = None) -> LinearProbe:
+        """Fit on the labelled share of `train`; `val` is not used."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        require_labels(train, "train")
+        labelled = train[Classifier._draw_labelled(self, train)]
+        self.encoder_ = (
+            self.init if isinstance(self.init, NetworkEstimator) else SimCLR.load(self.init, n_jobs=self.n_jobs)
+        )
+        self.classes_ = train.classes
+        regression = LogisticRegression(
+            C=self.C, class_weight=self.class_weight, max_iter=2000, random_state=self.random_state
+        )
+        self.model_ = make_pipeline(StandardScaler(), regression).fit(
+            self.encoder_.transform(labelled), labelled.labels
+        )
+        return self
+
+    def transform(self, data: Dataset | np.ndarray) -> np.ndarray:
+        """The frozen features, float32 (N, D)."""
+        return self.encoder_.transform(data)
+
+    def predict_proba(self, data: Dataset | np.ndarray) -> np.ndarray:
+        """Probability of each class, float64 (N, classes); 0 for classes without a labelled image."""
+        found = self.model_.predict_proba(self.encoder_.transform(data))
+        full = np.zeros((len(found), len(self.classes_)))
+        full[:, self.model_.classes_] = found
+        return full
+
+
+__all__ = ["Classifier", "LinearProbe", "balanced_weights"]

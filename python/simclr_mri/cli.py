@@ -1,0 +1,240 @@
+"""The command line: `simclr-mri demo | data | pretrain | finetune | evaluate | explain | study`.
+
+Options are those of config.py, with the same names in Python, TOML and shell. They are merged in this order: defaults,
+recipe, what the model was trained with, the file given by --config, the command line. A mistake ends in one line on
+stderr; --debug shows where it happened.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from .config import SECTIONS
+from .options import (
+    RECIPES,
+    add_arguments,
+    check_names,
+    did_you_mean,
+    given_arguments,
+    merged,
+    read_toml,
+    recipe_values,
+)
+
+# Which sections each command takes: its own options bare, those of others as --section.name.
+COMMANDS: dict[str, dict[str, Any]] = {
+    "demo": {
+        "help": "the whole experiment on phantoms, in minutes",
+        "bare": ("demo", "study", "run"),
+        "prefixed": ("data", "pretrain", "finetune"),
+        "recipe": "quick",
+        "examples": ["simclr-mri demo", "simclr-mri demo --out /tmp/demo --pretrain.epochs 10 --label-fractions 0.1 1"],
+    },
+    "data": {
+        "help": "what is in a folder: classes, subjects, the split",
+        "bare": ("data", "run"),
+        "data": "required",
+        "examples": ["simclr-mri data Dataset/", "simclr-mri data Dataset/ --task cdr0 --out look/"],
+    },
+    "pretrain": {
+        "help": "SimCLR on images, without labels",
+        "bare": ("data", "pretrain", "run"),
+        "data": "required",
+        "examples": [
+            "simclr-mri pretrain Dataset/ --out runs/ssl",
+            "simclr-mri pretrain Dataset/ --recipe seed --epochs 2 --out runs/seed",
+            "simclr-mri pretrain Dataset/ --arch resnet18 --image-size 64 --sharpness sam",
+        ],
+    },
+    "finetune": {
+        "help": "train a classifier on labels",
+        "bare": ("data", "finetune", "run"),
+        "data": "optional",
+        "examples": [
+            "simclr-mri finetune Dataset/ --init runs/ssl --label-fraction 0.1 --out runs/clf",
+            "simclr-mri finetune Dataset/ --init random --arch resnet18",
+            "simclr-mri finetune Dataset/ --init resnet50.safetensors",
+        ],
+    },
+    "evaluate": {
+        "help": "scores of a classifier, by slice and by subject",
+        "bare": ("evaluate", "data", "run"),
+        "data": "optional",
+        "model": True,
+        "examples": ["simclr-mri evaluate runs/clf", "simclr-mri evaluate runs/clf Other/ --on test"],
+    },
+    "explain": {
+        "help": "heat maps of a classifier",
+        "bare": ("explain", "data", "run"),
+        "data": "optional",
+        "model": True,
+        "examples": [
+            "simclr-mri explain runs/clf",
+            "simclr-mri explain runs/clf --layer layer2 --target Mild_Demented",
+        ],
+    },
+    "study": {
+        "help": "starts x label fractions x seeds, one table",
+        "bare": ("study", "data", "run"),
+        "prefixed": ("pretrain", "finetune"),
+        "data": "required",
+        "examples": [
+            "simclr-mri study Dataset/ --recipe quick --image-size 64 --out runs/study",
+            "simclr-mri study Dataset/ --inits random simclr --label-fractions 0.1 1 --seeds 3 --finetune.epochs 30",
+        ],
+    },
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="simclr-mri",
+        description="SimCLR pretraining, fine-tuning and heat maps for brain MRI slices, on a CPU.",
+        epilog="Start with: simclr-mri demo. Each command has its own --help. A research tool, not a medical device.",
+    )
+    parser.add_argument("--version", action="store_true", help="print versions, processor and libraries, and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, about in COMMANDS.items():
+        _add_command(commands, name, about)
+    return parser
+
+
+def _add_command(commands: Any, name: str, about: dict[str, Any]) -> None:
+    examples = "\n".join(f"  {line}" for line in about["examples"])
+    command = commands.add_parser(
+        name,
+        help=about["help"],
+        description=f"{about['help'][0].upper()}{about['help'][1:]}.",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    if about.get("model"):
+        command.add_argument("model", metavar="MODEL", help="run folder or checkpoint of a classifier")
+    if about.get("data") == "required":
+        command.add_argument("path", metavar="DATA", help="folder with one sub-folder of images a class")
+    elif about.get("data") == "optional":
+        command.add_argument(
+            "path",
+            metavar="DATA",
+            nargs="?",
+            default=argparse.SUPPRESS,
+            help="folder of images (default: the model's own)",
+        )
+    command.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        default=argparse.SUPPRESS,
+        help=f"named set of options (default: {about.get('recipe', 'default')})",
+    )
+    command.add_argument("--config", metavar="FILE", help="TOML file with tables [data], [pretrain], ... of options")
+    command.add_argument("--debug", action="store_true", help="show where an error happened")
+    for section in about["bare"]:
+        add_arguments(command, SECTIONS[section], skip=("path", "recipe"))
+    for section in about.get("prefixed", ()):
+        add_arguments(command, SECTIONS[section], prefix=f"{section}.", skip=("path", "recipe"))
+
+
+class Settings:
+    """The merged sections of one command: `settings.data`, `settings.pretrain`, ...
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+    inherited : dict of str to dict
+        What the model that is built upon was trained with: "recipe", and sections such as "data".
+    """
+
+    def __init__(self, args: argparse.Namespace, inherited: dict[str, Any] | None = None) -> None:
+        about, inherited = COMMANDS[args.command], inherited or {}
+        file = read_toml(args.config) if args.config else {}
+        named = file.pop("recipe", None)
+        check_sections(file, args.config)
+        self.recipe = (
+            getattr(args, "recipe", None) or named or inherited.get("recipe") or about.get("recipe", "default")
+        )
+        self.sections: dict[str, Any] = {}
+        for name, section in SECTIONS.items():
+            given = given_arguments(args, section, f"{name}." if name in about.get("prefixed", ()) else "")
+            if name not in about["bare"] and name not in about.get("prefixed", ()):
+                given = {}
+            sources = [
+                (f"recipe {self.recipe}", recipe_values(self.recipe, name, section)),
+                ("the model", inherited.get(name, {})),
+                (str(args.config), file.get(name, {})),
+                ("command line", given),
+            ]
+            if "recipe" in section.__dataclass_fields__:
+                sources.append(("recipe", {"recipe": self.recipe}))
+            self.sections[name] = merged(name, section, sources)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["sections"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def check_sections(file: dict[str, Any], where: str) -> None:
+    """ValueError for a table that is no section, or an option outside of any."""
+    for name, values in file.items():
+        if name not in SECTIONS:
+            raise ValueError(f"{where}: unknown table [{name}].{did_you_mean(name, SECTIONS)}")
+        if not isinstance(values, dict):
+            raise ValueError(f"{where}: '{name}' is not in a table such as [pretrain]")
+        check_names(SECTIONS[name], values, f"{where} [{name}]")
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
+        return
+    print(f"simclr-mri: note: {message}", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.version:
+        from . import show_versions
+
+        show_versions()
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 2
+    os.environ.setdefault("MPLBACKEND", "agg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = _show_warning
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from . import commands
+
+    try:
+        return getattr(commands, args.command)(args) or 0
+    except KeyboardInterrupt:
+        print("simclr-mri: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as head, went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError, MemoryError, ArithmeticError, ImportError) as error:
+        if args.debug:
+            raise
+        print(f"simclr-mri {args.command}: error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,275 @@
+"""What the commands of the shell do: each takes the parsed arguments, prints what it finds, returns an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from . import checkpoint, plot, splits
+from ._dataset import Dataset
+from .cam import grad_cam
+from .checkpoint import atomic_writer
+from .classifier import Classifier
+from .cli import Settings
+from .config import DataOptions, as_dict
+from .datasets import open_dataset
+from .demo import run_demo
+from .progress import bytes_text, seconds_text
+from .runlog import peak_memory_bytes, write_json
+from .simclr import SimCLR
+from .studies import predictions_csv, spread_examples
+from .studies import study as run_study
+from .study_page import study_report
+
+
+def open_data(options: DataOptions) -> Dataset:
+    """The data set that the options describe."""
+    if not options.path:
+        raise ValueError("no folder of images was given, and the model remembers none")
+    return open_dataset(
+        options.path,
+        groups=options.groups,
+        image_size=options.image_size,
+        task=options.task,
+        channels=options.channels,
+        errors=options.errors,
+    )
+
+
+def split_data(ds: Dataset, options: DataOptions) -> splits.Split:
+    """The split that the options describe; ValueError says what to do when subjects are unknown."""
+    if options.by == "subject" and ds.subjects is None:
+        raise ValueError(
+            f"{options.path}: the subjects are unknown, so the images cannot be split by subject. Give --groups "
+            "'table.csv:column' or a pattern over file names; or --by image, whose scores flatter if one head gave "
+            "several images"
+        )
+    return splits.split(ds, by=options.by, seed=options.split_seed, fractions=options.split)
+
+
+def _facts(options: DataOptions, recipe: str) -> dict[str, Any]:
+    values = as_dict(options)
+    return {"recipe": recipe, "options": {**values, "path": str(Path(values["path"]).resolve())}}
+
+
+def _inherited(path: str | None) -> dict[str, Any]:
+    """The data options and recipe of the run that a command builds upon; nothing for foreign weights."""
+    if path is None or path == "random":
+        return {}
+    file = checkpoint.checkpoint_path(path)
+    if not file.is_file() or file.suffix != ".safetensors":
+        return {}
+    metadata = checkpoint.read_safetensors(file)[1]
+    if metadata.get("format") != checkpoint.FORMAT:
+        return {}
+    remembered = json.loads(metadata["extra"])["data"]
+    options = {k: v for k, v in remembered.get("options", {}).items() if v is not None}
+    return {"recipe": remembered.get("recipe"), "data": options}
+
+
+def _out(settings: Settings, default: str) -> Path:
+    return Path(settings.run.out or default)
+
+
+def _describe(ds: Dataset, parts: splits.Split) -> None:
+    print(f"{ds!r}\n{parts}\n", flush=True)
+
+
+def _estimator(cls: type, section: Any, **more: Any) -> Any:
+    values = {f.name: getattr(section, f.name) for f in fields(section)}
+    return cls(**{**values, **more})
+
+
+def data(args: argparse.Namespace) -> int:
+    """Describe a folder and its split."""
+    settings = Settings(args)
+    ds = open_data(settings.data)
+    print(f"{ds!r}\n\n{ds.counts()}\n")
+    if ds.labels is not None and (ds.subjects is not None or settings.data.by == "image"):
+        print(split_data(ds, settings.data))
+    elif ds.subjects is None:
+        print("Subjects are unknown: give --groups to keep the slices of one head together.")
+    if settings.run.out:
+        path = Path(settings.run.out) / "montage.png"
+        _save(plot.montage(ds), path)
+        print(f"\n{path}")
+    return 0
+
+
+def pretrain(args: argparse.Namespace) -> int:
+    """SimCLR on the training part of the split."""
+    settings = Settings(args)
+    ds = open_data(settings.data)
+    parts = split_data(ds, settings.data)
+    _describe(ds, parts)
+    out = _out(settings, "runs/pretrain")
+    ssl = _estimator(SimCLR, settings.pretrain)
+    _announce(ssl, f"SimCLR, {ssl.arch}, {ssl.epochs} epochs", parts.train, parts.val, out)
+    ssl.fit(
+        parts.train, parts.val, checkpoint=out, resume=settings.run.resume, facts=_facts(settings.data, settings.recipe)
+    )
+    return _after_training(ssl, out, f"simclr-mri finetune --init {out} --label-fraction 0.1")
+
+
+def finetune(args: argparse.Namespace) -> int:
+    """A classifier on the training part of the split."""
+    init = getattr(args, "init", "random")
+    settings = Settings(args, _inherited(init))
+    ds = open_data(settings.data)
+    parts = split_data(ds, settings.data)
+    _describe(ds, parts)
+    _warn_other_split(init, settings)
+    clf = _estimator(Classifier, settings.finetune)
+    out = _out(settings, f"runs/finetune_{100 * clf.label_fraction:g}pct")
+    select = parts.test if clf.select_on == "test" else parts.val
+    _announce(
+        clf, f"classifier, start {clf.init}, {100 * clf.label_fraction:g} % of the labels", parts.train, select, out
+    )
+    clf.fit(
+        parts.train, select, checkpoint=out, resume=settings.run.resume, facts=_facts(settings.data, settings.recipe)
+    )
+    return _after_training(clf, out, f"simclr-mri evaluate {out}")
+
+
+def _warn_other_split(init: str, settings: Settings) -> None:
+    import warnings
+
+    theirs = _inherited(init).get("data", {})
+    mine = as_dict(settings.data)
+    differing = [
+        k for k in ("by", "split_seed", "split", "task") if k in theirs and _plain(theirs[k]) != _plain(mine[k])
+    ]
+    if differing:
+        warnings.warn(
+            f"{init} was pretrained on another split ({', '.join(differing)} differ): it may have seen test images, "
+            "without their labels",
+            stacklevel=2,
+        )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out: Path) -> None:
+    if estimator.verbose and not checkpoint.checkpoint_path(out).exists():
+        print(f"{what}: {estimator.estimate(train, val)}. Results go to {out}/", flush=True)
+
+
+def _after_training(estimator: Any, out: Path, then: str) -> int:
+    if not estimator.position_.finished:
+        raise KeyboardInterrupt
+    with atomic_writer(out / "history.png") as file:
+        plot.history(estimator.history_).figure.savefig(file, format="png")
+    rows = estimator.history_
+    print(f"{rows}\n" if len(rows) <= 20 else f"last epoch: {rows[-1]}\n")
+    speed = sum(r["images"] for r in rows) / max(1e-9, sum(r["seconds"] for r in rows))
+    print(f"{speed:.1f} images/s, peak memory {bytes_text(peak_memory_bytes())}")
+    print(f"{out}/: {checkpoint.FILE_NAME}, log.csv, log.jsonl, manifest.json, history.png\nnext: {then}")
+    return 0
+
+
+def _model_and_part(args: argparse.Namespace, section: str) -> tuple[Classifier, Dataset, Settings]:
+    """The classifier, the part of the split that is asked for, and the settings."""
+    settings = Settings(args, _inherited(args.model))
+    clf = Classifier.load(args.model)
+    ds = open_data(settings.data)
+    if ds.classes != clf.classes_:
+        raise ValueError(
+            f"the model knows the classes {', '.join(clf.classes_)}; {settings.data.path} has {', '.join(ds.classes)}"
+        )
+    parts = split_data(ds, settings.data)
+    on = getattr(settings, section).on
+    if on not in parts.indices:
+        raise ValueError(f"--on {on}: this split has only {', '.join(parts.indices)}")
+    return clf, ds[parts.indices[on]], settings
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Scores on a part of the split."""
+    clf, part, settings = _model_and_part(args, "evaluate")
+    on = settings.evaluate.on
+    out = _out(settings, str(checkpoint.checkpoint_path(args.model).parent / f"evaluation_{on}"))
+    evaluation = clf.evaluate(part, n_bootstrap=settings.evaluate.n_bootstrap)
+    print(f"{args.model} on the {on} set of {settings.data.path}\n{evaluation}\n")
+    write_json(out / "evaluation.json", evaluation.to_dict())
+    with atomic_writer(out / "predictions.csv") as file:
+        file.write(predictions_csv(part, evaluation.probabilities).encode())
+    for level in evaluation.levels:
+        _save(plot.confusion(evaluation, level=level, title=f"by {level}"), out / f"confusion_by_{level}.png")
+    print(f"{out}/: evaluation.json, predictions.csv, confusion_by_*.png")
+    return 0
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Heat maps of images of a part of the split."""
+    clf, part, settings = _model_and_part(args, "explain")
+    chosen = settings.explain
+    out = _out(settings, str(checkpoint.checkpoint_path(args.model).parent / "heat_maps"))
+    result = grad_cam(
+        clf, spread_examples(part, chosen.n_images), layer=chosen.layer, target=chosen.target, method=chosen.method
+    )
+    _save(plot.cam(result), out / f"{chosen.method}_{chosen.layer}.png")
+    rows = result.region_shares()
+    with atomic_writer(out / "regions.csv") as file:
+        lines = [["region", "heat", "area", "ratio"], *([r["region"], r["heat"], r["area"], r["ratio"]] for r in rows)]
+        file.write("".join(",".join(map(str, line)) + "\n" for line in lines).encode())
+    print(f"{result!r}")
+    for row in rows:
+        print(f"  {row['region']:<18} {row['heat']:6.1%} of the heat on {row['area']:6.1%} of the picture")
+    print(f"{out}/: {chosen.method}_{chosen.layer}.png, regions.csv")
+    return 0
+
+
+def study(args: argparse.Namespace) -> int:
+    """Starts x label fractions x seeds, with a report."""
+    settings = Settings(args)
+    ds = open_data(settings.data)
+    parts = split_data(ds, settings.data)
+    _describe(ds, parts)
+    out, chosen = _out(settings, "runs/study"), settings.study
+    ssl, clf = _estimator(SimCLR, settings.pretrain), _estimator(Classifier, settings.finetune, init="random")
+    result = run_study(
+        ds,
+        inits=chosen.inits,
+        fractions=chosen.label_fractions,
+        seeds=chosen.seeds,
+        out=out,
+        split=parts,
+        pretrain=ssl,
+        finetune=clf,
+        n_bootstrap=chosen.n_bootstrap,
+        resume=settings.run.resume,
+        facts=_facts(settings.data, settings.recipe),
+    )
+    print(f"\n{result}")
+    intro = f"Starts {', '.join(chosen.inits)} compared at {len(chosen.label_fractions)} label fractions on {ds.name}."
+    report = study_report(
+        result, title=f"Study: {ds.name}", intro=intro, views=ssl.views, pretrain_batch_size=ssl.batch_size
+    )
+    print(f"{report.write(out / 'report.html')}\n{out}/: study.csv, study.md, study.png, manifest.json")
+    return 0
+
+
+def demo(args: argparse.Namespace) -> int:
+    """The whole experiment on phantoms. Three classes, because two subjects of the rarest cannot fill three sets."""
+    settings = Settings(args, {"data": {"task": "3class"}})
+    out = _out(settings, "simclr_mri_demo")
+    ssl, clf = _estimator(SimCLR, settings.pretrain), _estimator(Classifier, settings.finetune, init="random")
+    done = run_demo(out, settings.demo, settings.study, settings.data, ssl, clf, resume=settings.run.resume)
+    print(f"\n{done.result}\nDone in {seconds_text(done.seconds)}. Open {done.report}")
+    return 0
+
+
+def _save(ax: Any, path: Path) -> None:
+    from matplotlib import pyplot
+
+    with atomic_writer(path) as file:
+        ax.figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+    pyplot.close(ax.figure)
+
+
+__all__ = ["data", "demo", "evaluate", "explain", "finetune", "pretrain", "study"]

@@ -1,0 +1,89 @@
+"""Progress that looks right where it is read: a bar in a terminal or a notebook, a line now and then in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+LINE_EVERY_S = 10.0  # a log file gets at most one line in this time, and the last one always
+
+
+def seconds_text(seconds: float) -> str:
+    """'48 s', '3 min 20 s', '2 h 05 min'."""
+    seconds = round(seconds)
+    if seconds < 100:
+        return f"{seconds} s"
+    if seconds < 6000:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def bytes_text(n_bytes: float) -> str:
+    """'812 MB', '1.2 GB'."""
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel shows what we print."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+class Progress:
+    """Counts images of a run.
+
+    Parameters
+    ----------
+    title : str
+        What runs: "SimCLR", "fine-tune random 10 %".
+    n_images, done : int
+        Images of the whole run, all epochs together, and how many were done before.
+    verbose : {0, 1, 2}
+        Nothing; a bar, or lines where there is no screen; a line at every epoch.
+    """
+
+    def __init__(self, title: str, n_images: int, done: int = 0, verbose: int = 1) -> None:
+        self.title, self.n_images, self.done = title, n_images, done
+        self._bar = None
+        self._as_lines = verbose == 2 or (verbose == 1 and not (sys.stderr.isatty() or in_notebook()))
+        self._start_s = self._line_s = time.monotonic()
+        self._start_done = done
+        if verbose == 1 and not self._as_lines:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=n_images, initial=done, desc=title, unit=" images", unit_scale=True, leave=True)
+        self._every_s = 0.0 if verbose == 2 else LINE_EVERY_S
+
+    @property
+    def images_per_s(self) -> float:
+        """Since this object was made."""
+        return (self.done - self._start_done) / max(1e-9, time.monotonic() - self._start_s)
+
+    def update(self, n: int, **shown: Any) -> None:
+        """`n` more images are done; `shown` stands behind the bar."""
+        self.done += n
+        if self._bar is not None:
+            self._bar.update(n)
+            if shown:
+                self._bar.set_postfix(shown, refresh=False)
+
+    def epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
+        """An epoch is done; `row` is its line of the history."""
+        skipped = ("epoch", "lr", "seconds", "images_per_s", "images")
+        shown = {key: f"{v:.4g}" for key, v in row.items() if isinstance(v, (int, float)) and key not in skipped}
+        if self._bar is not None:
+            self._bar.set_postfix({"epoch": f"{epoch}/{epochs}", **shown}, refresh=False)
+        now = time.monotonic()
+        if self._as_lines and (epoch == epochs or now - self._line_s >= self._every_s):
+            self._line_s = now
+            left = (self.n_images - self.done) / max(1e-9, self.images_per_s)
+            facts = "  ".join(f"{key} {value}" for key, value in shown.items())
+            rest = "done" if epoch == epochs else f"{seconds_text(left)} left"
+            line = f"{self.title}: epoch {epoch}/{epochs}  {facts}  {self.images_per_s:.0f} images/s  {rest}"
+            print(line, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,197 @@
+"""SimCLR: pretraining without labels (Chen, Kornblith, Norouzi, Hinton, "A simple framework for contrastive learning of
+visual representations", ICML 2020).
+
+Two random views of each slice pass the network and its projection head; NT-Xent pulls the two together and pushes the
+other 2N - 2 away.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from . import checkpoint as files
+from ._dataset import Dataset
+from ._estimator import FEATURE_SIZE, Estimate, NetworkEstimator, describe_data, warn_oddities
+from .config import PretrainOptions
+from .monitor import embedding_spread, knn_accuracy
+from .options import check, takes_recipe
+from .runlog import History
+from .training import Position
+from .views import Preprocess, augmented_batch
+
+# The seed recipe's temperature by the epoch's loss per training image, the lowest bound that is met.
+TEMPERATURE_DROPS = ((0.02, 0.05), (0.03, 0.1), (0.045, 0.3))
+
+
+@takes_recipe("pretrain")
+@dataclass(repr=False, eq=False)
+class SimCLR(PretrainOptions, NetworkEstimator):
+    """Learns features from images without labels.
+
+    The arguments are those of `simclr-mri pretrain --help`, with the same names; those not given come from `recipe`.
+
+    Attributes
+    ----------
+    history_ : History
+        epoch, loss, temperature, knn_accuracy, spread of the embeddings, images/s.
+    network_, preprocess_, position_, data_
+        See `NetworkEstimator`.
+
+    Examples
+    --------
+    >>> from simclr_mri import SimCLR
+    >>> SimCLR("resnet18", epochs=5).lr is None
+    True
+    >>> SimCLR(recipe="seed").temperature
+    0.5
+    """
+
+    kind = "simclr"
+
+    def fit(
+        self,
+        train: Dataset,
+        val: Dataset | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+        resume: str = "auto",
+        facts: dict[str, Any] | None = None,
+    ) -> SimCLR:
+        """Pretrain.
+
+        Parameters
+        ----------
+        train : Dataset
+            Labels, if there are any, only serve the nearest-neighbour monitor.
+        val : Dataset, optional
+            Images that the monitor is scored on. Never the test set.
+        checkpoint : path, optional
+            Folder for checkpoints, log.csv, log.jsonl and manifest.json.
+        resume : {"auto", "never"}
+            Go on with an unfinished run in that folder, to the same bits as if it had not been stopped.
+        facts : dict, optional
+            Kept in the checkpoint beside the fingerprint of the data, such as the options of the split.
+
+        Returns
+        -------
+        SimCLR
+            self. After Ctrl-C too, with a warning; `position_.finished` tells.
+        """
+        check(self)
+        if self.batch_size > len(train) or len(train) < 2:
+            raise ValueError(
+                f"batch_size={self.batch_size} is larger than the {len(train)} training images; choose at most "
+                f"{len(train)}"
+            )
+        self.data_ = describe_data(train, facts)
+        found = self._resumable(checkpoint, resume)
+        if found is not None and found.progress["finished"]:
+            self._restore(found)
+            return self
+        self._say_oddities()
+        self._prepare(train, val)
+        if found is not None:
+            self._resume(found)
+            self._temperature, self._spread = found.extra["temperature"], found.extra["spread"]
+        folder = None if checkpoint is None else Path(checkpoint)
+        self._run("SimCLR", len(train), self.batch_size, self.epochs, True, self._lr(), folder)
+        return self
+
+    def _prepare(self, train: Dataset, val: Dataset | None) -> None:
+        images = train.images
+        self._build(self._network_config(images), seed=self.random_state)
+        self.preprocess_ = Preprocess.of(images, self.normalize)
+        if self.weights is not None:
+            self._load_backbone(files.load_weights(self.weights, images.shape[3]), self.weights)
+        self.position_, self.history_ = Position(), History()
+        self._temperature, self._spread = self.temperature, 0.0
+        self._train, self._val = train, val
+        self._make_trainer(2 * self.batch_size, 2 if self.separate_views else 1)
+        self._views = np.empty((2 * self.batch_size, *images.shape[1:]), np.float32)
+
+    def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
+        """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
+        trial = clone(self)
+        trial._prepare(train, val)
+        return trial._measure(len(train), self.batch_size, self.epochs * (len(train) // self.batch_size))
+
+    def _say_oddities(self) -> None:
+        oddities = ["batch statistics of the two views apart"] if self.separate_views else []
+        if self.temperature_drops:
+            oddities.append("the temperature drops with the loss")
+        if self.features == "flatten":
+            oddities.append("the last stage is flattened instead of averaged")
+        if self.weights is None:
+            oddities.append(
+                "but the start is random, because no ImageNet weights were given (weights='resnet50.safetensors')"
+            )
+        warn_oddities(self.recipe, oddities)
+
+    def _head(self) -> list[tuple[int, float, bool]]:
+        if self.head == "seed":
+            return [(2 * self.embedding_size, 0.5, False), (self.embedding_size, 0.5, False)]
+        return [(FEATURE_SIZE[self.arch], 0.0, True), (self.embedding_size, 0.0, False)]
+
+    def _lr(self) -> float:
+        """The authors' rule for small batches (appendix B.1) is 0.075 sqrt(batch) with LARS; a fifth of it for SGD."""
+        if self.lr is not None:
+            return self.lr
+        return 1e-3 if self.optimizer == "adamw" else 0.015 * math.sqrt(self.batch_size)
+
+    def _step(self, indices: np.ndarray, epoch: int, step: int, lr: float, momentum: float) -> dict[str, Any]:
+        n = len(indices)
+        for view in (0, 1):
+            augmented_batch(
+                self._train.images,
+                indices,
+                self.views,
+                self.preprocess_,
+                seed=self.random_state,
+                epoch=epoch,
+                view=view,
+                n_jobs=self.n_jobs,
+                out=self._views[view * n : (view + 1) * n],
+            )
+        result = self._trainer.simclr_step(
+            self._views[: 2 * n],
+            lr=lr,
+            momentum=momentum,
+            rho=self._rho(),
+            temperature=self._temperature,
+            seed=self.random_state,
+            step=step,
+        )
+        self._spread = embedding_spread(self._trainer.output())
+        return result
+
+    def _end_epoch(self, row: dict[str, Any]) -> None:
+        row["temperature"] = self._temperature
+        row["embedding_spread"] = round(self._spread, 4)
+        if self._is_monitored(row["epoch"]):
+            scores = knn_accuracy(
+                self.transform(self._train), self._train.labels, self.transform(self._val), self._val.labels
+            )
+            row["knn_accuracy"] = max(scores.values())
+        if self.temperature_drops:
+            per_image = row["loss"] / self.batch_size  # the notebooks divide the sum over batches by the images
+            self._temperature = next((t for bound, t in TEMPERATURE_DROPS if per_image < bound), self._temperature)
+
+    def _is_monitored(self, epoch: int) -> bool:
+        known = self._val is not None and self._train.labels is not None and self._val.labels is not None
+        return known and self.knn_every > 0 and (epoch % self.knn_every == 0 or epoch == self.epochs)
+
+    def _forget_batches(self) -> None:
+        self._train = self._val = self._views = None
+
+    def _extra(self) -> dict[str, Any]:
+        return {"temperature": self._temperature, "spread": self._spread}
+
+    def _restore(self, found: files.Checkpoint) -> None:
+        super()._restore(found)
+        self._temperature, self._spread = found.extra["temperature"], found.extra["spread"]

@@ -1,0 +1,241 @@
+"""The training loop that pretraining and fine-tuning share.
+
+An epoch visits the images in an order drawn from (seed, epoch); the position in it is part of the checkpoint. So a
+run may stop anywhere, by Ctrl-C, by an error or by a kill, and go on to the bits of a run that was never stopped:
+everything random is a function of counters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .progress import Progress
+from .runlog import History, RunLog
+from .schedules import Schedule
+
+SAVE_EVERY_S = 60.0  # between checkpoints of a running epoch: what a kill may cost
+_ORDER = 1  # keeps the order's random stream apart from others with the same seed and epoch
+
+
+class TrainingInterrupted(UserWarning):
+    """Ctrl-C stopped a run; the model is usable and the message says how to go on."""
+
+
+@dataclass
+class Position:
+    """Where a run is, and the sums over the epoch that is running."""
+
+    epoch: int = 0  # finished epochs
+    step_in_epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    n_images: int = 0
+    n_correct: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+
+    def next_epoch(self) -> None:
+        self.epoch, self.step_in_epoch = self.epoch + 1, 0
+        self.loss_sum, self.n_images, self.n_correct, self.seconds = 0.0, 0, 0, 0.0
+
+    as_dict = asdict
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of n images in an epoch, int64."""
+    return np.random.default_rng((seed, epoch, _ORDER)).permutation(n)
+
+
+def batch_bounds(n: int, batch_size: int, drop_last: bool) -> list[tuple[int, int]]:
+    """Start and end of each batch. A last batch of one image is dropped: batch norm cannot normalise it."""
+    bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
+    if len(bounds) > 1 and (bounds[-1][1] - bounds[-1][0] < (batch_size if drop_last else 2)):
+        bounds.pop()
+    return bounds
+
+
+class Interrupts:
+    """Ctrl-C as a request, which only calls marked as interruptible answer at once.
+
+    Python raises KeyboardInterrupt between any two instructions, also after a step has changed the weights and before
+    it was counted. Here it is raised inside `at_once` only; elsewhere the loop asks `requested`. A second one raises.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._at_once = False
+        self._old: Any = None
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._old = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._old is not None:
+            signal.signal(signal.SIGINT, self._old)
+
+    def _handle(self, *_: object) -> None:
+        again, self.requested = self.requested, True
+        if self._at_once or again:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        self._at_once = True
+        try:
+            if self.requested:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._at_once = False
+
+
+@dataclass
+class Loop:
+    """One run.
+
+    Attributes
+    ----------
+    title : str
+        For the progress bar and messages.
+    n, batch_size, epochs, drop_last, seed
+        Images, and how they are visited.
+    schedule : Schedule
+    step : callable (indices, epoch, step, lr, momentum) -> dict
+        Trains on the images of these indices; {"loss", "n_correct" or not}. Changes nothing if it raises.
+    steps_done : callable () -> int
+        The optimizer's own count, which decides whether an interrupted step was done.
+    end_epoch : callable (row) -> None
+        Adds scores to the row of the history.
+    finish : callable () -> None
+        Called once after the last epoch, before the last checkpoint.
+    save : callable () -> str, or None
+        Writes a checkpoint and returns where; None keeps nothing.
+    """
+
+    title: str
+    n: int
+    batch_size: int
+    epochs: int
+    drop_last: bool
+    seed: int
+    schedule: Schedule
+    step: Callable[[np.ndarray, int, int, float, float], dict[str, Any]]
+    steps_done: Callable[[], int]
+    end_epoch: Callable[[dict[str, Any]], None]
+    finish: Callable[[], None]
+    save: Callable[[], str] | None
+    log: RunLog
+    verbose: int = 1
+
+    def run(self, position: Position, history: History) -> bool:
+        """Train from `position` to the end; False when Ctrl-C came first. Both arguments are kept up to date."""
+        bounds = batch_bounds(self.n, self.batch_size, self.drop_last)
+        per_epoch = bounds[-1][1]
+        done = position.epoch * per_epoch + position.n_images
+        self._progress = Progress(self.title, self.epochs * per_epoch, done, self.verbose)
+        self._saved_s = time.monotonic()
+        try:
+            with Interrupts() as interrupts:
+                try:
+                    while position.epoch < self.epochs:
+                        self._train_epoch(position, bounds, interrupts)
+                        self._finish_epoch(position, history, interrupts)
+                    position.finished = True
+                    self.finish()
+                    self._save()
+                except KeyboardInterrupt:
+                    self._count_if_done(position)
+                    self._tell_interrupted(position, len(bounds))
+                    return False
+        finally:
+            self._progress.close()
+        return True
+
+    def _train_epoch(self, position: Position, bounds: list[tuple[int, int]], interrupts: Interrupts) -> None:
+        order = epoch_order(self.n, self.seed, position.epoch)
+        while position.step_in_epoch < len(bounds):
+            start, end = bounds[position.step_in_epoch]
+            lr, momentum = self.schedule.at(position.step)
+            began_s = time.monotonic()
+            try:
+                with interrupts.at_once():
+                    result = self.step(order[start:end], position.epoch, position.step, lr, momentum)
+            except FloatingPointError as error:
+                raise self._not_finite(error, position, lr) from error
+            position.step += 1
+            position.step_in_epoch += 1
+            position.loss_sum += result["loss"] * (end - start)
+            position.n_images += end - start
+            position.n_correct += int(result.get("n_correct", 0))
+            position.seconds += time.monotonic() - began_s
+            self._progress.update(
+                end - start, epoch=f"{position.epoch + 1}/{self.epochs}", loss=f"{result['loss']:.4f}"
+            )
+            if interrupts.requested:
+                raise KeyboardInterrupt
+            if time.monotonic() - self._saved_s > SAVE_EVERY_S:
+                self._save()
+
+    def _finish_epoch(self, position: Position, history: History, interrupts: Interrupts) -> None:
+        row: dict[str, Any] = {
+            "epoch": position.epoch + 1,
+            "loss": position.loss_sum / position.n_images,
+            "lr": self.schedule.at(position.step - 1)[0],
+            "images": position.n_images,
+            "seconds": round(position.seconds, 3),
+            "images_per_s": round(position.n_images / max(1e-9, position.seconds), 1),
+        }
+        with interrupts.at_once():
+            self.end_epoch(row)
+        history.append(row)
+        position.next_epoch()
+        self._progress.epoch(position.epoch, self.epochs, row)
+        self.log.history(history)
+        self.log.event("epoch", **row)
+
+    def _save(self) -> str | None:
+        if self.save is None:
+            return None
+        where = self.save()
+        self._saved_s = time.monotonic()
+        self.log.event("checkpoint", path=where)
+        return where
+
+    def _count_if_done(self, position: Position) -> None:
+        """Ctrl-C can arrive after the core finished a step and before Python counted it."""
+        if self.steps_done() == position.step + 1:
+            position.step += 1
+            position.step_in_epoch += 1
+
+    def _tell_interrupted(self, position: Position, n_steps: int) -> None:
+        where = self._save()
+        kept = (
+            f"Saved to {where}; the same call or command goes on from there" if where else "Nothing was saved to disk"
+        )
+        message = (
+            f"{self.title}: stopped in epoch {position.epoch + 1} of {self.epochs}, after step "
+            f"{position.step_in_epoch} of "
+            f"{n_steps}. The model is usable as it is. {kept}."
+        )
+        self.log.event("interrupted", epoch=position.epoch, step=position.step)
+        warnings.warn(message, TrainingInterrupted, stacklevel=5)
+
+    def _not_finite(self, error: FloatingPointError, position: Position, lr: float) -> FloatingPointError:
+        self.log.event("not finite", epoch=position.epoch + 1, step=position.step_in_epoch + 1)
+        kept = "" if self.save is None else " The last checkpoint on disk is as it was."
+        return FloatingPointError(
+            f"{self.title}: {error} in epoch {position.epoch + 1} of {self.epochs}, step {position.step_in_epoch + 1} "
+            f"(learning rate {lr:.3g}). The weights are those from before this step.{kept} Try a lower lr, more "
+            "warmup_epochs, or look for broken images."
+        )
