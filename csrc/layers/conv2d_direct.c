@@ -12,7 +12,7 @@
  * One task is a chunk of pixels and a group of output columns; neither depends on the pool. */
 #include "layers/conv2d_direct.h"
 
-#include <assert.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -42,6 +42,7 @@ struct job {
     float *out;
     const float *source, *weights;
     const float *zeros;        /* one source pixel */
+    const size_t *row_offsets, *col_offsets; /* see tabulate_offsets */
     char *scratch;
     size_t worker_bytes;
 };
@@ -91,40 +92,57 @@ static void advance(const struct job *job, struct cursor *c) {
     c->i = phase / step, c->j = phase % step;
 }
 
-/* The source row (or column) under tap r of result row i; SIZE_MAX when there is none. */
+#define NONE SIZE_MAX
+
+/* The source row (or column) under tap r of result row i; NONE in the padding and between the strides. */
 static size_t source_index(const struct job *job, size_t i, size_t r, size_t size) {
     const size_t stride = job->shape->stride, pad = job->shape->pad;
     size_t u;
     if (!job->backward) {
         u = i * stride + r - pad; /* wraps to huge when negative */
     } else {
-        if (i + pad < r || (i + pad - r) % stride != 0) return SIZE_MAX;
+        if (i + pad < r || (i + pad - r) % stride != 0) return NONE;
         u = (i + pad - r) / stride;
     }
-    return u < size ? u : SIZE_MAX;
+    return u < size ? u : NONE;
+}
+
+/* Fills row_offsets[I][R] and col_offsets[J][S], in floats: a source pixel is image + row + column. */
+static void tabulate_offsets(const struct job *job, size_t *row_offsets, size_t *col_offsets) {
+    for (size_t i = 0; i < job->I; i++)
+        for (size_t r = 0; r < job->shape->R; r++) {
+            const size_t u = source_index(job, i, r, job->U);
+            *row_offsets++ = u == NONE ? NONE : u * job->V * job->depth;
+        }
+    for (size_t j = 0; j < job->J; j++)
+        for (size_t s = 0; s < job->shape->S; s++) {
+            const size_t v = source_index(job, j, s, job->V);
+            *col_offsets++ = v == NONE ? NONE : v * job->depth;
+        }
 }
 
 /* The taps of the tile whose pixels are at[0 .. rows), written to `taps`; returns how many there are. */
 static size_t list_taps(const struct job *job, struct smri_conv_tap *taps, const struct cursor *at, size_t rows) {
-    const size_t R = job->shape->R, S = job->shape->S;
+    const size_t R = job->shape->R, S = job->shape->S, image = job->U * job->V * job->depth;
+    const float *images[SMRI_CONV_ROWS];
+    const size_t *row_offsets[SMRI_CONV_ROWS], *col_offsets[SMRI_CONV_ROWS];
+    for (size_t i = 0; i < rows; i++) {
+        images[i] = job->source + at[i].n * image;
+        row_offsets[i] = job->row_offsets + at[i].i * R, col_offsets[i] = job->col_offsets + at[i].j * S;
+    }
     size_t n_taps = 0;
-    for (size_t r = 0; r < R; r++) {
-        size_t u[SMRI_CONV_ROWS];
-        bool any_row = false;
-        for (size_t i = 0; i < rows; i++) any_row |= (u[i] = source_index(job, at[i].i, r, job->U)) != SIZE_MAX;
-        for (size_t s = 0; any_row && s < S; s++) {
+    for (size_t r = 0; r < R; r++)
+        for (size_t s = 0; s < S; s++) {
             bool any = false;
             for (size_t i = 0; i < rows; i++) {
-                const size_t v = u[i] != SIZE_MAX ? source_index(job, at[i].j, s, job->V) : SIZE_MAX;
-                const bool hit = v != SIZE_MAX;
+                const size_t row = row_offsets[i][r], col = col_offsets[i][s];
+                const bool hit = row != NONE && col != NONE;
                 any |= hit;
-                taps[n_taps].rows[i] =
-                    hit ? job->source + ((at[i].n * job->U + u[i]) * job->V + v) * job->depth : job->zeros;
+                taps[n_taps].rows[i] = hit ? images[i] + row + col : job->zeros;
             }
             taps[n_taps].weights = (r * S + s) * job->depth * SMRI_CONV_BLOCK;
-            n_taps += any;
+            n_taps += any; /* else the entry is written again */
         }
-    }
     return n_taps;
 }
 
@@ -231,6 +249,13 @@ static struct job new_job(bool backward, const struct smri_conv2d *s) {
 
 static size_t zeros_bytes(const struct job *job) { return smri_align(job->depth * sizeof(float)); }
 
+static size_t offsets_bytes(const struct job *job) {
+    return smri_align((job->I * job->shape->R + job->J * job->shape->S) * sizeof(size_t));
+}
+
+/* What every call needs before the workers' scratch: the zeros and the tables of offsets. */
+static size_t shared_bytes(const struct job *job) { return zeros_bytes(job) + offsets_bytes(job); }
+
 static size_t transposed_bytes(const struct smri_conv2d *s) {
     return smri_conv2d_blocks(s->C) * s->R * s->S * s->K * SMRI_CONV_BLOCK * sizeof(float);
 }
@@ -239,13 +264,16 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
     if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape, n_threads);
     const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
     const struct job job = new_job(backward, shape);
-    return zeros_bytes(&job) + n_threads * job.worker_bytes + (backward ? transposed_bytes(shape) : 0);
+    return shared_bytes(&job) + n_threads * job.worker_bytes + (backward ? transposed_bytes(shape) : 0);
 }
 
-/* Workspace: zeros, the workers' scratch, and in backward-data the transposed weights. */
+/* Workspace: zeros, offsets, the workers' scratch, and in backward-data the transposed weights. */
 static void run(struct job *job, void *workspace, smri_pool *pool) {
     job->zeros = memset(workspace, 0, job->depth * sizeof(float));
-    job->scratch = (char *)workspace + zeros_bytes(job);
+    size_t *offsets = (size_t *)((char *)workspace + zeros_bytes(job));
+    job->row_offsets = offsets, job->col_offsets = offsets + job->I * job->shape->R;
+    if (job->mode == TAPS) tabulate_offsets(job, offsets, offsets + job->I * job->shape->R);
+    job->scratch = (char *)workspace + shared_bytes(job);
     smri_pool_run(pool, job->chunks * job->groups, run_task, job);
 }
 
@@ -283,7 +311,7 @@ void smri_conv2d_transpose_weights(float *out, const float *w, const struct smri
 static void backward_data(float *dx, const float *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool) {
     struct job job = new_job(true, shape);
-    float *transposed = (float *)((char *)workspace + zeros_bytes(&job) + smri_pool_size(pool) * job.worker_bytes);
+    float *transposed = (float *)((char *)workspace + shared_bytes(&job) + smri_pool_size(pool) * job.worker_bytes);
     smri_conv2d_transpose_weights(transposed, w, shape, pool);
     job.out = dx, job.source = dy, job.weights = transposed, job.accumulate = accumulate;
     run(&job, workspace, pool);
