@@ -49,8 +49,9 @@ struct smri_conv_kernels {
     /* out[32][32] = in[32][32] transposed, both contiguous; only the first `rows` rows of in are read (the others count as
      * zeros) and only the first `cols` rows of out are written. */
     void (*transpose)(float *out, const float *in, size_t rows, size_t cols);
-    /* out[0 .. n) = in[0 .. n), for the short rows of packing (a call of memcpy costs as much as the copy). */
-    void (*copy)(float *restrict out, const float *restrict in, size_t n);
+    /* out[r * out_stride + i] = in[r * in_stride + i] for r < rows, i < n: the short rows of packing, for which a call of
+     * memcpy costs as much as the copy. */
+    void (*copy)(float *restrict out, size_t out_stride, const float *restrict in, size_t in_stride, size_t rows, size_t n);
 };
 
 void smri_conv_kernels_ref(struct smri_conv_kernels *kernels);

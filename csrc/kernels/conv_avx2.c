@@ -119,7 +119,7 @@ static void transpose_avx2(float *out, const float *in, size_t rows, size_t cols
         }
 }
 
-static void copy_avx2(float *restrict out, const float *restrict in, size_t n) {
+ALWAYS_INLINE void copy_row(float *restrict out, const float *restrict in, size_t n) {
     size_t i = 0;
     for (; i + 2 * LANES <= n; i += 2 * LANES) {
         const __m256 a = _mm256_loadu_ps(in + i), b = _mm256_loadu_ps(in + i + LANES);
@@ -129,6 +129,17 @@ static void copy_avx2(float *restrict out, const float *restrict in, size_t n) {
         const __m256i mask = lane_mask(n - i);
         _mm256_maskstore_ps(out + i, mask, _mm256_maskload_ps(in + i, mask));
     }
+}
+
+static void copy_avx2(float *restrict out, size_t out_stride, const float *restrict in, size_t in_stride, size_t rows,
+                      size_t n) {
+    if (n > LANES) {
+        for (size_t r = 0; r < rows; r++) copy_row(out + r * out_stride, in + r * in_stride, n);
+        return;
+    }
+    const __m256i mask = lane_mask(n); /* a row of the stem's window is one masked load and store */
+    for (size_t r = 0; r < rows; r++, out += out_stride, in += in_stride)
+        _mm256_maskstore_ps(out, mask, _mm256_maskload_ps(in, mask));
 }
 
 void smri_conv_kernels_avx2(struct smri_conv_kernels *kernels) {

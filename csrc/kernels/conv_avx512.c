@@ -128,7 +128,7 @@ static void transpose_avx512(float *out, const float *in, size_t rows, size_t co
         }
 }
 
-static void copy_avx512(float *restrict out, const float *restrict in, size_t n) {
+ALWAYS_INLINE void copy_row(float *restrict out, const float *restrict in, size_t n) {
     size_t i = 0;
     for (; i + 4 * LANES <= n; i += 4 * LANES) {
         const __m512 a = _mm512_loadu_ps(in + i), b = _mm512_loadu_ps(in + i + LANES);
@@ -140,6 +140,17 @@ static void copy_avx512(float *restrict out, const float *restrict in, size_t n)
         const __mmask16 mask = n - i >= LANES ? 0xFFFF : (__mmask16)((1u << (n - i)) - 1);
         _mm512_mask_storeu_ps(out + i, mask, _mm512_maskz_loadu_ps(mask, in + i));
     }
+}
+
+static void copy_avx512(float *restrict out, size_t out_stride, const float *restrict in, size_t in_stride, size_t rows,
+                        size_t n) {
+    if (n > LANES) {
+        for (size_t r = 0; r < rows; r++) copy_row(out + r * out_stride, in + r * in_stride, n);
+        return;
+    }
+    const __mmask16 mask = (__mmask16)((1u << n) - 1); /* a row of the stem's window is one masked load and store */
+    for (size_t r = 0; r < rows; r++, out += out_stride, in += in_stride)
+        _mm512_mask_storeu_ps(out, mask, _mm512_maskz_loadu_ps(mask, in));
 }
 
 void smri_conv_kernels_avx512(struct smri_conv_kernels *kernels) {

@@ -32,8 +32,10 @@ static void transpose_ref(float *out, const float *in, size_t rows, size_t cols)
             out[j * SMRI_CONV_BLOCK + i] = i < rows ? in[i * SMRI_CONV_BLOCK + j] : 0.0f;
 }
 
-static void copy_ref(float *restrict out, const float *restrict in, size_t n) {
-    for (size_t i = 0; i < n; i++) out[i] = in[i];
+static void copy_ref(float *restrict out, size_t out_stride, const float *restrict in, size_t in_stride, size_t rows,
+                     size_t n) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) out[r * out_stride + i] = in[r * in_stride + i];
 }
 
 void smri_conv_kernels_ref(struct smri_conv_kernels *kernels) {

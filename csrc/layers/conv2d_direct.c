@@ -146,21 +146,26 @@ static size_t list_taps(const struct job *job, struct smri_conv_tap *taps, const
     return n_taps;
 }
 
-void smri_conv2d_pack_window(float *out, const float *x, const struct smri_conv2d *s, size_t n, size_t p, size_t q) {
-    const size_t row_floats = s->S * s->C, w0 = q * s->stride, inside = s->pad + s->W;
-    const size_t first = w0 < s->pad ? s->pad - w0 : 0; /* taps [first, last) of a row are inside the image */
-    const size_t last = w0 >= inside ? 0 : (inside - w0 < s->S ? inside - w0 : s->S);
-    for (size_t r = 0; r < s->R; r++, out += row_floats) {
-        const size_t h = p * s->stride + r - s->pad;
-        if (h >= s->H || first >= last) {
-            memset(out, 0, row_floats * sizeof *out);
-            continue;
-        }
-        const float *from = x + ((n * s->H + h) * s->W + w0 + first - s->pad) * s->C;
-        for (size_t f = 0; f < first * s->C; f++) out[f] = 0.0f;
-        for (size_t f = first * s->C; f < last * s->C; f++) out[f] = *from++;
-        for (size_t f = last * s->C; f < row_floats; f++) out[f] = 0.0f;
-    }
+/* Taps [*first, *last) of `window` hit an image of `size` when the window begins at `begin` of the padded image. */
+static void inside(size_t *first, size_t *last, size_t begin, size_t window, size_t size, size_t pad) {
+    *first = begin < pad ? pad - begin : 0;
+    *last = pad + size <= begin ? 0 : pad + size - begin;
+    if (*first > window) *first = window;
+    if (*last > window) *last = window;
+    if (*last < *first) *last = *first;
+}
+
+void smri_conv2d_pack_window(float *out, const float *x, const struct smri_conv2d *s,
+                             const struct smri_conv_kernels *kernels, size_t n, size_t p, size_t q) {
+    size_t r, r_end, t, t_end;
+    inside(&r, &r_end, p * s->stride, s->R, s->H, s->pad);
+    inside(&t, &t_end, q * s->stride, s->S, s->W, s->pad);
+    const size_t row_floats = s->S * s->C, floats = (t_end - t) * s->C;
+    if (floats < row_floats || r_end - r < s->R) memset(out, 0, s->R * row_floats * sizeof *out);
+    if (floats == 0 || r == r_end) return;
+    const size_t h = p * s->stride + r - s->pad, w = q * s->stride + t - s->pad;
+    kernels->copy(out + r * row_floats + t * s->C, row_floats, x + ((n * s->H + h) * s->W + w) * s->C, s->W * s->C,
+                  r_end - r, floats);
 }
 
 /* Fills the tile at `position` but for its columns. `packed` has room for its windows in mode PACKED. */
@@ -186,7 +191,7 @@ static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, str
         return;
     }
     for (size_t i = 0; i < rows; i++, packed += job->tap_floats) {
-        smri_conv2d_pack_window(packed, job->source, job->shape, at[i].n, at[i].i, at[i].j);
+        smri_conv2d_pack_window(packed, job->source, job->shape, job->kernels, at[i].n, at[i].i, at[i].j);
         taps->rows[i] = packed;
     }
     taps->weights = 0;

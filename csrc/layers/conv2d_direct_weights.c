@@ -15,7 +15,6 @@
 
 #define CHUNK_PIXELS 192
 #define CHANNELS_PER_TASK 256 /* a multiple of SMRI_CONV_ROWS */
-#define PANEL_STRIDE 272 /* floats from one packed pixel to the next */
 #define PAIRS_PER_TASK 4
 #define COLS_PER_TASK (PAIRS_PER_TASK * SMRI_CONV_COLS)
 #define TASKS_WANTED 16
@@ -28,9 +27,11 @@ struct job {
     const struct smri_conv2d *shape;
     const struct smri_conv_kernels *kernels;
     bool in_place, windows; /* x is read where it lies; whole windows are packed */
+    bool dy_in_place;       /* dy is one panel already */
     size_t P, Q, pixels;
     size_t taps, rows;      /* taps and input rows of dW as the tasks see them: (1, R S C) with windows */
     size_t channel_groups, column_groups, parts, part_pixels;
+    size_t panel_stride;    /* floats from one packed pixel of x to the next */
     size_t weights_floats;  /* of packed dW */
     float *dw, *partial;    /* partial[parts - 1]: part 0 goes to dw */
     const float *x, *dy;
@@ -46,10 +47,13 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.pixels = s->N * job.P * job.Q;
     job.windows = s->C < SMRI_CONV2D_PACK_BELOW && !smri_conv2d_is_pointwise(s);
     job.in_place = smri_conv2d_is_pointwise(s) && s->C <= UNPACKED_CHANNELS_MAX;
+    job.dy_in_place = s->K == SMRI_CONV_BLOCK || s->K == SMRI_CONV_COLS;
     job.taps = job.windows ? 1 : s->R * s->S;
     job.rows = job.windows ? s->R * s->S * s->C : s->C;
     job.channel_groups = smri_chunk_count(job.rows, CHANNELS_PER_TASK);
     job.column_groups = smri_chunk_count(s->K, COLS_PER_TASK);
+    /* an odd number of cache lines, so that a column of the panel spreads over the sets of the first-level cache */
+    job.panel_stride = smaller(job.rows, CHANNELS_PER_TASK) / 32 * 32 + 16 + (job.rows % 32 > 16 ? 32 : 0);
     job.weights_floats = smri_conv2d_packed_size(s);
     const size_t tasks = job.channel_groups * job.column_groups;
     size_t parts = smri_chunk_count(TASKS_WANTED, tasks);
@@ -58,7 +62,7 @@ static struct job new_job(const struct smri_conv2d *s) {
     if (parts == 0) parts = 1;
     job.part_pixels = smri_chunk_count(smri_chunk_count(job.pixels, parts), CHUNK_PIXELS) * CHUNK_PIXELS;
     job.parts = smri_chunk_count(job.pixels, job.part_pixels);
-    job.worker_bytes = CHUNK_PIXELS * (COLS_PER_TASK + (job.in_place ? 0 : PANEL_STRIDE)) * sizeof(float);
+    job.worker_bytes = CHUNK_PIXELS * (COLS_PER_TASK + (job.in_place ? 0 : job.panel_stride)) * sizeof(float);
     if (job.windows) job.worker_bytes += smri_align(job.rows * sizeof(float)); /* one window */
     return job;
 }
@@ -80,7 +84,7 @@ static void pack_dy(const struct job *job, float *panels, size_t m, size_t m_end
         for (size_t col = k; col < k_end; col += SMRI_CONV_COLS) {
             const size_t left = smaller(k_end - col, SMRI_CONV_COLS), width = panel_width(left);
             float *to = panel + row * width;
-            job->kernels->copy(to, from + col, left);
+            job->kernels->copy(to, 0, from + col, 0, 1, left);
             for (size_t i = left; i < width; i++) to[i] = 0.0f;
             panel += depth * width;
         }
@@ -91,10 +95,10 @@ static void pack_dy(const struct job *job, float *panels, size_t m, size_t m_end
 static void pack_x(const struct job *job, float *panel, size_t tap, size_t m, size_t m_end, size_t c, size_t c_end) {
     const struct smri_conv2d *s = job->shape;
     size_t q = m % job->Q, p = m / job->Q % job->P, n = m / job->Q / job->P;
-    for (; m < m_end; m++, panel += PANEL_STRIDE) {
+    for (; m < m_end; m++, panel += job->panel_stride) {
         const size_t h = p * s->stride + tap / s->S - s->pad, w = q * s->stride + tap % s->S - s->pad;
         if (h < s->H && w < s->W)
-            job->kernels->copy(panel, job->x + ((n * s->H + h) * s->W + w) * s->C + c, c_end - c);
+            job->kernels->copy(panel, 0, job->x + ((n * s->H + h) * s->W + w) * s->C + c, 0, 1, c_end - c);
         else
             memset(panel, 0, (c_end - c) * sizeof *panel);
         if (++q == job->Q) q = 0, p++;
@@ -102,10 +106,15 @@ static void pack_x(const struct job *job, float *panel, size_t tap, size_t m, si
     }
 }
 
+/* Entries [c, c_end) of the windows of output pixels [m, m_end); `window` has room for a whole one. */
 static void pack_windows(const struct job *job, float *panel, float *window, size_t m, size_t m_end, size_t c, size_t c_end) {
-    for (; m < m_end; m++, panel += PANEL_STRIDE) {
-        smri_conv2d_pack_window(window, job->x, job->shape, m / job->Q / job->P, m / job->Q % job->P, m % job->Q);
-        job->kernels->copy(panel, window + c, c_end - c);
+    const bool whole = c == 0 && c_end == job->rows;
+    size_t q = m % job->Q, p = m / job->Q % job->P, n = m / job->Q / job->P;
+    for (; m < m_end; m++, panel += job->panel_stride) {
+        smri_conv2d_pack_window(whole ? panel : window, job->x, job->shape, job->kernels, n, p, q);
+        if (!whole) job->kernels->copy(panel, 0, window + c, 0, 1, c_end - c);
+        if (++q == job->Q) q = 0, p++;
+        if (p == job->P) p = 0, n++;
     }
 }
 
@@ -161,21 +170,25 @@ static void run_task(void *context, size_t index, size_t worker) {
         part == 0 ? job->dw : job->partial + (part - 1) * job->weights_floats,
     };
     float *dy_panel = (float *)(job->scratch + worker * job->worker_bytes);
-    float *x_panel = dy_panel + CHUNK_PIXELS * COLS_PER_TASK, *window = x_panel + CHUNK_PIXELS * PANEL_STRIDE;
+    float *x_panel = dy_panel + CHUNK_PIXELS * COLS_PER_TASK, *window = x_panel + CHUNK_PIXELS * job->panel_stride;
     const size_t begin = part * job->part_pixels, end = smri_chunk_end(job->pixels, job->part_pixels, part);
     for (size_t m = begin; m < end; m += CHUNK_PIXELS) {
         const size_t m_end = smaller(m + CHUNK_PIXELS, end);
-        pack_dy(job, dy_panel, m, m_end, task.k, task.k_end);
+        const float *dy = dy_panel;
+        if (job->dy_in_place)
+            dy = job->dy + m * job->shape->K;
+        else
+            pack_dy(job, dy_panel, m, m_end, task.k, task.k_end);
         for (size_t tap = 0; tap < job->taps; tap++) {
             if (job->in_place) {
-                add_chunk(job, &task, tap, job->x + m * job->rows + task.c, job->rows, dy_panel, m_end - m, m > begin);
+                add_chunk(job, &task, tap, job->x + m * job->rows + task.c, job->rows, dy, m_end - m, m > begin);
                 continue;
             }
             if (job->windows)
                 pack_windows(job, x_panel, window, m, m_end, task.c, task.c_end);
             else
                 pack_x(job, x_panel, tap, m, m_end, task.c, task.c_end);
-            add_chunk(job, &task, tap, x_panel, PANEL_STRIDE, dy_panel, m_end - m, m > begin);
+            add_chunk(job, &task, tap, x_panel, job->panel_stride, dy, m_end - m, m > begin);
         }
     }
     clear_padding(job, &task);
