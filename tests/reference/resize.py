@@ -17,6 +17,5 @@ def triangle_matrix(n_in: int, n_out: int) -> np.ndarray:
 def resize(images: np.ndarray, rows: int, cols: int) -> np.ndarray:
     """(N, H, W, C) to (N, rows, cols, C)."""
     _, height, width, _ = images.shape
-    return np.einsum(
-        "yh,nhwc,xw->nyxc", triangle_matrix(height, rows), images.astype(np.float64), triangle_matrix(width, cols)
-    )
+    tall = np.einsum("xw,nhwc->nhxc", triangle_matrix(width, cols), images.astype(np.float64), optimize=True)
+    return np.einsum("yh,nhxc->nyxc", triangle_matrix(height, rows), tall, optimize=True)
