@@ -192,7 +192,8 @@ static smri_status check_batch(const struct smri_batch *batch) {
     return SMRI_OK;
 }
 
-smri_status smri_augment_batch(float *out, const struct smri_batch *batch, const struct smri_augment *options, smri_pool *pool) {
+smri_status smri_augment_batch(float *out, const struct smri_batch *batch, const struct smri_augment *options,
+                               smri_pool *pool) {
     smri_status status = smri_augment_check(options);
     if (status == SMRI_OK) status = check_batch(batch);
     if (status != SMRI_OK) return status;
@@ -223,7 +224,8 @@ static void gather_task(void *context, size_t index, size_t worker) {
     normalise(out, &job->normaliser, job->shape.H, job->kernels);
 }
 
-smri_status smri_gather_batch(float *out, const struct smri_batch *batch, const float *mean, const float *std, smri_pool *pool) {
+smri_status smri_gather_batch(float *out, const struct smri_batch *batch, const float *mean, const float *std,
+                              smri_pool *pool) {
     smri_status status = check_batch(batch);
     for (size_t c = 0; status == SMRI_OK && c < batch->C; c++) {
         status = check_value("mean", mean[c], -1e6f, 1e6f);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/raster.h"
 #include "smri/image.h"
 #include "smri/memory.h"
 #include "smri/resize.h"
@@ -39,8 +40,10 @@ static smri_status decode_one(uint8_t *out, const struct job *job, const char *p
     if (status != SMRI_OK) return status;
     const bool resizes = job->files->rows != 0;
     if (image.C != job->C || (!resizes && (image.H != job->H || image.W != job->W)))
-        status = smri_fail(SMRI_SHAPE, "%s: %zu x %zu x %zu (rows x columns x channels) where the first image has %zu x %zu x %zu",
-                           path, image.H, image.W, image.C, resizes ? image.H : job->H, resizes ? image.W : job->W, job->C);
+        status = smri_fail(SMRI_SHAPE,
+                           "%s: %zu x %zu x %zu (rows x columns x channels) where the first image has %zu x %zu x %zu",
+                           message_name(path), image.H, image.W, image.C, resizes ? image.H : job->H,
+                           resizes ? image.W : job->W, job->C);
     else if (image.H == job->H && image.W == job->W) memcpy(out, image.pixels, job->H * job->W * job->C);
     else {
         const struct smri_resize shape = {1, image.H, image.W, job->C, job->H, job->W};

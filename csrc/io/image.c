@@ -53,13 +53,17 @@ static uint8_t to_8_bits(uint32_t value, unsigned bits) {
     return (uint8_t)(bits == 8 ? value : (value + 128) / 257);
 }
 
+static uint8_t luma(uint32_t r, uint32_t g, uint32_t b) {
+    return (uint8_t)((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16);
+}
+
 static void store_u8(uint8_t *out, size_t C, const uint32_t rgb[3], size_t colours, unsigned bits) {
     uint32_t v[3];
     for (size_t c = 0; c < colours; c++) v[c] = to_8_bits(rgb[c], bits);
     if (C == colours)
         for (size_t c = 0; c < C; c++) out[c] = (uint8_t)v[c];
     else if (C == 3) out[0] = out[1] = out[2] = (uint8_t)v[0];
-    else out[0] = (uint8_t)((v[0] * 19595 + v[1] * 38470 + v[2] * 7471 + 0x8000) >> 16);
+    else out[0] = luma(v[0], v[1], v[2]);
 }
 
 static void store_f32(float *out, size_t C, const uint32_t rgb[3], size_t colours, unsigned bits) {
@@ -70,6 +74,14 @@ static void store_f32(float *out, size_t C, const uint32_t rgb[3], size_t colour
         for (size_t c = 0; c < C; c++) out[c] = v[c];
     else if (C == 3) out[0] = out[1] = out[2] = v[0];
     else out[0] = 0.299f * v[0] + 0.587f * v[1] + 0.114f * v[2];
+}
+
+/* Opaque 8 bits to the other number of channels: the two conversions that whole folders go through. */
+static void convert_plain(uint8_t *restrict out, const uint8_t *restrict in, size_t pixels, bool to_gray) {
+    if (to_gray)
+        for (size_t i = 0; i < pixels; i++) out[i] = luma(in[3 * i], in[3 * i + 1], in[3 * i + 2]);
+    else
+        for (size_t i = 0; i < pixels; i++) out[3 * i] = out[3 * i + 1] = out[3 * i + 2] = in[i];
 }
 
 static smri_status convert(struct smri_image *out, struct raster *raster, const struct smri_decode *options, const char *name) {
@@ -88,6 +100,10 @@ static smri_status convert(struct smri_image *out, struct raster *raster, const 
     out->pixels = malloc(bytes);
     if (out->pixels == NULL) return smri_fail(SMRI_MEMORY, "%s: %zu bytes refused by the system", name, bytes);
     const size_t pixels = raster->H * raster->W;
+    if (!options->as_float && raster->bits == 8 && raster->C == colours) {
+        convert_plain(out->pixels, raster->samples, pixels, C == 1);
+        return SMRI_OK;
+    }
     for (size_t i = 0; i < pixels; i++) {
         uint32_t rgb[3];
         size_t found;

@@ -3,7 +3,7 @@
  * Without rotation and shift the view is the crop, resized by the separable antialiased filter of taps.h: what
  * torchvision's RandomResizedCrop computes. Otherwise one affine map is sampled linearly,
  *
- *     source = centre of the crop + shift + R(angle) ((j + 1/2) / cols - 1/2) width, ((i + 1/2) / rows - 1/2) height)
+ *     source = centre of the crop + shift + R(angle) (((j + 1/2) / cols - 1/2) width, ((i + 1/2) / rows - 1/2) height)
  *
  * and where the crop is larger than the view the whole image is first shrunk, by the same filter, to the scale at which a
  * view pixel is at most one image pixel wide: linear sampling of it then does not alias. Flips mirror the finished view,
@@ -149,6 +149,7 @@ static void render_affine(float *out, const uint8_t *image, const struct smri_vi
     const double angle = (double)view->rotation_deg * (3.141592653589793 / 180.0);
     const double step = width / (double)s->cols, start = 0.5 * step - 0.5 * width;
     const double cosine = cos(angle), sine = sin(angle);
+    const float dx = (float)(step * cosine * to_x), dy = (float)(step * sine * to_y);
     for (size_t i = 0; i < s->rows; i++) {
         const double across = start, down = (((double)i + 0.5) / (double)s->rows - 0.5) * height;
         const double x = (centre_x + across * cosine - down * sine) * to_x - 0.5;
@@ -157,17 +158,21 @@ static void render_affine(float *out, const uint8_t *image, const struct smri_vi
         for (size_t c = 0; c < C; c++) {
             const struct smri_plane plane = {ws->planes + c * (H + 1) * (W + 1), H, W, W + 1};
             float *target = C == 1 ? row : ws->row;
-            kernels->sample(target, &plane, (float)x, (float)y, (float)(step * cosine * to_x), (float)(step * sine * to_y), s->cols);
+            kernels->sample(target, &plane, (float)x, (float)y, dx, dy, s->cols);
             for (size_t j = 0; C > 1 && j < s->cols; j++) row[j * C + c] = target[j];
         }
     }
 }
 
-static void mirror_columns(float *out, const struct view_shape *s, float *scratch) {
+static void mirror_columns(float *out, const struct view_shape *s, float *restrict scratch) {
     const size_t line = s->cols * s->C;
     for (size_t y = 0; y < s->rows; y++) {
         float *row = out + y * line;
         memcpy(scratch, row, line * sizeof *row);
+        if (s->C == 1) { /* a loop of its own, which compilers turn into reversed vectors */
+            for (size_t x = 0; x < s->cols; x++) row[x] = scratch[s->cols - 1 - x];
+            continue;
+        }
         for (size_t x = 0; x < s->cols; x++)
             for (size_t c = 0; c < s->C; c++) row[x * s->C + c] = scratch[(s->cols - 1 - x) * s->C + c];
     }

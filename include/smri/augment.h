@@ -68,9 +68,11 @@ struct smri_batch {
 /* out[n][rows][cols][C]: view `batch->view` of each image. One affine map (crop, resize, rotation, shift, flips) is sampled
  * linearly, antialiased where it shrinks; points outside of the image are 0. Then brightness, contrast, gamma, blur, noise,
  * normalisation. SMRI_ARGUMENT, SMRI_SHAPE, SMRI_MEMORY; out is untouched then. */
-smri_status smri_augment_batch(float *out, const struct smri_batch *batch, const struct smri_augment *options, smri_pool *pool);
+smri_status smri_augment_batch(float *out, const struct smri_batch *batch, const struct smri_augment *options,
+                               smri_pool *pool);
 
 /* out[n][H][W][C] = (pixel / 255 - mean[C]) / std[C]. The random names are not used. */
-smri_status smri_gather_batch(float *out, const struct smri_batch *batch, const float *mean, const float *std, smri_pool *pool);
+smri_status smri_gather_batch(float *out, const struct smri_batch *batch, const float *mean, const float *std,
+                              smri_pool *pool);
 
 #endif

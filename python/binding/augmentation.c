@@ -137,8 +137,8 @@ static int fill_batch(struct smri_batch *batch, struct arrays *a, PyObject *imag
 }
 
 /* options == NULL: the plain batch. */
-static PyObject *run_batch(PyObject *module, struct arrays *a, const struct smri_batch *batch, const struct smri_augment *options,
-                           const float *mean, const float *std, size_t n_threads) {
+static PyObject *run_batch(PyObject *module, struct arrays *a, const struct smri_batch *batch,
+                           const struct smri_augment *options, const float *mean, const float *std, size_t n_threads) {
     struct smri_shared_pool *lease;
     smri_pool *pool = smri_pool_borrow(module, n_threads, &lease);
     if (pool == NULL) return NULL;
@@ -227,7 +227,8 @@ static PyObject *column_array(const struct smri_view *views, size_t n, size_t co
     PyArrayObject *array = smri_new_array(columns[column].type, 1, &shape);
     for (size_t i = 0; array != NULL && i < n; i++) {
         const char *from = (const char *)&views[i] + columns[column].offset;
-        if (columns[column].type == NPY_INT64) ((int64_t *)PyArray_DATA(array))[i] = (int64_t)*(const size_t *)(const void *)from;
+        if (columns[column].type == NPY_INT64)
+            ((int64_t *)PyArray_DATA(array))[i] = (int64_t)*(const size_t *)(const void *)from;
         else if (columns[column].type == NPY_BOOL) ((npy_bool *)PyArray_DATA(array))[i] = *(const bool *)from;
         else smri_floats(array)[i] = *(const float *)(const void *)from;
     }
