@@ -221,3 +221,20 @@ def test_bad_arguments_are_named():
         _core.conv2d_backward_data(shape, dy, packed, accumulate=True)
     with pytest.raises(ValueError, match="workspace: expected at least"):
         _core.conv2d_forward(shape, x, packed, method="gemm", workspace=np.zeros(1, np.uint8))
+
+
+def test_chosen_methods():
+    def chosen(*sizes):
+        return [method for method, _ in _core.conv2d_plan(Shape(*sizes))]
+
+    best = _core.cpu_info()["isa"] != "ref"
+    assert chosen(32, 16, 16, 128, 128, 3, 3, 1, 1) == ["winograd" if best else "gemm"] * 3
+    for sizes in [
+        (32, 2, 2, 512, 512, 3, 3, 1, 1),
+        (1, 4, 4, 512, 512, 3, 3, 1, 1),
+        (32, 5, 5, 64, 64, 3, 3, 1, 1),
+        (32, 16, 16, 128, 128, 3, 3, 2, 1),
+        (32, 16, 16, 3, 64, 3, 3, 1, 1),
+        (32, 16, 16, 128, 128, 1, 1, 1, 0),
+    ]:
+        assert chosen(*sizes) == ["direct" if best else "gemm"] * 3
