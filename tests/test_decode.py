@@ -75,6 +75,23 @@ def test_jpeg_variants():
     assert np.array_equal(_core.decode_image(saved(pixels) + b"trailer"), pillow(saved(pixels)))
 
 
+def in_scans(gray: bytes, components: list[int]) -> bytes:
+    """A gray baseline JPEG turned into one of three components, each scan holding one of them."""
+    frame, scan = gray.index(b"\xff\xc0"), gray.index(b"\xff\xda")
+    height_width = gray[frame + 5 : frame + 9]
+    header = b"\xff\xc0" + struct.pack(">HB", 17, 8) + height_width + b"\3" + b"\1\x11\0\2\x11\0\3\x11\0"
+    scans = [b"\xff\xda\0\x08\1" + bytes([component, 0, 0, 63, 0]) + gray[scan + 10 : -2] for component in components]
+    return gray[:frame] + header + gray[frame + 13 : scan] + b"".join(scans) + b"\xff\xd9"
+
+
+def test_jpeg_in_many_scans():
+    gray = saved(smooth(24, 32, 1))
+    data = in_scans(gray, [1, 2, 3])
+    assert np.array_equal(_core.decode_image(data), pillow(data))
+    with pytest.raises(DecodeError, match=r"^x\.jpg: more than 256 scans in a JPEG"):
+        _core.decode_image(in_scans(gray, [1, 2] * 200 + [3]), name="x.jpg")
+
+
 def test_jpeg_in_cmyk_is_refused():
     data = saved(smooth(20, 20, 3), mode="CMYK")
     with pytest.raises(DecodeError, match=r"^brain\.jpg: a CMYK JPEG, expected gray or RGB"):

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdio.h> /* jpeglib.h needs size_t and FILE */
 #include <stdlib.h>
+#include <string.h>
 
 #include <jpeglib.h>
 
@@ -32,12 +33,14 @@ static void fail_and_jump(j_common_ptr jpeg) {
     char text[JMSG_LENGTH_MAX];
     const int code = jpeg->err->msg_code;
     jpeg->err->format_message(jpeg, text);
+    static const char prefix[] = "Corrupt JPEG data: "; /* ours says so already */
+    const char *fact = strncmp(text, prefix, sizeof prefix - 1) == 0 ? text + sizeof prefix - 1 : text;
     if (code == JERR_OUT_OF_MEMORY)
         reader->status = smri_fail(SMRI_MEMORY, "%s: memory refused while decoding", reader->name);
     else if (code == JWRN_JPEG_EOF || code == JERR_INPUT_EOF || code == JERR_INPUT_EMPTY)
-        reader->status = smri_fail(SMRI_DECODE, "%s: truncated JPEG data (%s)", reader->name, text);
+        reader->status = smri_fail(SMRI_DECODE, "%s: truncated JPEG data (%s)", reader->name, fact);
     else
-        reader->status = smri_fail(SMRI_DECODE, "%s: corrupt JPEG data (%s)", reader->name, text);
+        reader->status = smri_fail(SMRI_DECODE, "%s: corrupt JPEG data (%s)", reader->name, fact);
     longjmp(reader->jump, 1);
 }
 
