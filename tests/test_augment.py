@@ -292,6 +292,7 @@ def test_nothing_is_read_or_written_outside(isa, side, channels, at):
         ({"size": (3, 4, 5)}, r"size: expected an integer or \(rows, columns\)"),
         ({"size": 1 << 20}, "size: expected 1 to 32768"),
         ({"view": 256}, "view: expected 0 to 255"),
+        ({"n_threads": -1}, "n_threads: expected >= 0"),
     ],
 )
 def test_wrong_options_are_named(options, message):

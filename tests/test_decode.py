@@ -243,6 +243,8 @@ def test_wrong_arguments_are_named():
         _core.decode_files("a.png")
     with pytest.raises(ValueError, match="size: expected a positive integer"):
         _core.decode_files([], size=0)
+    with pytest.raises(ValueError, match="n_threads: expected >= 0"):
+        _core.decode_files([], n_threads=-1)
 
 
 def test_files_that_the_system_refuses(tmp_path: Path):

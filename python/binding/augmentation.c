@@ -164,6 +164,7 @@ static PyObject *augment_batch(PyObject *module, PyObject *arguments, PyObject *
     if (rest == NULL) return NULL;
     if (PyArg_ParseTupleAndKeywords(arguments, rest, "OO|KIIOnO:augment_batch", names, &images, &indices, &seed, &epoch, &view,
                                     &samples, &n_threads, &out) &&
+        smri_check_threads(n_threads) == 0 &&
         fill_batch(&batch, &a, images, indices, samples) == 0) {
         batch.seed = seed;
         batch.epoch = epoch;
@@ -173,7 +174,7 @@ static PyObject *augment_batch(PyObject *module, PyObject *arguments, PyObject *
         const smri_status status = smri_augment_check(&options); /* before memory is asked for by a wrong size */
         if (status != SMRI_OK) smri_raise(module, status);
         else a.out = output(out, shape);
-        if (a.out != NULL) result = run_batch(module, &a, &batch, &options, NULL, NULL, n_threads > 0 ? (size_t)n_threads : 0);
+        if (a.out != NULL) result = run_batch(module, &a, &batch, &options, NULL, NULL, (size_t)n_threads);
     }
     arrays_clear(&a);
     Py_DECREF(rest);
@@ -192,10 +193,10 @@ static PyObject *gather_batch(PyObject *module, PyObject *arguments, PyObject *k
         return NULL;
     if (given_mean != NULL && read_floats(mean, SMRI_MAX_CHANNELS, given_mean, "mean", true) < 0) return NULL;
     if (given_std != NULL && read_floats(std, SMRI_MAX_CHANNELS, given_std, "std", true) < 0) return NULL;
-    if (fill_batch(&batch, &a, images, indices, NULL) == 0) {
+    if (smri_check_threads(n_threads) == 0 && fill_batch(&batch, &a, images, indices, NULL) == 0) {
         const npy_intp shape[4] = {(npy_intp)batch.n, (npy_intp)batch.H, (npy_intp)batch.W, (npy_intp)batch.C};
         a.out = output(out, shape);
-        if (a.out != NULL) result = run_batch(module, &a, &batch, NULL, mean, std, n_threads > 0 ? (size_t)n_threads : 0);
+        if (a.out != NULL) result = run_batch(module, &a, &batch, NULL, mean, std, (size_t)n_threads);
     }
     arrays_clear(&a);
     return result;

@@ -39,6 +39,13 @@ struct smri_shared_pool;
 smri_pool *smri_pool_borrow(PyObject *module, size_t n_threads, struct smri_shared_pool **lease);
 void smri_pool_return(struct smri_shared_pool *lease);
 
+/* ValueError unless n_threads >= 0. 0 or -1. */
+static inline int smri_check_threads(Py_ssize_t n_threads) {
+    if (n_threads >= 0) return 0;
+    PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0 (0: all processors), got %zd", n_threads);
+    return -1;
+}
+
 /* Areas. Each returns 0, or -1 with an exception set. */
 int smri_bind_errors(PyObject *module);
 int smri_bind_platform(PyObject *module);

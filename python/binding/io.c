@@ -218,13 +218,14 @@ static PyObject *decode_files(PyObject *module, PyObject *arguments, PyObject *k
     Py_ssize_t channels = 0, n_threads = 0;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|nOn", names, &paths, &channels, &size, &n_threads)) return NULL;
     struct smri_files files = {.channels = (size_t)channels};
-    if (check_channels(channels) < 0 || parse_size(&files.rows, &files.cols, size) < 0) return NULL;
+    if (check_channels(channels) < 0 || smri_check_threads(n_threads) < 0) return NULL;
+    if (parse_size(&files.rows, &files.cols, size) < 0) return NULL;
     const char **characters = NULL;
     PyObject *encoded = encode_paths(&characters, paths);
     if (encoded == NULL) return NULL;
     files.paths = characters;
     files.n = (size_t)PyTuple_Size(encoded);
-    PyObject *result = decode_batch(module, &files, n_threads > 0 ? (size_t)n_threads : 0);
+    PyObject *result = decode_batch(module, &files, (size_t)n_threads);
     PyMem_Free(characters);
     Py_DECREF(encoded);
     return result;
@@ -339,7 +340,7 @@ static PyObject *resize(PyObject *module, PyObject *arguments, PyObject *keyword
     Py_ssize_t n_threads = 0;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|n", names, &object, &size, &n_threads)) return NULL;
     struct smri_resize shape = {0};
-    if (parse_size(&shape.rows, &shape.cols, size) < 0) return NULL;
+    if (smri_check_threads(n_threads) < 0 || parse_size(&shape.rows, &shape.cols, size) < 0) return NULL;
     const bool is_float = PyArray_Check(object) && PyArray_TYPE((PyArrayObject *)object) == NPY_FLOAT32;
     PyArrayObject *images = smri_array(object, is_float ? NPY_FLOAT32 : NPY_UINT8, 4, "images");
     if (images == NULL) return NULL;
@@ -351,7 +352,7 @@ static PyObject *resize(PyObject *module, PyObject *arguments, PyObject *keyword
         shape.rows = shape.H;
         shape.cols = shape.W;
     }
-    PyObject *result = run_resize(module, images, &shape, n_threads > 0 ? (size_t)n_threads : 0);
+    PyObject *result = run_resize(module, images, &shape, (size_t)n_threads);
     Py_DECREF(images);
     return result;
 }
