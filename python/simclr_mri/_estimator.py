@@ -176,9 +176,9 @@ class NetworkEstimator(BaseEstimator):
         self, title: str, n: int, batch_size: int, epochs: int, drop_last: bool, lr: float, folder: Path | None
     ) -> None:
         per_epoch = n // batch_size if drop_last else -(-n // batch_size)
-        schedule = Schedule(
-            self.schedule, lr, self.momentum, max(1, epochs * per_epoch), round(self.warmup_epochs * per_epoch)
-        )
+        steps = max(1, epochs * per_epoch)
+        warmup_steps = min(round(self.warmup_epochs * per_epoch), steps // 2)
+        schedule = Schedule(self.schedule, lr, self.momentum, steps, warmup_steps)
         log = RunLog(folder)
         log.event("start", epoch=self.position_.epoch, step=self.position_.step, parameters=self._parameters())
         loop = Loop(

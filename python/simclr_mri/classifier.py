@@ -186,7 +186,7 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
         trial._prepare(labelled, val, *trial._start(train))
         steps = trial._n_epochs() * -(-len(labelled) // trial._batch)
         n_val = 0 if val is None else len(val)
-        return trial._measure(len(labelled), trial._batch, steps, looks=trial._n_epochs() * n_val)
+        return trial._measure(len(labelled), trial._batch, steps, looks=min(trial._n_epochs(), self.epochs) * n_val)
 
     # ---- where it starts --------------------------------------------------------------------------------------------
 
@@ -297,7 +297,10 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
 
     def _end_epoch(self, row: dict[str, Any]) -> None:
         row["train_accuracy"] = self.position_.n_correct / self.position_.n_images
-        if self._val is None:
+        n_epochs = self._n_epochs()
+        # Epochs added by min_steps are not looked at more often: every arm chooses among as many epochs.
+        stride = -(-n_epochs // max(1, self.epochs))
+        if self._val is None or (row["epoch"] % stride and row["epoch"] != n_epochs):
             return
         from sklearn.metrics import balanced_accuracy_score
 

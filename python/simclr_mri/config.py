@@ -90,7 +90,10 @@ class TrainingOptions:
         "cosine", "learning rate over time", group="optimization", choices=("constant", "cosine", "onecycle")
     )
     warmup_epochs: float = option(
-        0.0, "epochs over which the rate rises from 0 (cosine only)", group="optimization", at_least=0
+        0.0,
+        "epochs over which the rate rises from 0, at most half of them (cosine only)",
+        group="optimization",
+        at_least=0,
     )
     sharpness: str = option(
         "none", "sharpness-aware minimisation: two passes a step", group="optimization", choices=("none", "sam", "asam")
@@ -124,7 +127,10 @@ class PretrainOptions(TrainingOptions):
     )
     separate_views: bool = option(False, "batch statistics for each view apart (seed recipe)", group="network")
     warmup_epochs: float = option(
-        10.0, "epochs over which the rate rises from 0 (cosine only)", group="optimization", at_least=0
+        10.0,
+        "epochs over which the rate rises from 0, at most half of them (cosine only)",
+        group="optimization",
+        at_least=0,
     )
     knn_every: int = option(
         5, "epochs between nearest-neighbour checks on validation images (0: never)", group="run", at_least=0

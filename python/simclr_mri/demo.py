@@ -65,7 +65,9 @@ def run_demo(
     out = Path(out)
     ds = _phantoms(out / "phantoms", options, data_options)
     parts = splits.split(ds, by=data_options.by, seed=data_options.split_seed, fractions=data_options.split)
-    if finetune.verbose:
+    if (out / "report.html").exists() and resume == "auto":
+        print(f"The demo in {out}/ was finished before: what is there is read, not trained again.\n", flush=True)
+    elif finetune.verbose:
         _announce(parts, study_options, pretrain, finetune, out)
     result = study(
         ds,

@@ -310,14 +310,16 @@ def embedding(
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     choose("method", method, ("pca", "tsne"))
     if method == "pca":
         points = PCA(2, random_state=seed).fit_transform(features)
     else:
-        points = TSNE(2, random_state=seed, init="pca", perplexity=min(30, (len(features) - 1) / 3)).fit_transform(
-            features
-        )
+        with threadpool_limits(1):  # its OpenMP threads spin, and sums would depend on their number
+            points = TSNE(2, random_state=seed, init="pca", perplexity=min(30, (len(features) - 1) / 3)).fit_transform(
+                features
+            )
     ax = _axes(ax, (4.6, 4.2))
     for c, name in enumerate(classes):
         mine = points[labels == c]

@@ -1,0 +1,212 @@
+"""The command line: pretrain, finetune, evaluate, explain on a folder; mistakes end in one clear line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from simclr_mri import datasets
+from simclr_mri.cli import COMMANDS, main
+
+SMALL = ["--arch", "resnet18", "--epochs", "1", "--batch-size", "8", "--verbose", "0"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Phantoms as any class folders: PNG files and a table of subjects, nothing that says what they are."""
+    root = tmp_path_factory.mktemp("data") / "slices"
+    datasets.write_phantoms(root, n_subjects=24, slices=2, image_size=32)
+    (root / "phantoms.json").unlink()
+    return root
+
+
+@pytest.fixture(scope="module")
+def options(folder):
+    return ["--groups", f"{folder}/subjects.csv:subject", "--task", "3class"]
+
+
+@pytest.fixture(scope="module")
+def trained(folder, options, tmp_path_factory):
+    """A folder with runs/ssl and runs/clf, made by the commands."""
+    runs = tmp_path_factory.mktemp("runs")
+    assert main(["pretrain", str(folder), *options, *SMALL, "--out", str(runs / "ssl")]) == 0
+    line = [
+        "finetune",
+        str(folder),
+        "--init",
+        str(runs / "ssl"),
+        *SMALL,
+        "--label-fraction",
+        "0.5",
+        "--out",
+        str(runs / "clf"),
+    ]
+    assert main(line) == 0
+    return runs
+
+
+def fails(capsys, line, code=1):
+    assert main(line) == code
+    captured = capsys.readouterr()
+    lines = [text for text in captured.err.splitlines() if ": error: " in text]
+    assert len(lines) == 1 and lines[0].startswith(f"simclr-mri {line[0]}: error: ") and "Traceback" not in captured.err
+    return captured.err.split(": error: ", 1)[1]
+
+
+def test_runs_leave_their_files(trained):
+    for name in ("ssl", "clf"):
+        found = {path.name for path in (trained / name).iterdir()}
+        assert {"checkpoint.safetensors", "log.csv", "log.jsonl", "manifest.json", "history.png"} <= found
+    manifest = json.loads((trained / "clf" / "manifest.json").read_text())
+    assert manifest["data"]["options"]["task"] == "3class"  # taken over from the pretraining
+    assert manifest["parameters"]["label_fraction"] == 0.5 and manifest["versions"]["simclr_mri"]
+    assert manifest["peak_memory_bytes"] > 1e7 and len(manifest["data"]["fingerprint"]) == 64
+
+
+def test_evaluate_remembers_data_and_split(trained, capsys):
+    assert main(["evaluate", str(trained / "clf"), "--n-bootstrap", "20"]) == 0
+    text = capsys.readouterr().out
+    assert "per slice" in text and "per subject" in text and "balanced accuracy" in text
+    out = trained / "clf" / "evaluation_test"
+    assert json.loads((out / "evaluation.json").read_text())["classes"][0] == "Non_Demented"
+    with open(out / "predictions.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 and {"file", "subject", "class", "predicted"} <= set(rows[0])
+    assert (out / "confusion_by_subject.png").stat().st_size > 1000
+    assert (
+        main(["evaluate", str(trained / "clf"), "--on", "val", "--n-bootstrap", "0", "--out", str(trained / "x")]) == 0
+    )
+    assert (trained / "x" / "evaluation.json").exists()
+
+
+def test_explain(trained, capsys):
+    line = ["explain", str(trained / "clf"), "--n-images", "4", "--layer", "layer2", "--method", "layercam"]
+    assert main([*line, "--target", "Very_Mild_Demented"]) == 0
+    assert "black background" in capsys.readouterr().out
+    assert (trained / "clf" / "heat_maps" / "layercam_layer2.png").stat().st_size > 1000
+    assert (trained / "clf" / "heat_maps" / "regions.csv").read_text().startswith("region,heat,area")
+
+
+def test_repeating_a_command_reads_the_finished_run(trained, folder, options, monkeypatch, capsys):
+    from simclr_mri import SimCLR
+
+    monkeypatch.setattr(SimCLR, "_step", lambda *_: pytest.fail("trained again"))
+    line = ["pretrain", str(folder), *options, *SMALL, "--out", str(trained / "ssl")]
+    assert main(line) == 0
+    message = fails(capsys, [*line, "--temperature", "0.3"])
+    assert "holds a run with temperature=0.2 (now 0.3)" in message and "resume" in message
+
+
+def test_another_split_than_the_pretrainings_is_said(trained, folder, tmp_path, capsys):
+    line = ["finetune", "--init", str(trained / "ssl"), *SMALL, "--split-seed", "7", "--out", str(tmp_path / "clf")]
+    assert main(line) == 0
+    assert "pretrained on another split (split_seed differ)" in capsys.readouterr().err
+
+
+def test_data_describes_a_folder(folder, options, tmp_path, capsys):
+    assert main(["data", str(folder), *options, "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "48 images" in text and "train" in text and (tmp_path / "montage.png").exists()
+    assert main(["data", str(folder)]) == 0
+    assert "Subjects are unknown" in capsys.readouterr().out
+
+
+# ---- mistakes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_folder_is_named(capsys, tmp_path):
+    assert "nowhere" in fails(capsys, ["pretrain", str(tmp_path / "nowhere")])
+
+
+def test_an_empty_class_is_named(capsys, tmp_path, folder):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "x.png").write_bytes(next(folder.glob("Non_Demented/*.png")).read_bytes())
+    assert "b" in fails(capsys, ["data", str(tmp_path)])
+
+
+def test_a_corrupt_image_is_named(capsys, tmp_path, folder):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i, path in enumerate(sorted(folder.glob("Non_Demented/*.png"))[:4]):
+            (tmp_path / name / f"{i}.png").write_bytes(path.read_bytes())
+    (tmp_path / "b" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
+    assert "broken.jpg" in fails(capsys, ["data", str(tmp_path)])
+    assert main(["data", str(tmp_path), "--errors", "warn"]) == 0
+    captured = capsys.readouterr()
+    assert "broken.jpg" in captured.err and "8 images" in captured.out
+
+
+def test_subjects_of_images_that_are_not_there_are_named(capsys, tmp_path, folder):
+    table = (folder / "subjects.csv").read_text().splitlines()
+    (tmp_path / "subjects.csv").write_text("\n".join(table[:-3]) + "\nNon_Demented/ghost.png,Non_Demented,s999,1\n")
+    message = fails(capsys, ["data", str(folder), "--groups", f"{tmp_path}/subjects.csv:subject"])
+    assert ".png" in message
+
+
+def test_unknown_subjects_are_not_split_by_subject(capsys, folder):
+    message = fails(capsys, ["pretrain", str(folder), *SMALL])
+    assert "subjects are unknown" in message and "--groups" in message and "--by image" in message
+
+
+def test_a_class_with_one_subject_is_named(capsys, tmp_path, folder):
+    for name, source, n in (("many", "Non_Demented", 8), ("one", "Mild_Demented", 2)):
+        (tmp_path / name).mkdir()
+        for path in sorted(folder.glob(f"{source}/*.png"))[:n]:
+            (tmp_path / name / path.name).write_bytes(path.read_bytes())
+    line = ["data", str(tmp_path), "--groups", r"^\w+/(.+)_slice"]
+    assert "class one has one subject" in fails(capsys, line)
+
+
+def test_a_batch_larger_than_the_data_is_named(capsys, folder, options, tmp_path):
+    line = ["pretrain", str(folder), *options, *SMALL, "--batch-size", "999", "--out", str(tmp_path / "o")]
+    assert "batch_size=999 is larger than the" in fails(capsys, line)
+
+
+def test_a_truncated_checkpoint_is_named(capsys, trained, tmp_path):
+    whole = (trained / "clf" / "checkpoint.safetensors").read_bytes()
+    (tmp_path / "checkpoint.safetensors").write_bytes(whole[: len(whole) // 2])
+    message = fails(capsys, ["evaluate", str(tmp_path)])
+    assert "checkpoint.safetensors" in message and "not a whole safetensors file" in message
+
+
+def test_a_full_disk_is_named(capsys, folder, options, tmp_path):
+    (tmp_path / "file").write_text("")
+    line = ["pretrain", str(folder), *options, *SMALL, "--out", str(tmp_path / "file" / "run")]
+    assert str(tmp_path / "file") in fails(capsys, line)  # a folder that cannot be made: the same road as a full disk
+
+
+def test_wrong_classes_are_named(capsys, trained):
+    assert "the model knows the classes" in fails(capsys, ["evaluate", str(trained / "clf"), "--task", "4class"])
+
+
+def test_typing_mistakes_are_usage_errors(capsys):
+    for line in (
+        ["pretrain"],
+        ["pretrain", "D", "--epochs", "x"],
+        ["pretrian", "D"],
+        ["pretrain", "D", "--epoch", "3"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(line)
+        assert stop.value.code == 2
+    assert main([]) == 2 and "demo" in capsys.readouterr().out
+
+
+def test_debug_shows_where(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        main(["data", str(tmp_path / "nowhere"), "--debug"])
+
+
+def test_help_and_import_are_fast_and_light():
+    """Neither may load what takes a second."""
+    heavy = ("sklearn", "matplotlib", "scipy")
+    code = f"import sys, simclr_mri.cli as c; c.build_parser(); print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert set(COMMANDS) == {"demo", "data", "pretrain", "finetune", "evaluate", "explain", "study"}
+    assert main(["--version"]) == 0
