@@ -15,7 +15,7 @@ from simclr_mri import Classifier, LinearProbe, SimCLR, TrainingInterrupted, che
 from simclr_mri import simclr as simclr_module
 from simclr_mri._dataset import Dataset
 from simclr_mri.checkpoint import CheckpointError
-from simclr_mri.monitor import embedding_spread, knn_accuracy
+from simclr_mri.monitor import Collapse, embedding_spread, knn_accuracy
 from simclr_mri.training import batch_bounds, epoch_order
 
 SMALL = {"arch": "resnet18", "verbose": 0}
@@ -65,7 +65,7 @@ def stop_after(monkeypatch, cls, n):
 def test_simclr_learns_and_looks(ssl, parts):
     assert ssl.position_.finished and [row["epoch"] for row in ssl.history_] == [1, 2]
     assert ssl.history_[-1]["loss"] < np.log(2 * 8 - 1) + 0.5
-    assert 0 <= ssl.history_[-1]["knn_accuracy"] <= 1 and 0 < ssl.history_[-1]["embedding_spread"] <= 1.001
+    assert 0 <= ssl.history_[-1]["knn_accuracy"] <= 1 and 0 < ssl.history_[-1]["spread"] <= 1.001
     features = ssl.transform(parts[2])
     assert features.shape == (len(parts[2]), 512) and features.dtype == np.float32
     np.testing.assert_array_equal(ssl.transform(parts[2].images[..., 0]), features)
@@ -126,7 +126,7 @@ def test_the_seed_recipe_runs_and_says_its_oddities(parts):
 
 def test_the_temperature_drops_with_the_loss_per_image():
     ssl = SimCLR(recipe="seed", knn_every=0)
-    ssl._temperature, ssl._spread, ssl._val = 0.5, 1.0, None
+    ssl._temperature, ssl._chance, ssl._val, ssl._collapse = 0.5, 1.0, None, Collapse(1.0, 0.0, -4.0)
     for loss, expected in ((0.05, 0.5), (0.044, 0.3), (0.029, 0.1), (0.0199, 0.05), (0.05, 0.05)):
         ssl._end_epoch({"epoch": 1, "loss": loss * ssl.batch_size})
         assert ssl._temperature == expected

@@ -8,6 +8,7 @@ other 2N - 2 away.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from . import checkpoint as files
 from ._dataset import Dataset
 from ._estimator import FEATURE_SIZE, Estimate, NetworkEstimator, describe_data, warn_oddities
 from .config import PretrainOptions
-from .monitor import embedding_spread, knn_accuracy
+from .monitor import Collapse, CollapseWarning, chance_loss, knn_accuracy, probe_balanced_accuracy
 from .options import check, takes_recipe
 from .runlog import History
 from .training import Position
@@ -39,7 +40,9 @@ class SimCLR(PretrainOptions, NetworkEstimator):
     Attributes
     ----------
     history_ : History
-        epoch, loss, temperature, knn_accuracy, spread of the embeddings, images/s.
+        epoch, loss beside `chance_loss` (of an embedding that knows nothing: ln(2N - 1)), temperature, spread, alignment
+        and uniformity of the embeddings of the epoch's last step (`monitor.Collapse`), knn_accuracy and
+        probe_balanced_accuracy every `knn_every` epochs, images/s.
     network_, preprocess_, position_, data_
         See `NetworkEstimator`.
 
@@ -98,7 +101,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         self._prepare(train, val)
         if found is not None:
             self._resume(found)
-            self._temperature, self._spread = found.extra["temperature"], found.extra["spread"]
+            self._restore_monitor(found)
         folder = None if checkpoint is None else Path(checkpoint)
         self._run("SimCLR", len(train), self.batch_size, self.epochs, True, self._lr(), folder)
         return self
@@ -110,7 +113,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         if self.weights is not None:
             self._load_backbone(files.load_weights(self.weights, images.shape[3]), self.weights)
         self.position_, self.history_ = Position(), History()
-        self._temperature, self._spread = self.temperature, 0.0
+        self._temperature, self._collapse, self._chance = self.temperature, Collapse(0.0, 0.0, 0.0), 0.0
         self._train, self._val = train, val
         self._make_trainer(2 * self.batch_size, 2 if self.separate_views else 1)
         self._views = np.empty((2 * self.batch_size, *images.shape[1:]), np.float32)
@@ -167,17 +170,25 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             seed=self.random_state,
             step=step,
         )
-        self._spread = embedding_spread(self._trainer.output())
-        return result
+        self._collapse, self._chance = Collapse.of(self._trainer.output()), chance_loss(n)
+        shown = {"chance": f"{self._chance:.4f}", "spread": f"{self._collapse.spread:.2f}"}
+        return {**result, "shown": shown}
 
     def _end_epoch(self, row: dict[str, Any]) -> None:
         row["temperature"] = self._temperature
-        row["embedding_spread"] = round(self._spread, 4)
-        if self._is_monitored(row["epoch"]):
-            scores = knn_accuracy(
-                self.transform(self._train), self._train.labels, self.transform(self._val), self._val.labels
+        row["chance_loss"] = round(self._chance, 4)
+        row |= {name: round(value, 4) for name, value in self._collapse.as_dict().items()}
+        if self._collapse.is_collapsed:
+            warnings.warn(
+                f"epoch {row['epoch']}: the embeddings have collapsed to almost one point (spread "
+                f"{self._collapse.spread:.3f}; 1 is an even sphere). Try a lower lr, more warmup_epochs or a larger batch",
+                CollapseWarning,
+                stacklevel=2,
             )
-            row["knn_accuracy"] = max(scores.values())
+        if self._is_monitored(row["epoch"]):
+            seen = (self.transform(self._train), self._train.labels, self.transform(self._val), self._val.labels)
+            row["knn_accuracy"] = max(knn_accuracy(*seen).values())
+            row["probe_balanced_accuracy"] = probe_balanced_accuracy(*seen)
         if self.temperature_drops:
             per_image = row["loss"] / self.batch_size  # the notebooks divide the sum over batches by the images
             self._temperature = next((t for bound, t in TEMPERATURE_DROPS if per_image < bound), self._temperature)
@@ -190,8 +201,13 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         self._train = self._val = self._views = None
 
     def _extra(self) -> dict[str, Any]:
-        return {"temperature": self._temperature, "spread": self._spread}
+        return {"temperature": self._temperature, "collapse": self._collapse.as_dict(), "chance": self._chance}
 
     def _restore(self, found: files.Checkpoint) -> None:
         super()._restore(found)
-        self._temperature, self._spread = found.extra["temperature"], found.extra["spread"]
+        self._restore_monitor(found)
+
+    def _restore_monitor(self, found: files.Checkpoint) -> None:
+        self._temperature = found.extra["temperature"]
+        self._collapse = Collapse(**found.extra.get("collapse", {"spread": 0.0, "alignment": 0.0, "uniformity": 0.0}))
+        self._chance = found.extra.get("chance", 0.0)

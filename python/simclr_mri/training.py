@@ -112,7 +112,8 @@ class Loop:
         Images, and how they are visited.
     schedule : Schedule
     step : callable (indices, epoch, step, lr, momentum) -> dict
-        Trains on the images of these indices; {"loss", "n_correct" or not}. Changes nothing if it raises.
+        Trains on the images of these indices; {"loss", "n_correct" or not, "shown" (on the progress bar) or not}.
+        Changes nothing if it raises.
     steps_done : callable () -> int
         The optimizer's own count, which decides whether an interrupted step was done.
     end_epoch : callable (row) -> None
@@ -179,9 +180,8 @@ class Loop:
             position.n_images += end - start
             position.n_correct += int(result.get("n_correct", 0))
             position.seconds += time.monotonic() - began_s
-            self._progress.update(
-                end - start, epoch=f"{position.epoch + 1}/{self.epochs}", loss=f"{result['loss']:.4f}"
-            )
+            shown = {"loss": f"{result['loss']:.4f}", **result.get("shown", {})}
+            self._progress.update(end - start, epoch=f"{position.epoch + 1}/{self.epochs}", **shown)
             if interrupts.requested:
                 raise KeyboardInterrupt
             if time.monotonic() - self._saved_s > SAVE_EVERY_S:
