@@ -1,4 +1,4 @@
-"""The network: its table against torchvision's published sizes, weights in and out, inference, memory, bad arguments."""
+"""The network: its table against torchvision's sizes, weights in and out, inference, memory, bad arguments."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def test_load_is_all_or_nothing():
         ):
             network.load(wrong, strict=strict)
         assert unchanged()
-    with pytest.raises(TypeError, match="fc.weight: expected dtype float32, got float64"):
+    with pytest.raises(TypeError, match=r"fc\.weight: expected dtype float32, got float64"):
         network.load({**other, "fc.weight": other["fc.weight"].astype(np.float64)})
-    with pytest.raises(TypeError, match="fc.bias: expected a numpy array"):
+    with pytest.raises(TypeError, match=r"fc\.bias: expected a numpy array"):
         network.load({**other, "fc.bias": [0.0] * 4})
     assert unchanged()
     assert network.load({**missing, "extra": np.zeros(1, np.float32)}, strict=False) == (["bn1.bias"], ["extra"])
@@ -198,7 +198,7 @@ def test_memory_is_as_measured():
 
 
 def test_training_memory_is_near_the_floor():
-    """Kept from forward to backward: convolution outputs, block outputs, maxima; beside them only what one step needs."""
+    """Kept from forward to backward: convolution outputs, block outputs, maxima; beside them what one layer needs."""
     network = _core.Network(50, image_size=128, head=[(4, 0.0, False)])
     batch = 32
     kept = 64 * 64 * 64 * batch * 4 + 32 * 32 * 64 * batch  # the stem, and the places of its maxima

@@ -79,8 +79,8 @@ def test_rho_0_is_the_base_optimizer(sharpness, optimizer):
 
 
 def test_sam_by_hand():
-    """ASAM's second gradients are the plain ones at w + rho / |w g| * w^2 g, with the same dropout masks; running statistics
-    come from the first pass."""
+    """ASAM's second gradients are the plain ones at w + rho / |w g| * w^2 g, with the same dropout masks; running
+    statistics come from the first pass."""
     head = [(16, 0.5, True), (4, 0.0, False)]
     x, y, step = images(6), labels(6), {"lr": 0.1, "momentum": 0.0, "seed": 1, "step": 5}
     network, plain = tiny(head=head), tiny(head=head)
@@ -107,7 +107,7 @@ def test_sam_by_hand():
 
 
 def test_two_groups_are_two_passes():
-    """Batch statistics apart: outputs of one pass with two groups equal those of two passes, and so do the statistics."""
+    """Batch statistics apart: outputs and statistics of one pass with two groups equal those of two passes."""
     head = [(8, 0.0, False)]
     x, step = images(8), {**SIMCLR, "lr": 0.0, "momentum": 0.0}
     joint, apart = tiny(head=head), tiny(head=head)
@@ -305,7 +305,7 @@ def test_load_is_all_or_nothing():
     state = trainer.state()
     changed = {name: value + 1 for name, value in state.items()}
     del changed["momentum/fc.bias"]
-    with pytest.raises(ValueError, match="momentum/fc.bias is missing"):
+    with pytest.raises(ValueError, match=r"momentum/fc\.bias is missing"):
         trainer.load(changed)
     with pytest.raises(ValueError, match=r"momentum/fc.bias: expected shape \(4,\), got \(5,\)"):
         trainer.load({**changed, "momentum/fc.bias": np.zeros(5, np.float32)})

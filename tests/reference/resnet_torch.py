@@ -83,15 +83,16 @@ class ResNet(nn.Module):
             x = found[name] = getattr(self, name)(x)
         return found
 
-    def apply_head(self, x: torch.Tensor) -> torch.Tensor:
+    def apply_head(self, x: torch.Tensor, masks: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """masks: for each layer, what dropout multiplies its input by; none: no dropout."""
         x = x.flatten(1) if self.features == "flatten" else x.mean((2, 3))
-        for layer, (_, dropout, relu) in zip(self.layers[0], self.rows, strict=True):
-            x = layer(nn.functional.dropout(x, dropout, self.training))
+        for i, (layer, (_, _, relu)) in enumerate(zip(self.layers[0], self.rows, strict=True)):
+            x = layer(x * masks[i] if masks else x)
             x = torch.relu(x) if relu else x
         return x
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.apply_head(self.stages(images)["layer4"])
+    def forward(self, images: torch.Tensor, masks: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        return self.apply_head(self.stages(images)["layer4"], masks)
 
 
 def nt_xent(z: torch.Tensor, temperature: float) -> torch.Tensor:
