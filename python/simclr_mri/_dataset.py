@@ -88,6 +88,9 @@ class Dataset:
         Shown in tables and reports.
     masks : dict of str to ndarray of shape (N, H, W), bool, or None
         The true regions, known for phantoms: "cortex", "ventricles", "hippocampus", "head".
+    slices : array-like of shape (N,), int, or None
+        Number of each image in its subject's stack, from bottom to top or top to bottom; neighbours differ by 1. None
+        when unknown.
 
     Examples
     --------
@@ -106,6 +109,7 @@ class Dataset:
         *,
         name: str = "images",
         masks: Mapping[str, np.ndarray] | None = None,
+        slices: Sequence[int] | np.ndarray | None = None,
     ) -> None:
         images = np.asarray(images)
         if images.ndim == 3:
@@ -122,6 +126,7 @@ class Dataset:
         self.classes = tuple(str(c) for c in classes)
         self.labels = None if labels is None else _frozen(_checked_labels(labels, n, self.classes))
         self.subjects = None if subjects is None else _frozen(_checked_subjects(subjects, n))
+        self.slices = None if slices is None else _frozen(_checked_slices(slices, n))
         if files and len(files) != n:
             raise ValueError(f"files: expected {n} names, one an image, got {len(files)}")
         self._files = _frozen(np.array(list(files) or [f"image_{i:06d}" for i in range(n)], dtype=object))
@@ -187,6 +192,7 @@ class Dataset:
         out._files = self._files[key]
         out.labels = None if self.labels is None else _frozen(self.labels[key])
         out.subjects = None if self.subjects is None else _frozen(self.subjects[key])
+        out.slices = None if self.slices is None else _frozen(self.slices[key])
         return out
 
     def select(self, indices: slice | Sequence[int] | np.ndarray) -> Dataset:
@@ -332,6 +338,13 @@ def _checked_labels(labels: Sequence[int] | np.ndarray, n: int, classes: tuple[s
             f"labels: expected 0 to {len(classes) - 1} for {len(classes)} classes, got {array.min()} to {array.max()}"
         )
     return array
+
+
+def _checked_slices(slices: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
+    array = np.asarray(slices)
+    if array.shape != (n,) or not (np.issubdtype(array.dtype, np.integer) or n == 0):
+        raise ValueError(f"slices: expected {n} integers, one an image, got {array.dtype} of shape {array.shape}")
+    return array.astype(np.int64)
 
 
 def _checked_subjects(subjects: Sequence[str] | np.ndarray, n: int) -> np.ndarray:

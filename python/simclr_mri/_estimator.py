@@ -288,10 +288,12 @@ class NetworkEstimator(BaseEstimator):
             return None
         found = checkpoint.load(folder)
         mine = self._parameters()
+        # An option that was added since then did what is its default now.
+        then = {**{field.name: field.default for field in options.option_fields(type(self))}, **found.config}
         differing = [
-            f"{name}={found.config.get(name)!r} (now {value!r})"
+            f"{name}={then[name]!r} (now {value!r})"
             for name, value in mine.items()
-            if name not in _NOT_IN_THE_RESULT and found.config.get(name) != value
+            if name not in _NOT_IN_THE_RESULT and then[name] != value
         ]
         if found.kind != self.kind:
             differing.insert(0, f"a {found.kind} (now {self.kind})")

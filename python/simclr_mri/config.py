@@ -119,6 +119,15 @@ class PretrainOptions(TrainingOptions):
         choices=("mlp", "seed"),
     )
     embedding_size: int = option(128, "numbers that the projection head puts out", group="network", at_least=2)
+    positives: str = option(
+        "same_slice",
+        "what the two views show: the same slice, or that or a neighbouring slice of the same subject",
+        group="pairs",
+        choices=("same_slice", "adjacent"),
+    )
+    exclude_same_subject: bool = option(
+        False, "do not push apart slices of the same subject (needs subjects)", group="pairs"
+    )
     temperature: float = option(0.2, "temperature of NT-Xent", group="optimization", at_least=1e-3)
     temperature_drops: bool = option(
         False,

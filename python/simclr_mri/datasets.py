@@ -163,7 +163,7 @@ def AlzheimerMRI(
     Returns
     -------
     Dataset
-        Classes by severity, subjects such as "mild-007".
+        Classes by severity, subjects such as "mild-007", slices from 1 to 32.
 
     Raises
     ------
@@ -173,9 +173,9 @@ def AlzheimerMRI(
     root = check_root(root)
     _check_published(root)
     files, labels, _ = list_classes(root, SEVERITY)
-    subjects = _published_subjects(files, labels)
+    subjects, levels = _published_subjects(files, labels)
     images, _ = read_images(root, files, image_size=image_size, channels=channels, n_jobs=n_jobs)
-    return Dataset(images, labels, SEVERITY, subjects, files, name="Alzheimer MRI").with_task(task)
+    return Dataset(images, labels, SEVERITY, subjects, files, name="Alzheimer MRI", slices=levels).with_task(task)
 
 
 def is_alzheimer_mri(root: str | Path) -> bool:
@@ -202,14 +202,17 @@ def _check_published(root: Path) -> None:
             )
 
 
-def _published_subjects(files: Sequence[str], labels: Sequence[int]) -> np.ndarray:
+def _published_subjects(files: Sequence[str], labels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Subject and slice of each file."""
     tables = {name: alzheimer_mri_subjects(N_SUBJECTS[name], N_TEST_FILES[name]) for name in SEVERITY}
-    subjects = []
+    subjects, levels = [], []
     for file, label in zip(files, labels, strict=True):
         name = SEVERITY[label]
         number = int(re.search(r"_(\d+)\.jpg$", file)[1])
-        subjects.append(f"{_PREFIX[name]}-{tables[name][number - 1][0]:03d}")
-    return np.array(subjects)
+        subject, level = tables[name][number - 1]
+        subjects.append(f"{_PREFIX[name]}-{subject:03d}")
+        levels.append(level)
+    return np.array(subjects), np.array(levels)
 
 
 # -- whatever it is ----------------------------------------------------------------------------------------------------

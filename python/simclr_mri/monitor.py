@@ -1,7 +1,7 @@
 """Looks at an embedding while it is learnt: what a simple classifier reads from it, and whether it collapses.
 
-With unit rows u, and u and v the two views of an image (Wang and Isola, "Understanding contrastive representation learning
-through alignment and uniformity on the hypersphere", ICML 2020):
+With unit rows u, and u and v the two views of an image (Wang and Isola, "Understanding contrastive representation
+learning through alignment and uniformity on the hypersphere", ICML 2020):
 
     alignment     mean |u - v|^2                                0 is best: views of an image are one point
     uniformity    log mean over i < j of exp(-2 |u_i - u_j|^2)  -4 is an even sphere, 0 is one point: collapse

@@ -80,13 +80,14 @@ def phantoms(
         for region, mask in found.items():
             masks[region][here] = mask
     labels = np.repeat(severities, slices)
+    levels = np.tile(np.arange(1, slices + 1), n_subjects)
     subjects = np.repeat([f"sub-{i + 1:04d}" for i in range(n_subjects)], slices)
     files = [
         f"{SEVERITY[label]}/{subject}_slice-{k:02d}.png"
-        for label, subject, k in zip(labels, subjects, np.tile(np.arange(1, slices + 1), n_subjects), strict=True)
+        for label, subject, k in zip(labels, subjects, levels, strict=True)
     ]
     images = np.repeat(images[..., None], channels, axis=3)
-    ds = Dataset(images, labels, SEVERITY, subjects, files, name=f"phantoms (seed {seed})", masks=masks)
+    ds = Dataset(images, labels, SEVERITY, subjects, files, name=f"phantoms (seed {seed})", masks=masks, slices=levels)
     return ds.with_task(task)
 
 
@@ -217,7 +218,8 @@ def load_phantoms(
     classes = about["classes"]
     labels = [classes.index(row["class"]) for row in rows]
     name = f"phantoms (seed {about['seed']})"
-    return Dataset(images, labels, classes, [row["subject"] for row in rows], files, name=name, masks=masks)
+    subjects, levels = [row["subject"] for row in rows], [int(row["slice"]) for row in rows]
+    return Dataset(images, labels, classes, subjects, files, name=name, masks=masks, slices=levels)
 
 
 def _resized(masks: np.ndarray, image_size: int | None) -> np.ndarray:

@@ -22,6 +22,7 @@ from ._estimator import FEATURE_SIZE, Estimate, NetworkEstimator, describe_data,
 from .config import PretrainOptions
 from .monitor import Collapse, CollapseWarning, chance_loss, knn_accuracy, probe_balanced_accuracy
 from .options import check, takes_recipe
+from .pairs import Pairs
 from .runlog import History
 from .training import Position
 from .views import Preprocess, augmented_batch
@@ -40,8 +41,8 @@ class SimCLR(PretrainOptions, NetworkEstimator):
     Attributes
     ----------
     history_ : History
-        epoch, loss beside `chance_loss` (of an embedding that knows nothing: ln(2N - 1)), temperature, spread, alignment
-        and uniformity of the embeddings of the epoch's last step (`monitor.Collapse`), knn_accuracy and
+        epoch, loss beside `chance_loss` (of an embedding that knows nothing: ln(2N - 1)), temperature, spread,
+        alignment and uniformity of the embeddings of the epoch's last step (`monitor.Collapse`), knn_accuracy and
         probe_balanced_accuracy every `knn_every` epochs, images/s.
     network_, preprocess_, position_, data_
         See `NetworkEstimator`.
@@ -115,6 +116,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         self.position_, self.history_ = Position(), History()
         self._temperature, self._collapse, self._chance = self.temperature, Collapse(0.0, 0.0, 0.0), 0.0
         self._train, self._val = train, val
+        self._pairs = Pairs(train, self.positives, self.exclude_same_subject, self.random_state)
         self._make_trainer(2 * self.batch_size, 2 if self.separate_views else 1)
         self._views = np.empty((2 * self.batch_size, *images.shape[1:]), np.float32)
 
@@ -149,30 +151,33 @@ class SimCLR(PretrainOptions, NetworkEstimator):
 
     def _step(self, indices: np.ndarray, epoch: int, step: int, lr: float, momentum: float) -> dict[str, Any]:
         n = len(indices)
-        for view in (0, 1):
-            augmented_batch(
-                self._train.images,
-                indices,
-                self.views,
-                self.preprocess_,
-                seed=self.random_state,
-                epoch=epoch,
-                view=view,
-                n_jobs=self.n_jobs,
-                out=self._views[view * n : (view + 1) * n],
-            )
+        self._draw_views(indices, epoch)
+        groups = self._pairs.groups(indices)
         result = self._trainer.simclr_step(
             self._views[: 2 * n],
             lr=lr,
             momentum=momentum,
             rho=self._rho(),
             temperature=self._temperature,
+            groups=groups,
             seed=self.random_state,
             step=step,
         )
-        self._collapse, self._chance = Collapse.of(self._trainer.output()), chance_loss(n)
+        self._collapse, self._chance = Collapse.of(self._trainer.output()), chance_loss(n, groups)
         shown = {"chance": f"{self._chance:.4f}", "spread": f"{self._collapse.spread:.2f}"}
         return {**result, "shown": shown}
+
+    def _draw_views(self, indices: np.ndarray, epoch: int) -> None:
+        """Rows i and i + n of the batch: a view of slice i, and one of it or of its neighbour."""
+        n = len(indices)
+        options = {"seed": self.random_state, "epoch": epoch, "n_jobs": self.n_jobs}
+        images, preprocess = self._train.images, self.preprocess_
+        augmented_batch(images, indices, self.views, preprocess, view=0, out=self._views[:n], **options)
+        for view, rows, shown in self._pairs.second_views(indices, epoch):
+            if len(rows) == n:
+                augmented_batch(images, shown, self.views, preprocess, view=view, out=self._views[n : 2 * n], **options)
+            else:
+                self._views[n + rows] = augmented_batch(images, shown, self.views, preprocess, view=view, **options)
 
     def _end_epoch(self, row: dict[str, Any]) -> None:
         row["temperature"] = self._temperature
@@ -181,7 +186,8 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         if self._collapse.is_collapsed:
             warnings.warn(
                 f"epoch {row['epoch']}: the embeddings have collapsed to almost one point (spread "
-                f"{self._collapse.spread:.3f}; 1 is an even sphere). Try a lower lr, more warmup_epochs or a larger batch",
+                f"{self._collapse.spread:.3f}; 1 is an even sphere). Try a lower lr, more warmup_epochs or a larger "
+                "batch",
                 CollapseWarning,
                 stacklevel=2,
             )
@@ -198,7 +204,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         return known and self.knn_every > 0 and (epoch % self.knn_every == 0 or epoch == self.epochs)
 
     def _forget_batches(self) -> None:
-        self._train = self._val = self._views = None
+        self._train = self._val = self._views = self._pairs = None
 
     def _extra(self) -> dict[str, Any]:
         return {"temperature": self._temperature, "collapse": self._collapse.as_dict(), "chance": self._chance}

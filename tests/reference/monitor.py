@@ -1,4 +1,4 @@
-"""Alignment and uniformity in float64, pair by pair, from Wang and Isola, ICML 2020, equations 3 and 4 (alpha = t = 2)."""
+"""Alignment and uniformity in float64, pair by pair: Wang and Isola, ICML 2020, with alpha = t = 2."""
 
 from __future__ import annotations
 
