@@ -27,13 +27,16 @@ struct smri_winograd_kernels {
     void (*input)(float *v, size_t stride, const float *const *pixels, size_t channels);
     /* The same of A dY A^T, with dY[i] = pixels[i][c] for i < 16. */
     void (*gradient)(float *v, size_t stride, const float *const *pixels, size_t channels);
-    /* pixels[i][c] (+)= (A^T M A)[i] for i < 16, with M[p] = m[p * stride + c]. Pixels may coincide (a place to drop what
-     * lies outside of the image). Without `accumulate` they are never read. */
-    void (*output)(float *const *pixels, const float *m, size_t stride, size_t channels, bool accumulate);
+    /* pixels[i][channel + c] (+)= (A^T M A)[i] for i < 16, with M[p] = m[p * stride + c]. Pixels may coincide (a place
+     * to drop what lies outside of the image). Without `accumulate` they are never read. */
+    void (*output)(float *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
+                   bool accumulate);
     /* u[p * stride + i] = (G g G^T)[p] with g[tap] = w[tap * tap_stride + i] for i < count, a multiple of 32. */
     void (*weights)(float *u, size_t stride, const float *w, size_t tap_stride, size_t count);
-    /* dw[tap * tap_stride + i] = (G^T U G)[tap] with U[p] = u[p * stride + i] for i < count, a multiple of 32. */
-    void (*weights_gradient)(float *dw, size_t tap_stride, const float *u, size_t stride, size_t count);
+    /* dw[tap * tap_stride + i] = (G^T U G)[tap] for i < count, a multiple of 32, with U[p] = sum over part < parts of
+     * u[part * part_stride + p * stride + i] in ascending order. */
+    void (*weights_gradient)(float *dw, size_t tap_stride, const float *u, size_t stride, size_t count, size_t parts,
+                             size_t part_stride);
 };
 
 void smri_winograd_kernels_ref(struct smri_winograd_kernels *kernels);

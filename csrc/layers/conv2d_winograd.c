@@ -2,22 +2,22 @@
  *
  *     Y = A^T [ sum over c of U[k][c] .* V[c] ] A,   U = G g G^T,   V = B^T X B       (kernels/winograd.h)
  *
- * are 36 matrix products M[tiles][K] = V[tiles][C] U[C][K]. A task is a block of tiles times a range of output channels;
- * its M never leaves the second-level cache. Of V and U, the one that is used by few tasks is made where it is used
+ * are 36 matrix products M[tiles][K] = V[tiles][C] U[C][K]. A task is a block of tiles and some output channels; its M
+ * never leaves the second-level cache. Of V and U, the one that is used by few tasks is made where it is used
  * (again for each of them); the other is made once, in a first pass, and streamed from the third-level cache:
  *     many tiles, few weights:  U shared, V private        few tiles, many weights:  V shared, U private
  * Backward-data is the same with dy for x and the weights rotated by half a turn and transposed. */
-#include <assert.h>
 #include <string.h>
 
 #include "layers/conv2d_winograd.h"
 
 /* Tuned on a core with 48 KiB and 2 MiB of cache at 213 GFLOP/s; figures in kernels/README.md. A panel of weights of
  * one point, DEPTH x 64 floats, has to stay in the first-level cache while the rows of V pass by. */
-#define DEPTH_SHARED_U 128
-#define DEPTH_PRIVATE_U 64
-#define TILES_SHARED_U 48
-#define TILES_PRIVATE_U 96
+#define DEPTH 64
+#define TILES_SHARED_U 36
+#define TILES_PRIVATE_U 66
+/* Blocks of tiles are handed out in about this many runs: inside a run the next block's inputs are fetched ahead. */
+#define RUNS 24
 /* Up to this many products C K the transformed weights (36 floats each) are shared: 128 x 128. */
 #define SHARED_U_LIMIT ((size_t)16384)
 
@@ -30,7 +30,7 @@ struct job {
     bool transposed, accumulate;  /* backward-data */
     bool share_u;                 /* else V is shared */
     size_t depth, tiles;          /* of one panel */
-    size_t n_chunks, n_pairs, n_blocks;
+    size_t n_chunks, n_pairs, n_blocks, run_blocks;
     float *shared;                /* panels of U [pair][chunk] or of V [block][chunk] */
     float *workers;
     size_t worker_floats, m_floats, panel_floats;
@@ -50,8 +50,8 @@ static size_t block_end(const struct job *job, size_t block) {
 
 static size_t weights_stride(size_t depth) { return depth * PAIR + SKEW; }
 
-/* Everything that depends on the shape only. The workspace: edge of zeros, shared panels, then each worker's own M,
- * panels, and edge to write to. */
+/* Everything that depends on the shape only. The workspace: an edge of zeros, the shared panels, then each worker's own
+ * M, edge to write to, and panels. */
 static struct job plan(bool transposed, const struct smri_conv2d *s) {
     struct job job = {.kernels = smri_kernels_get(), .transposed = transposed, .w_channels = s->C};
     const size_t P = smri_conv2d_out_rows(s), Q = smri_conv2d_out_cols(s);
@@ -63,15 +63,16 @@ static struct job plan(bool transposed, const struct smri_conv2d *s) {
     }
     job.grid = smri_winograd_grid(s->N, job.out.H, job.out.W);
     job.share_u = s->C * s->K <= SHARED_U_LIMIT;
-    job.depth = smri_winograd_min(job.share_u ? DEPTH_SHARED_U : DEPTH_PRIVATE_U, smri_winograd_lanes(job.in.C));
+    job.depth = smri_winograd_min(DEPTH, smri_winograd_lanes(job.in.C));
     job.tiles = smri_winograd_min(job.share_u ? TILES_SHARED_U : TILES_PRIVATE_U, job.grid.total);
     job.n_chunks = smri_chunk_count(job.in.C, job.depth);
     job.n_pairs = smri_chunk_count(job.out.C, PAIR);
     job.n_blocks = smri_chunk_count(job.grid.total, job.tiles);
+    job.run_blocks = smri_chunk_count(job.n_blocks, RUNS);
     const size_t v = smri_winograd_panel(job.tiles, job.depth), u = POINTS * weights_stride(job.depth);
     job.panel_floats = job.share_u ? u : v;
     job.m_floats = smri_winograd_panel(job.tiles, PAIR);
-    job.worker_floats = job.m_floats + (job.share_u ? job.n_chunks * v : u) + PAIR;
+    job.worker_floats = job.m_floats + smri_winograd_lanes(job.out.C) + (job.share_u ? job.n_chunks * v : u);
     return job;
 }
 
@@ -85,7 +86,7 @@ static size_t forward_bytes(bool transposed, const struct smri_conv2d *s, size_t
     return (edge + shared_panels(&job) * job.panel_floats + n_threads * job.worker_floats) * sizeof(float);
 }
 
-/* u[point][block of 32][channel][32] = G g G^T for the input channels of one chunk and the output channels of one pair. */
+/* u[point][block of 32][channel][32] = G g G^T: the input channels of one chunk, the output channels of one pair. */
 static void weights_panel(const struct job *job, float *u, size_t pair, size_t chunk) {
     const size_t first = chunk * job->depth, depth = chunk_channels(job, chunk), C = job->w_channels;
     const size_t tap_stride = C * SMRI_CONV2D_BLOCK, stride = weights_stride(depth);
@@ -110,13 +111,38 @@ static void weights_panel(const struct job *job, float *u, size_t pair, size_t c
     }
 }
 
+/* Memory that will be needed soon, in pieces: the products, which leave the memory idle, fetch `floats` of each into
+ * the second-level cache (forward: 4 to 10 %). */
+struct ahead {
+    float *const *pieces;
+    size_t count, skip, floats; /* the first `skip` floats of each piece are left out */
+};
+
+static void fetch(const float *p, size_t floats) {
+    for (size_t f = 0; f < floats; f += SMRI_ALIGNMENT / sizeof(float)) __builtin_prefetch(p + f, 0, 2);
+}
+
+/* The part of the fetching that belongs to one of `steps` products. */
+static void fetch_ahead(const struct ahead *ahead, size_t step, size_t steps) {
+    if (ahead == NULL) return;
+    const size_t share = (ahead->count + steps - 1) / steps;
+    for (size_t i = step * share; i < (step + 1) * share && i < ahead->count; i++)
+        fetch(ahead->pieces[i] + ahead->skip, ahead->floats);
+}
+
+#define BLOCK_PIXELS (TILES_PRIVATE_U * OUT * OUT) /* at most, of either plan */
+#define WEIGHTS_PIECE 64                            /* floats */
+#define WEIGHTS_PIECES (2 * TAPS * DEPTH * SMRI_CONV2D_BLOCK / WEIGHTS_PIECE)
+
 /* m[point][tile][64] (+)= v[point][tile][channel] u[point][channel][64]. */
 static void multiply(const struct job *job, float *m, const float *v, const float *u, size_t tiles, size_t depth,
-                     size_t cols, bool accumulate) {
+                     size_t cols, bool accumulate, const struct ahead *outputs, const struct ahead *operands) {
     const size_t v_stride = smri_winograd_stride(tiles, depth), m_stride = smri_winograd_stride(tiles, PAIR);
     const size_t lanes = smri_winograd_lanes(depth);
+    const size_t steps = POINTS * smri_chunk_count(tiles, SMRI_CONV_ROWS);
+    size_t step = 0;
     for (size_t point = 0; point < POINTS; point++)
-        for (size_t tile = 0; tile < tiles; tile += SMRI_CONV_ROWS) {
+        for (size_t tile = 0; tile < tiles; tile += SMRI_CONV_ROWS, step++) {
             struct smri_conv_tap tap = {.weights = 0};
             struct smri_conv_tile product = {
                 .rows = smri_winograd_min(SMRI_CONV_ROWS, tiles - tile), .cols = cols, .accumulate = accumulate,
@@ -127,21 +153,42 @@ static void multiply(const struct job *job, float *m, const float *v, const floa
                 tap.rows[i] = v + point * v_stride + (tile + i) * lanes;
                 product.out[i] = m + point * m_stride + (tile + i) * PAIR;
             }
+            fetch_ahead(outputs, step, steps);
+            fetch_ahead(operands, step, steps);
+            if (!job->share_u && point + 1 < POINTS) fetch(tap.rows[0] + v_stride, product.rows * lanes);
             job->kernels->conv.tile(&product);
         }
 }
 
+/* pixels[tile][4 * 4] of the block's outputs, or of the inputs at the same places: most of the 6 x 6, each once. */
+static void block_pixels(const struct job *job, float **pixels, const struct smri_winograd_tensor *tensor,
+                         size_t block) {
+    struct smri_winograd_tensor unpadded = *tensor;
+    unpadded.pad = 0;
+    for (size_t tile = block * job->tiles; tile < block_end(job, block); tile++, pixels += OUT * OUT)
+        smri_winograd_pixels(pixels, &unpadded, &job->grid, tile, OUT, 0);
+}
+
+/* The packed weights of one chunk and one pair: for each block of 32 on the one side, for each tap, a run of channels
+ * of the other side. Returns how many pieces there are. They are only read: outputs' pixels have the same type. */
+static size_t weights_pieces(const struct job *job, float **pieces, size_t pair, size_t chunk) {
+    const size_t depth = chunk_channels(job, chunk), channels = pair_channels(job, pair);
+    const size_t block = (job->transposed ? chunk * job->depth : pair * PAIR) / SMRI_CONV2D_BLOCK;
+    const size_t blocks = smri_conv2d_blocks(job->transposed ? depth : channels);
+    const size_t first = job->transposed ? pair * PAIR : chunk * job->depth, run = job->transposed ? channels : depth;
+    const float *w = job->w + (block * TAPS * job->w_channels + first) * SMRI_CONV2D_BLOCK;
+    size_t count = 0;
+    for (size_t i = 0; i < blocks * TAPS; i++, w += job->w_channels * SMRI_CONV2D_BLOCK)
+        for (size_t at = 0; at < run * SMRI_CONV2D_BLOCK; at += WEIGHTS_PIECE) pieces[count++] = (float *)w + at;
+    return count;
+}
+
 /* The outputs of one block of tiles and one pair from M. */
-static void store_outputs(const struct job *job, const float *m, size_t block, size_t pair, float *edge) {
-    struct smri_winograd_tensor out = job->out;
-    out.edge = edge;
-    const size_t begin = block * job->tiles, end = block_end(job, block);
-    for (size_t tile = begin; tile < end; tile++, m += PAIR) {
-        float *pixels[OUT * OUT];
-        smri_winograd_pixels(pixels, &out, &job->grid, tile, OUT, pair * PAIR);
-        job->kernels->winograd.output(pixels, m, smri_winograd_stride(end - begin, PAIR), pair_channels(job, pair),
+static void store_outputs(const struct job *job, float *const *pixels, const float *m, size_t block, size_t pair) {
+    const size_t tiles = block_end(job, block) - block * job->tiles, channels = pair_channels(job, pair);
+    for (size_t tile = 0; tile < tiles; tile++, m += PAIR, pixels += OUT * OUT)
+        job->kernels->winograd.output(pixels, pair * PAIR, m, smri_winograd_stride(tiles, PAIR), channels,
                                       job->accumulate);
-    }
 }
 
 static size_t padded_cols(const struct job *job, size_t pair) {
@@ -162,37 +209,73 @@ static void share_inputs(void *context, size_t index, size_t worker) {
                               block_end(job, block), chunk * job->depth, chunk_channels(job, chunk));
 }
 
-/* U shared: one block of tiles, all output channels. */
-static void block_task(void *context, size_t block, size_t worker) {
-    const struct job *job = context;
-    float *m = job->workers + worker * job->worker_floats, *v = m + job->m_floats;
-    float *edge = m + job->worker_floats - PAIR;
-    const size_t begin = block * job->tiles, end = block_end(job, block), tiles = end - begin;
+/* A worker's own memory. */
+static float *worker_m(const struct job *job, size_t worker) { return job->workers + worker * job->worker_floats; }
+static float *worker_edge(const struct job *job, size_t worker) { return worker_m(job, worker) + job->m_floats; }
+static float *worker_panels(const struct job *job, size_t worker) {
+    return worker_edge(job, worker) + smri_winograd_lanes(job->out.C);
+}
+
+static struct smri_winograd_tensor outputs_of(const struct job *job, size_t worker) {
+    struct smri_winograd_tensor out = job->out;
+    out.edge = worker_edge(job, worker);
+    return out;
+}
+
+/* U shared: one block of tiles, all output channels; the inputs of block `next`, if it is another one, are fetched. */
+static void block_of_tiles(const struct job *job, size_t block, size_t next, size_t worker) {
+    float *m = worker_m(job, worker), *v = worker_panels(job, worker);
+    const size_t begin = block * job->tiles, end = block_end(job, block);
     const size_t v_floats = smri_winograd_panel(job->tiles, job->depth);
     for (size_t chunk = 0; chunk < job->n_chunks; chunk++)
         smri_winograd_input_panel(v + chunk * v_floats, &job->in, &job->grid, begin, end, chunk * job->depth,
                                   chunk_channels(job, chunk));
+
+    float *out_pixels[BLOCK_PIXELS], *in_pixels[BLOCK_PIXELS];
+    const struct smri_winograd_tensor out = outputs_of(job, worker);
+    block_pixels(job, out_pixels, &out, block);
+    if (next != block) block_pixels(job, in_pixels, &job->in, next);
+    struct ahead outputs = {.pieces = out_pixels, .count = (end - begin) * OUT * OUT}, inputs = {.pieces = in_pixels};
+    inputs.count = next != block ? (block_end(job, next) - next * job->tiles) * OUT * OUT : 0;
     for (size_t pair = 0; pair < job->n_pairs; pair++) {
-        for (size_t chunk = 0; chunk < job->n_chunks; chunk++)
-            multiply(job, m, v + chunk * v_floats, job->shared + (pair * job->n_chunks + chunk) * job->panel_floats,
-                     tiles, chunk_channels(job, chunk), padded_cols(job, pair), chunk > 0);
-        store_outputs(job, m, block, pair, edge);
+        outputs.skip = pair * PAIR, outputs.floats = pair_channels(job, pair);
+        for (size_t chunk = 0; chunk < job->n_chunks; chunk++) {
+            const float *u = job->shared + (pair * job->n_chunks + chunk) * job->panel_floats;
+            inputs.skip = chunk * job->depth, inputs.floats = chunk_channels(job, chunk);
+            multiply(job, m, v + chunk * v_floats, u, end - begin, inputs.floats, padded_cols(job, pair), chunk > 0,
+                     chunk + 1 == job->n_chunks ? &outputs : NULL, pair == 0 ? &inputs : NULL);
+        }
+        store_outputs(job, out_pixels, m, block, pair);
     }
+}
+
+static void run_task(void *context, size_t index, size_t worker) {
+    const struct job *job = context;
+    const size_t last = smri_winograd_min((index + 1) * job->run_blocks, job->n_blocks) - 1;
+    for (size_t block = index * job->run_blocks; block <= last; block++)
+        block_of_tiles(job, block, block < last ? block + 1 : last, worker);
 }
 
 /* V shared: one block of tiles, one pair of blocks of output channels. */
 static void pair_task(void *context, size_t index, size_t worker) {
     const struct job *job = context;
-    float *m = job->workers + worker * job->worker_floats, *u = m + job->m_floats;
-    float *edge = m + job->worker_floats - PAIR;
+    float *m = worker_m(job, worker), *u = worker_panels(job, worker);
     const size_t pair = index / job->n_blocks, block = index % job->n_blocks;
+    const size_t tiles = block_end(job, block) - block * job->tiles;
     const float *v = job->shared + block * job->n_chunks * job->panel_floats;
+    float *out_pixels[BLOCK_PIXELS], *w_pieces[WEIGHTS_PIECES];
+    const struct smri_winograd_tensor out = outputs_of(job, worker);
+    block_pixels(job, out_pixels, &out, block);
+    const struct ahead outputs = {out_pixels, tiles * OUT * OUT, pair * PAIR, pair_channels(job, pair)};
     for (size_t chunk = 0; chunk < job->n_chunks; chunk++) {
+        const bool last = chunk + 1 == job->n_chunks;
+        struct ahead weights = {.pieces = w_pieces, .floats = WEIGHTS_PIECE};
+        if (!last) weights.count = weights_pieces(job, w_pieces, pair, chunk + 1);
         weights_panel(job, u, pair, chunk);
-        multiply(job, m, v + chunk * job->panel_floats, u, block_end(job, block) - block * job->tiles,
-                 chunk_channels(job, chunk), padded_cols(job, pair), chunk > 0);
+        multiply(job, m, v + chunk * job->panel_floats, u, tiles, chunk_channels(job, chunk), padded_cols(job, pair),
+                 chunk > 0, last ? &outputs : NULL, last ? NULL : &weights);
     }
-    store_outputs(job, m, block, pair, edge);
+    store_outputs(job, out_pixels, m, block, pair);
 }
 
 static void run(struct job *job, float *out, const float *in, const float *w, void *workspace, smri_pool *pool) {
@@ -206,7 +289,7 @@ static void run(struct job *job, float *out, const float *in, const float *w, vo
     job->workers = job->shared + shared_panels(job) * job->panel_floats;
     smri_pool_run(pool, shared_panels(job), job->share_u ? share_weights : share_inputs, job);
     if (job->share_u)
-        smri_pool_run(pool, job->n_blocks, block_task, job);
+        smri_pool_run(pool, smri_chunk_count(job->n_blocks, job->run_blocks), run_task, job);
     else
         smri_pool_run(pool, job->n_pairs * job->n_blocks, pair_task, job);
 }

@@ -51,7 +51,8 @@ static inline size_t smri_winograd_min(size_t a, size_t b) { return a < b ? a : 
 
 /* pixels[side * side]: where the pixels of a tile begin at `channel`. */
 static inline void smri_winograd_pixels(float **pixels, const struct smri_winograd_tensor *x,
-                                        const struct smri_winograd_grid *grid, size_t tile, size_t side, size_t channel) {
+                                        const struct smri_winograd_grid *grid, size_t tile, size_t side,
+                                        size_t channel) {
     const size_t n = tile / (grid->rows * grid->cols);
     const size_t top = tile / grid->cols % grid->rows * OUT - x->pad; /* wraps to huge when negative */
     const size_t left = tile % grid->cols * OUT - x->pad;
