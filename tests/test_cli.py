@@ -85,9 +85,11 @@ def test_evaluate_remembers_data_and_split(trained, capsys):
 
 def test_explain(trained, capsys):
     line = ["explain", str(trained / "clf"), "--n-images", "4", "--layer", "layer2", "--method", "layercam"]
-    assert main([*line, "--target", "Very_Mild_Demented"]) == 0
-    assert "black background" in capsys.readouterr().out
-    assert (trained / "clf" / "heat_maps" / "layercam_layer2.png").stat().st_size > 1000
+    assert main([*line, "--checks", "3", "--target", "Very_Mild_Demented"]) == 0
+    printed = capsys.readouterr().out
+    assert "black background" in printed and "area between insertion and deletion" in printed
+    for name in ("layercam_layer2.png", "deletion_insertion.png", "class_maps.png", "checks.json"):
+        assert (trained / "clf" / "heat_maps" / name).stat().st_size > 400
     assert (trained / "clf" / "heat_maps" / "regions.csv").read_text().startswith("region,heat,area")
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import datasets, metrics, plot, splits
     from ._dataset import Dataset
     from .cam import CamResult, grad_cam
+    from .cam_checks import CamChecks, check_cams
     from .checkpoint import CheckpointError
     from .classifier import Classifier, LinearProbe
     from .demo import run_demo
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 _MODULES = ("datasets", "metrics", "plot", "splits")
 _HOMES = {
     "Dataset": "_dataset",
+    "CamChecks": "cam_checks",
     "CamResult": "cam",
+    "check_cams": "cam_checks",
     "grad_cam": "cam",
     "CheckpointError": "checkpoint",
     "Classifier": "classifier",
@@ -56,6 +59,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CamChecks",
     "CamResult",
     "CheckpointError",
     "Classifier",
@@ -68,6 +72,7 @@ __all__ = [
     "StudyResult",
     "TrainingInterrupted",
     "__version__",
+    "check_cams",
     "datasets",
     "evaluate_predictions",
     "export_weights",

@@ -2,12 +2,13 @@
 
 Grad-CAM (Selvaraju et al., ICCV 2017) and its relatives weigh a stage's activations by the gradient of one class's
 logit; the formulas are in the C core (include/smri/cam.h). At 128 pixels `layer4` is 4 x 4, too coarse to name a
-hippocampus: `layer3` and `layer2` are finer.
+hippocampus: `layer3` and `layer2` are finer. Whether a map can be believed is for `check_cams`.
 """
 
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,7 @@ class CamResult:
     probabilities : ndarray of shape (N, classes)
     classes : tuple of str
     layer, method : str
+        Several stages are joined by "+".
     labels : ndarray of shape (N,), int64, or None
         The true classes.
     masks : dict of str to ndarray of shape (N, H, W), bool
@@ -113,7 +115,7 @@ def grad_cam(
     model: Any,
     images: Dataset | np.ndarray,
     *,
-    layer: str = "layer4",
+    layer: str | Sequence[str] = "layer4",
     target: int | str | None = None,
     method: str = "gradcam",
     batch_size: int = 16,
@@ -125,7 +127,9 @@ def grad_cam(
     model : Classifier, fitted
     images : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C), uint8
         A data set's labels and region masks go into the result.
-    layer : {"stem", "layer1", "layer2", "layer3", "layer4"}
+    layer : {"stem", "layer1", "layer2", "layer3", "layer4"}, or several
+        Several, as a sequence or joined by "+" ("layer2+layer3"), give the mean of their maps, each scaled to [0, 1]
+        before: places that several stages agree on stay hot.
     target : int, str or None
         Class to explain; None explains each image's predicted class.
     method : {"gradcam", "gradcam++", "hirescam", "layercam", "eigencam"}
@@ -136,7 +140,7 @@ def grad_cam(
     CamResult
         maps are float32 (N, H, W) in [0, 1], each scaled by itself: heat says where, not how much.
     """
-    choose("layer", layer, LAYERS)
+    layers = layer_names(layer)
     choose("method", method, METHODS)
     model._check_fitted()
     pixels = model._checked(images)
@@ -147,9 +151,12 @@ def grad_cam(
     for start in range(0, n, batch_size):
         batch = plain_batch(pixels, np.arange(start, min(start + batch_size, n)), model.preprocess_, model.n_jobs)
         part = None if wanted is None else wanted[start : start + batch_size]
-        activations, gradients, logits = model.network_.explain(batch, part, stage=layer, batch_size=batch_size)
-        coarse = _core.cam_map(activations, gradients, method, True, threads)
-        maps.append(_core.upsample(coarse, pixels.shape[1], pixels.shape[2], threads))
+        stages = []
+        for stage in layers:
+            activations, gradients, logits = model.network_.explain(batch, part, stage=stage, batch_size=batch_size)
+            coarse = _core.cam_map(activations, gradients, method, True, threads)
+            stages.append(_core.upsample(coarse, pixels.shape[1], pixels.shape[2], threads))
+        maps.append(stages[0] if len(stages) == 1 else _combined(stages))
         outputs.append(logits)
     from .classifier import softmax
 
@@ -163,11 +170,27 @@ def grad_cam(
         targets=probabilities.argmax(axis=1) if wanted is None else wanted,
         probabilities=probabilities,
         classes=model.classes_,
-        layer=layer,
+        layer="+".join(layers),
         method=method,
         labels=None if known is None else known.labels,
         masks=masks,
     )
+
+
+def layer_names(layer: str | Sequence[str]) -> tuple[str, ...]:
+    """The stages of a `layer` argument; ValueError for unknown or repeated ones."""
+    names = tuple(layer.split("+")) if isinstance(layer, str) else tuple(layer)
+    for name in names:
+        choose("layer", name, LAYERS)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"layer: expected different stages of {', '.join(LAYERS)}, got {layer!r}")
+    return names
+
+
+def _combined(stages: list[np.ndarray]) -> np.ndarray:
+    mean = np.mean(stages, axis=0, dtype=np.float32)
+    low, high = (f(mean, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    return (mean - low) / np.where(high > low, high - low, 1)
 
 
 def _class_index(target: int | str, classes: tuple[str, ...]) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from . import checkpoint, plot, splits
 from ._dataset import Dataset
 from .cam import grad_cam
+from .cam_checks import check_cams
 from .checkpoint import atomic_writer
 from .classifier import Classifier
 from .cli import Settings
@@ -221,7 +222,19 @@ def explain(args: argparse.Namespace) -> int:
     for row in rows:
         print(f"  {row['region']:<18} {row['heat']:6.1%} of the heat on {row['area']:6.1%} of the picture")
     print(f"{out}/: {chosen.method}_{chosen.layer}.png, regions.csv")
+    if chosen.checks:
+        _check_maps(clf, part, chosen, out)
     return 0
+
+
+def _check_maps(clf: Classifier, part: Dataset, chosen: Any, out: Path) -> None:
+    """Whether the maps can be believed: a table, its figures and two pictures."""
+    options = {"layer": chosen.layer, "target": chosen.target, "method": chosen.method, "n_images": chosen.checks}
+    found = check_cams(clf, part, **options)
+    write_json(out / "checks.json", found.to_dict())
+    _save(found.plot(), out / "deletion_insertion.png")
+    _save(plot.class_maps(found), out / "class_maps.png")
+    print(f"\n{found}\n{out}/: checks.json, deletion_insertion.png, class_maps.png")
 
 
 def study(args: argparse.Namespace) -> int:

@@ -202,9 +202,15 @@ class ExplainOptions:
 
     on: str = option("test", "which part of the split", group="heat maps", choices=("train", "val", "test"))
     n_images: int = option(12, "how many images, spread over the classes", group="heat maps", at_least=1)
-    layer: str = option("layer3", "stage whose activations are explained", group="heat maps", choices=LAYERS)
+    layer: str = option("layer3", "stage that is explained, or several joined by +: layer2+layer3", group="heat maps")
     method: str = option("gradcam", "how activations and gradients are combined", group="heat maps")
     target: str | None = option(None, "class to explain (none: the predicted one)", group="heat maps")
+    checks: int = option(
+        24,
+        "images on which the maps are checked: what they mark, new weights, regions (0: none)",
+        group="heat maps",
+        at_least=0,
+    )
 
 
 @dataclass(repr=False, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -18,6 +18,9 @@ from matplotlib.axes import Axes
 from ._dataset import Dataset
 from .cam import CamResult, short
 from .options import choose
+
+if TYPE_CHECKING:
+    from .cam_checks import CamChecks
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
@@ -326,6 +329,41 @@ def cam(images: Any, maps: Any = None, *, columns: int = 6, ax: Axes | None = No
             ha="left",
             bbox={"facecolor": "black", "alpha": 0.55, "pad": 1.5, "edgecolor": "none"},
         )
+    return ax
+
+
+@styled
+def cam_curves(checks: CamChecks, *, ax: Axes | None = None) -> Axes:
+    """What is left of a class's probability as pixels go: the hottest first (deletion), the coldest first (insertion).
+
+    Bands are 95 % of the mean over images; the area between the curves is what the maps know.
+    """
+    ax = _axes(ax, (5.2, 3.6))
+    x = 100 * checks.fractions
+    curves = {"coldest pixels first (insertion)": checks.insertion, "hottest pixels first (deletion)": checks.deletion}
+    for i, (label, values) in enumerate(curves.items()):
+        mean, error = values.mean(axis=0), 1.96 * values.std(axis=0, ddof=min(1, len(values) - 1)) / len(values) ** 0.5
+        ax.plot(x, mean, color=COLOURS[i], linestyle=LINES[i], marker=MARKERS[i], markersize=4, label=label)
+        ax.fill_between(x, mean - error, mean + error, color=COLOURS[i], alpha=0.15, linewidth=0)
+    ax.set_xlabel("pixels taken away and filled from their surroundings, %")
+    ax.set_ylabel("probability of the class")
+    ax.set_ylim(0, 1)
+    ax.set_title(f"area between {checks.area[0]:+.3f} ({checks.area[1]:+.3f} to {checks.area[2]:+.3f})")
+    ax.legend(loc="lower left", fontsize=9)
+    return ax
+
+
+@styled
+def class_maps(checks: CamChecks, *, ax: Axes | None = None) -> Axes:
+    """The mean image of each explained class, and with its mean map on it."""
+    names = list(checks.class_maps)
+    pictures = [checks.class_images[name] for name in names]
+    heats = [checks.class_maps[name] for name in names]
+    hot = [overlay(image, heat / max(heat.max(), 1e-9)) for image, heat in zip(pictures, heats, strict=True)]
+    ax = _axes(ax, (1.6 * len(names), 3.5))
+    _, width = _tiles(ax, [pictures, hot])
+    for i, name in enumerate(names):
+        ax.text((i + 0.5) * width, -4, short(name), ha="center", va="bottom", fontsize=9)
     return ax
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from . import splits
 from ._dataset import Dataset
 from .cam import CamResult, grad_cam
+from .cam_checks import CamChecks, check_cams
 from .checkpoint import atomic_writer
 from .classifier import Classifier
 from .metrics import Evaluation, evaluate_predictions
@@ -63,6 +64,8 @@ class StudyResult:
     split : Split
     facts : dict
         Options, times, fingerprints.
+    checks : dict of Arm to CamChecks
+        Of the heat maps of seed 0 with the most labels.
     """
 
     rows: list[dict[str, Any]]
@@ -72,6 +75,7 @@ class StudyResult:
     cams: dict[Arm, CamResult]
     split: splits.Split
     facts: dict[str, Any] = field(default_factory=dict)
+    checks: dict[Arm, CamChecks] = field(default_factory=dict)
 
     @property
     def level(self) -> str:
@@ -227,6 +231,7 @@ class _Run:
         # A data set of the training set's class order, and the validation set where there is one.
         self.train, self.val, self.test = train, self.parts[1] if len(self.parts) == 3 else None, test
         self.examples = spread_examples(test, N_EXAMPLES)
+        self.most_labels = max(arm.label_fraction for arm in arms)
         result = StudyResult([], {}, {}, {}, {}, self.split, self.facts)
         began_s = time.monotonic()
         for i, arm in enumerate(arms):
@@ -276,6 +281,8 @@ class _Run:
         result.histories[arm] = clf.history_
         if arm.seed == 0:
             result.cams[arm] = grad_cam(clf, self.examples, layer=self.cam_layer)
+            if arm.label_fraction == self.most_labels:
+                result.checks[arm] = check_cams(clf, self.test, layer=self.cam_layer, n_images=2 * N_EXAMPLES)
 
     def _evaluate(self, arm: Arm, clf: Classifier, folder: Path) -> Evaluation:
         """Judge on the test set once; the probabilities are kept, so that a repeated command need not look again."""

@@ -49,6 +49,7 @@ def study_report(
     _pretraining(report, result, pretrain_batch_size, features)
     _scores(report, result)
     _heat(report, result)
+    _checks(report, result)
     _costs(report, result)
     return report
 
@@ -193,6 +194,23 @@ def _heat(report: Report, result: StudyResult) -> None:
             "that):"
         )
         report.table(["region", "share of the picture", *(_name(arm) for arm in arms)], _region_rows(result.cams, arms))
+
+
+def _checks(report: Report, result: StudyResult) -> None:
+    if not result.checks:
+        return
+    report.section("Can the heat maps be believed?")
+    report.text(
+        "Pixels are taken away and filled from their surroundings, the hottest first or the coldest first: maps that "
+        "mark what the network uses leave a gap between the two curves. Weights drawn anew must change a map, or it "
+        "shows the picture and not what was learnt. The third column is what a map that knows nothing would give."
+    )
+    for arm, found in result.checks.items():
+        report.text(
+            f"Start: {_name(arm)}, {100 * arm.label_fraction:g} % of the labels, {len(found.cams)} test images."
+        )
+        report.table(*found.table())
+        report.figures([(found.plot(), "Deletion and insertion."), (plot.class_maps(found), "Mean map of each class.")])
 
 
 def _region_rows(cams: dict[Arm, CamResult], arms: list[Arm]) -> list[list[str]]:
