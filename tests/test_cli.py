@@ -117,6 +117,12 @@ def test_data_describes_a_folder(folder, options, tmp_path, capsys):
     assert "Subjects are unknown" in capsys.readouterr().out
 
 
+def test_bench_measures(capsys):
+    assert main(["bench", "--rows", "resnet18", "--rounds", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "ResNet-18, 64 px" in text and "images/s" in text and "conv" in text
+
+
 # ---- mistakes ------------------------------------------------------------------------------------------------------
 
 
@@ -210,5 +216,5 @@ def test_help_and_import_are_fast_and_light():
     code = f"import sys, simclr_mri.cli as c; c.build_parser(); print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert set(COMMANDS) == {"demo", "data", "pretrain", "finetune", "evaluate", "explain", "study"}
+    assert set(COMMANDS) == {"demo", "data", "pretrain", "finetune", "evaluate", "explain", "study", "bench"}
     assert main(["--version"]) == 0

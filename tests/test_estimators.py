@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 
@@ -11,9 +13,20 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from simclr_mri import Classifier, LinearProbe, SimCLR, TrainingInterrupted, checkpoint, datasets, split, training
+from simclr_mri import (
+    Classifier,
+    LinearProbe,
+    SimCLR,
+    TrainingInterrupted,
+    checkpoint,
+    datasets,
+    export_weights,
+    split,
+    training,
+)
 from simclr_mri import simclr as simclr_module
 from simclr_mri._dataset import Dataset
+from simclr_mri._machine import n_threads
 from simclr_mri.checkpoint import CheckpointError
 from simclr_mri.monitor import Collapse, embedding_spread, knn_accuracy
 from simclr_mri.training import batch_bounds, epoch_order
@@ -329,3 +342,45 @@ def test_monitors():
     assert knn_accuracy(points[:30], labels[:30], points[30:], labels[30:]) == {1: 1.0, 10: 1.0}
     assert embedding_spread(np.ones((10, 8))) == pytest.approx(0)
     assert embedding_spread(rng.normal(size=(4000, 64))) == pytest.approx(1, abs=0.02)
+
+
+def test_slices_of_one_subject_can_be_left_out_of_the_negatives(ssl, parts):
+    other = SimCLR(**SSL, same_subject_negatives=False).fit(parts[0])
+    assert not same_bits(other, ssl) and np.isfinite(other.history_[-1]["loss"])
+    with pytest.raises(ValueError, match="needs subjects"):
+        SimCLR(**SSL, same_subject_negatives=False).fit(Dataset(parts[0].images))
+
+
+def test_weights_go_out_and_come_in(ssl, parts, tmp_path):
+    """Out under torchvision's names with an RGB stem; in as a start for pretraining and for fine-tuning."""
+    export_weights(ssl.network_.state(), tmp_path / "out.safetensors", rgb_stem=True)
+    start = SimCLR(**{**SSL, "epochs": 0, "weights": str(tmp_path / "out.safetensors")}).fit(parts[0])
+    for name, array in ssl.network_.state().items():
+        if not name.startswith("projection"):
+            np.testing.assert_allclose(start.network_.state()[name], array, rtol=1e-5, atol=1e-7)
+    assert Classifier(str(tmp_path / "out.safetensors"), **CLF).fit(parts[0]).position_.finished
+
+
+def test_the_predicted_memory_is_the_real_one():
+    """In a process of its own, whose peak is that of this run only."""
+    code = """if True:
+        import numpy as np
+        from simclr_mri import SimCLR
+        from simclr_mri._dataset import Dataset
+        from simclr_mri.runlog import peak_memory_bytes
+        ds = Dataset(np.zeros((256, 64, 64, 1), np.uint8))
+        ssl = SimCLR("resnet18", epochs=1, batch_size=128, verbose=0)
+        predicted = ssl.estimate(ds).memory_bytes
+        ssl.fit(ds)
+        print(predicted / peak_memory_bytes())
+    """
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(1, abs=0.1)
+
+
+def test_n_jobs_is_scikit_learns(parts):
+    images = parts[0].images
+    assert n_threads(None) == n_threads(-1) == 0 and n_threads(3) == 3
+    assert SimCLR(**{**SSL, "epochs": 0}, n_jobs=-1).fit(parts[0]).transform(images).shape == (len(images), 512)
+    with pytest.raises(ValueError, match="n_jobs=0: expected the number of threads"):
+        n_threads(0)

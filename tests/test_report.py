@@ -77,7 +77,7 @@ def test_progress_in_a_log_file_is_lines_not_bars(monkeypatch):
     progress.close()
     lines = sys.stderr.getvalue().splitlines()
     assert len(lines) == 2 and lines[0].startswith("SimCLR: epoch 1/2  loss 0.5") and "left" in lines[0]
-    assert lines[1].endswith("done") and "\r" not in sys.stderr.getvalue()
+    assert lines[1].endswith("done in 0 s") and "\r" not in sys.stderr.getvalue()
 
 
 def test_a_run_log_without_a_folder_writes_nothing(tmp_path, monkeypatch):
@@ -90,3 +90,12 @@ def test_a_run_log_without_a_folder_writes_nothing(tmp_path, monkeypatch):
 
 def test_versions_name_what_a_bug_report_needs():
     assert {"simclr_mri", "python", "numpy", "cpu", "isa", "blas", "threads"} <= set(versions())
+
+
+def test_a_long_epoch_in_a_log_file_shows_that_it_lives(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr("simclr_mri.progress.LINE_EVERY_S", 0.0)
+    progress = Progress("SimCLR", 4000)
+    progress.update(32, epoch="1/2", step="1/62", loss="4.1")
+    line = sys.stderr.getvalue()
+    assert line.startswith("SimCLR: epoch 1/2  step 1/62  loss 4.1") and "images/s" in line and line.endswith("left\n")

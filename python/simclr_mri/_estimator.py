@@ -216,7 +216,8 @@ class NetworkEstimator(BaseEstimator):
         step_s = float(np.median(times[1:]))
         # Inference is one of the three passes of a step; its images need no memory of their own beside training's.
         seconds = times[0] + step_s * (steps - 1) + looks * step_s / batch / 3
-        memory = self._trainer.memory_bytes + 8 * self.network_.n_parameters + peak_memory_bytes()
+        # The trial has touched all that training needs; what comes on top is a plan for looking at images.
+        memory = peak_memory_bytes() + self.network_.memory_bytes("infer", 64)
         self._forget_batches()
         return Estimate(seconds, memory, steps)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from . import _core
 from ._dataset import DataWarning
+from ._machine import n_threads
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 OTHER_IMAGES = (".bmp", ".dcm", ".gif", ".gz", ".nii", ".tif", ".tiff", ".webp")
@@ -178,7 +179,7 @@ def read_images(
     if errors not in ("raise", "warn"):
         raise ValueError(f"errors: expected 'raise' or 'warn', got {errors!r}")
     paths = [str(Path(root) / name) for name in files]
-    images, failures = _core.decode_files(paths, channels, image_size, n_jobs or 0)
+    images, failures = _core.decode_files(paths, channels, image_size, n_threads(n_jobs))
     if not failures:
         return images, np.arange(len(files))
     _explain_sizes(failures, files, images.shape)

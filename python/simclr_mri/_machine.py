@@ -10,8 +10,12 @@ from .progress import bytes_text
 
 
 def n_threads(n_jobs: int | None) -> int:
-    """Threads for the core, 0 meaning all that this process may use."""
-    return 0 if n_jobs is None or n_jobs < 0 else n_jobs
+    """Threads for the core, 0 meaning all that this process may use: None or -1, as in scikit-learn."""
+    if n_jobs is None or n_jobs == -1:
+        return 0
+    if n_jobs < 1:
+        raise ValueError(f"n_jobs={n_jobs}: expected the number of threads, or None or -1 for all")
+    return n_jobs
 
 
 def _read_int(path: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The command line: `simclr-mri demo | data | pretrain | finetune | evaluate | explain | study`.
+"""The command line: `simclr-mri demo | data | pretrain | finetune | evaluate | explain | study | bench`.
 
 Options are those of config.py, with the same names in Python, TOML and shell. They are merged in this order: defaults,
 recipe, what the model was trained with, the file given by --config, the command line. A mistake ends in one line on
@@ -89,6 +89,11 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "simclr-mri study Dataset/ --recipe quick --image-size 64 --out runs/study",
             "simclr-mri study Dataset/ --inits random simclr --label-fractions 0.1 1 --seeds 3 --finetune.epochs 30",
         ],
+    },
+    "bench": {
+        "help": "how fast training and inference are on this machine",
+        "bare": ("bench",),
+        "examples": ["simclr-mri bench", "simclr-mri bench --rows resnet18 --n-jobs 1", "simclr-mri bench --peer"],
     },
 }
 

@@ -8,8 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import checkpoint, plot, splits
+from . import _core, checkpoint, plot, splits
 from ._dataset import Dataset
+from .bench import ROWS, measure, run_peer
 from .cam import grad_cam
 from .cam_checks import check_cams
 from .checkpoint import atomic_writer
@@ -267,6 +268,25 @@ def study(args: argparse.Namespace) -> int:
     return 0
 
 
+def bench(args: argparse.Namespace) -> int:
+    """Images a second of whole steps."""
+    chosen = Settings(args).bench
+    if chosen.peer:
+        return run_peer(chosen.rows, chosen.rounds, chosen.n_jobs)
+    info = _core.cpu_info()
+    print(f"{info['cpu']}, {info['isa']}, {chosen.n_jobs or info['threads']} threads, medians of {chosen.rounds}")
+    for name in chosen.rows:
+        found = measure(ROWS[name], rounds=chosen.rounds, n_jobs=chosen.n_jobs)
+        speed = (
+            f"{found.images_per_s:8.1f} images/s  {1000 * found.seconds:8.1f} ms  {bytes_text(found.memory_bytes):>7}"
+        )
+        print(f"{found.row.title:<50}{speed}")
+        total = sum(found.by_operation.values()) or 1.0
+        most = sorted(found.by_operation.items(), key=lambda item: -item[1])[:6]
+        print("    " + ", ".join(f"{operation} {seconds / total:.0%}" for operation, seconds in most), flush=True)
+    return 0
+
+
 def demo(args: argparse.Namespace) -> int:
     """The whole experiment on phantoms. Three classes, because two subjects of the rarest cannot fill three sets."""
     settings = Settings(args, {"data": {"task": "3class"}})
@@ -285,4 +305,4 @@ def _save(ax: Any, path: Path) -> None:
     pyplot.close(ax.figure)
 
 
-__all__ = ["data", "demo", "evaluate", "explain", "finetune", "pretrain", "study"]
+__all__ = ["bench", "data", "demo", "evaluate", "explain", "finetune", "pretrain", "study"]

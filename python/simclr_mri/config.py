@@ -100,7 +100,7 @@ class TrainingOptions:
     )
     rho: float = option(0.05, "radius of SAM or ASAM", group="optimization", at_least=0)
     random_state: int = option(0, "seed of weights, order, views and dropout", group="run", at_least=0)
-    n_jobs: int | None = option(None, "threads (none: all that this process may use)", group="run", at_least=1)
+    n_jobs: int | None = option(None, "threads (none or -1: all that this process may use)", group="run", at_least=-1)
     verbose: int = option(1, "0 silent, 1 progress bar, 2 a line an epoch", group="run", at_least=0, at_most=2)
 
 
@@ -238,6 +238,21 @@ class DemoOptions:
 
 
 @dataclass(repr=False, eq=False)
+class BenchOptions:
+    """Speed of this machine."""
+
+    rows: tuple[str, ...] = option(
+        ("supervised", "simclr", "inference", "resnet18"),
+        "what to measure",
+        group="bench",
+        choices=("supervised", "simclr", "inference", "resnet18"),
+    )
+    rounds: int = option(5, "steps of each; the median counts", group="bench", at_least=1)
+    n_jobs: int | None = option(None, "threads (none or -1: all that this process may use)", group="bench", at_least=-1)
+    peer: bool = option(False, "PyTorch beside it, from a source tree", group="bench")
+
+
+@dataclass(repr=False, eq=False)
 class RunOptions:
     """Where results go."""
 
@@ -258,6 +273,7 @@ SECTIONS: dict[str, type] = {
     "explain": ExplainOptions,
     "study": StudyOptions,
     "demo": DemoOptions,
+    "bench": BenchOptions,
     "run": RunOptions,
 }
 

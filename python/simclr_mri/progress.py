@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-LINE_EVERY_S = 10.0  # a log file gets at most one line in this time, and the last one always
+LINE_EVERY_S = 30.0  # a log file gets about one line in this time, so that it shows that the run lives
 
 
 def seconds_text(seconds: float) -> str:
@@ -68,6 +68,8 @@ class Progress:
             self._bar.update(n)
             if shown:
                 self._bar.set_postfix(shown, refresh=False)
+        elif self._as_lines and time.monotonic() - self._line_s >= LINE_EVERY_S:
+            self._line(shown, f"{seconds_text(self._seconds_left())} left")
 
     def epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
         """An epoch is done; `row` is its line of the history."""
@@ -75,14 +77,18 @@ class Progress:
         shown = {key: f"{v:.4g}" for key, v in row.items() if isinstance(v, (int, float)) and key not in skipped}
         if self._bar is not None:
             self._bar.set_postfix({"epoch": f"{epoch}/{epochs}", **shown}, refresh=False)
-        now = time.monotonic()
-        if self._as_lines and (epoch == epochs or now - self._line_s >= self._every_s):
-            self._line_s = now
-            left = (self.n_images - self.done) / max(1e-9, self.images_per_s)
-            facts = "  ".join(f"{key} {value}" for key, value in shown.items())
-            rest = "done" if epoch == epochs else f"{seconds_text(left)} left"
-            line = f"{self.title}: epoch {epoch}/{epochs}  {facts}  {self.images_per_s:.0f} images/s  {rest}"
-            print(line, file=sys.stderr, flush=True)
+        if self._as_lines and (epoch == epochs or time.monotonic() - self._line_s >= self._every_s):
+            took = seconds_text(time.monotonic() - self._start_s)
+            rest = f"done in {took}" if epoch == epochs else f"{seconds_text(self._seconds_left())} left"
+            self._line({"epoch": f"{epoch}/{epochs}", **shown}, rest)
+
+    def _seconds_left(self) -> float:
+        return (self.n_images - self.done) / max(1e-9, self.images_per_s)
+
+    def _line(self, shown: dict[str, Any], rest: str) -> None:
+        self._line_s = time.monotonic()
+        facts = "  ".join(f"{key} {value}" for key, value in shown.items())
+        print(f"{self.title}: {facts}  {self.images_per_s:.3g} images/s  {rest}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -181,7 +181,8 @@ class Loop:
             position.n_correct += int(result.get("n_correct", 0))
             position.seconds += time.monotonic() - began_s
             shown = {"loss": f"{result['loss']:.4f}", **result.get("shown", {})}
-            self._progress.update(end - start, epoch=f"{position.epoch + 1}/{self.epochs}", **shown)
+            here = {"epoch": f"{position.epoch + 1}/{self.epochs}", "step": f"{position.step_in_epoch}/{len(bounds)}"}
+            self._progress.update(end - start, **here, **shown)
             if interrupts.requested:
                 raise KeyboardInterrupt
             if time.monotonic() - self._saved_s > SAVE_EVERY_S:
