@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 ATROPHY_SPREAD = 0.5
-"""Standard deviation of atrophy within a class, where 1 is the step to the next. With the deviations of the single signs
-it lets the best reading of the true region sizes reach a balanced accuracy of about 0.7 over the four classes."""
+"""Standard deviation of atrophy within a class, where 1 is the step to the next. With the deviations of the single
+signs it lets the best linear reading of the true sizes reach a balanced accuracy of about 0.7 over the four classes."""
 
 
 @dataclass(frozen=True)

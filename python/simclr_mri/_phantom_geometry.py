@@ -1,8 +1,8 @@
 """Where everything is in a phantom's head: signed distances in millimetres, positive inside.
 
-Axes: x to the right, v towards the face, z upwards; the origin is the middle of the brain, so that v is the y of the MNI
-atlas plus 17 mm. Positions and sizes of deep structures are that atlas's, to a few millimetres; left and right are drawn
-together in |x|.
+Axes: x to the right, v towards the face, z upwards; the origin is the middle of the brain, so that v is the y of the
+MNI atlas plus 17 mm. Positions and sizes of deep structures are that atlas's, to a few millimetres; left and right are
+drawn together in |x|.
 
 The cortex is what makes it a brain. Sulci are the zero lines of a narrow-band field over (angle along the hemisphere's
 surface, depth, height), so that they run in from the surface, bend, and merge where the field's envelope vanishes.
@@ -191,7 +191,7 @@ def to_csf(s: Slices) -> np.ndarray:
 
 
 def _sylvian(s: Slices) -> np.ndarray:
-    """Distance into the lateral fissure: in from the temple to the insula; low down, between frontal and temporal lobe."""
+    """Distance into the lateral fissure: from the temple to the insula; low down, between frontal and temporal lobe."""
     wide = 0.6 + 0.75 * s.anatomy.sulcus_mm
     side, v = s.soft_side, s.soft_v
     upper = wide * s.by_side(1) * bump(s.z, 4, 15)

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from . import _core
-from ._phantom_anatomy import draw_anatomy
-from ._phantom_render import LEVELS_MM, render
 from ._dataset import SEVERITY, Dataset
 from ._folder import check_root, read_images, read_table, some
+from ._phantom_anatomy import draw_anatomy
+from ._phantom_render import LEVELS_MM, render
 
 MANIFEST = "phantoms.json"
 REGIONS = {"cortex": 1, "ventricles": 2, "hippocampus": 4, "head": 8}
