@@ -245,7 +245,7 @@ def test_several_sizes_need_one(folder: Path) -> None:
     Image.new("L", (20, 16)).save(folder / "well" / "pw1_1.png")
     with pytest.raises(ValueError, match=r"1 of 8 are not 16 x 16 px .*pw1_1.*image_size"):
         ImageFolder(folder)
-    assert ImageFolder(folder, image_size=16).images.shape == (8, 16, 16, 1)
+    assert ImageFolder(folder, image_size=16, n_jobs=-1).images.shape == (8, 16, 16, 1)
     for option in ({"channels": 2}, {"image_size": 1}, {"errors": "skip"}):
         with pytest.raises(ValueError, match=next(iter(option))):
             ImageFolder(folder, **option)

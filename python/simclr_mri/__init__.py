@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import datasets, metrics, plot, splits
     from ._dataset import Dataset
+    from .audits import Audit, audit
     from .cam import CamResult, grad_cam
     from .cam_checks import CamChecks, check_cams
     from .checkpoint import CheckpointError
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # Loaded when they are first used: `import simclr_mri` stays fast, though scikit-learn and matplotlib are not.
 _MODULES = ("datasets", "metrics", "plot", "splits")
 _HOMES = {
+    "Audit": "audits",
+    "audit": "audits",
     "Dataset": "_dataset",
     "CamChecks": "cam_checks",
     "CamResult": "cam",
@@ -59,6 +62,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Audit",
     "CamChecks",
     "CamResult",
     "CheckpointError",
@@ -72,6 +76,7 @@ __all__ = [
     "StudyResult",
     "TrainingInterrupted",
     "__version__",
+    "audit",
     "check_cams",
     "datasets",
     "evaluate_predictions",

@@ -23,6 +23,8 @@ from ._machine import n_threads
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 OTHER_IMAGES = (".bmp", ".dcm", ".gif", ".gz", ".nii", ".tif", ".tiff", ".webp")
 
+PART_NAMES = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
+
 Groups = str | Path | tuple[str | Path, str] | Callable[[str], str] | None
 
 
@@ -87,6 +89,12 @@ def list_classes(root: Path, class_order: Sequence[str] | None = None) -> tuple[
         _explain_level(root)
     if len(folders) == 1 and not _has_images(folders[0]) and len(_subfolders(folders[0])) >= 2:
         raise ValueError(f"{root}: wrong folder level, it holds one folder only. Did you mean {folders[0]}?")
+    parts = find_parts(root)
+    if parts:
+        raise ValueError(
+            f"{root}: wrong folder level, it holds the parts of a split ({', '.join(parts)}), not classes. Read each "
+            f"by itself, such as {root / next(iter(parts))}; the audit checks whether the parts overlap"
+        )
     if class_order is not None:
         by_name = {folder.name: folder for folder in folders}
         if sorted(class_order) != sorted(by_name):
@@ -102,6 +110,13 @@ def list_classes(root: Path, class_order: Sequence[str] | None = None) -> tuple[
         labels += [label] * len(found)
     _warn_of_others(root, folders)
     return files, labels, [f.name for f in folders]
+
+
+def find_parts(root: Path) -> dict[str, Path]:
+    """The folders of a ready-made split, such as `root/train/<class>` and `root/test/<class>`; empty if it is none."""
+    parts = {f.name: f for f in _subfolders(root) if f.name.lower() in PART_NAMES}
+    inner = [{g.name for g in _subfolders(f)} for f in parts.values()]
+    return parts if len(parts) >= 2 and all(inner) and set.intersection(*inner) else {}
 
 
 def list_flat(root: Path) -> list[str]:
