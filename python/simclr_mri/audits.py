@@ -409,4 +409,4 @@ def _judge(ds: Dataset, source: str, rows: list[Baseline], findings: list[Findin
     bad = [f.check for f in findings if f.level == "bad"]
     if bad:
         text.append(f"To be mended or explained: {', '.join(dict.fromkeys(bad))}.")
-    return " ".join(text) or "Nothing to compare: one class or no labels. The checks above hold."
+    return " ".join(text) or "No classifiers were run: the checks above are all there is."
