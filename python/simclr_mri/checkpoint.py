@@ -8,6 +8,7 @@ written beside the old one, flushed to the disk and renamed over it: whatever ha
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import struct
@@ -76,6 +77,7 @@ def atomic_writer(path: str | Path):
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         with open(temporary, "wb") as file:
             yield file
             file.flush()
@@ -88,6 +90,20 @@ def atomic_writer(path: str | Path):
             kept = "; the file that was there before is intact" if path.exists() else ""
             raise OSError(error.errno, f"cannot write {path}: {error.strerror}{kept}") from error
         raise
+
+
+def _sweep(path: Path) -> None:
+    """Removes what processes that were killed while they wrote this file have left; a checkpoint is large."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        pid = left.suffixes[-2][1:] if len(left.suffixes) > 1 else ""
+        if not pid.isdigit() or int(pid) == os.getpid():
+            continue
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except OSError:
+            pass  # it lives and is someone else's
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
