@@ -20,7 +20,7 @@ from .config import as_dict
 from .progress import bytes_text, seconds_text
 from .runlog import History, RunLog, peak_memory_bytes, versions
 from .schedules import Schedule
-from .training import Loop, Position
+from .training import Loop, Position, epoch_order
 from .views import Preprocess, plain_batch
 
 FEATURE_SIZE = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}
@@ -187,7 +187,7 @@ class NetworkEstimator(BaseEstimator):
             batch_size=batch_size,
             epochs=epochs,
             drop_last=drop_last,
-            seed=self.random_state,
+            order=lambda epoch: self._order(n, epoch),
             schedule=schedule,
             step=self._step,
             steps_done=lambda: int(self._trainer.state()["step"]),
@@ -220,6 +220,10 @@ class NetworkEstimator(BaseEstimator):
         memory = peak_memory_bytes() + self.network_.memory_bytes("infer", 64)
         self._forget_batches()
         return Estimate(seconds, memory, steps)
+
+    def _order(self, n: int, epoch: int) -> np.ndarray:
+        """The images of an epoch, n of them."""
+        return epoch_order(n, self.random_state, epoch)
 
     def _step(self, indices: np.ndarray, epoch: int, step: int, lr: float, momentum: float) -> dict[str, Any]:
         raise NotImplementedError

@@ -20,7 +20,7 @@ from .metrics import Evaluation, evaluate_predictions
 from .options import check, takes_recipe
 from .runlog import History
 from .simclr import SimCLR
-from .training import Position
+from .training import Position, balanced_order
 from .views import Preprocess, augmented_batch
 
 
@@ -171,7 +171,8 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
         self.position_, self.history_ = Position(), History()
         self.best_epoch_, self._best_score, self._best = 0, -math.inf, None
         self._train, self._val = labelled, val if val is not None and len(val) else None
-        self._weights = balanced_weights(labelled.labels, len(self.classes_)) if self.class_weight else None
+        weighted = self.class_weight and self.sampling == "shuffle"  # both at once would correct twice
+        self._weights = balanced_weights(labelled.labels, len(self.classes_)) if weighted else None
         self._batch = min(self.batch_size, len(labelled))
         self._make_trainer(self._batch)
 
@@ -273,16 +274,24 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
 
     # ---- training --------------------------------------------------------------------------------------------------
 
-    def _step(self, indices: np.ndarray, epoch: int, step: int, lr: float, momentum: float) -> dict[str, Any]:
-        images = augmented_batch(
-            self._train.images,
-            indices,
-            self.views,
-            self.preprocess_,
-            seed=self.random_state,
-            epoch=epoch,
-            n_jobs=self.n_jobs,
-        )
+    def _order(self, n: int, epoch: int) -> np.ndarray:
+        if self.sampling == "balanced":
+            return balanced_order(self._train.labels, self.random_state, epoch)
+        return super()._order(n, epoch)
+
+    def _draw_views(self, draws: np.ndarray, epoch: int) -> np.ndarray:
+        """The images of a batch; one that is drawn again in an epoch (`balanced_order`) is augmented differently."""
+        train, indices, repeats = self._train.images, draws % len(self._train), draws // len(self._train)
+        out = np.empty((len(draws), *train.shape[1:]), np.float32)
+        options = {"seed": self.random_state, "epoch": epoch, "n_jobs": self.n_jobs}
+        for repeat in np.unique(repeats):
+            rows = np.flatnonzero(repeats == repeat)
+            views = augmented_batch(train, indices[rows], self.views, self.preprocess_, view=int(repeat), **options)
+            out[rows] = views
+        return out
+
+    def _step(self, draws: np.ndarray, epoch: int, step: int, lr: float, momentum: float) -> dict[str, Any]:
+        images, indices = self._draw_views(draws, epoch), draws % len(self._train)
         return self._trainer.supervised_step(
             images,
             self._train.labels[indices].astype(np.int32),

@@ -164,6 +164,12 @@ class FinetuneOptions(TrainingOptions):
     class_weight: str | None = option(
         "balanced", "weigh classes by their rarity (none: do not)", group="labels", choices=("balanced",)
     )
+    sampling: str = option(
+        "shuffle",
+        "an epoch's images: each once, or every class equally often, which takes the place of class weights",
+        group="labels",
+        choices=("shuffle", "balanced"),
+    )
     label_smoothing: float = option(0.0, "label smoothing", group="labels", at_least=0, at_most=0.99)
     select: str = option(
         "balanced_accuracy", "what chooses the best epoch on validation data", group="labels", choices=SELECTIONS

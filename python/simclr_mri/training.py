@@ -55,6 +55,30 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch, _ORDER)).permutation(n)
 
 
+def balanced_order(labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """As many draws as images, every class as often as the others, in random order, int64.
+
+    Draw d shows image d % n for the (d // n)-th time in this epoch, so that repeats can be augmented differently. No
+    image of a class is drawn once more before all of them were; of a large class each epoch sees another part.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 0, 0, 1])
+    >>> (labels[balanced_order(labels, 0, 0) % 6] == 1).sum()
+    np.int64(3)
+    """
+    n, classes = len(labels), np.unique(labels)
+    rng = np.random.default_rng((seed, epoch, _ORDER))
+    quotas = np.full(len(classes), n // len(classes))
+    quotas[rng.permutation(len(classes))[: n % len(classes)]] += 1
+    draws = []
+    for c, quota in zip(classes, quotas, strict=True):
+        mine = np.flatnonzero(labels == c)
+        rounds = -(-quota // len(mine))
+        draws.append(np.concatenate([r * n + rng.permutation(mine) for r in range(rounds)])[:quota])
+    return rng.permutation(np.concatenate(draws))
+
+
 def batch_bounds(n: int, batch_size: int, drop_last: bool) -> list[tuple[int, int]]:
     """Start and end of each batch. A last batch of one image is dropped: batch norm cannot normalise it."""
     bounds = [(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]
@@ -108,9 +132,11 @@ class Loop:
     ----------
     title : str
         For the progress bar and messages.
-    n, batch_size, epochs, drop_last, seed
+    n, batch_size, epochs, drop_last
         Images, and how they are visited.
     schedule : Schedule
+    order : callable (epoch) -> ndarray of shape (n,), int64
+        Which images an epoch visits, in which order.
     step : callable (indices, epoch, step, lr, momentum) -> dict
         Trains on the images of these indices; {"loss", "n_correct" or not, "shown" (on the progress bar) or not}.
         Changes nothing if it raises.
@@ -129,7 +155,7 @@ class Loop:
     batch_size: int
     epochs: int
     drop_last: bool
-    seed: int
+    order: Callable[[int], np.ndarray]
     schedule: Schedule
     step: Callable[[np.ndarray, int, int, float, float], dict[str, Any]]
     steps_done: Callable[[], int]
@@ -164,7 +190,7 @@ class Loop:
         return True
 
     def _train_epoch(self, position: Position, bounds: list[tuple[int, int]], interrupts: Interrupts) -> None:
-        order = epoch_order(self.n, self.seed, position.epoch)
+        order = self.order(position.epoch)
         while position.step_in_epoch < len(bounds):
             start, end = bounds[position.step_in_epoch]
             lr, momentum = self.schedule.at(position.step)
