@@ -2,20 +2,22 @@
 
     PYTHONPATH=python python tests/bench_memory.py [--threads 2] [--isa avx512] [--repeat 15]
 
-The yardsticks are plain C loops compiled here with `cc`, cut in equal parts among the threads, in the better of ordinary
-and non-temporal stores. Bytes are those a pass must move: each array once for a read and once for a write. Yardstick and
-pass alternate and the best time of each counts, so that a busy neighbour slows both or neither.
+The yardsticks are plain C loops compiled here with `cc`, cut in equal parts among the threads, in the better of
+ordinary and non-temporal stores. Bytes are those a pass must move: each array once for a read and once for a write.
+Yardstick and pass alternate and the best time of each counts, so that a busy neighbour slows both or neither.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import re
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,8 +61,7 @@ PATTERNS = {
 
 class Pass(NamedTuple):
     name: str
-    pattern: str
-    moved_bytes: int
+    moves: dict[str, float]  # pattern: bytes moved in that way
     run: Callable[[], object]
 
 
@@ -110,67 +111,93 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int) -> l
     size = n * rows * cols * channels
     x, dy, y, other = (aligned(size, i).reshape(1, -1, channels) for i in range(4))
     one, zero = np.ones((1, channels), np.float32), np.zeros((1, channels), np.float32)
-    gamma = one[0]
-    images, flat = x.reshape(n, rows, cols, channels), [a.reshape(-1) for a in (x, dy, y)]
-    pooled, places = _core.maxpool_forward(images, 3, 2, 1)
+    images, pixels = (n, rows, cols, channels), (n, rows * cols, channels)
+    pooled, places = _core.maxpool_forward(x.reshape(images), 3, 2, 1)
     mean, var = _core.batchnorm_statistics(x)
     b = 4 * size
-    options = {"n_threads": threads}
+    pooling = b + b // 4 + b // 16
+    arguments = {"n_threads": threads}
+
+    def affine(x, out, **options):
+        return lambda: _core.affine(x, one, zero, relu=True, out=out, **options, **arguments)
+
+    def backward(dy, out):
+        return lambda: _core.batchnorm_backward(dy, x, one[0], mean, var, one, zero, relu=True, out=out, **arguments)
+
+    def max_forward():
+        return _core.maxpool_forward(x.reshape(images), 3, 2, 1, out=pooled, **arguments)
+
+    def max_backward():
+        out = y.reshape(images)
+        return _core.maxpool_backward(pooled, places, rows, cols, 3, 2, 1, out=out, **arguments)
+
+    def dropout():
+        out = other.reshape(n, -1)
+        return _core.dropout(out, 0.5, 1, out=out, **arguments)
+
+    flat = y.reshape(-1)
     return [
-        Pass("batch norm statistics", "read", b, lambda: _core.batchnorm_statistics(x, **options)),
-        Pass("affine + relu", "copy", 2 * b, lambda: _core.affine(x, one, zero, relu=True, out=y, **options)),
-        Pass("affine + relu in place", "scale", 2 * b, lambda: _core.affine(y, one, zero, relu=True, out=y, **options)),
-        Pass("affine + residual + relu", "triad", 3 * b, lambda: _core.affine(x, one, zero, other, relu=True, out=y, **options)),
+        Pass("batch norm statistics", {"read": b}, lambda: _core.batchnorm_statistics(x, **arguments)),
+        Pass("affine + relu", {"copy": 2 * b}, affine(x, y)),
+        Pass("affine + relu in place", {"scale": 2 * b}, affine(y, y)),
+        Pass("affine + residual + relu", {"triad": 3 * b}, affine(x, y, residual=other)),
+        Pass("batch norm backward", {"read": 2 * b, "triad": 3 * b}, backward(dy, y)),
+        Pass("batch norm backward in place", {"read": 2 * b, "update": 3 * b}, backward(y, y)),
         Pass(
-            "batch norm backward",  # reads dy and x twice, writes dx
-            "triad",
-            5 * b,
-            lambda: _core.batchnorm_backward(dy, x, gamma, mean, var, one, zero, relu=True, out=y, **options),
+            "relu backward in place", {"update": 3 * b}, lambda: _core.relu_backward(flat, flat, out=flat, **arguments)
         ),
-        Pass("relu backward in place", "update", 3 * b, lambda: _core.relu_backward(flat[1], flat[2], out=flat[1], **options)),
-        Pass("max pool 3x3/2", "read", b + b // 4 + b // 16, lambda: _core.maxpool_forward(images, 3, 2, 1, out=pooled, **options)),
-        Pass(
-            "max pool backward",
-            "copy",
-            b + b // 4 + b // 16,
-            lambda: _core.maxpool_backward(pooled, places, rows, cols, 3, 2, 1, out=y.reshape(images.shape), **options),
-        ),
-        Pass("average pool", "read", b, lambda: _core.avgpool_forward(x.reshape(n, -1, channels), **options)),
-        Pass("dropout in place", "scale", 2 * b, lambda: _core.dropout(flat[2].reshape(n, -1), 0.5, 1, out=flat[2].reshape(n, -1), **options)),
-    ]  # fmt: skip
+        Pass("max pool 3x3/2", {"read": pooling}, max_forward),
+        Pass("max pool backward", {"copy": pooling}, max_backward),
+        Pass("average pool", {"read": b}, lambda: _core.avgpool_forward(x.reshape(pixels), **arguments)),
+        Pass("dropout in place", {"scale": 2 * b}, dropout),
+    ]
 
 
 def optimizer_passes(n: int, threads: int) -> list[Pass]:
     w, m, v, g, copy = (aligned(n, i) for i in range(5))
     np.abs(v, out=v)
     b = 4 * n
-    options = {"n_threads": threads}
+    arguments = {"n_threads": threads}
+
+    def perturb(**options):
+        return lambda: _core.sam_perturb(w, g, 1e-9, 1.0, **options, **arguments)
+
+    def sgd(**options):
+        return lambda: _core.sgd_step(w, m, g, 1e-9, momentum=0.9, weight_decay=1e-4, **options, **arguments)
+
+    def adamw(**options):
+        return lambda: _core.adamw_step(w, m, v, g, 1e-9, 10, **options, **arguments)
+
     return [
-        Pass("gradient norm", "read", b, lambda: _core.gradient_norm2(g, **options)),
-        Pass("gradient norm, ASAM", "read", 2 * b, lambda: _core.gradient_norm2(g, w, **options)),
-        Pass("perturb", "update", 3 * b, lambda: _core.sam_perturb(w, g, 1e-9, 1.0, adaptive=True, **options)),
-        Pass("perturb + copy", "update", 4 * b, lambda: _core.sam_perturb(w, g, 1e-9, 1.0, copy=copy, **options)),
-        Pass("SGD", "update", 5 * b, lambda: _core.sgd_step(w, m, g, 1e-9, momentum=0.9, weight_decay=1e-4, **options)),
-        Pass("SGD from the copy", "update", 5 * b, lambda: _core.sgd_step(w, m, g, 1e-9, momentum=0.9, start=copy, **options)),
-        Pass("AdamW", "update", 7 * b, lambda: _core.adamw_step(w, m, v, g, 1e-9, 10, **options)),
-    ]  # fmt: skip
+        Pass("gradient norm", {"read": b}, lambda: _core.gradient_norm2(g, **arguments)),
+        Pass("gradient norm, ASAM", {"read": 2 * b}, lambda: _core.gradient_norm2(g, w, **arguments)),
+        Pass("perturb", {"update": 3 * b}, perturb(adaptive=True)),
+        Pass("perturb and copy", {"update": 2 * b, "copy": 2 * b}, perturb(copy=copy)),
+        Pass("SGD", {"update": 5 * b}, sgd()),
+        Pass("SGD from the copy", {"update": 3 * b, "copy": 2 * b}, sgd(start=copy)),
+        Pass("AdamW", {"update": 7 * b}, adamw()),
+        Pass("AdamW from the copy", {"update": 5 * b, "copy": 2 * b}, adamw(start=copy)),
+    ]
 
 
-def report(
-    title: str, passes: list[Pass], floats: int, library: ctypes.CDLL, threads: int, repeat: int, cpu: bool
-) -> None:
-    cpu_threads = threads if cpu else 0
+def report(title: str, passes: list[Pass], floats: int, library: ctypes.CDLL, options: argparse.Namespace) -> None:
+    threads, cpu_threads = options.threads, options.threads if options.cpu else 0
     print(f"\n{title}, {threads} threads, {_core.cpu_info()['isa']}")
     arrays = [aligned(floats, i) for i in range(3)]
     for item in passes:
-        loops, touched = PATTERNS[item.pattern]
-        best, peer = float("inf"), float("inf")
-        for _ in range(repeat):
+        if not re.search(options.only, item.name):
+            continue
+        best, peers = float("inf"), dict.fromkeys(item.moves, float("inf"))
+        for _ in range(options.repeat):
             best = min(best, seconds(item.run, cpu_threads))
-            for name in loops:
-                peer = min(peer, seconds(lambda name=name: stream(library, name, arrays, threads), cpu_threads))
-        rate, limit = item.moved_bytes / best / 1e9, touched * 4 * floats / peer / 1e9
-        print(f"{item.name:26s} {rate:7.1f} GB/s   {item.pattern:6s} {limit:6.1f} GB/s   {100 * rate / limit:4.0f} %")
+            for pattern in item.moves:
+                for loop in PATTERNS[pattern][0]:
+                    run = partial(stream, library, loop, arrays, threads)
+                    peers[pattern] = min(peers[pattern], seconds(run, cpu_threads))
+        limits = {pattern: 4 * floats * PATTERNS[pattern][1] / time for pattern, time in peers.items()}
+        moved, least = sum(item.moves.values()), sum(size / limits[pattern] for pattern, size in item.moves.items())
+        rate, limit, kind = moved / best / 1e9, moved / least / 1e9, " + ".join(item.moves)
+        print(f"{item.name:28s} {rate:6.1f} GB/s   {kind:15s} {limit:6.1f} GB/s   {100 * rate / limit:4.0f} %")
 
 
 def main() -> None:
@@ -179,17 +206,18 @@ def main() -> None:
     parser.add_argument("--isa", default=_core.cpu_info()["isa"])
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--cpu", action="store_true", help="count CPU time, which a busy neighbour disturbs less")
+    parser.add_argument("--only", default="", metavar="REGEX", help="passes whose name matches")
     arguments = parser.parse_args()
     _core.set_isa(arguments.isa)
     library = compile_streams()
-    threads, repeat = arguments.threads, arguments.repeat
+    threads = arguments.threads
     for shape in [(32, 64, 64, 64), (32, 32, 32, 256), (32, 4, 4, 2048)]:
         floats = int(np.prod(shape))
         title = f"activations {' x '.join(map(str, shape))} ({4 * floats / 1e6:.0f} MB)"
-        report(title, layer_passes(*shape, threads), floats, library, threads, repeat, arguments.cpu)
+        report(title, layer_passes(*shape, threads), floats, library, arguments)
     parameters = 25_600_000  # ResNet-50
     title = f"parameters ({4 * parameters / 1e6:.0f} MB)"
-    report(title, optimizer_passes(parameters, threads), parameters, library, threads, repeat, arguments.cpu)
+    report(title, optimizer_passes(parameters, threads), parameters, library, arguments)
 
 
 if __name__ == "__main__":

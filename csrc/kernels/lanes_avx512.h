@@ -4,7 +4,9 @@
 #define SMRI_KERNELS_LANES_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define LANES ((size_t)16)
 #define ALL_LANES ((__mmask16)0xFFFF)
@@ -19,6 +21,11 @@ INLINE __m512 load(const float *p, __mmask16 lanes) {
 INLINE void store(float *p, __m512 v, __mmask16 lanes) {
     if (lanes == ALL_LANES) _mm512_storeu_ps(p, v);
     else _mm512_mask_storeu_ps(p, lanes, v);
+}
+
+/* Whether rows of C floats that begin at p, `stride` apart, can be written by whole cache lines past the caches. */
+INLINE bool is_streamable(const float *p, size_t C, size_t stride) {
+    return (uintptr_t)p % 64 == 0 && C % LANES == 0 && stride % LANES == 0;
 }
 
 INLINE __m512d low_half(__m512 v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }

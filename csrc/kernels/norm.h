@@ -14,6 +14,7 @@ struct smri_affine_rows {
     const float *x, *scale, *shift;
     const float *residual, *residual_scale, *residual_shift;
     bool relu;
+    bool stream; /* y may bypass the caches; then it is neither x nor residual */
     size_t rows, C, stride;
 };
 
@@ -26,6 +27,7 @@ struct smri_norm_gradient {
 /* dx = dy_factor * dy* + x_factor * (x - mean) + constant, each per column; x_factor NULL: the first term alone. */
 struct smri_norm_dx {
     const float *dy_factor, *x_factor, *constant;
+    bool stream; /* dx may bypass the caches; then it is not dy */
 };
 
 struct smri_norm_kernels {

@@ -3,10 +3,16 @@
 #include "kernels/norm.h"
 
 #include <immintrin.h>
+#include <stdint.h>
 
 #define LANES ((size_t)8)
 #define BLOCK 256 /* columns whose pivots fit on the stack; the layer's tiles are no wider */
 #define INLINE static inline __attribute__((always_inline))
+
+/* Whether rows of C floats that begin at p, `stride` apart, can be written by whole vectors past the caches. */
+static bool is_streamable(const float *p, size_t C, size_t stride) {
+    return (uintptr_t)p % 32 == 0 && C % LANES == 0 && stride % LANES == 0;
+}
 
 /* sums[0..8) += v, in double. */
 INLINE void flush(double *sums, __m256 v) {
@@ -82,7 +88,8 @@ INLINE void affine_kind(const struct smri_affine_rows *job, enum residual kind, 
                                                      _mm256_loadu_ps(job->residual + i),
                                                      _mm256_loadu_ps(job->residual_shift + c)));
             if (relu) y = _mm256_max_ps(_mm256_setzero_ps(), y); /* the second operand, when one is NaN */
-            _mm256_storeu_ps(job->y + i, y);
+            if (job->stream) _mm256_stream_ps(job->y + i, y);
+            else _mm256_storeu_ps(job->y + i, y);
         }
 }
 
@@ -99,6 +106,7 @@ static void affine_tail(struct smri_affine_rows job, size_t body) {
 static void affine(const struct smri_affine_rows *job) {
     struct smri_affine_rows body = *job;
     body.C = job->C / LANES * LANES;
+    body.stream = job->stream && is_streamable(job->y, job->C, job->stride);
     if (job->residual == NULL) {
         job->relu ? affine_kind(&body, NO_RESIDUAL, true) : affine_kind(&body, NO_RESIDUAL, false);
     } else if (job->residual_scale == NULL) {
@@ -107,6 +115,7 @@ static void affine(const struct smri_affine_rows *job) {
         job->relu ? affine_kind(&body, AFFINE_RESIDUAL, true) : affine_kind(&body, AFFINE_RESIDUAL, false);
     }
     if (body.C < job->C) affine_tail(*job, body.C);
+    _mm_sfence(); /* before another thread is told that y is there */
 }
 
 /* dy of eight columns where the forward value, recomputed with the same rounding, is positive. */
@@ -172,7 +181,8 @@ INLINE void dx_kind(float *dx, const struct smri_norm_gradient *job, const struc
                                                     _mm256_loadu_ps(factors->constant + c));
                 value = _mm256_fmadd_ps(dy_factor, dy, rest);
             }
-            _mm256_storeu_ps(dx + i, value);
+            if (factors->stream) _mm256_stream_ps(dx + i, value);
+            else _mm256_storeu_ps(dx + i, value);
         }
 }
 
@@ -180,11 +190,13 @@ static void gradient_dx(float *dx, const struct smri_norm_gradient *job, const s
     struct smri_norm_gradient body = *job;
     body.C = job->C / LANES * LANES;
     struct smri_norm_dx by = *factors;
+    by.stream = factors->stream && is_streamable(dx, job->C, job->stride);
     if (by.x_factor != NULL) {
         body.scale != NULL ? dx_kind(dx, &body, &by, true, true) : dx_kind(dx, &body, &by, false, true);
     } else {
         body.scale != NULL ? dx_kind(dx, &body, &by, true, false) : dx_kind(dx, &body, &by, false, false);
     }
+    _mm_sfence(); /* before another thread is told that dx is there */
     if (body.C == job->C) return;
     const struct smri_norm_gradient tail = gradient_tail(*job, body.C);
     by.dy_factor += body.C;

@@ -17,6 +17,15 @@
 #define TILE_COLUMNS ((size_t)256)
 #define TILE_FLOATS ((size_t)1 << 15)
 
+/* Outputs of this size and more are written past the caches when they are no input: ordinary stores would first read what
+ * they overwrite. Measured on a core with 2 MiB of second-level cache: writing and then reading the result back takes
+ * 1.37 times less time from 8 MiB on, the same at 8 MiB with warm caches, and more below that. */
+#define STREAM_BYTES ((size_t)8 << 20)
+
+static bool is_large(const struct smri_batchnorm2d *shape) {
+    return shape->groups * shape->rows * shape->C * sizeof(float) >= STREAM_BYTES;
+}
+
 struct cut {
     size_t rows, row_tiles, column_tiles; /* rows of a tile; tiles of one group */
 };
@@ -192,6 +201,7 @@ void smri_affine(float *y, const float *x, const float *scale, const float *shif
         job.whole.residual_scale = residual->scale;
         job.whole.residual_shift = residual->scale != NULL ? residual->shift : NULL;
     }
+    job.whole.stream = is_large(shape) && y != x && y != job.whole.residual;
     smri_pool_run(pool, tile_count(shape, &job.cut), affine_task, &job);
 }
 
@@ -294,7 +304,7 @@ void smri_batchnorm2d_backward(float *dx, float *dgamma, float *dbeta, const flo
         space->x_factor[i] = (float)(-factor * inverse_variance * space->sum_dyx[i] / (double)shape->rows);
         space->constant[i] = (float)(-factor * space->sum_dy[i] / (double)shape->rows);
     }
-    job.factors = (struct smri_norm_dx){space->dy_factor, space->x_factor, space->constant};
+    job.factors = (struct smri_norm_dx){space->dy_factor, space->x_factor, space->constant, is_large(shape) && dx != dy};
     job.cut = cut_for_maps(shape);
     smri_pool_run(pool, tile_count(shape, &job.cut), dx_task, &job);
 }
@@ -310,6 +320,7 @@ void smri_batchnorm2d_backward_fixed(float *dx, float *dgamma, float *dbeta, con
         sum_parameters(dgamma, dbeta, &job, var, eps);
     }
     job.factors.dy_factor = scale;
+    job.factors.stream = is_large(shape) && dx != dy;
     job.cut = cut_for_maps(shape);
     smri_pool_run(pool, tile_count(shape, &job.cut), dx_task, &job);
 }
