@@ -135,7 +135,7 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int) -> l
         out = other.reshape(n, -1)
         return _core.dropout(out, 0.5, 1, out=out, **arguments)
 
-    flat = y.reshape(-1)
+    flat, mask = y.reshape(-1), x.reshape(-1)
     return [
         Pass("batch norm statistics", {"read": b}, lambda: _core.batchnorm_statistics(x, **arguments)),
         Pass("affine + relu", {"copy": 2 * b}, affine(x, y)),
@@ -144,7 +144,7 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int) -> l
         Pass("batch norm backward", {"read": 2 * b, "triad": 3 * b}, backward(dy, y)),
         Pass("batch norm backward in place", {"read": 2 * b, "update": 3 * b}, backward(y, y)),
         Pass(
-            "relu backward in place", {"update": 3 * b}, lambda: _core.relu_backward(flat, flat, out=flat, **arguments)
+            "relu backward in place", {"update": 3 * b}, lambda: _core.relu_backward(flat, mask, out=flat, **arguments)
         ),
         Pass("max pool 3x3/2", {"read": pooling}, max_forward),
         Pass("max pool backward", {"copy": pooling}, max_backward),

@@ -2,6 +2,7 @@
 #include "kernels/optimizer.h"
 
 #include <immintrin.h>
+#include <stdint.h>
 
 #define LANES ((size_t)8)
 #define INLINE static inline __attribute__((always_inline))
@@ -12,6 +13,13 @@ static struct smri_optimizer_kernels reference(void) {
     return table;
 }
 
+INLINE void put(float *p, __m256 v, bool stream) {
+    if (stream) _mm256_stream_ps(p, v);
+    else _mm256_storeu_ps(p, v);
+}
+
+static bool is_streamable(const float *p) { return (uintptr_t)p % 32 == 0; }
+
 INLINE void sgd_lanes(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k) {
     const __m256 start = _mm256_loadu_ps(base), momentum = _mm256_set1_ps(k->momentum);
     __m256 step = _mm256_fmadd_ps(_mm256_set1_ps(k->decay), start, _mm256_loadu_ps(g));
@@ -20,16 +28,18 @@ INLINE void sgd_lanes(float *w, float *m, const float *base, const float *g, con
         _mm256_storeu_ps(m, moved);
         step = k->nesterov ? _mm256_fmadd_ps(momentum, moved, step) : moved;
     }
-    _mm256_storeu_ps(w, _mm256_fnmadd_ps(_mm256_set1_ps(k->lr), step, start));
+    put(w, _mm256_fnmadd_ps(_mm256_set1_ps(k->lr), step, start), k->stream);
 }
 
 static void sgd(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k, size_t n) {
-    const struct smri_sgd_constants local = *k; /* so that stores cannot touch it */
+    struct smri_sgd_constants local = *k; /* so that stores cannot touch it */
+    local.stream = k->stream && w != base && is_streamable(w);
     size_t i = 0;
     if (m != NULL)
         for (; i + LANES <= n; i += LANES) sgd_lanes(w + i, m + i, base + i, g + i, &local);
     else
         for (; i + LANES <= n; i += LANES) sgd_lanes(w + i, NULL, base + i, g + i, &local);
+    _mm_sfence(); /* before another thread is told that w is there */
     reference().sgd(w + i, m != NULL ? m + i : NULL, base + i, g + i, k, n - i);
 }
 
@@ -44,14 +54,16 @@ INLINE void adamw_lanes(float *w, float *m, float *v, const float *base, const f
     const __m256 move = _mm256_div_ps(_mm256_mul_ps(_mm256_set1_ps(k->rate), first), below);
     _mm256_storeu_ps(m, first);
     _mm256_storeu_ps(v, second);
-    _mm256_storeu_ps(w, _mm256_fmsub_ps(_mm256_set1_ps(k->keep), _mm256_loadu_ps(base), move));
+    put(w, _mm256_fmsub_ps(_mm256_set1_ps(k->keep), _mm256_loadu_ps(base), move), k->stream);
 }
 
 static void adamw(float *w, float *m, float *v, const float *base, const float *g, const struct smri_adamw_constants *k,
                   size_t n) {
-    const struct smri_adamw_constants local = *k;
+    struct smri_adamw_constants local = *k;
+    local.stream = k->stream && w != base && is_streamable(w);
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) adamw_lanes(w + i, m + i, v + i, base + i, g + i, &local);
+    _mm_sfence();
     reference().adamw(w + i, m + i, v + i, base + i, g + i, k, n - i);
 }
 
@@ -78,17 +90,19 @@ static double norm2(const float *g, const float *w, size_t n) {
     return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + reference().norm2(g + i, w != NULL ? w + i : NULL, n - i);
 }
 
-static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, size_t n) {
+static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, bool stream, size_t n) {
     const __m256 by = _mm256_set1_ps(step);
+    stream = stream && is_streamable(copy);
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         const __m256 old = _mm256_loadu_ps(w + i);
-        if (copy != NULL) _mm256_storeu_ps(copy + i, old);
+        if (copy != NULL) put(copy + i, old, stream);
         __m256 move = _mm256_loadu_ps(g + i);
         if (adaptive) move = _mm256_mul_ps(_mm256_mul_ps(old, old), move);
         _mm256_storeu_ps(w + i, _mm256_fmadd_ps(by, move, old));
     }
-    reference().perturb(w + i, copy != NULL ? copy + i : NULL, g + i, step, adaptive, n - i);
+    _mm_sfence();
+    reference().perturb(w + i, copy != NULL ? copy + i : NULL, g + i, step, adaptive, false, n - i);
 }
 
 void smri_optimizer_kernels_avx2(struct smri_optimizer_kernels *table) {

@@ -3,6 +3,11 @@
 
 #include "kernels/lanes_avx512.h"
 
+INLINE void put(float *p, __m512 v, __mmask16 lanes, bool stream) {
+    if (stream && lanes == ALL_LANES) _mm512_stream_ps(p, v);
+    else store(p, v, lanes);
+}
+
 INLINE void sgd_lanes(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k,
                              __mmask16 lanes) {
     const __m512 start = load(base, lanes), momentum = _mm512_set1_ps(k->momentum);
@@ -12,11 +17,12 @@ INLINE void sgd_lanes(float *w, float *m, const float *base, const float *g, con
         store(m, moved, lanes);
         step = k->nesterov ? _mm512_fmadd_ps(momentum, moved, step) : moved;
     }
-    store(w, _mm512_fnmadd_ps(_mm512_set1_ps(k->lr), step, start), lanes);
+    put(w, _mm512_fnmadd_ps(_mm512_set1_ps(k->lr), step, start), lanes, k->stream);
 }
 
 static void sgd(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k, size_t n) {
-    const struct smri_sgd_constants local = *k; /* so that stores cannot touch it */
+    struct smri_sgd_constants local = *k; /* so that stores cannot touch it */
+    local.stream = k->stream && w != base && is_streamable(w, LANES, LANES);
     size_t i = 0;
     if (m != NULL) {
         for (; i + LANES <= n; i += LANES) sgd_lanes(w + i, m + i, base + i, g + i, &local, ALL_LANES);
@@ -25,6 +31,7 @@ static void sgd(float *w, float *m, const float *base, const float *g, const str
         for (; i + LANES <= n; i += LANES) sgd_lanes(w + i, NULL, base + i, g + i, &local, ALL_LANES);
         sgd_lanes(w + i, NULL, base + i, g + i, &local, lanes_of(n - i));
     }
+    _mm_sfence(); /* before another thread is told that w is there */
 }
 
 INLINE void adamw_lanes(float *w, float *m, float *v, const float *base, const float *g,
@@ -38,15 +45,17 @@ INLINE void adamw_lanes(float *w, float *m, float *v, const float *base, const f
     const __m512 move = _mm512_div_ps(_mm512_mul_ps(_mm512_set1_ps(k->rate), first), below);
     store(m, first, lanes);
     store(v, second, lanes);
-    store(w, _mm512_fmsub_ps(_mm512_set1_ps(k->keep), load(base, lanes), move), lanes);
+    put(w, _mm512_fmsub_ps(_mm512_set1_ps(k->keep), load(base, lanes), move), lanes, k->stream);
 }
 
 static void adamw(float *w, float *m, float *v, const float *base, const float *g, const struct smri_adamw_constants *k,
                   size_t n) {
-    const struct smri_adamw_constants local = *k;
+    struct smri_adamw_constants local = *k;
+    local.stream = k->stream && w != base && is_streamable(w, LANES, LANES);
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) adamw_lanes(w + i, m + i, v + i, base + i, g + i, &local, ALL_LANES);
     adamw_lanes(w + i, m + i, v + i, base + i, g + i, &local, lanes_of(n - i));
+    _mm_sfence();
 }
 
 /* Four independent sums of squares, since one would wait for its own addition. */
@@ -73,18 +82,21 @@ static double norm2(const float *g, const float *w, size_t n) {
     return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_add_pd(sums[0], sums[1]), _mm512_add_pd(sums[2], sums[3])));
 }
 
-INLINE void perturb_lanes(float *w, float *copy, const float *g, __m512 step, bool adaptive, __mmask16 lanes) {
+INLINE void perturb_lanes(float *w, float *copy, const float *g, __m512 step, bool adaptive, bool stream,
+                          __mmask16 lanes) {
     const __m512 old = load(w, lanes);
-    if (copy != NULL) store(copy, old, lanes);
+    if (copy != NULL) put(copy, old, lanes, stream);
     __m512 move = load(g, lanes);
     if (adaptive) move = _mm512_mul_ps(_mm512_mul_ps(old, old), move);
     store(w, _mm512_fmadd_ps(step, move, old), lanes);
 }
 
-static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, size_t n) {
+static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, bool stream, size_t n) {
     const __m512 by = _mm512_set1_ps(step);
+    stream = stream && is_streamable(copy, LANES, LANES);
     for (size_t i = 0; i < n; i += LANES)
-        perturb_lanes(w + i, copy != NULL ? copy + i : NULL, g + i, by, adaptive, lanes_of(n - i));
+        perturb_lanes(w + i, copy != NULL ? copy + i : NULL, g + i, by, adaptive, stream, lanes_of(n - i));
+    _mm_sfence();
 }
 
 void smri_optimizer_kernels_avx512(struct smri_optimizer_kernels *table) {

@@ -32,7 +32,8 @@ static double norm2(const float *g, const float *w, size_t n) {
     return sum;
 }
 
-static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, size_t n) {
+static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, bool stream, size_t n) {
+    (void)stream;
     for (size_t i = 0; i < n; i++) {
         const float old = w[i];
         if (copy != NULL) copy[i] = old;

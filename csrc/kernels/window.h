@@ -3,6 +3,7 @@
 #ifndef SMRI_KERNELS_WINDOW_H
 #define SMRI_KERNELS_WINDOW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,9 +13,10 @@ struct smri_window_kernels {
     /* y[C] = max over the taps x[i][C], and place[C] (NULL: not wanted) = places[i] of the winner: the first of equals,
      * and a NaN, the last one, before any number. n_taps >= 1. */
     void (*max_fwd)(float *y, uint8_t *place, const float *const *x, const uint8_t *places, size_t n_taps, size_t C);
-    /* dx[C] = sum of dy[i][C] where place[i][C] == places[i], in ascending i; 0 without taps. */
+    /* dx[C] = sum of dy[i][C] where place[i][C] == places[i], in ascending i; 0 without taps. With `stream` dx
+     * may bypass the caches, and other threads see it after this thread's next locked instruction (the pool's hand-over). */
     void (*max_bwd)(float *dx, const float *const *dy, const uint8_t *const *place, const uint8_t *places, size_t n_taps,
-                    size_t C);
+                    size_t C, bool stream);
     /* y[C] = factor * sum over rows of x[rows][C] with rows `stride` floats apart; summed in double, in ascending order. */
     void (*column_sum)(float *y, const float *x, float factor, size_t rows, size_t C, size_t stride);
 };

@@ -46,7 +46,8 @@ static void max_fwd(float *y, uint8_t *place, const float *const *x, const uint8
 }
 
 static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *place, const uint8_t *places, size_t n_taps,
-                    size_t C) {
+                    size_t C, bool stream) {
+    stream = stream && (uintptr_t)dx % 32 == 0 && C % LANES == 0;
     size_t c = 0;
     for (; c + LANES <= C; c += LANES) {
         __m256 sum = _mm256_setzero_ps();
@@ -57,14 +58,15 @@ static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *pla
             const __m256i mine = _mm256_cmpeq_epi32(winner, _mm256_set1_epi32(places[i]));
             sum = _mm256_add_ps(sum, _mm256_and_ps(_mm256_loadu_ps(dy[i] + c), _mm256_castsi256_ps(mine)));
         }
-        _mm256_storeu_ps(dx + c, sum);
+        if (stream) _mm256_stream_ps(dx + c, sum);
+        else _mm256_storeu_ps(dx + c, sum);
     }
     if (c == C) return;
     struct shifted taps;
     for (size_t i = 0; i < n_taps; i++) taps.values[i] = dy[i] + c, taps.winners[i] = place[i] + c;
     struct smri_window_kernels ref;
     smri_window_kernels_ref(&ref);
-    ref.max_bwd(dx + c, taps.values, taps.winners, places, n_taps, C - c);
+    ref.max_bwd(dx + c, taps.values, taps.winners, places, n_taps, C - c, false);
 }
 
 /* 32 columns at a time: 128 bytes of each row, two cache lines that the prefetcher fetches together. */

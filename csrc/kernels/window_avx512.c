@@ -21,7 +21,8 @@ static void max_fwd(float *y, uint8_t *place, const float *const *x, const uint8
 }
 
 static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *place, const uint8_t *places, size_t n_taps,
-                    size_t C) {
+                    size_t C, bool stream) {
+    stream = stream && is_streamable(dx, C, C);
     for (size_t c = 0; c < C; c += LANES) {
         const __mmask16 lanes = lanes_of(C - c);
         __m512 sum = _mm512_setzero_ps();
@@ -30,7 +31,8 @@ static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *pla
             const __mmask16 mine = _mm_mask_cmpeq_epi8_mask(lanes, winner, _mm_set1_epi8((char)places[i]));
             sum = _mm512_mask_add_ps(sum, mine, sum, _mm512_maskz_loadu_ps(mine, dy[i] + c));
         }
-        store(dx + c, sum, lanes);
+        if (stream) _mm512_stream_ps(dx + c, sum);
+        else store(dx + c, sum, lanes);
     }
 }
 

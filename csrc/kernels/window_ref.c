@@ -2,7 +2,6 @@
 #include "kernels/window.h"
 
 #include <math.h>
-#include <stdbool.h>
 
 static void max_fwd(float *y, uint8_t *place, const float *const *x, const uint8_t *places, size_t n_taps, size_t C) {
     for (size_t c = 0; c < C; c++) {
@@ -20,7 +19,8 @@ static void max_fwd(float *y, uint8_t *place, const float *const *x, const uint8
 }
 
 static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *place, const uint8_t *places, size_t n_taps,
-                    size_t C) {
+                    size_t C, bool stream) {
+    (void)stream;
     for (size_t c = 0; c < C; c++) {
         float sum = 0.0f;
         for (size_t i = 0; i < n_taps; i++)

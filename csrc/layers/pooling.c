@@ -4,6 +4,8 @@
 #include "smri/pooling.h"
 
 #include <assert.h>
+#include <stdbool.h>
+#include <string.h>
 
 #include "kernels/kernels.h"
 
@@ -44,6 +46,7 @@ static void forward_row(void *context, size_t index, size_t worker) {
     const struct smri_maxpool2d *shape = job->shape;
     const size_t n = index / job->P, p = index % job->P, C = shape->C;
     const float *image = job->in + n * shape->H * shape->W * C;
+    const struct smri_window_kernels *kernels = &smri_kernels_get()->window;
     size_t r_first, r_last, s_first, s_last;
     inside(&r_first, &r_last, p * shape->stride, shape->H, shape);
     struct taps taps;
@@ -58,8 +61,8 @@ static void forward_row(void *context, size_t index, size_t worker) {
             }
         }
         const size_t out = (index * job->Q + q) * C;
-        smri_kernels_get()->window.max_fwd(job->out + out, job->argmax != NULL ? job->argmax + out : NULL, taps.value,
-                                           taps.place, taps.count, C);
+        uint8_t *argmax = job->argmax != NULL ? job->argmax + out : NULL;
+        kernels->max_fwd(job->out + out, argmax, taps.value, taps.place, taps.count, C);
     }
 }
 
@@ -72,12 +75,11 @@ void smri_maxpool2d_forward(float *y, uint8_t *argmax, const float *x, const str
     smri_pool_run(pool, shape->N * job.P, forward_row, &job);
 }
 
-/* The half-open range of outputs whose window covers the input coordinate h. */
-static void covering(size_t *first, size_t *last, size_t h, size_t n_out, const struct smri_maxpool2d *shape) {
+/* Moves the half-open range of outputs whose window covers an input coordinate on to coordinate h; from 0, 0 at first. */
+static void advance(size_t *first, size_t *last, size_t h, size_t n_out, const struct smri_maxpool2d *shape) {
     const size_t padded = h + shape->pad;
-    *first = padded < shape->window ? 0 : (padded - shape->window) / shape->stride + 1;
-    *last = padded / shape->stride + 1;
-    if (*last > n_out) *last = n_out;
+    while (*first < n_out && *first * shape->stride + shape->window <= padded) (*first)++;
+    while (*last < n_out && *last * shape->stride <= padded) (*last)++;
 }
 
 static void backward_row(void *context, size_t index, size_t worker) {
@@ -85,11 +87,13 @@ static void backward_row(void *context, size_t index, size_t worker) {
     const struct maxpool_job *job = context;
     const struct smri_maxpool2d *shape = job->shape;
     const size_t n = index / shape->H, h = index % shape->H, C = shape->C;
-    size_t p_first, p_last, q_first, q_last;
-    covering(&p_first, &p_last, h, job->P, shape);
+    const struct smri_window_kernels *kernels = &smri_kernels_get()->window;
+    const bool stream = smri_is_streamed(shape->N * shape->H * shape->W * C);
+    size_t p_first = 0, p_last = 0, q_first = 0, q_last = 0;
+    advance(&p_first, &p_last, h, job->P, shape);
     struct taps taps;
     for (size_t w = 0; w < shape->W; w++) {
-        covering(&q_first, &q_last, w, job->Q, shape);
+        advance(&q_first, &q_last, w, job->Q, shape);
         taps.count = 0;
         for (size_t p = p_first; p < p_last; p++) {
             const size_t r = h + shape->pad - p * shape->stride;
@@ -100,8 +104,7 @@ static void backward_row(void *context, size_t index, size_t worker) {
                 taps.place[taps.count++] = (uint8_t)(r * shape->window + w + shape->pad - q * shape->stride);
             }
         }
-        smri_kernels_get()->window.max_bwd(job->out + (index * shape->W + w) * C, taps.value, taps.winner, taps.place,
-                                           taps.count, C);
+        kernels->max_bwd(job->out + (index * shape->W + w) * C, taps.value, taps.winner, taps.place, taps.count, C, stream);
     }
 }
 
@@ -138,8 +141,8 @@ static void spread_image(void *context, size_t n, size_t worker) {
     const float factor = 1.0f / (float)job->pixels;
     const float *dy = job->in + n * job->C;
     float *dx = job->out + n * job->pixels * job->C;
-    for (size_t pixel = 0; pixel < job->pixels; pixel++)
-        for (size_t c = 0; c < job->C; c++) dx[pixel * job->C + c] = factor * dy[c];
+    for (size_t c = 0; c < job->C; c++) dx[c] = factor * dy[c];
+    for (size_t pixel = 1; pixel < job->pixels; pixel++) memcpy(dx + pixel * job->C, dx, job->C * sizeof *dx);
 }
 
 void smri_avgpool_backward(float *dx, const float *dy, size_t N, size_t pixels, size_t C, smri_pool *pool) {

@@ -33,7 +33,11 @@ void smri_sgd_step(float *weights, float *m, const float *gradients, const struc
     struct step_job job = {.weights = weights, .gradients = gradients, .n = n};
     job.m = options->momentum != 0.0f ? m : NULL;
     job.start = options->start != NULL ? options->start : weights;
-    job.sgd = (struct smri_sgd_constants){options->lr, options->momentum, options->weight_decay, options->nesterov};
+    job.sgd = (struct smri_sgd_constants){.lr = options->lr,
+                                          .momentum = options->momentum,
+                                          .decay = options->weight_decay,
+                                          .nesterov = options->nesterov,
+                                          .stream = smri_is_streamed(n)};
     smri_pool_run(pool, smri_chunk_count(n, GRAIN), sgd_task, &job);
 }
 
@@ -59,6 +63,7 @@ void smri_adamw_step(float *weights, float *m, float *v, const float *gradients,
         .rate = (float)(lr / (1.0 - pow(beta1, (double)options->step))),
         .root = (float)(1.0 / sqrt(1.0 - pow(beta2, (double)options->step))),
         .eps = (float)options->eps,
+        .stream = smri_is_streamed(n),
     };
     smri_pool_run(pool, smri_chunk_count(n, GRAIN), adamw_task, &job);
 }
@@ -100,7 +105,8 @@ static void perturb_task(void *context, size_t index, size_t worker) {
     const struct perturb_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->optimizer.perturb(job->weights + first, job->copy != NULL ? job->copy + first : NULL,
-                                          job->gradients + first, job->step, job->adaptive, n);
+                                          job->gradients + first, job->step, job->adaptive,
+                                          smri_is_streamed(job->n), n);
 }
 
 void smri_sam_perturb(float *weights, float *copy, const float *gradients, float rho, double norm, bool adaptive, size_t n,
