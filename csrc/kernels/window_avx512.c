@@ -3,27 +3,63 @@
 
 #include "kernels/lanes_avx512.h"
 
-static void max_fwd(float *y, uint8_t *place, const float *const *x, const uint8_t *places, size_t n_taps, size_t C) {
-    for (size_t c = 0; c < C; c += LANES) {
-        const __mmask16 lanes = lanes_of(C - c);
-        __m512 best = load(x[0] + c, lanes);
-        __m512i where = _mm512_set1_epi32(places[0]);
-        for (size_t i = 1; i < n_taps; i++) {
-            const __m512 candidate = load(x[i] + c, lanes);
-            const __mmask16 greater = _mm512_cmp_ps_mask(candidate, best, _CMP_GT_OQ);
+/* `width` x 16 channels from c on: four vectors side by side, or one under a mask. Prefetches what the pixel after the next
+ * will need, since the rows of a window are far apart. */
+INLINE void max_columns(float *y, uint8_t *place, const float *const *x, const uint8_t *places, size_t n_taps, size_t c,
+                        size_t ahead, size_t width, __mmask16 lanes) {
+    __m512 best[4];
+    __m512i where[4];
+    for (size_t k = 0; k < width; k++) {
+        best[k] = load(x[0] + c + k * LANES, lanes);
+        where[k] = _mm512_set1_epi32(places[0]);
+    }
+    for (size_t i = 1; i < n_taps; i++) {
+        const __m512i here = _mm512_set1_epi32(places[i]);
+        for (size_t k = 0; k < width; k++) {
+            const float *at = x[i] + c + k * LANES;
+            _mm_prefetch((const char *)(at + ahead), _MM_HINT_T0);
+            const __m512 candidate = load(at, lanes);
+            const __mmask16 greater = _mm512_cmp_ps_mask(candidate, best[k], _CMP_GT_OQ);
             const __mmask16 wins = greater | _mm512_cmp_ps_mask(candidate, candidate, _CMP_UNORD_Q);
-            best = _mm512_mask_mov_ps(best, wins, candidate);
-            where = _mm512_mask_mov_epi32(where, wins, _mm512_set1_epi32(places[i]));
+            best[k] = _mm512_mask_mov_ps(best[k], wins, candidate);
+            where[k] = _mm512_mask_mov_epi32(where[k], wins, here);
         }
-        store(y + c, best, lanes);
-        if (place != NULL) _mm512_mask_cvtepi32_storeu_epi8(place + c, lanes, where);
+    }
+    for (size_t k = 0; k < width; k++) {
+        store(y + c + k * LANES, best[k], lanes);
+        if (place != NULL) _mm512_mask_cvtepi32_storeu_epi8(place + c + k * LANES, lanes, where[k]);
+    }
+}
+
+static void max_fwd(float *y, uint8_t *place, const float *const *x, const uint8_t *places, size_t n_taps, size_t C) {
+    size_t c = 0;
+    for (; c + 4 * LANES <= C; c += 4 * LANES) max_columns(y, place, x, places, n_taps, c, 4 * C, 4, ALL_LANES);
+    for (; c < C; c += LANES) max_columns(y, place, x, places, n_taps, c, 4 * C, 1, lanes_of(C - c));
+}
+
+/* 64 channels, whose places are one vector of bytes. */
+INLINE void gather_64(__m512 sum[4], const float *dy, const uint8_t *place, uint8_t mine) {
+    const __mmask64 all = _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(place), _mm512_set1_epi8((char)mine));
+    for (size_t k = 0; k < 4; k++) {
+        const __mmask16 lanes = (__mmask16)(all >> (16 * k));
+        sum[k] = _mm512_mask_add_ps(sum[k], lanes, sum[k], _mm512_loadu_ps(dy + k * LANES));
     }
 }
 
 static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *place, const uint8_t *places, size_t n_taps,
                     size_t C, bool stream) {
     stream = stream && is_streamable(dx, C, C);
-    for (size_t c = 0; c < C; c += LANES) {
+    size_t c = 0;
+    for (; c + 4 * LANES <= C; c += 4 * LANES) {
+        __m512 sum[4];
+        for (size_t k = 0; k < 4; k++) sum[k] = _mm512_setzero_ps();
+        for (size_t i = 0; i < n_taps; i++) gather_64(sum, dy[i] + c, place[i] + c, places[i]);
+        for (size_t k = 0; k < 4; k++) {
+            if (stream) _mm512_stream_ps(dx + c + k * LANES, sum[k]);
+            else _mm512_storeu_ps(dx + c + k * LANES, sum[k]);
+        }
+    }
+    for (; c < C; c += LANES) {
         const __mmask16 lanes = lanes_of(C - c);
         __m512 sum = _mm512_setzero_ps();
         for (size_t i = 0; i < n_taps; i++) {
@@ -31,8 +67,7 @@ static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *pla
             const __mmask16 mine = _mm_mask_cmpeq_epi8_mask(lanes, winner, _mm_set1_epi8((char)places[i]));
             sum = _mm512_mask_add_ps(sum, mine, sum, _mm512_maskz_loadu_ps(mine, dy[i] + c));
         }
-        if (stream) _mm512_stream_ps(dx + c, sum);
-        else store(dx + c, sum, lanes);
+        store(dx + c, sum, lanes);
     }
 }
 
