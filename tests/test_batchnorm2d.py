@@ -264,3 +264,26 @@ def test_errors_name_the_argument():
         _core.batchnorm_statistics(x[:, :0])
     with pytest.raises(ValueError, match="out: expected a writeable"):
         _core.affine(x, one, one, out=np.zeros((1, 3, 4), np.float32).transpose(0, 2, 1))
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_large_outputs_past_the_caches(isa, offset):
+    """From 8 MiB on outputs are streamed where alignment allows; the values are those of small pieces."""
+    rows, channels = 33_000, 64
+    c = case(1, rows, channels)
+    mean, var, scale, shift = scale_and_shift(c)
+    memory = np.full(rows * channels + 32, np.nan, np.float32)
+    start = -memory.ctypes.data % 64 // 4 + offset
+    out = memory[start : start + rows * channels].reshape(1, rows, channels)
+    for n_threads in (1, 2):
+        y = _core.affine(c["x"], scale, shift, relu=True, n_threads=n_threads, out=out)
+        for first in (0, 32_000):
+            piece = np.ascontiguousarray(c["x"][:, first : first + 1000])
+            assert np.array_equal(y[:, first : first + 1000], _core.affine(piece, scale, shift, relu=True))
+        dx, *_ = backward(c, n_threads=n_threads, out=out)
+        in_place = c["dy"].copy()
+        again, *_ = _core.batchnorm_backward(
+            in_place, c["x"], c["gamma"], mean, var, scale, shift, n_threads=n_threads, out=in_place
+        )
+        assert np.array_equal(dx, again)
+    assert np.isnan(memory[:start]).all() and np.isnan(memory[start + rows * channels :]).all()

@@ -156,3 +156,24 @@ def test_same_bits_with_any_number_of_threads(isa):
     want = run(1)
     for n_threads in (2, 3):
         assert all(np.array_equal(a, b) for a, b in zip(run(n_threads), want, strict=True))
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_large_outputs_past_the_caches(isa, offset):
+    """From 8 MiB on the copy and the step from it are streamed where alignment allows."""
+    n = (1 << 21) + 5
+    w, m, g = arrays(n, 3)
+    memory = np.full((2, n + 32), np.nan, np.float32)
+    copy, perturbed = (row[-row.ctypes.data % 64 // 4 + offset :][:n] for row in memory)
+    perturbed[:] = w
+    _core.sam_perturb(perturbed, g, 0.5, 1.0, copy=copy, n_threads=2)
+    assert np.array_equal(copy, w)
+    want, want_m, v = w.copy(), m.copy(), np.abs(m)
+    _core.sgd_step(perturbed, m, g, 0.1, momentum=0.9, start=copy, n_threads=2)
+    _core.sgd_step(want, want_m, g, 0.1, momentum=0.9)
+    assert np.array_equal(perturbed, want)
+    want[:], want_v = w, v.copy()
+    _core.adamw_step(perturbed, m, v, g, 0.1, 3, start=copy, n_threads=2)
+    _core.adamw_step(want, want_m, want_v, g, 0.1, 3)
+    assert np.array_equal(perturbed, want)
+    assert np.isnan(memory).sum() == 64

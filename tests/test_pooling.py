@@ -92,3 +92,11 @@ def test_errors():
         _core.maxpool_forward(x, 2, 1, 2)
     with pytest.raises(ValueError, match=r"dy: expected shape \(1, 1, 1, 1\), got \(1, 2, 2, 1\)"):
         _core.maxpool_backward(x, np.zeros((1, 2, 2, 1), np.uint8), 2, 2, 3, 2, 1)
+
+
+def test_large_gradient_past_the_caches(isa):
+    """From 8 MiB on dx is streamed; the values are those of each image alone."""
+    y, argmax = _core.maxpool_forward(images(64, 64, 64, n=9), 3, 2, 1)
+    dx = _core.maxpool_backward(y, argmax, 64, 64, 3, 2, 1, n_threads=2)
+    for n in (0, 8):
+        assert np.array_equal(dx[n : n + 1], _core.maxpool_backward(y[n : n + 1], argmax[n : n + 1], 64, 64, 3, 2, 1))

