@@ -12,6 +12,7 @@ Environment, all optional:
 from __future__ import annotations
 
 import concurrent.futures
+import importlib.metadata
 import os
 import platform
 import shutil
@@ -91,8 +92,14 @@ def find_openblas() -> dict[str, list[str]]:
         "define": ["-DSMRI_HAVE_CBLAS", "-DSMRI_CBLAS_SCIPY"],
         "include": [f"-I{wheel.get_include_dir()}"],
         "link": [f"-L{lib}", f"-l{wheel.get_library()}", "-Wl,-rpath,$ORIGIN"],
-        "bundle": [str(lib / f"lib{wheel.get_library()}.so")],
+        "bundle": [str(lib / f"lib{wheel.get_library()}.so"), *openblas_licenses()],
     }
+
+
+def openblas_licenses() -> list[str]:
+    """The licence texts that must travel with the library."""
+    files = importlib.metadata.files("scipy-openblas32") or []
+    return [str(file.locate()) for file in files if "licenses" in file.parts]
 
 
 def require_codecs() -> None:
@@ -142,8 +149,9 @@ class BuildExt(build_ext):
 
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        for library in blas["bundle"]:
-            shutil.copy2(library, target.parent)
+        for file in blas["bundle"]:
+            name = Path(file).name
+            shutil.copy2(file, target.parent / (name if ".so" in name else f"libscipy_openblas.{name}"))
         self.compiler.link_shared_object(
             objects,
             str(target),
@@ -152,12 +160,12 @@ class BuildExt(build_ext):
         )
 
     def bundled(self) -> list[Path]:
-        return sorted((Path(self.build_lib) / "simclr_mri").glob("libscipy_openblas*.so"))
+        return sorted((Path(self.build_lib) / "simclr_mri").glob("libscipy_openblas*"))
 
     def copy_extensions_to_source(self) -> None:
         super().copy_extensions_to_source()
-        for library in self.bundled():
-            shutil.copy2(library, PACKAGE)
+        for file in self.bundled():
+            shutil.copy2(file, PACKAGE)
 
     def get_outputs(self) -> list[str]:
         return [*super().get_outputs(), *map(str, self.bundled())]

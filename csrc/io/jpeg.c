@@ -14,6 +14,8 @@
 
 #include <jerror.h>
 
+#include "smri/build.h"
+
 /* A progressive file may hold any number of scans, each of which costs a pass over the image. Encoders write about 10. */
 #define MAX_SCANS 256
 
@@ -117,4 +119,15 @@ smri_status jpeg_decode(struct raster *out, const uint8_t *bytes, size_t n, cons
         out->samples = NULL;
     }
     return status;
+}
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+const char *smri_jpeg_name(void) {
+#ifdef LIBJPEG_TURBO_VERSION
+    return "libjpeg-turbo " TEXT(LIBJPEG_TURBO_VERSION);
+#else
+    return "libjpeg " TEXT(JPEG_LIB_VERSION);
+#endif
 }

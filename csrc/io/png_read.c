@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "smri/build.h"
+
 struct source {
     const uint8_t *bytes;
     size_t n, at;
@@ -96,3 +98,5 @@ smri_status png_decode(struct raster *out, const uint8_t *bytes, size_t n, const
     }
     return status;
 }
+
+const char *smri_png_name(void) { return png_get_libpng_ver(NULL); }

@@ -35,9 +35,10 @@ void smri_pool_return(struct smri_shared_pool *lease) { pthread_mutex_unlock(&le
 
 static PyObject *cpu_info(PyObject *module, PyObject *ignored) {
     (void)module, (void)ignored;
-    return Py_BuildValue("{s:s,s:s,s:s,s:n,s:s}", "cpu", smri_cpu_name(), "isa_supported",
+    return Py_BuildValue("{s:s,s:s,s:s,s:n,s:s,s:s,s:s}", "cpu", smri_cpu_name(), "isa_supported",
                          smri_isa_name(smri_isa_supported()), "isa", smri_isa_name(smri_isa_selected()), "threads",
-                         (Py_ssize_t)smri_cpu_count(), "blas", smri_blas_name());
+                         (Py_ssize_t)smri_cpu_count(), "blas", smri_blas_name(), "png", smri_png_name(), "jpeg",
+                         smri_jpeg_name());
 }
 
 static PyObject *set_isa(PyObject *module, PyObject *argument) {
@@ -73,7 +74,7 @@ static PyObject *random_words(PyObject *module, PyObject *arguments, PyObject *k
 }
 
 static PyMethodDef functions[] = {
-    {"cpu_info", cpu_info, METH_NOARGS, "cpu_info() -> dict: cpu, isa_supported, isa, threads, blas."},
+    {"cpu_info", cpu_info, METH_NOARGS, "cpu_info() -> dict: cpu, isa_supported, isa, threads, blas, png, jpeg."},
     {"set_isa", set_isa, METH_O, "set_isa(name): cap the kernels at ref, avx2, avx512 or avx512bf16."},
     {"random_words", (PyCFunction)(void (*)(void))random_words, METH_VARARGS | METH_KEYWORDS,
      "random_words(n, seed, epoch=0, sample=0, view=0, purpose=2) -> uint32 array: the first n words of a stream."},

@@ -13,7 +13,7 @@ class DecodeError(ValueError):
     """An image file's content is not what its format says."""
 
 def cpu_info() -> dict[str, str | int]:
-    """cpu, isa_supported, isa (in use), threads, blas."""
+    """cpu, isa_supported, isa (in use), threads, and the libraries: blas, png, jpeg."""
 
 def set_isa(name: str, /) -> None:
     """Cap the kernels at "ref", "avx2", "avx512" or "avx512bf16"."""
