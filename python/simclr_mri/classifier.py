@@ -16,7 +16,7 @@ from . import splits
 from ._dataset import Dataset
 from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
 from .config import FinetuneOptions
-from .metrics import Evaluation, evaluate_predictions
+from .metrics import Evaluation, balanced_accuracy, evaluate_predictions
 from .options import check, takes_recipe
 from .runlog import History
 from .simclr import SimCLR
@@ -54,10 +54,8 @@ class _Judge(ClassifierMixin):
 
     def score(self, data: Dataset, y: Any = None) -> float:
         """Balanced accuracy by slice."""
-        from sklearn.metrics import balanced_accuracy_score
-
         require_labels(data, "score")
-        return float(balanced_accuracy_score(data.labels, self.predict(data)))
+        return balanced_accuracy(data.labels, self.predict(data))
 
     def evaluate(self, data: Dataset, *, n_bootstrap: int = 1000, seed: int = 0) -> Evaluation:
         """All metrics by slice and by subject, with bootstrap intervals; see `metrics.evaluate_predictions`."""
@@ -311,13 +309,11 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
         stride = -(-n_epochs // max(1, self.epochs))
         if self._val is None or (row["epoch"] % stride and row["epoch"] != n_epochs):
             return
-        from sklearn.metrics import balanced_accuracy_score
-
         probabilities = self.predict_proba(self._val)
         predicted, labels = probabilities.argmax(axis=1), self._val.labels
         row["val_loss"] = float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
         row["val_accuracy"] = float((predicted == labels).mean())
-        row["val_balanced_accuracy"] = float(balanced_accuracy_score(labels, predicted))
+        row["val_balanced_accuracy"] = balanced_accuracy(labels, predicted)
         if self.select == "last":
             return
         score = -row["val_loss"] if self.select == "loss" else row[f"val_{self.select}"]

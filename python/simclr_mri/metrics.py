@@ -198,6 +198,24 @@ class Evaluation:
         )
 
 
+def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean recall over the classes that occur in `labels`; predictions of other classes are just wrong.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of shape (n,), int
+
+    Examples
+    --------
+    >>> balanced_accuracy(np.array([0, 0, 1]), np.array([0, 2, 1]))
+    0.75
+    """
+    from sklearn.metrics import recall_score
+
+    present = np.unique(labels)
+    return float(recall_score(labels, predicted, labels=present, average="macro", zero_division=0))
+
+
 def evaluate_predictions(
     labels: Sequence[int] | np.ndarray,
     probabilities: np.ndarray,
