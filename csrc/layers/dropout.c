@@ -22,7 +22,8 @@ static void row_task(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct dropout_job *job = context;
     struct smri_rng rng;
-    smri_rng_init(&rng, job->dropout->seed, job->dropout->step, index, job->dropout->layer, SMRI_FOR_DROPOUT);
+    const size_t row_in_batch = job->dropout->first_row + index;
+    smri_rng_init(&rng, job->dropout->seed, job->dropout->step, row_in_batch, job->dropout->layer, SMRI_FOR_DROPOUT);
     struct smri_dropout_row row = {.threshold = job->threshold, .factor = job->factor};
     memcpy(row.key, rng.key, sizeof row.key);
     memcpy(row.counter, rng.counter, sizeof row.counter);

@@ -105,7 +105,8 @@ static void run_linear(const struct smri_run *run, const struct smri_op *op) {
 
 static void run_dropout(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_dense *dense = &run->network->dense[op->unit];
-    const struct smri_dropout dropout = {dense->dropout, run->seed, run->step, (uint32_t)op->unit};
+    const struct smri_masks *masks = &run->masks;
+    const struct smri_dropout dropout = {dense->dropout, masks->seed, masks->step, (uint32_t)op->unit, masks->first_row};
     smri_dropout_apply(at(run, op->out), read_at(run, op->x), &dropout, run->n, dense->in, run->pool);
 }
 

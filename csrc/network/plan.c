@@ -105,8 +105,8 @@ static const float *value_at(const smri_plan *plan, short value) {
     return (const float *)(plan->arena + plan->program.values[value].offset);
 }
 
-smri_status smri_plan_forward(smri_plan *plan, const float **output, const float *images, size_t n, uint64_t seed,
-                              uint32_t step, struct smri_poll poll) {
+smri_status smri_plan_forward(smri_plan *plan, const float **output, const float *images, size_t n,
+                              const struct smri_masks *masks, struct smri_poll poll) {
     const size_t groups = plan->config.bn_groups;
     plan->forward_done = false;
     if (plan->isa != smri_isa_selected())
@@ -117,7 +117,7 @@ smri_status smri_plan_forward(smri_plan *plan, const float **output, const float
     plan->run = (struct smri_run){
         .program = &plan->program, .network = plan->network, .arena = plan->arena, .statistics = plan->statistics,
         .statistics_at = plan->statistics_at, .images = images, .n = n, .groups = groups, .kind = plan->config.kind,
-        .seed = seed, .step = step, .pool = plan->pool, .seconds = plan->seconds,
+        .masks = *masks, .pool = plan->pool, .seconds = plan->seconds,
     };
     if (plan->config.kind != SMRI_PLAN_TRAIN) smri_program_fold_running(&plan->run);
     const smri_status status = smri_program_run(&plan->run, 0, plan->program.n_forward, poll);

@@ -83,8 +83,7 @@ struct smri_run {
     float *gradients; /* NULL: not wanted (EXPLAIN) */
     size_t n, groups;
     enum smri_plan_kind kind;
-    uint64_t seed;
-    uint32_t step;
+    struct smri_masks masks;
     smri_pool *pool;
     double *seconds; /* for each operation, how long it took */
 };

@@ -1,10 +1,16 @@
 /* The training step: forward, loss, backward, update, and SAM's second pass between.
  *
+ * A batch may come in micro-batches of which one is in memory at a time (GradCache: Gao et al., "Scaling deep contrastive
+ * learning batch size under memory limited setup", RepL4NLP 2021): all go forward and only their outputs are kept; the
+ * loss of the whole batch gives the gradient of every output; then each goes forward again, to the same bits, and backward,
+ * and their gradients are added. The loss and its negatives are those of the whole batch; batch norm sees micro-batches.
+ *
  * SAM (Foret et al., ICLR 2021, algorithm 1) and ASAM (Kwon et al., ICML 2021): gradients at w, a step of length rho up the
  * slope, gradients there, back to w, and the base optimizer with those. Both passes draw the same dropout masks, and only
  * the first one's batch statistics reach the running ones.
  *
- * Nothing of a model changes before the step is known to succeed, but for SAM's excursion, which is undone from copies. */
+ * Nothing of a model changes before the step is known to succeed, but for running statistics and SAM's excursion, which are
+ * undone from copies. */
 #include "smri/trainer.h"
 
 #include <math.h>
@@ -15,14 +21,19 @@
 #include "smri/memory.h"
 #include "smri/optimizer.h"
 
+/* 64 KiB of each of two arrays, as the optimizers' pieces. */
+#define SUM_GRAIN ((size_t)1 << 14)
+
 struct smri_trainer {
     struct smri_trainer_config config;
     smri_network *network;
     smri_pool *pool;
     smri_plan *plan;
     float *gradients, *moments[2];      /* like the network's weights; moments[1] is AdamW's */
-    float *kept_weights, *kept_buffers; /* SAM: what undoes the excursion */
-    float *output, *doutput;            /* [batch][outputs] */
+    float *part_gradients;              /* of one micro-batch */
+    float *kept_weights, *kept_buffers; /* what undoes SAM's excursion and a step that fails */
+    float *output;                      /* [batch][outputs], of the latest step's first pass */
+    float *pass_output, *doutput;       /* [batch][outputs], of the latest pass */
     void *loss_workspace;
     uint64_t step_count;
     size_t n; /* rows of `output` */
@@ -42,20 +53,27 @@ struct piece {
     size_t bytes;
     const char *what;
 };
-#define N_PIECES 8
+#define N_PIECES 10
+
+/* The most images of one pass. */
+static size_t part_size(const struct smri_trainer_config *config) {
+    return config->micro_batch != 0 ? config->micro_batch : config->batch;
+}
 
 static void list_pieces(struct piece pieces[N_PIECES], struct smri_trainer *trainer, const smri_network *network,
                         const struct smri_trainer_config *config, size_t n_threads) {
     const size_t arena = network->size * sizeof(float), outputs = smri_network_output_count(network);
     const size_t rows = config->batch * outputs * sizeof(float); /* cannot overflow: the plan's output is as large */
-    const bool sharp = config->sharpness != SMRI_PLAIN;
+    const bool sharp = config->sharpness != SMRI_PLAIN, in_parts = part_size(config) < config->batch;
     const struct piece list[N_PIECES] = {
         {(void **)&trainer->gradients, arena, "gradients"},
         {(void **)&trainer->moments[0], arena, "optimizer state"},
         {(void **)&trainer->moments[1], config->optimizer == SMRI_ADAMW ? arena : 0, "optimizer state"},
+        {(void **)&trainer->part_gradients, in_parts ? arena : 0, "gradients of a micro-batch"},
         {(void **)&trainer->kept_weights, sharp ? arena : 0, "SAM's copy of the weights"},
-        {(void **)&trainer->kept_buffers, sharp ? network->n_buffers * sizeof(float) : 0, "SAM's copy of the statistics"},
+        {(void **)&trainer->kept_buffers, network->n_buffers * sizeof(float), "copy of the statistics"},
         {(void **)&trainer->output, rows, "outputs"},
+        {(void **)&trainer->pass_output, rows, "outputs of a pass"},
         {(void **)&trainer->doutput, rows, "gradient of the outputs"},
         {&trainer->loss_workspace, smri_ntxent_workspace_bytes((config->batch + 1) / 2, outputs, n_threads), "loss workspace"},
     };
@@ -63,7 +81,7 @@ static void list_pieces(struct piece pieces[N_PIECES], struct smri_trainer *trai
 }
 
 static struct smri_plan_config plan_config(const struct smri_trainer_config *config) {
-    return (struct smri_plan_config){SMRI_PLAN_TRAIN, config->batch, config->bn_groups};
+    return (struct smri_plan_config){SMRI_PLAN_TRAIN, part_size(config), config->bn_groups};
 }
 
 static smri_status check_config(const struct smri_trainer_config *config) {
@@ -79,6 +97,12 @@ static smri_status check_config(const struct smri_trainer_config *config) {
         return smri_fail(SMRI_ARGUMENT, "beta2: expected a number in [0, 1), got %g", (double)config->beta2);
     if (config->optimizer == SMRI_ADAMW && !(config->eps > 0.0f && isfinite(config->eps)))
         return smri_fail(SMRI_ARGUMENT, "eps: expected a positive number, got %g", (double)config->eps);
+    if (config->micro_batch > config->batch || (config->micro_batch != 0 && config->batch % config->micro_batch != 0))
+        return smri_fail(SMRI_ARGUMENT, "micro_batch: expected a divisor of the batch %zu, got %zu", config->batch,
+                         config->micro_batch);
+    if (config->micro_batch != 0 && config->bn_groups != 1)
+        return smri_fail(SMRI_ARGUMENT, "bn_groups: expected 1 with micro-batches, which have statistics of their own, got %zu",
+                         config->bn_groups);
     return SMRI_OK;
 }
 
@@ -151,26 +175,101 @@ static smri_status check_step(const smri_trainer *trainer, const struct smri_ste
     return SMRI_OK;
 }
 
+static smri_status check_images(const smri_trainer *trainer, size_t n) {
+    const size_t part = part_size(&trainer->config), batch = trainer->config.batch;
+    const size_t unit = part < batch ? part : trainer->config.bn_groups;
+    if (n > 0 && n <= batch && n % unit == 0) return SMRI_OK;
+    return smri_fail(SMRI_SHAPE, "images: expected 1 to %zu, a multiple of %zu, got %zu", batch, unit, n);
+}
+
 static smri_status refuse(const char *what, double value, const struct smri_step *step) {
     const char *found = isnan(value) ? "nan" : value > 0.0 ? "inf" : "-inf"; /* printf tells two signs of nan apart */
     return smri_fail(SMRI_NUMERIC, "the %s is %s in step %u; the step was discarded", what, found, (unsigned)step->index);
 }
 
-/* Forward, loss, backward: *output is the plan's, the gradients are the trainer's. */
-static smri_status run_pass(smri_trainer *trainer, struct smri_step_result *result, const float **output, const float *images,
-                            const struct objective *objective, const struct smri_step *step, struct smri_poll poll) {
+/* One micro-batch, or all of the batch: images first .. first + n - 1. */
+struct part {
+    const float *images;
+    size_t first, n;
+};
+
+static struct part part_at(const smri_trainer *trainer, const float *images, size_t first, size_t n_images) {
+    const struct smri_network_config *config = smri_network_config_of(trainer->network);
+    const size_t n = part_size(&trainer->config) < n_images ? part_size(&trainer->config) : n_images;
+    return (struct part){images + first * config->image_size * config->image_size * config->in_channels, first, n};
+}
+
+static smri_status forward_part(smri_trainer *trainer, const struct part *part, const struct smri_step *step,
+                                struct smri_poll poll) {
+    const size_t outputs = smri_network_output_count(trainer->network);
+    const struct smri_masks masks = {step->seed, step->index, part->first};
+    const float *output;
+    const smri_status status = smri_plan_forward(trainer->plan, &output, part->images, part->n, &masks, poll);
+    if (status == SMRI_OK)
+        memcpy(trainer->pass_output + part->first * outputs, output, part->n * outputs * sizeof(float));
+    return status;
+}
+
+struct sum_job {
+    float *sum;
+    const float *term;
+    size_t n;
+};
+
+static void sum_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct sum_job *job = context;
+    const size_t end = smri_chunk_end(job->n, SUM_GRAIN, index);
+    for (size_t i = index * SUM_GRAIN; i < end; i++) job->sum[i] += job->term[i];
+}
+
+/* Backward of the part that went forward last; its gradients are added to those of the parts before it. */
+static smri_status backward_part(smri_trainer *trainer, const struct part *part, bool is_first, struct smri_poll poll) {
+    const size_t outputs = smri_network_output_count(trainer->network);
+    float *gradients = is_first ? trainer->gradients : trainer->part_gradients;
+    const float *doutput = trainer->doutput + part->first * outputs;
+    const smri_status status = smri_plan_backward(trainer->plan, gradients, doutput, part->images, poll);
+    if (status != SMRI_OK || is_first) return status;
+    struct sum_job job = {trainer->gradients, trainer->part_gradients, trainer->network->size};
+    smri_pool_run(trainer->pool, smri_chunk_count(job.n, SUM_GRAIN), sum_task, &job);
+    return SMRI_OK;
+}
+
+static smri_status run_loss(smri_trainer *trainer, struct smri_step_result *result, const struct objective *objective,
+                            const struct smri_step *step) {
     const size_t n = objective->n_images, outputs = smri_network_output_count(trainer->network);
-    smri_status status = smri_plan_forward(trainer->plan, output, images, n, step->seed, step->index, poll);
-    if (status != SMRI_OK) return status;
+    const float *output = trainer->pass_output;
+    smri_status status;
     if (objective->ntxent != NULL)
-        status = smri_ntxent(&result->loss, trainer->doutput, *output, n / 2, outputs, objective->ntxent,
+        status = smri_ntxent(&result->loss, trainer->doutput, output, n / 2, outputs, objective->ntxent,
                              trainer->loss_workspace, trainer->pool);
     else
-        status = smri_softmax_cross_entropy(&result->loss, &result->n_correct, trainer->doutput, *output, objective->labels, n,
+        status = smri_softmax_cross_entropy(&result->loss, &result->n_correct, trainer->doutput, output, objective->labels, n,
                                             outputs, objective->cross_entropy);
     if (status != SMRI_OK) return status;
-    if (!isfinite(result->loss)) return refuse("loss", result->loss, step);
-    return smri_plan_backward(trainer->plan, trainer->gradients, trainer->doutput, images, poll);
+    return isfinite(result->loss) ? SMRI_OK : refuse("loss", result->loss, step);
+}
+
+/* Forward, loss, backward: `pass_output` and `gradients` are the trainer's. The batch statistics reach the running ones if
+ * `commits`. The parts go backward in reverse, so that the last one need not go forward again. */
+static smri_status run_pass(smri_trainer *trainer, struct smri_step_result *result, const float *images,
+                            const struct objective *objective, const struct smri_step *step, bool commits,
+                            struct smri_poll poll) {
+    const size_t n = objective->n_images;
+    struct part part = part_at(trainer, images, 0, n);
+    smri_status status = SMRI_OK;
+    for (size_t first = 0; first < n && status == SMRI_OK; first += part.n) {
+        part = part_at(trainer, images, first, n);
+        status = forward_part(trainer, &part, step, poll);
+        if (status == SMRI_OK && commits) smri_plan_commit_statistics(trainer->plan, trainer->config.bn_momentum);
+    }
+    if (status == SMRI_OK) status = run_loss(trainer, result, objective, step);
+    for (size_t end = n; end > 0 && status == SMRI_OK; end -= part.n) {
+        part = part_at(trainer, images, end - part.n, n);
+        if (end < n) status = forward_part(trainer, &part, step, poll);
+        if (status == SMRI_OK) status = backward_part(trainer, &part, end == n, poll);
+    }
+    return status;
 }
 
 static smri_status measure_gradients(smri_trainer *trainer, double *norm, bool adaptive, const struct smri_step *step) {
@@ -187,8 +286,7 @@ static smri_status run_second_pass(smri_trainer *trainer, double norm, const flo
     smri_sam_perturb(network->weights, trainer->kept_weights, trainer->gradients, step->rho, norm,
                      trainer->config.sharpness == SMRI_ASAM, network->size, trainer->pool);
     struct smri_step_result there;
-    const float *output;
-    smri_status status = run_pass(trainer, &there, &output, images, objective, step, poll);
+    smri_status status = run_pass(trainer, &there, images, objective, step, false, poll);
     if (status == SMRI_OK) status = measure_gradients(trainer, &there.gradient_norm, false, step);
     if (status != SMRI_OK) memcpy(network->weights, trainer->kept_weights, network->size * sizeof(float));
     return status;
@@ -225,21 +323,22 @@ static smri_status run_step(smri_trainer *trainer, struct smri_step_result *resu
     smri_network *network = trainer->network;
     const bool sharp = config->sharpness != SMRI_PLAIN && step->rho > 0.0f; /* rho = 0 is the base optimizer */
     struct smri_step_result first = {0};
-    const float *output;
     smri_status status = check_step(trainer, step);
-    if (status == SMRI_OK) status = run_pass(trainer, &first, &output, images, objective, step, poll);
-    if (status == SMRI_OK) status = measure_gradients(trainer, &first.gradient_norm, config->sharpness == SMRI_ASAM, step);
+    if (status == SMRI_OK) status = check_images(trainer, objective->n_images);
     if (status != SMRI_OK) return status;
-    memcpy(trainer->output, output, objective->n_images * smri_network_output_count(network) * sizeof(float));
-    trainer->n = objective->n_images;
-    if (sharp) memcpy(trainer->kept_buffers, network->buffers, network->n_buffers * sizeof(float));
-    smri_plan_commit_statistics(trainer->plan, config->bn_momentum);
-    if (sharp) {
+    memcpy(trainer->kept_buffers, network->buffers, network->n_buffers * sizeof(float));
+    status = run_pass(trainer, &first, images, objective, step, true, poll);
+    if (status == SMRI_OK) status = measure_gradients(trainer, &first.gradient_norm, config->sharpness == SMRI_ASAM, step);
+    if (status == SMRI_OK) {
+        const size_t outputs = smri_network_output_count(network);
+        memcpy(trainer->output, trainer->pass_output, objective->n_images * outputs * sizeof(float));
+        trainer->n = objective->n_images;
+    }
+    if (status == SMRI_OK && sharp)
         status = run_second_pass(trainer, first.gradient_norm, images, objective, step, poll);
-        if (status != SMRI_OK) {
-            memcpy(network->buffers, trainer->kept_buffers, network->n_buffers * sizeof(float));
-            return status;
-        }
+    if (status != SMRI_OK) {
+        memcpy(network->buffers, trainer->kept_buffers, network->n_buffers * sizeof(float));
+        return status;
     }
     update(trainer, sharp ? trainer->kept_weights : NULL, step);
     *result = first;

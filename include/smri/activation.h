@@ -18,10 +18,12 @@ struct smri_dropout {
     float p; /* probability of zero, in [0, 1) */
     uint64_t seed;
     uint32_t step;
-    uint32_t layer; /* below 256 */
+    uint32_t layer;   /* below 256 */
+    size_t first_row; /* of x in the whole batch, where that comes in parts */
 };
 
-/* y = x * mask / (1 - p) over [N][C]; its own gradient too. y may be x. Row n draws from stream (seed, step, n, layer). */
+/* y = x * mask / (1 - p) over [N][C]; its own gradient too. y may be x. Row n draws from stream (seed, step,
+ * first_row + n, layer). */
 void smri_dropout_apply(float *y, const float *x, const struct smri_dropout *dropout, size_t N, size_t C, smri_pool *pool);
 
 #endif

@@ -39,10 +39,17 @@ void smri_plan_destroy(smri_plan *plan);
 /* Bytes that this plan holds. */
 size_t smri_plan_bytes(const smri_plan *plan);
 
-/* Forward. images[n][H][W][C], n <= batch and divisible by bn_groups. TRAIN plans draw dropout masks from (seed, step).
- * The weights are the network's. *output[n][features of the last head layer] is borrowed until the next call. */
-smri_status smri_plan_forward(smri_plan *plan, const float **output, const float *images, size_t n, uint64_t seed,
-                              uint32_t step, struct smri_poll poll);
+/* Which dropout masks a TRAIN plan draws: those of rows first_row, first_row + 1, ... of a batch that comes in parts. */
+struct smri_masks {
+    uint64_t seed;
+    uint32_t step;
+    size_t first_row;
+};
+
+/* Forward. images[n][H][W][C], n <= batch and divisible by bn_groups. The weights are the network's.
+ * *output[n][features of the last head layer] is borrowed until the next call. */
+smri_status smri_plan_forward(smri_plan *plan, const float **output, const float *images, size_t n,
+                              const struct smri_masks *masks, struct smri_poll poll);
 
 /* The features (input of the head, [n][feature size], flattened ones in the order H, W, C) of the latest forward; valid
  * until a backward pass begins. */

@@ -21,6 +21,9 @@ struct smri_trainer_config {
     float bn_momentum;   /* 0.1 */
     size_t batch;        /* the most images a step sees: 2 * pairs for SimCLR */
     size_t bn_groups;
+    /* Images that are in memory at once; 0: the whole batch. Less than the batch costs one more forward pass and gives
+     * the same gradients as the batch in one pass with bn_groups = batch / micro_batch: batch norm sees micro-batches. */
+    size_t micro_batch;
 };
 
 /* What changes from step to step. */
@@ -49,7 +52,8 @@ void smri_trainer_destroy(smri_trainer *trainer);
 /* Bytes that this trainer holds, its plan included. */
 size_t smri_trainer_bytes(const smri_trainer *trainer);
 
-/* views[2 n_pairs][H][W][C]: images i and i + n_pairs are the two views of one slice. */
+/* views[2 n_pairs][H][W][C]: images i and i + n_pairs are the two views of one slice. With micro-batches their number is
+ * to be a multiple of micro_batch, here and below. */
 smri_status smri_trainer_simclr_step(smri_trainer *trainer, struct smri_step_result *result, const float *views,
                                      size_t n_pairs, const struct smri_ntxent *options, const struct smri_step *step,
                                      struct smri_poll poll);

@@ -415,7 +415,7 @@ static smri_status run_forward(network_object *self, float *out, const float *im
         const size_t count = n - i < batch ? n - i : batch;
         const float *output;
         size_t ignored;
-        status = smri_plan_forward(self->infer, &output, images + i * image, count, 0, 0, poll);
+        status = smri_plan_forward(self->infer, &output, images + i * image, count, &(struct smri_masks){0}, poll);
         if (status != SMRI_OK) break;
         if (is_features)
             smri_network_export_features(network, out + i * size, smri_plan_features(self->infer, &ignored), count);
@@ -497,7 +497,7 @@ static smri_status run_explain(network_object *self, struct explanation *job, st
     for (size_t i = 0; status == SMRI_OK && i < job->n; i += job->batch) {
         const size_t count = job->n - i < job->batch ? job->n - i : job->batch;
         const float *output, *activations, *gradients;
-        status = smri_plan_forward(plan, &output, job->images + i * image, count, 0, 0, poll);
+        status = smri_plan_forward(plan, &output, job->images + i * image, count, &(struct smri_masks){0}, poll);
         if (status != SMRI_OK) break;
         memcpy(job->outputs + i * job->n_outputs, output, count * job->n_outputs * sizeof(float));
         mark_targets(job, i, count);

@@ -26,15 +26,17 @@ static int parse_choice(const char *what, const char *given, const char *const *
 static int parse_config(PyObject *module, PyObject *arguments, PyObject *keywords, struct smri_network_object **network,
                         struct smri_trainer_config *config) {
     static char *names[] = {"network",      "optimizer", "sharpness",   "nesterov", "beta2",     "eps",
-                            "weight_decay", "decay_all", "bn_momentum", "batch",    "bn_groups", NULL};
+                            "weight_decay", "decay_all", "bn_momentum", "batch",    "bn_groups", "micro_batch",
+                            NULL};
     static const char *const optimizers[] = {"sgd", "adamw"}, *const sharpnesses[] = {"none", "sam", "asam"};
     const char *optimizer = "sgd", *sharpness = "none";
     int nesterov = 0, decay_all = 0;
     *config = (struct smri_trainer_config){.beta2 = 0.999f, .eps = 1e-8f, .bn_momentum = 0.1f, .bn_groups = 1};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspfffpfO&O&:Trainer", names, smri_network_type(module),
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspfffpfO&O&O&:Trainer", names, smri_network_type(module),
                                      (PyObject **)network, &optimizer, &sharpness, &nesterov, &config->beta2, &config->eps,
                                      &config->weight_decay, &decay_all, &config->bn_momentum, smri_convert_size,
-                                     &config->batch, smri_convert_size, &config->bn_groups) ||
+                                     &config->batch, smri_convert_size, &config->bn_groups, smri_convert_size,
+                                     &config->micro_batch) ||
         smri_require_keywords(keywords, (const char *const[]){"batch", NULL}) < 0)
         return -1;
     const int chosen = parse_choice("optimizer", optimizer, optimizers, 2);

@@ -85,8 +85,11 @@ class Trainer:
         bn_momentum: float = 0.1,
         batch: int,
         bn_groups: int = 1,
+        micro_batch: int = 0,
     ) -> None:
-        """optimizer "sgd" or "adamw"; sharpness "none", "sam" or "asam"; batch counts images (2 x pairs for SimCLR)."""
+        """optimizer "sgd" or "adamw"; sharpness "none", "sam" or "asam"; batch counts images (2 x pairs for SimCLR).
+        micro_batch (a divisor of batch; 0: all): images in memory at once, for one more forward pass; the gradients are
+        those of the whole batch with bn_groups = batch / micro_batch."""
     def simclr_step(
         self,
         views: NDArray[np.float32],

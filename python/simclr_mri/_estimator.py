@@ -149,13 +149,14 @@ class NetworkEstimator(BaseEstimator):
 
     # ---- training -------------------------------------------------------------------------------------------------
 
-    def _make_trainer(self, batch: int, bn_groups: int = 1) -> None:
+    def _make_trainer(self, batch: int, bn_groups: int = 1, micro_batch: int | None = None) -> None:
         per_image = batch // self.batch_size if self.batch_size else 1
 
         def need(batch_size: int) -> int:
             weights = 4 * self.network_.n_parameters
-            copies = 2 + (self.optimizer == "adamw") + (self.sharpness != "none")
-            return weights * copies + self.network_.memory_bytes("train", max(1, per_image) * batch_size, bn_groups)
+            copies = 2 + (self.optimizer == "adamw") + (self.sharpness != "none") + (micro_batch is not None)
+            at_once = micro_batch or max(1, per_image) * batch_size
+            return weights * copies + self.network_.memory_bytes("train", at_once, bn_groups)
 
         check_fits(need, max(1, batch // max(1, per_image)))
         self._trainer = _core.Trainer(
@@ -167,6 +168,7 @@ class NetworkEstimator(BaseEstimator):
             decay_all=self.decay_all,
             batch=batch,
             bn_groups=bn_groups,
+            micro_batch=micro_batch or 0,
         )
 
     def _rho(self) -> float:

@@ -141,6 +141,13 @@ class PretrainOptions(TrainingOptions):
         group="optimization",
         at_least=0,
     )
+    micro_batch: int | None = option(
+        None,
+        "images in memory at once, a divisor of the batch size (none: all); costs one more forward pass, keeps the "
+        "loss of the whole batch, takes batch statistics over so many",
+        group="network",
+        at_least=2,
+    )
     knn_every: int = option(
         5, "epochs between nearest-neighbour checks on validation images (0: never)", group="run", at_least=0
     )

@@ -93,6 +93,8 @@ class SimCLR(PretrainOptions, NetworkEstimator):
                 f"batch_size={self.batch_size} is larger than the {len(train)} training images; choose at most "
                 f"{len(train)}"
             )
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            raise ValueError(f"micro_batch={self.micro_batch}: expected a divisor of batch_size={self.batch_size}")
         self.data_ = describe_data(train, facts)
         found = self._resumable(checkpoint, resume)
         if found is not None and found.progress["finished"]:
@@ -117,7 +119,8 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         self._temperature, self._collapse, self._chance = self.temperature, Collapse(0.0, 0.0, 0.0), 0.0
         self._train, self._val = train, val
         self._pairs = Pairs(train, self.positives, self.exclude_same_subject, self.random_state)
-        self._make_trainer(2 * self.batch_size, 2 if self.separate_views else 1)
+        groups = 2 if self.separate_views and self.micro_batch is None else 1  # a micro-batch is of one view
+        self._make_trainer(2 * self.batch_size, groups, self.micro_batch)
         self._views = np.empty((2 * self.batch_size, *images.shape[1:]), np.float32)
 
     def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
