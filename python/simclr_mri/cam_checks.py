@@ -50,7 +50,8 @@ class CamChecks:
     randomised : list of dict
         layers (drawn anew), rank_correlation and ssim with the trained network's maps, images (that have both maps).
     regions : list of dict
-        region, heat (share), area (share), ratio, hits (share of images whose hottest pixel is there).
+        region, heat (share), area (share), ratio, hits: of the images that show the region, the share whose hottest
+        pixel is there.
     class_maps, class_images : dict of str to ndarray of shape (H, W)
         Mean over the images of which the class was explained.
     """
@@ -98,8 +99,8 @@ class CamChecks:
             verdict = "no maps to compare" if not row["images"] else "unchanged by new weights" if same else "changes"
             rows.append([f"new weights in {row['layers']}", f"{found:.2f} (SSIM {row['ssim']:.2f})", "1", verdict])
         for row in self.regions:
-            verdict = f"{row['ratio']:.2f} x even heat, hottest pixel {row['hits']:.0%}"
-            rows.append([f"heat: {row['region']}", f"{row['heat']:.1%}", f"{row['area']:.1%}", verdict])
+            verdict = f"{row['ratio']:.2f} x even heat; hottest pixel of {row['hits']:.0%}"
+            rows.append([f"heat: {row['region']}", f"{row['heat']:.2%}", f"{row['area']:.2%}", verdict])
         empty = float((self.cams.maps.max(axis=(1, 2)) == 0).mean())
         rows.append(["empty maps", f"{empty:.0%}", "", "no evidence for the class at this stage" if empty else ""])
         return ["check", "found", "knows nothing", "verdict"], rows
@@ -344,7 +345,8 @@ def _regions(cams: CamResult) -> list[dict[str, Any]]:
     rows = cams.region_shares()
     for row in rows:
         mask = cams.masks[row["region"]][shown].reshape(len(shown), cams.maps[0].size)
-        row["hits"] = float(mask[np.arange(len(shown)), hottest].mean()) if len(shown) else float("nan")
+        there = mask.any(axis=1)
+        row["hits"] = float(mask[np.arange(len(shown)), hottest][there].mean()) if there.any() else float("nan")
     return rows
 
 

@@ -124,6 +124,8 @@ def _pretraining(report: Report, result: StudyResult, batch_size: int | None, fe
         "training images and scored on validation images."
     )
     pictures = [(plot.history(history, batch_size=batch_size), "Loss and nearest-neighbour accuracy by epoch.")]
+    if any("uniformity" in row for row in history):
+        pictures.append((plot.collapse(history), "Whether the embeddings of different images keep apart."))
     if features is not None:
         ax = plot.embedding(*features, result.split.dataset.classes)
         pictures.append((ax, "Pretrained features of validation images, which no label has shaped, in two dimensions."))
