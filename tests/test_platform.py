@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -54,3 +58,16 @@ def test_unknown_isa_is_named():
 
 def test_isa_is_in_use(isa):
     assert _core.cpu_info()["isa"] == isa
+
+
+def import_with(isa: str) -> subprocess.CompletedProcess:
+    program = "from simclr_mri import _core; print(_core.cpu_info()['isa'])"
+    environment = os.environ | {"SMRI_ISA": isa}
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+
+
+def test_environment_caps_the_instruction_set():
+    assert import_with("ref").stdout.strip() == "ref"
+    unknown = import_with("sse9")
+    assert unknown.returncode != 0
+    assert "ImportError: environment variable SMRI_ISA: unknown instruction set 'sse9'" in unknown.stderr

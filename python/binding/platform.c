@@ -1,6 +1,8 @@
 /* Area platform: what the machine and the build offer, the instruction set in use, and the shared thread pools. */
 #include "binding.h"
 
+#include <stdlib.h>
+
 #include "smri/build.h"
 #include "smri/cpu.h"
 #include "smri/rng.h"
@@ -81,4 +83,19 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int smri_bind_platform(PyObject *module) { return PyModule_AddFunctions(module, functions); }
+/* SMRI_ISA caps the instruction set for the whole process. The core reads no environment, so the binding does. */
+static int apply_environment(void) {
+    const char *name = getenv("SMRI_ISA");
+    if (name == NULL || name[0] == '\0') return 0;
+    enum smri_isa isa;
+    smri_status status = smri_isa_parse(&isa, name);
+    if (status == SMRI_OK) status = smri_isa_select(isa);
+    if (status == SMRI_OK) return 0;
+    PyErr_Format(PyExc_ImportError, "environment variable SMRI_ISA: %s", smri_message());
+    return -1;
+}
+
+int smri_bind_platform(PyObject *module) {
+    if (apply_environment() < 0) return -1;
+    return PyModule_AddFunctions(module, functions);
+}
