@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from . import _core, checkpoint, options
 from ._dataset import Dataset
 from ._machine import check_fits, n_threads
+from ._rich import RichRepr
 from .checkpoint import Checkpoint, CheckpointError
 from .config import as_dict
 from .progress import bytes_text, seconds_text
@@ -49,7 +50,7 @@ class Estimate:
         return f"about {seconds_text(self.seconds)} for {self.steps:,} steps, {bytes_text(self.memory_bytes)} of memory"
 
 
-class NetworkEstimator(BaseEstimator):
+class NetworkEstimator(RichRepr, BaseEstimator):
     """Base of the estimators; `fit` is theirs.
 
     Attributes

@@ -15,6 +15,7 @@ from . import checkpoint as files
 from . import splits
 from ._dataset import Dataset
 from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
+from ._rich import RichRepr
 from .config import FinetuneOptions
 from .metrics import Evaluation, balanced_accuracy, evaluate_predictions
 from .options import check, takes_recipe
@@ -361,7 +362,7 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
         return softmax(self._forward(data, "head"))
 
 
-class LinearProbe(_Judge, BaseEstimator):
+class LinearProbe(RichRepr, _Judge, BaseEstimator):
     """Logistic regression on a frozen network's features: what the features know by themselves.
 
     Parameters

@@ -31,6 +31,16 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
+def _bar(title: str, n_images: int, done: int) -> Any:
+    if in_notebook():
+        from ._rich import NotebookBar
+
+        return NotebookBar(title, n_images, done)
+    from tqdm import tqdm
+
+    return tqdm(total=n_images, initial=done, desc=title, unit=" images", unit_scale=True, dynamic_ncols=True)
+
+
 class Progress:
     """Counts images of a run.
 
@@ -51,9 +61,7 @@ class Progress:
         self._start_s = self._line_s = time.monotonic()
         self._start_done = done
         if verbose == 1 and not self._as_lines:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=n_images, initial=done, desc=title, unit=" images", unit_scale=True, leave=True)
+            self._bar = _bar(title, n_images, done)
         self._every_s = 0.0 if verbose == 2 else LINE_EVERY_S
 
     @property

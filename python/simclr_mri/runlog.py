@@ -96,6 +96,17 @@ class History(list):
         return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
     def _repr_html_(self) -> str:
+        if not self:
+            return "<p>no epochs yet</p>"
+        from .report import png_tag
+
+        picture = png_tag(self.plot().figure, "loss and scores by epoch", dpi=80)
+        table = self._table()
+        return picture + (
+            table if len(self) <= 12 else f"<details><summary>{len(self)} epochs</summary>{table}</details>"
+        )
+
+    def _table(self) -> str:
         return html_table(self.columns, ([_cell(row.get(name)) for name in self.columns] for row in self))
 
 
