@@ -112,7 +112,13 @@ def __dir__() -> list[str]:
 
 
 def show_versions() -> None:
-    """Print versions, processor, instruction set in use, BLAS, codecs and threads: for bug reports."""
+    """Print versions, processor, instruction set in use, BLAS, codecs and threads: for bug reports.
+
+    Examples
+    --------
+    >>> show_versions()  # doctest: +ELLIPSIS
+        simclr_mri  ...
+    """
     from .runlog import versions
 
     for key, value in versions().items():

@@ -7,10 +7,12 @@ one index into the same array, so label fractions and folds do not multiply the 
 from __future__ import annotations
 
 import base64
+import difflib
 import hashlib
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -35,7 +37,15 @@ class DataWarning(UserWarning):
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Images and subjects by class; prints as a table."""
+    """Images and subjects by class; prints as a table.
+
+    Examples
+    --------
+    >>> print(ClassCounts(("well", "sick"), np.array([1200, 30]), None))
+    class   images
+    well     1,200
+    sick        30
+    """
 
     classes: tuple[str, ...]
     images: np.ndarray
@@ -259,7 +269,9 @@ class Dataset:
         Dataset
         """
         if task not in TASKS:
-            raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
+            near = difflib.get_close_matches(str(task), TASKS, n=1)
+            hint = f". Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{hint}")
         if self.classes == tuple(TASKS[task]):
             return self
         if set(self.classes) != set(SEVERITY):
@@ -354,6 +366,28 @@ def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset
         [name for part in parts for name in part.files],
         name=name or " + ".join(part.name for part in parts),
     )
+
+
+def check_dataset(value: object, argument: str) -> None:
+    """TypeError if `value` is no `Dataset`, with the way to get one from what it is.
+
+    Examples
+    --------
+    >>> check_dataset("Dataset/", "train")
+    Traceback (most recent call last):
+    TypeError: train: expected a Dataset, got 'Dataset/'. Open a folder with datasets.open_dataset('Dataset/')
+    """
+    if isinstance(value, Dataset):
+        return
+    if isinstance(value, (str, Path)):
+        raise TypeError(
+            f"{argument}: expected a Dataset, got {str(value)!r}. "
+            f"Open a folder with datasets.open_dataset({str(value)!r})"
+        )
+    if type(value).__name__ == "Split":
+        raise TypeError(f"{argument}: expected a Dataset, got a Split. Unpack it: train, val, test = split(ds)")
+    hint = ". Wrap arrays: Dataset(images, labels, classes)" if isinstance(value, np.ndarray) else ""
+    raise TypeError(f"{argument}: expected a Dataset, got {type(value).__name__}{hint}")
 
 
 def _as_slice(index: np.ndarray) -> np.ndarray | slice:

@@ -35,6 +35,8 @@ def as_images(data: Dataset | np.ndarray) -> np.ndarray:
         raise ValueError(
             f"images: expected a Dataset or uint8 of shape (N, H, W) or (N, H, W, C), got {images.dtype} {images.shape}"
         )
+    if images.ndim == 3 and images.shape[2] in (1, 3):
+        raise ValueError(f"images: got one image of shape {images.shape}; give several: ds[:1], or image[None]")
     return images[..., None] if images.ndim == 3 else images
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import _core
 from ._dataset import DataWarning
-from ._machine import n_threads
+from ._machine import check_images_fit, n_threads
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 OTHER_IMAGES = (".bmp", ".dcm", ".gif", ".gz", ".nii", ".tif", ".tiff", ".webp")
@@ -130,9 +130,10 @@ def list_flat(root: Path) -> list[str]:
 def _explain_level(root: Path) -> None:
     if not _has_images(root):
         raise ValueError(f"{root}: no class folders and no images in it. Expected root/class/image.png")
-    siblings = [f for f in _subfolders(root.absolute().parent) if _has_images(f)]
+    above = root.parent if root.parent.name else root.absolute().parent
+    siblings = [f for f in _subfolders(above) if _has_images(f)]
     hint = (
-        f"Did you mean the folder above, {root.absolute().parent}, with the classes "
+        f"Did you mean the folder above, {above}, with the classes "
         f"{', '.join(f.name for f in siblings[:6])}?"
         if len(siblings) >= 2
         else "Put each class into a folder of its own, or read them unlabelled (labelled=False)"
@@ -186,14 +187,21 @@ def read_images(
         Names the files and what is wrong with each. OSError if the system refused them all.
     ValueError
         Images of several sizes, and no `image_size`.
+
+    Examples
+    --------
+    >>> images, kept = read_images("Dataset", ["Non_Demented/non_1.jpg"])  # doctest: +SKIP
     """
     if channels not in (1, 3):
         raise ValueError(f"channels: expected 1 (gray) or 3 (RGB), got {channels}")
+    if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, (int, np.integer))):
+        raise ValueError(f"image_size: expected one whole number of pixels, got {image_size!r}")
     if image_size is not None and image_size < 8:
         raise ValueError(f"image_size: expected at least 8 pixels, got {image_size}")
     if errors not in ("raise", "warn"):
         raise ValueError(f"errors: expected 'raise' or 'warn', got {errors!r}")
     paths = [str(Path(root) / name) for name in files]
+    _check_fits(paths, image_size, channels)
     images, failures = _core.decode_files(paths, channels, image_size, n_threads(n_jobs))
     if not failures:
         return images, np.arange(len(files))
@@ -207,6 +215,17 @@ def read_images(
     warnings.warn(f"{summary}\nThey are left out", DataWarning, stacklevel=3)
     kept = np.setdiff1d(np.arange(len(files)), [index for index, _, _ in failures])
     return images[kept], kept
+
+
+def _check_fits(paths: Sequence[str], image_size: int | None, channels: int) -> None:
+    """Whether the images fit into memory; their size is that of the first file where none is asked for."""
+    rows = columns = image_size
+    if image_size is None:
+        try:
+            rows, columns = _core.read_image(paths[0]).shape[:2]
+        except (IndexError, OSError, ValueError):
+            return  # it will be named with all others that cannot be read
+    check_images_fit(len(paths), rows, columns, channels)
 
 
 def _explain_sizes(failures: Sequence[tuple[int, str, str]], files: Sequence[str], shape: tuple[int, ...]) -> None:

@@ -63,3 +63,24 @@ def check_fits(need: Callable[[int], int], batch_size: int, argument: str = "bat
         "or a "
         "smaller network (arch='resnet18')"
     )
+
+
+def check_images_fit(n: int, rows: int, columns: int, bytes_per_pixel: int) -> None:
+    """MemoryError, before anything is allocated, if images do not fit; it names a size that would.
+
+    Parameters
+    ----------
+    n, rows, columns : int
+        Images, and their size in pixels.
+    bytes_per_pixel : int
+    """
+    wanted, available = n * rows * columns * bytes_per_pixel, available_memory_bytes()
+    if available is None or wanted <= available:
+        return
+    side = 1 << max(3, int((available / (n * bytes_per_pixel)) ** 0.5).bit_length() - 1)
+    fits = n * side * side * bytes_per_pixel <= available
+    advice = f"image_size={side} would need {bytes_text(n * side * side * bytes_per_pixel)}" if fits else "use fewer"
+    raise MemoryError(
+        f"{n:,} images of {rows:,} x {columns:,} pixels need {bytes_text(wanted)}, and {bytes_text(available)} are "
+        f"available: {advice}"
+    )

@@ -59,6 +59,10 @@ class Audit:
         "given", "pixels" or "unknown": what the baselines by subject went by.
     verdict : str
     seconds : float
+
+    Examples
+    --------
+    >>> print(audit(ds).verdict)  # doctest: +SKIP
     """
 
     dataset: Dataset

@@ -45,6 +45,15 @@ class CamResult:
         The true classes.
     masks : dict of str to ndarray of shape (N, H, W), bool
         Known regions; always has "black background".
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
+    >>> maps, targets = np.ones((2, 32, 32), np.float32), np.array([0, 1])
+    >>> result = CamResult(maps, ds.images[:2], targets, np.eye(2), ds.classes, "layer4", "gradcam")
+    >>> result.captions()
+    ['CDR 0 100%', 'CDR above 0 100%']
     """
 
     maps: np.ndarray
@@ -100,7 +109,7 @@ class CamResult:
         rows = [
             [r["region"], f"{r['heat']:.1%}", f"{r['area']:.1%}", f"{r['ratio']:.2f}"] for r in self.region_shares()
         ]
-        picture = report.png_tag(plot.cam(self).figure, alt="heat maps")
+        picture = report.png_tag(plot.cam(self).figure, alt="heat maps", dpi=100)
         return f"<p><b>{html.escape(repr(self)[1:-1])}</b></p>{picture}" + html_table(
             ["region", "heat", "area", "heat / area"], rows
         )
@@ -139,7 +148,17 @@ def grad_cam(
     -------
     CamResult
         maps are float32 (N, H, W) in [0, 1], each scaled by itself: heat says where, not how much.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
+    >>> from simclr_mri import Classifier
+    >>> clf = Classifier(arch="resnet18", epochs=0, batch_size=4, verbose=0).fit(ds)
+    >>> grad_cam(clf, ds[:2], layer="layer2")
+    <CamResult: 2 maps of 32 x 32 px, gradcam at layer2>
     """
+    _check_model(model)
     layers = layer_names(layer)
     choose("method", method, METHODS)
     model._check_fitted()
@@ -191,6 +210,16 @@ def _combined(stages: list[np.ndarray]) -> np.ndarray:
     mean = np.mean(stages, axis=0, dtype=np.float32)
     low, high = (f(mean, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
     return (mean - low) / np.where(high > low, high - low, 1)
+
+
+def _check_model(model: Any) -> None:
+    if isinstance(model, (Dataset, np.ndarray)):
+        raise TypeError("grad_cam: the model comes first: grad_cam(classifier, images)")
+    if not hasattr(model, "predict_proba") or not hasattr(model, "_check_fitted"):
+        raise TypeError(
+            f"grad_cam: expected a Classifier, got {type(model).__name__}"
+            + (". Fine-tune it first: Classifier(init=ssl).fit(train, val)" if type(model).__name__ == "SimCLR" else "")
+        )
 
 
 def _class_index(target: int | str, classes: tuple[str, ...]) -> int:

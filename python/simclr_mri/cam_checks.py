@@ -54,6 +54,11 @@ class CamChecks:
         pixel is there.
     class_maps, class_images : dict of str to ndarray of shape (H, W)
         Mean over the images of which the class was explained.
+
+    Examples
+    --------
+    >>> from simclr_mri import check_cams
+    >>> print(check_cams(clf, test, layer="layer3"))  # doctest: +SKIP
     """
 
     cams: CamResult
@@ -126,8 +131,8 @@ class CamChecks:
     def _repr_html_(self) -> str:
         from . import plot, report
 
-        pictures = report.png_tag(self.plot().figure, alt="deletion and insertion")
-        pictures += report.png_tag(plot.class_maps(self).figure, alt="mean maps")
+        pictures = report.png_tag(self.plot().figure, alt="deletion and insertion", dpi=100)
+        pictures += report.png_tag(plot.class_maps(self).figure, alt="mean maps", dpi=100)
         title = html.escape(f"{len(self.cams)} maps, {self.cams.method} at {self.cams.layer}")
         return f"<p><b>{title}</b></p>{html_table(*self.table())}{pictures}"
 
@@ -161,6 +166,16 @@ def check_cams(
     Returns
     -------
     CamChecks
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
+    >>> from simclr_mri import Classifier
+    >>> clf = Classifier(arch="resnet18", epochs=0, batch_size=4, verbose=0).fit(ds)
+    >>> checks = check_cams(clf, ds, layer="layer2", n_images=2)
+    >>> checks.table()[0]
+    ['check', 'found', 'knows nothing', 'verdict']
     """
     from .studies import spread_examples
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import math
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from . import checkpoint as files
 from . import splits
-from ._dataset import Dataset
+from ._dataset import Dataset, check_dataset
 from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
 from ._rich import RichRepr
-from .config import FinetuneOptions
+from .config import ARCHS, FinetuneOptions
 from .metrics import Evaluation, balanced_accuracy, evaluate_predictions
 from .options import check, takes_recipe
 from .runlog import History
@@ -27,10 +28,21 @@ from .views import Preprocess, augmented_batch
 
 def require_labels(ds: Dataset, argument: str) -> None:
     """ValueError if a data set cannot teach or test a classifier."""
+    check_dataset(ds, argument)
     if ds.labels is None:
         raise ValueError(f"{argument}: the data set has no labels")
     if len(ds) == 0:
         raise ValueError(f"{argument}: the data set is empty")
+
+
+def _no_such_start(init: str, path: Path) -> str:
+    if init in ARCHS:
+        hint = f". The network is another argument: arch={init!r}"
+    elif difflib.get_close_matches(init, ["random"], n=1):
+        hint = ". Did you mean 'random'?"
+    else:
+        hint = f"; there is no {path}"
+    return f"init={init!r}: expected 'random', a fitted SimCLR, a run folder or a .safetensors file{hint}"
 
 
 def balanced_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
@@ -61,6 +73,11 @@ class _Judge(ClassifierMixin):
     def evaluate(self, data: Dataset, *, n_bootstrap: int = 1000, seed: int = 0) -> Evaluation:
         """All metrics by slice and by subject, with bootstrap intervals; see `metrics.evaluate_predictions`."""
         require_labels(data, "evaluate")
+        if data.classes != self.classes_:
+            raise ValueError(
+                f"evaluate: this classifier knows the classes {', '.join(self.classes_)}, the data set has "
+                f"{', '.join(data.classes)}. Open both with the same task="
+            )
         return evaluate_predictions(
             data.labels,
             self.predict_proba(data),
@@ -229,10 +246,7 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
     ) -> tuple[dict[str, np.ndarray], dict[str, Any], Preprocess]:
         path = files.checkpoint_path(self.init)
         if not path.is_file():
-            raise FileNotFoundError(
-                f"init={str(self.init)!r}: expected 'random', a fitted SimCLR, a run folder or a .safetensors file; "
-                f"there is no {path}"
-            )
+            raise FileNotFoundError(_no_such_start(str(self.init), path))
         weights = files.load_weights(path, train.n_channels)
         if files.read_safetensors(path)[1].get("format") != files.FORMAT:
             return weights, {}, preprocess

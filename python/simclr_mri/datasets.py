@@ -50,7 +50,7 @@ def ImageFolder(
     errors: str = "raise",
     name: str | None = None,
 ) -> Dataset:
-    """Reads class folders: `root/class/**/image.png`.
+    r"""Reads class folders: `root/class/**/image.png`.
 
     Parameters
     ----------
@@ -75,6 +75,14 @@ def ImageFolder(
     Returns
     -------
     Dataset
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     made = write_phantoms(f"{root}/mri", n_subjects=8, slices=1, image_size=32)
+    ...     ImageFolder(f"{root}/mri", groups=r"/(sub-\d+)_")
+    <Dataset 'mri': 8 images of 32 x 32 px, gray, 8 subjects, 4 classes>
     """
     root = check_root(root)
     if labelled:
@@ -125,6 +133,11 @@ def alzheimer_mri_subjects(n_subjects: int, n_test_files: int) -> list[tuple[int
     Returns
     -------
     list of (subject, slice), one for each file number from 1 to 32 n
+
+    Examples
+    --------
+    >>> alzheimer_mri_subjects(2, 12)[:3]  # file 1 is slice 27 of subject 2
+    [(2, 27), (1, 27), (2, 28)]
     """
     by_number = [*range(2, n_subjects + 1), 1]
     by_name = sorted(range(1, n_subjects + 1), key=lambda s: f"26 ({s}).jpg" if s > 1 else "26.jpg")
@@ -169,6 +182,11 @@ def AlzheimerMRI(
     ------
     ValueError
         The folder does not hold the published 3,200 + 2,240 + 896 + 64 files.
+
+    Examples
+    --------
+    >>> AlzheimerMRI("Dataset", task="cdr0")  # doctest: +SKIP
+    <Dataset 'Alzheimer MRI': 6,400 images of 128 x 128 px, gray, 200 subjects, 2 classes>
     """
     root = check_root(root)
     _check_published(root)
@@ -243,6 +261,11 @@ def open_dataset(
     Returns
     -------
     Dataset
+
+    Examples
+    --------
+    >>> open_dataset("Dataset", image_size=64)  # doctest: +SKIP
+    <Dataset 'Alzheimer MRI': 6,400 images of 64 x 64 px, gray, 200 subjects, 4 classes>
     """
     root = check_root(path)
     plain = groups is not None or class_order is not None or not labelled

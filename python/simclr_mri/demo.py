@@ -56,6 +56,10 @@ def run_demo(
     Returns
     -------
     DemoResult
+
+    Examples
+    --------
+    >>> run_demo("demo").report  # doctest: +SKIP
     """
     began_s = time.monotonic()
     options, study_options = options or DemoOptions(), study_options or StudyOptions()

@@ -18,6 +18,7 @@ import numpy as np
 from . import _core
 from ._dataset import SEVERITY, Dataset
 from ._folder import check_root, read_images, read_table, some
+from ._machine import check_images_fit
 from ._phantom_anatomy import draw_anatomy
 from ._phantom_render import LEVELS_MM, render
 
@@ -68,6 +69,7 @@ def phantoms(
     ((16, 32, 32, 1), 8)
     """
     _check(n_subjects, slices, image_size, channels)
+    check_images_fit(n_subjects * slices, image_size, image_size, channels + len(REGIONS))
     severities = _deal(n_subjects, proportions, seed)
     heights = _heights(slices)
     n = n_subjects * slices
@@ -144,6 +146,14 @@ def write_phantoms(
     Returns
     -------
     Dataset
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     made = write_phantoms(root, n_subjects=8, slices=1, image_size=32)
+    ...     load_phantoms(root).fingerprint() == made.fingerprint()
+    True
     """
     root = Path(root).expanduser()
     about = {
@@ -199,6 +209,14 @@ def load_phantoms(
     Returns
     -------
     Dataset
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     made = write_phantoms(root, n_subjects=8, slices=1, image_size=32)
+    ...     load_phantoms(root, image_size=16).image_size
+    16
     """
     root = check_root(root)
     try:

@@ -54,7 +54,11 @@ def styled(draw: Callable[..., Axes]) -> Callable[..., Axes]:
     @functools.wraps(draw)
     def wrapper(*args: Any, **kwargs: Any) -> Axes:
         with matplotlib.rc_context(STYLE):
-            return draw(*args, **kwargs)
+            ax = draw(*args, **kwargs)
+            interactive = matplotlib.is_interactive()
+        # A notebook's first figure turns this on; if leaving the context turned it off, later figures would not show.
+        matplotlib.interactive(interactive)
+        return ax
 
     return wrapper
 
@@ -80,7 +84,14 @@ def _tiles(ax: Axes, rows: Sequence[Sequence[np.ndarray]], gap: int = 3) -> tupl
 
 @styled
 def montage(ds: Dataset, *, per_class: int = 8, seed: int = 0, ax: Axes | None = None) -> Axes:
-    """Images of every class, one row a class, of different subjects where possible."""
+    """Images of every class, one row a class, of different subjects where possible.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
+    >>> ax = montage(ds, per_class=3)
+    """
     rng = np.random.default_rng(seed)
     labels = np.zeros(len(ds), np.int64) if ds.labels is None else ds.labels
     names = ds.classes if ds.labels is not None else ("",)
@@ -105,7 +116,14 @@ def montage(ds: Dataset, *, per_class: int = 8, seed: int = 0, ax: Axes | None =
 def views(
     ds: Dataset, *, kind: str = "mri", n: int = 3, n_views: int = 6, seed: int = 0, ax: Axes | None = None
 ) -> Axes:
-    """Images (left) and random views of them, as SimCLR sees them."""
+    """Images (left) and random views of them, as SimCLR sees them.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
+    >>> ax = views(ds, kind="mri", n=2, n_views=3)
+    """
     from .views import Preprocess, augmented_batch
 
     plain = Preprocess.of(ds.images, normalize=False)
@@ -128,6 +146,10 @@ def history(history: Sequence[Mapping[str, Any]], *, batch_size: int | None = No
 
     Of SimCLR the chance level ln(2N - 1) is marked, the loss of an embedding that knows nothing; a history from before
     that was recorded needs `batch_size` for it.
+
+    Examples
+    --------
+    >>> ax = history([{"epoch": 1, "loss": 4.1}, {"epoch": 2, "loss": 3.2}])
     """
     ax = _axes(ax, (5.6, 3.4))
     if not history:
@@ -176,6 +198,10 @@ def collapse(history: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) ->
     """Whether SimCLR's embeddings keep apart: spread and alignment (left scale) and uniformity (right) by epoch.
 
     A collapse shows as a spread near 0 and a uniformity near 0; the formulas are those of `monitor.Collapse`.
+
+    Examples
+    --------
+    >>> ax = collapse([{"epoch": 1, "spread": 0.5, "alignment": 0.2, "uniformity": -2.0}])
     """
     ax = _axes(ax, (5.6, 3.4))
     rows = [row for row in history if "uniformity" in row]
@@ -219,6 +245,10 @@ def confusion(
         Not needed for an Evaluation.
     level : {"slice", "subject"}
         What an Evaluation counts.
+
+    Examples
+    --------
+    >>> ax = confusion([[40, 3], [6, 12]], ["well", "sick"], title="validation")
     """
     if hasattr(matrix, "levels"):
         matrix, classes = matrix.levels[choose("level", level, tuple(matrix.levels))].confusion, matrix.classes
@@ -257,6 +287,10 @@ def label_fractions(
         init, label_fraction, `metric`, and `metric`_low and `metric`_high where known; several seeds are averaged.
     chance : float, optional
         Marked as what always answering one class scores.
+
+    Examples
+    --------
+    >>> ax = label_fractions([{"init": "random", "label_fraction": f, "balanced_accuracy": f} for f in (0.1, 1.0)])
     """
     ax = _axes(ax, (5.6, 3.8))
     arms = list(dict.fromkeys(row["init"] for row in rows))
@@ -286,7 +320,13 @@ def label_fractions(
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A gray image with heat over it, uint8 (H, W, 3): what is cold stays as it was."""
+    """A gray image with heat over it, uint8 (H, W, 3): what is cold stays as it was.
+
+    Examples
+    --------
+    >>> overlay(np.zeros((2, 2)), np.eye(2)).shape
+    (2, 2, 3)
+    """
     gray = np.asarray(image, np.float64).reshape(*heat.shape, -1).mean(axis=2, keepdims=True)
     colour = matplotlib.colormaps[HEAT](0.25 + 0.75 * heat)[..., :3] * 255
     weight = 0.65 * np.clip(heat, 0, 1)[..., None] ** 0.8
@@ -302,6 +342,10 @@ def cam(images: Any, maps: Any = None, *, columns: int = 6, ax: Axes | None = No
     images : CamResult, or ndarray of shape (N, H, W, C), uint8
     maps : CamResult, or ndarray of shape (N, H, W) in [0, 1]
         Not needed if `images` is a CamResult.
+
+    Examples
+    --------
+    >>> ax = cam(np.zeros((2, 32, 32, 1), np.uint8), np.ones((2, 32, 32)))
     """
     result = images if isinstance(images, CamResult) else maps if isinstance(maps, CamResult) else None
     heat = np.asarray(result.maps if result is not None else maps)
@@ -337,6 +381,10 @@ def cam_curves(checks: CamChecks, *, ax: Axes | None = None) -> Axes:
     """What is left of a class's probability as pixels go: the hottest first (deletion), the coldest first (insertion).
 
     Bands are 95 % of the mean over images; the area between the curves is what the maps know.
+
+    Examples
+    --------
+    >>> ax = cam_curves(check_cams(clf, test))  # doctest: +SKIP
     """
     ax = _axes(ax, (5.2, 3.6))
     x = 100 * checks.fractions
@@ -355,7 +403,12 @@ def cam_curves(checks: CamChecks, *, ax: Axes | None = None) -> Axes:
 
 @styled
 def class_maps(checks: CamChecks, *, ax: Axes | None = None) -> Axes:
-    """The mean image of each explained class, and with its mean map on it."""
+    """The mean image of each explained class, and with its mean map on it.
+
+    Examples
+    --------
+    >>> ax = class_maps(check_cams(clf, test))  # doctest: +SKIP
+    """
     names = list(checks.class_maps)
     pictures = [checks.class_images[name] for name in names]
     heats = [checks.class_maps[name] for name in names]
@@ -385,6 +438,10 @@ def embedding(
     labels : ndarray of shape (N,), int
     classes : sequence of str
     method : {"pca", "tsne"}
+
+    Examples
+    --------
+    >>> ax = embedding(np.eye(6), np.array([0, 0, 0, 1, 1, 1]), ["well", "sick"])
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE

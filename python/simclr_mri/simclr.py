@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.base import clone
 
 from . import checkpoint as files
-from ._dataset import Dataset
+from ._dataset import Dataset, check_dataset
 from ._estimator import FEATURE_SIZE, Estimate, NetworkEstimator, describe_data, warn_oddities
 from .config import PretrainOptions
 from .monitor import Collapse, CollapseWarning, chance_loss, knn_accuracy, probe_balanced_accuracy
@@ -88,6 +88,9 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             self. After Ctrl-C too, with a warning; `position_.finished` tells.
         """
         check(self)
+        check_dataset(train, "train")
+        if val is not None:
+            check_dataset(val, "val")
         if self.batch_size > len(train) or len(train) < 2:
             raise ValueError(
                 f"batch_size={self.batch_size} is larger than the {len(train)} training images; choose at most "
@@ -117,6 +120,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             self._load_backbone(files.load_weights(self.weights, images.shape[3]), self.weights)
         self.position_, self.history_ = Position(), History()
         self._temperature, self._collapse, self._chance = self.temperature, Collapse(0.0, 0.0, 0.0), 0.0
+        self._told_collapse = False
         self._train, self._val = train, val
         self._pairs = Pairs(train, self.positives, self.exclude_same_subject, self.random_state)
         groups = 2 if self.separate_views and self.micro_batch is None else 1  # a micro-batch is of one view
@@ -186,7 +190,8 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         row["temperature"] = self._temperature
         row["chance_loss"] = round(self._chance, 4)
         row |= {name: round(value, 4) for name, value in self._collapse.as_dict().items()}
-        if self._collapse.is_collapsed:
+        if self._collapse.is_collapsed and not self._told_collapse:  # once is enough
+            self._told_collapse = True
             warnings.warn(
                 f"epoch {row['epoch']}: the embeddings have collapsed to almost one point (spread "
                 f"{self._collapse.spread:.3f}; 1 is an even sphere). Try a lower lr, more warmup_epochs or a larger "

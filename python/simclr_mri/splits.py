@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._dataset import Dataset, DataWarning
+from ._dataset import Dataset, DataWarning, check_dataset
 
 SET_NAMES = ("train", "val", "test")
 
@@ -65,6 +65,15 @@ class Split:
     by : str
         "subject" or "image".
     seed : int
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
+    >>> parts = split(ds, seed=0)
+    >>> parts
+    <Split by subject, seed 0: train 28, val 6, test 6>
+    >>> train, val, test = parts
     """
 
     dataset: Dataset
@@ -141,6 +150,13 @@ def find_overlap(a: Dataset, b: Dataset, name_a: str = "train", name_b: str = "t
     """What two sets share.
 
     Identical images are found by their pixels; subjects are compared where both sets know them.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
+    >>> find_overlap(ds[:3], ds[2:4]).subjects
+    ('sub-0002',)
     """
     subjects, touched = None, 0
     if a.subjects is not None and b.subjects is not None:
@@ -183,6 +199,12 @@ def check_overlap(a: Dataset, b: Dataset, *, names: tuple[str, str] = ("train", 
     Raises
     ------
     LeakageError
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
+    >>> check_overlap(ds[:2], ds[2:])  # passes: nobody is in both
     """
     overlap = find_overlap(a, b, *names)
     if overlap:
@@ -222,6 +244,14 @@ def split(
     ------
     ValueError
         Subjects unknown, a class with one subject, a set that would be empty.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
+    >>> train, test = split(ds, fractions=(0.8, 0.2))
+    >>> set(train.subjects) & set(test.subjects)
+    set()
     """
     _check_by(ds, by)
     sizes = _checked_fractions(fractions)
@@ -249,6 +279,16 @@ def seed_split(ds: Dataset) -> Split:
 
     On the Alzheimer MRI data set that is 5,120 and 1,280 images. It measures whether other slices of a head were seen
     in training: the recipe is reproduced with its flaw, and the warning says so.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     seed_split(ds)
+    <Split by image, seed 42: train 32, test 8>
     """
     return split(ds, by="image", seed=42, fractions=(0.8, 0.2), stratify=False)
 
@@ -272,6 +312,13 @@ def kfold(
     ------
     Split
         With "train" and "test".
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
+    >>> [len(fold.test) for fold in kfold(ds, n_splits=4)]
+    [10, 10, 10, 10]
     """
     _check_by(ds, by)
     units, labels, members = _units(ds, by)
@@ -335,6 +382,13 @@ def label_fractions(
     -------
     dict of float to ndarray of int
         Fraction to sorted indices into `ds`. By image the size is the fraction rounded up (5,120 images at 1 % are 52).
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
+    >>> {f: len(index) for f, index in label_fractions(ds, [0.1, 0.5, 1.0]).items()}
+    {0.1: 4, 0.5: 20, 1.0: 40}
     """
     if ds.labels is None:
         raise ValueError("label_fractions: the data set has no labels")
@@ -378,6 +432,7 @@ def _nested_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _check_by(ds: Dataset, by: str) -> None:
+    check_dataset(ds, "ds")
     if by not in ("subject", "image"):
         raise ValueError(f"by: expected 'subject' or 'image', got {by!r}")
     if by == "subject" and ds.subjects is None:

@@ -7,6 +7,7 @@ has a folder, so that a study that was stopped at any moment goes on where it wa
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import time
 import warnings
@@ -21,7 +22,7 @@ from . import splits
 from ._dataset import Dataset
 from .cam import CamResult, grad_cam
 from .cam_checks import CamChecks, check_cams
-from .checkpoint import atomic_writer
+from .checkpoint import atomic_writer, checkpoint_path
 from .classifier import Classifier
 from .metrics import Evaluation, evaluate_predictions
 from .progress import seconds_text
@@ -66,6 +67,11 @@ class StudyResult:
         Options, times, fingerprints.
     checks : dict of Arm to CamChecks
         Of the heat maps of seed 0 with the most labels.
+
+    Examples
+    --------
+    >>> result = study(ds, out="runs/study")  # doctest: +SKIP
+    >>> print(result.to_markdown("auc"))  # doctest: +SKIP
     """
 
     rows: list[dict[str, Any]]
@@ -185,10 +191,22 @@ def study(
     Returns
     -------
     StudyResult
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
+    >>> import tempfile
+    >>> small = {"arch": "resnet18", "epochs": 1, "batch_size": 16, "verbose": 0}
+    >>> with tempfile.TemporaryDirectory() as out:
+    ...     result = study(ds, inits=["random"], fractions=[1.0], finetune=small, out=out, n_bootstrap=10)
+    >>> [(row["init"], row["label_fraction"], row["n_labelled"]) for row in result.rows]
+    [('random', 1.0, 28)]
     """
     out = Path(out)
     if split is None:
         split = splits.split(ds, by="subject" if ds.subjects is not None else "image")
+    _check_starts(inits, fractions)
     seeds = range(seeds) if isinstance(seeds, int) else seeds
     run = _Run(
         out=out,
@@ -202,6 +220,18 @@ def study(
     )
     arms = [Arm(name, float(f), seed) for seed in seeds for name in inits for f in sorted(fractions)]
     return run.all(arms)
+
+
+def _check_starts(inits: Sequence[str], fractions: Sequence[float]) -> None:
+    """Mistakes that would otherwise show after hours, when their turn comes."""
+    for name in inits:
+        if name not in ("random", "simclr") and not checkpoint_path(name).is_file():
+            near = difflib.get_close_matches(str(name), ["random", "simclr"], n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise FileNotFoundError(f"inits: expected 'random', 'simclr' or files of weights; no {name!r}.{hint}")
+    for f in fractions:
+        if not 0 < f <= 1:
+            raise ValueError(f"fractions: expected shares above 0 and at most 1 (0.1 is 10 %), got {f}")
 
 
 def _template(cls: type, given: Any) -> Any:

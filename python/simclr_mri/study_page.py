@@ -41,6 +41,10 @@ def study_report(
     Returns
     -------
     Report
+
+    Examples
+    --------
+    >>> study_report(result, title="Kaggle, by subject").write("report.html")  # doctest: +SKIP
     """
     report = Report(title)
     report.text(intro)

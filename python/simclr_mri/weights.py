@@ -129,6 +129,10 @@ def export_weights(state: Mapping[str, np.ndarray], path: str | Path, *, rgb_ste
     rgb_stem : bool, default False
         Spread a one-channel ``conv1.weight`` evenly over three channels, so that a network that is given the same
         gray picture in all three computes the same.
+
+    Examples
+    --------
+    >>> export_weights(clf, "resnet18.safetensors")  # doctest: +SKIP
     """
     from safetensors.numpy import save
 
