@@ -133,8 +133,7 @@ def _explain_level(root: Path) -> None:
     above = root.parent if root.parent.name else root.absolute().parent
     siblings = [f for f in _subfolders(above) if _has_images(f)]
     hint = (
-        f"Did you mean the folder above, {above}, with the classes "
-        f"{', '.join(f.name for f in siblings[:6])}?"
+        f"Did you mean the folder above, {above}, with the classes {', '.join(f.name for f in siblings[:6])}?"
         if len(siblings) >= 2
         else "Put each class into a folder of its own, or read them unlabelled (labelled=False)"
     )

@@ -121,6 +121,9 @@ class Audit:
         report = audit_report(self)
         return report.to_html() if path is None else report.write(path)
 
+    def __repr__(self) -> str:
+        return f"<Audit of {self.dataset.name!r}: {len(self.findings)} checks>"
+
     def __str__(self) -> str:
         mark = {"good": "ok", "note": "..", "bad": "!!"}
         width = max(len(f.check) for f in self.findings)

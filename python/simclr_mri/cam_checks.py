@@ -122,6 +122,9 @@ class CamChecks:
 
         return plot.cam_curves(self, ax=ax)
 
+    def __repr__(self) -> str:
+        return f"<CamChecks: {len(self.cams)} maps, {self.cams.method} at {self.cams.layer}>"
+
     def __str__(self) -> str:
         head, rows = self.table()
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]

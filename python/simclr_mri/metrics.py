@@ -167,6 +167,9 @@ class Evaluation:
             for metric, e in level.metrics.items()
         ]
 
+    def __repr__(self) -> str:
+        return f"<Evaluation: {self.slices.n:,} slices, balanced accuracy {self['balanced_accuracy']}>"
+
     def __str__(self) -> str:
         lines = []
         for name, level in self.levels.items():

@@ -136,6 +136,9 @@ class StudyResult:
         ax.set_ylabel(f"{metric.replace('_', ' ')} by {self.level}")
         return ax
 
+    def __repr__(self) -> str:
+        return f"<StudyResult: {len(self.rows)} arms, judged by {self.level}>"
+
     def __str__(self) -> str:
         return f"balanced accuracy by {self.level} on the test set\n{self.to_markdown()}"
 
