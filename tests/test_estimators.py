@@ -361,20 +361,22 @@ def test_weights_go_out_and_come_in(ssl, parts, tmp_path):
     assert Classifier(str(tmp_path / "out.safetensors"), **CLF).fit(parts[0]).position_.finished
 
 
-def test_the_predicted_memory_is_the_real_one():
+def test_the_predicted_memory_is_the_real_one(tmp_path):
     """In a process of its own, whose peak is that of this run only."""
     code = """if True:
+        import sys
         import numpy as np
         from simclr_mri import SimCLR
         from simclr_mri._dataset import Dataset
         from simclr_mri.runlog import peak_memory_bytes
-        ds = Dataset(np.zeros((256, 64, 64, 1), np.uint8))
-        ssl = SimCLR("resnet18", epochs=1, batch_size=128, verbose=0)
+        ds = Dataset(np.zeros((96, 32, 32, 1), np.uint8))
+        ssl = SimCLR("resnet18", epochs=1, batch_size=96, verbose=0)
         predicted = ssl.estimate(ds).memory_bytes
-        ssl.fit(ds)
+        ssl.fit(ds, checkpoint=sys.argv[1])
         print(predicted / peak_memory_bytes())
     """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    line = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(1, abs=0.1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 import warnings
 from dataclasses import asdict, dataclass
@@ -212,6 +213,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
 
     def _measure(self, n: int, batch: int, steps: int, looks: int = 0) -> Estimate:
         """Times steps of a prepared estimator that will be thrown away; `looks` images are only predicted."""
+        importlib.import_module("sklearn.neighbors")  # the monitor's libraries weigh as much as a small network
         indices = np.arange(batch) % n
         times = []
         for step in range(4):  # the first touches its memory for the first time

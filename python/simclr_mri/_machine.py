@@ -59,9 +59,8 @@ def check_fits(need: Callable[[int], int], batch_size: int, argument: str = "bat
         f"{argument}={fits} would need {bytes_text(need(fits))}" if need(fits) <= available else "use smaller images"
     )
     raise MemoryError(
-        f"{argument}={batch_size} needs {bytes_text(wanted)}, and {bytes_text(available)} are available: {advice}, "
-        "or a "
-        "smaller network (arch='resnet18')"
+        f"{argument}={batch_size} needs {bytes_text(wanted)}, and {bytes_text(available)} are available: {advice}, or "
+        "a smaller network (arch='resnet18')"
     )
 
 

@@ -141,8 +141,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(
             f"{path} ({path.stat().st_size:,} bytes) is not a whole safetensors file: {error}. It may have been cut "
-            "off "
-            "while it was copied."
+            "off while it was copied."
         ) from error
 
 
@@ -165,8 +164,7 @@ def load(path: str | Path) -> Checkpoint:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is a safetensors file, but not a checkpoint of simclr_mri (format {metadata.get('format')!r}, "
-            "expected "
-            f"{FORMAT!r}). To start from the weights of another program, use SimCLR(weights=...) or "
+            f"expected {FORMAT!r}). To start from the weights of another program, use SimCLR(weights=...) or "
             "Classifier(init=...)."
         )
     try:

@@ -152,8 +152,8 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
         present = np.unique(labelled.labels)
         if len(labelled) < 2 or len(present) < 2:
             raise ValueError(
-                f"train: {len(labelled)} labelled images of {len(present)} class(es); a classifier needs at least "
-                "two of each"
+                f"train: {len(labelled)} labelled images of {len(present)} class(es); a classifier needs at least two "
+                "of each"
             )
         backbone, network, preprocess = self._start(train)
         self.data_ = describe_data(labelled, facts)
@@ -231,9 +231,8 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
             network[key] = theirs[key]
         if theirs and theirs["in_channels"] != network["in_channels"]:
             raise ValueError(
-                f"init was trained on {theirs['in_channels']} channel(s), the data set has "
-                f"{network['in_channels']}: open "
-                f"it with channels={theirs['in_channels']}"
+                f"init was trained on {theirs['in_channels']} channel(s), the data set has {network['in_channels']}: "
+                f"open it with channels={theirs['in_channels']}"
             )
         digest = hashlib.sha256()
         for name in sorted(weights):

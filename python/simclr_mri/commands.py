@@ -18,7 +18,7 @@ from .classifier import Classifier
 from .cli import Settings
 from .config import DataOptions, as_dict
 from .datasets import open_dataset
-from .demo import run_demo
+from .demo import CHOICES, run_demo
 from .progress import bytes_text, seconds_text
 from .runlog import peak_memory_bytes, write_json
 from .simclr import SimCLR
@@ -288,8 +288,8 @@ def bench(args: argparse.Namespace) -> int:
 
 
 def demo(args: argparse.Namespace) -> int:
-    """The whole experiment on phantoms. Three classes, because two subjects of the rarest cannot fill three sets."""
-    settings = Settings(args, {"data": {"task": "3class"}})
+    """The whole experiment on phantoms."""
+    settings = Settings(args, CHOICES)
     out = _out(settings, "simclr_mri_demo")
     ssl, clf = _estimator(SimCLR, settings.pretrain), _estimator(Classifier, settings.finetune, init="random")
     done = run_demo(out, settings.demo, settings.study, settings.data, ssl, clf, resume=settings.run.resume)

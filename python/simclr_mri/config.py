@@ -244,7 +244,7 @@ class StudyOptions:
 class DemoOptions:
     """The whole experiment on phantoms."""
 
-    n_subjects: int = option(120, "phantom subjects", group="demo", at_least=20)
+    n_subjects: int = option(160, "phantom subjects", group="demo", at_least=20)
     slices: int = option(6, "slices a subject", group="demo", at_least=1)
     image_size: int = option(64, "pixels a side", group="demo", at_least=32)
     seed: int = option(0, "seed of the phantoms", group="demo", at_least=0)

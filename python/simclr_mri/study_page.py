@@ -72,9 +72,8 @@ def conclusions(result: StudyResult, metric: str = "balanced_accuracy") -> str:
             else "no difference that the test set can tell"
         )
         sentences.append(
-            f"At {100 * f:g} % of the labels the balanced accuracy by {result.level} is {d.a:.2f} from random "
-            "weights and "
-            f"{d.b:.2f} after SimCLR (difference {d.difference.value:+.2f}, 95 % interval {low:+.2f} to "
+            f"At {100 * f:g} % of the labels the balanced accuracy by {result.level} is {d.a:.2f} from random weights "
+            f"and {d.b:.2f} after SimCLR (difference {d.difference.value:+.2f}, 95 % interval {low:+.2f} to "
             f"{high:+.2f}: {verdict})."
         )
     n = len(result.split.test)
@@ -91,13 +90,11 @@ def _data(report: Report, result: StudyResult, views: str) -> None:
     report.text(f"{ds.name}: {len(ds):,} images of {size} pixels{who}, {len(ds.classes)} classes.")
     report.figure(plot.montage(ds), "Images of each class, each of another subject where there are enough.")
     why = (
-        "The sets are split by subject: all slices of a head are in one set. Slices of one head resemble each "
-        "other, so a "
-        "network that has seen some of them would be tested on its memory."
+        "The sets are split by subject: all slices of a head are in one set. Slices of one head resemble each other, "
+        "so a network that has seen some of them would be tested on its memory."
         if split.by == "subject"
         else "The sets are split by image, so slices of one head are in training and in test: the scores below say "
-        "how well "
-        "heads are remembered, not how well the disease is recognised."
+        "how well heads are remembered, not how well the disease is recognised."
     )
     report.text(why)
     names = list(split.indices)
@@ -121,11 +118,9 @@ def _pretraining(report: Report, result: StudyResult, batch_size: int | None, fe
     report.section("Pretraining without labels")
     history = next(iter(result.pretraining.values()))
     report.text(
-        f"SimCLR, {len(history)} epochs. The loss starts near ln(2N - 1), which an embedding that knows nothing "
-        "would have, "
-        "and falls as views of one slice come together. The nearest-neighbour score uses labels only to look: it is "
-        "fitted on "
-        "training images and scored on validation images."
+        f"SimCLR, {len(history)} epochs. The loss starts near ln(2N - 1), which an embedding that knows nothing would "
+        "have, and falls as views of one slice come together. The nearest-neighbour score uses labels only to look: "
+        "it is fitted on training images and scored on validation images."
     )
     pictures = [(plot.history(history, batch_size=batch_size), "Loss and nearest-neighbour accuracy by epoch.")]
     if any("uniformity" in row for row in history):
@@ -139,9 +134,8 @@ def _pretraining(report: Report, result: StudyResult, batch_size: int | None, fe
 def _scores(report: Report, result: StudyResult) -> None:
     report.section("How much do few labels teach?")
     report.text(
-        f"Balanced accuracy (the mean of the classes' recalls) by {result.level} on the test set, with 95 % "
-        "intervals by "
-        "bootstrap over subjects. Every arm has the same budget; the best epoch was chosen on validation data."
+        f"Balanced accuracy (the mean of the classes' recalls) by {result.level} on the test set, with 95 % intervals "
+        "by bootstrap over subjects. Every arm has the same budget; the best epoch was chosen on validation data."
         if result.level == "subject"
         else "Balanced accuracy (the mean of the classes' recalls) by image on the test set."
     )
@@ -188,8 +182,7 @@ def _heat(report: Report, result: StudyResult) -> None:
     one = result.cams[arms[0]]
     report.text(
         f"Grad-CAM at {one.layer} for the predicted class, with {100 * top:g} % of the labels, on the same test "
-        "images. Each "
-        "map is scaled by itself: bright says where, not how much."
+        "images. Each map is scaled by itself: bright says where, not how much."
     )
     for arm in arms:
         report.figure(plot.cam(result.cams[arm]), f"Start: {_name(arm)}.")

@@ -252,8 +252,7 @@ class Loop:
         )
         message = (
             f"{self.title}: stopped in epoch {position.epoch + 1} of {self.epochs}, after step "
-            f"{position.step_in_epoch} of "
-            f"{n_steps}. The model is usable as it is. {kept}."
+            f"{position.step_in_epoch} of {n_steps}. The model is usable as it is. {kept}."
         )
         self.log.event("interrupted", epoch=position.epoch, step=position.step)
         warnings.warn(message, TrainingInterrupted, stacklevel=5)
