@@ -1,0 +1,213 @@
+"""Every convolution of a ResNet in its three directions, ours beside PyTorch's, alternating in one run.
+
+    PYTHONPATH=python python tests/bench_conv.py [--network resnet50|resnet18] [--threads 2] [--repeat 9] [--methods]
+
+ResNet-50 is taken at 128 x 128 and batch 32, ResNet-18 at 64 x 64 and batch 64, one input channel each. PyTorch gets
+channels_last tensors. Medians of wall time; with one thread processor time, which a busy neighbour disturbs less.
+GFLOP/s count the multiply-adds of the definition, padding included, so Winograd can exceed the peak. The peak is
+measured here with independent multiply-adds on registers. The gradient of the first layer's input is left out: training
+never asks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from simclr_mri import _core
+
+DIRECTIONS = ("forward", "backward-data", "backward-weights")
+# Inline assembly: compilers spill or merge such sums, and the figure then measures the stack.
+PEAK = """
+#ifdef __AVX512F__
+#define LANES 16
+#define FMA(i) "vfmadd231ps %%zmm14,%%zmm15,%%zmm" #i "\\n"
+#else
+#define LANES 8
+#define FMA(i) "vfmadd231ps %%ymm14,%%ymm15,%%ymm" #i "\\n"
+#endif
+double flops(long n) {
+    while (n-- > 0)
+        __asm__ volatile(FMA(0) FMA(1) FMA(2) FMA(3) FMA(4) FMA(5) FMA(6) FMA(7) FMA(8) FMA(9) FMA(10) FMA(11)
+                         ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+                         "xmm11");
+    return 12 * 2 * LANES;
+}
+"""
+
+
+class Layer(NamedTuple):
+    name: str
+    shape: tuple[int, ...]  # N, H, W, C, K, R, S, stride, pad
+    count: int
+
+    @property
+    def gflop(self) -> float:
+        n, h, w, c, k, r, s, stride, pad = self.shape
+        p, q = (h + 2 * pad - r) // stride + 1, (w + 2 * pad - s) // stride + 1
+        return 2e-9 * n * p * q * k * c * r * s
+
+
+def resnet_layers(network: str) -> list[Layer]:
+    """The distinct convolutions of the network, with how often each occurs."""
+    deep = network == "resnet50"
+    n, size, blocks = (32, 128, (3, 4, 6, 3)) if deep else (64, 64, (2, 2, 2, 2))
+    found = {(n, size, size, 1, 64, 7, 7, 2, 3): ("conv1", 1)}
+
+    def add(name: str, *shape: int) -> None:
+        first, count = found.get(shape, (name, 0))
+        found[shape] = (first, count + 1)
+
+    h, c = size // 4, 64
+    for stage, repeats in enumerate(blocks):
+        width = 64 << stage
+        out = width * 4 if deep else width
+        for block in range(repeats):
+            stride = 2 if stage > 0 and block == 0 else 1
+            name = f"layer{stage + 1}.{block}"
+            if deep:
+                add(f"{name}.conv1", n, h, h, c, width, 1, 1, 1, 0)
+                add(f"{name}.conv2", n, h, h, width, width, 3, 3, stride, 1)
+                add(f"{name}.conv3", n, h // stride, h // stride, width, out, 1, 1, 1, 0)
+            else:
+                add(f"{name}.conv1", n, h, h, c, width, 3, 3, stride, 1)
+                add(f"{name}.conv2", n, h // stride, h // stride, width, width, 3, 3, 1, 1)
+            if stride != 1 or c != out:
+                add(f"{name}.downsample", n, h, h, c, out, 1, 1, stride, 0)
+            h, c = h // stride, out
+    return [Layer(name, shape, count) for shape, (name, count) in found.items()]
+
+
+def measured_peak(threads: int) -> float:
+    """GFLOP/s of `threads` threads doing nothing but multiply-adds on registers: the best of some tries."""
+    flag = "-mavx512f" if _core.cpu_info()["isa_supported"].startswith("avx512") else "-mavx2"
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder, "peak.c"), Path(folder, "peak.so")
+        source.write_text(PEAK)
+        subprocess.run(["cc", "-O2", "-mfma", flag, "-shared", "-fPIC", "-o", library, source], check=True)
+        flops = ctypes.CDLL(str(library)).flops
+        flops.restype, flops.argtypes = ctypes.c_double, (ctypes.c_long,)
+        best, rounds = 0.0, 10_000_000
+        for _ in range(7):
+            workers = [threading.Thread(target=flops, args=(rounds,)) for _ in range(threads)]
+            begin = time.perf_counter()
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            best = max(best, 1e-9 * threads * rounds * flops(0) / (time.perf_counter() - begin))
+    return best
+
+
+def contestants(layer: Layer, direction: int, threads: int, methods: bool) -> dict[str, Callable[[], object]]:
+    """Calls to time: "torch", "ours", and each applicable method by name when `methods`."""
+    n, h, w, c, k, r, s, stride, pad = layer.shape
+    p, q = (h + 2 * pad - r) // stride + 1, (w + 2 * pad - s) // stride + 1
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, h, w, c), dtype=np.float32)
+    weights = rng.standard_normal((k, c, r, s), dtype=np.float32) * 0.05
+    dy = rng.standard_normal((n, p, q, k), dtype=np.float32)
+    packed = _core.conv2d_pack(weights)
+    a, b, out = [(x, packed, dy), (dy, packed, x), (x, dy, packed)][direction]
+    out = np.zeros_like(out)
+    function = [_core.conv2d_forward, _core.conv2d_backward_data, _core.conv2d_backward_weights][direction]
+
+    tx, tdy = (torch.from_numpy(array).permute(0, 3, 1, 2) for array in (x, dy))
+    tw = torch.from_numpy(weights).contiguous(memory_format=torch.channels_last)
+
+    def peer() -> object:
+        if direction == 0:
+            return torch.nn.functional.conv2d(tx, tw, None, stride, pad)
+        wanted = [direction == 1, direction == 2, False]
+        return torch.ops.aten.convolution_backward(
+            tdy, tx, tw, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], 1, wanted
+        )
+
+    calls: dict[str, Callable[[], object]] = {"torch": peer}
+    for name in ["auto", *(("direct", "winograd", "gemm") if methods else ())]:
+        plan = _core.conv2d_plan(layer.shape, threads, name)[direction]
+        if plan is None:
+            continue
+        workspace = np.zeros(plan[1] + 64, np.uint8)
+
+        def ours(name: str = name, workspace: np.ndarray = workspace) -> object:
+            return function(layer.shape, a, b, out=out, workspace=workspace, method=name, n_threads=threads)
+
+        calls["ours" if name == "auto" else name] = ours
+    return calls
+
+
+def time_alternating(
+    calls: dict[str, Callable[[], object]], repeat: int, clock: Callable[[], float]
+) -> dict[str, float]:
+    """Median seconds of each call, all of them in turn in every round; one round to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for round_ in range(repeat + 1):
+        for name, call in calls.items():
+            begin = clock()
+            call()
+            if round_ > 0:
+                times[name].append(clock() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=("resnet50", "resnet18"), default="resnet50")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--isa", help="cap our instruction set")
+    parser.add_argument("--methods", action="store_true", help="time every applicable method of ours")
+    parser.add_argument("--only", default="", help="layers whose name contains this")
+    arguments = parser.parse_args()
+    if arguments.isa:
+        _core.set_isa(arguments.isa)
+    torch.set_num_threads(arguments.threads)
+    torch.set_grad_enabled(False)
+    clock = time.thread_time if arguments.threads == 1 else time.perf_counter
+    peak = measured_peak(arguments.threads)
+    info = _core.cpu_info()
+    print(
+        f"{info['cpu']}, {info['isa']}, {arguments.threads} threads, peak {peak:.0f} GFLOP/s, torch {torch.__version__}"
+    )
+    print(
+        f"{'layer':19} {'direction':17} {'x':>2} {'method':9} {'ms':>7} {'GFLOP/s':>8} {'peak':>5} {'torch':>9} ratio"
+    )
+    totals = {direction: [0.0, 0.0] for direction in DIRECTIONS}
+    for layer in resnet_layers(arguments.network):
+        if arguments.only not in layer.name:
+            continue
+        for direction, label in enumerate(DIRECTIONS):
+            if layer.name == "conv1" and direction == 1:
+                continue
+            calls = contestants(layer, direction, arguments.threads, arguments.methods)
+            seconds = time_alternating(calls, arguments.repeat, clock)
+            totals[label][0] += layer.count * seconds["ours"]
+            totals[label][1] += layer.count * seconds["torch"]
+            chosen = _core.conv2d_plan(layer.shape, arguments.threads)[direction][0]
+            rate = layer.gflop / seconds["ours"]
+            extra = "".join(f"  {k} {1e3 * v:.2f}" for k, v in seconds.items() if k not in ("torch", "ours"))
+            print(
+                f"{layer.name:19} {label:17} {layer.count:2} {chosen:9} {1e3 * seconds['ours']:7.2f} {rate:8.0f} "
+                f"{rate / peak:5.0%} {1e3 * seconds['torch']:9.2f} {seconds['torch'] / seconds['ours']:5.2f}{extra}",
+                flush=True,
+            )
+    totals["total"] = [sum(column) for column in zip(*totals.values(), strict=True)]
+    for label, (ours, peer) in totals.items():
+        if ours > 0:
+            print(f"{label:17} ours {1e3 * ours:8.1f} ms   torch {1e3 * peer:8.1f} ms   ratio {peer / ours:.2f}")
+
+
+if __name__ == "__main__":
+    main()
