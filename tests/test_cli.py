@@ -117,6 +117,14 @@ def test_data_describes_a_folder(folder, options, tmp_path, capsys):
     assert "Subjects are unknown" in capsys.readouterr().out
 
 
+def test_audit_writes_a_page(folder, tmp_path, capsys):
+    assert main(["audit", str(folder), "--baselines", "no", "--out", str(tmp_path / "audit")]) == 0
+    printed = capsys.readouterr()
+    assert "subjects" in printed.out and "looking for images of one head" in printed.err
+    assert "<html" in (tmp_path / "audit" / "audit.html").read_text()
+    assert (tmp_path / "audit" / "audit.json").stat().st_size > 400
+
+
 def test_bench_measures(capsys):
     assert main(["bench", "--rows", "resnet18", "--rounds", "1"]) == 0
     text = capsys.readouterr().out
@@ -216,5 +224,6 @@ def test_help_and_import_are_fast_and_light():
     code = f"import sys, simclr_mri.cli as c; c.build_parser(); print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert set(COMMANDS) == {"demo", "data", "pretrain", "finetune", "evaluate", "explain", "study", "bench"}
+    commands = {"demo", "data", "audit", "pretrain", "finetune", "evaluate", "explain", "study", "bench"}
+    assert set(COMMANDS) == commands
     assert main(["--version"]) == 0

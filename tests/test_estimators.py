@@ -345,10 +345,10 @@ def test_monitors():
 
 
 def test_slices_of_one_subject_can_be_left_out_of_the_negatives(ssl, parts):
-    other = SimCLR(**SSL, same_subject_negatives=False).fit(parts[0])
+    other = SimCLR(**SSL, exclude_same_subject=True).fit(parts[0])
     assert not same_bits(other, ssl) and np.isfinite(other.history_[-1]["loss"])
-    with pytest.raises(ValueError, match="needs subjects"):
-        SimCLR(**SSL, same_subject_negatives=False).fit(Dataset(parts[0].images))
+    with pytest.raises(ValueError, match="subjects of the training images are unknown"):
+        SimCLR(**SSL, exclude_same_subject=True).fit(Dataset(parts[0].images))
 
 
 def test_weights_go_out_and_come_in(ssl, parts, tmp_path):

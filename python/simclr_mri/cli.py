@@ -1,4 +1,4 @@
-"""The command line: `simclr-mri demo | data | pretrain | finetune | evaluate | explain | study | bench`.
+"""The command line: `simclr-mri demo | data | audit | pretrain | finetune | evaluate | explain | study | bench`.
 
 Options are those of config.py, with the same names in Python, TOML and shell. They are merged in this order: defaults,
 recipe, what the model was trained with, the file given by --config, the command line. A mistake ends in one line on
@@ -42,6 +42,12 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "bare": ("data", "run"),
         "data": "required",
         "examples": ["simclr-mri data Dataset/", "simclr-mri data Dataset/ --task cdr0 --out look/"],
+    },
+    "audit": {
+        "help": "leaks, copies and trivial baselines of a data set: a verdict and a page",
+        "bare": ("audit", "run"),
+        "data": "required",
+        "examples": ["simclr-mri audit Dataset/", "simclr-mri audit Dataset/ --groups subjects.csv:subject"],
     },
     "pretrain": {
         "help": "SimCLR on images, without labels",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from . import _core, checkpoint, plot, splits
 from ._dataset import Dataset
+from .audits import audit as run_audit
 from .bench import ROWS, measure, run_peer
 from .cam import grad_cam
 from .cam_checks import check_cams
@@ -268,6 +270,23 @@ def study(args: argparse.Namespace) -> int:
     return 0
 
 
+def audit(args: argparse.Namespace) -> int:
+    """What a score on this data set would mean."""
+    settings = Settings(args)
+    chosen, out = settings.audit, _out(settings, "audit")
+    found = run_audit(
+        args.path,
+        groups=chosen.groups,
+        baselines=chosen.baselines,
+        seed=chosen.seed,
+        progress=lambda text: print(f"{text} ...", file=sys.stderr, flush=True),
+    )
+    write_json(out / "audit.json", found.to_dict())
+    page = found.to_html(out / "audit.html")
+    print(f"{found}\n\n{out}/: {Path(page).name}, audit.json")
+    return 0
+
+
 def bench(args: argparse.Namespace) -> int:
     """Images a second of whole steps."""
     chosen = Settings(args).bench
@@ -305,4 +324,4 @@ def _save(ax: Any, path: Path) -> None:
     pyplot.close(ax.figure)
 
 
-__all__ = ["bench", "data", "demo", "evaluate", "explain", "finetune", "pretrain", "study"]
+__all__ = ["audit", "bench", "data", "demo", "evaluate", "explain", "finetune", "pretrain", "study"]

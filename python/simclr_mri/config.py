@@ -251,6 +251,17 @@ class DemoOptions:
 
 
 @dataclass(repr=False, eq=False)
+class AuditOptions:
+    """What is wrong with a data set, and what a score on it would mean."""
+
+    groups: str | None = option(
+        None, "subjects: table.csv:column, or a regular expression with one group over file names", group="audit"
+    )
+    baselines: bool = option(True, "score trivial classifiers under both splits", group="audit")
+    seed: int = option(0, "seed of the folds", group="audit", at_least=0)
+
+
+@dataclass(repr=False, eq=False)
 class BenchOptions:
     """Speed of this machine."""
 
@@ -286,6 +297,7 @@ SECTIONS: dict[str, type] = {
     "explain": ExplainOptions,
     "study": StudyOptions,
     "demo": DemoOptions,
+    "audit": AuditOptions,
     "bench": BenchOptions,
     "run": RunOptions,
 }
