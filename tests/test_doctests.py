@@ -49,3 +49,12 @@ def test_what_is_public_has_an_example(name: str) -> None:
     if inspect.isclass(thing) and issubclass(thing, Exception):
         return
     assert ">>>" in (inspect.getdoc(thing) or ""), f"{name} has no example"
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in sm.__all__:
+        value = getattr(sm, name)
+        assert name == "__version__" or value.__doc__, name
+    with pytest.raises(AttributeError, match=r"no 'SimCRL'. Did you mean 'SimCLR'\?"):
+        _ = sm.SimCRL
+    assert callable(sm.study) and callable(sm.split)

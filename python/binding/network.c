@@ -93,16 +93,6 @@ int smri_require_keywords(PyObject *keywords, const char *const *names) {
     return 0;
 }
 
-PyObject *smri_row_array(const smri_network *network, size_t row, const float *arena) {
-    size_t count;
-    const struct smri_parameter *parameter = &smri_network_table(network, &count)[row];
-    npy_intp shape[4];
-    for (size_t i = 0; i < parameter->ndim; i++) shape[i] = (npy_intp)parameter->shape[i];
-    PyArrayObject *array = smri_new_array(NPY_FLOAT32, (int)parameter->ndim, shape);
-    if (array != NULL) smri_network_export(network, row, smri_floats(array), arena);
-    return (PyObject *)array;
-}
-
 PyArrayObject *smri_images_array(PyObject *object, const smri_network *network, const char *what) {
     const struct smri_network_config *config = smri_network_config_of(network);
     PyArrayObject *images = smri_array(object, NPY_FLOAT32, 4, what);
@@ -220,172 +210,6 @@ static void network_dealloc(PyObject *object) {
     pthread_mutex_destroy(&self->mutex);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF((PyObject *)type);
-}
-
-/* ---- the table, and weights in and out ---- */
-
-static PyObject *shape_of(const struct smri_parameter *row) {
-    PyObject *tuple = PyTuple_New((Py_ssize_t)row->ndim);
-    for (size_t i = 0; tuple != NULL && i < row->ndim; i++) {
-        PyObject *size = PyLong_FromSize_t(row->shape[i]);
-        if (size == NULL || PyTuple_SetItem(tuple, (Py_ssize_t)i, size) < 0) Py_CLEAR(tuple);
-    }
-    return tuple;
-}
-
-static PyObject *get_table(PyObject *object, void *ignored) {
-    (void)ignored;
-    size_t count;
-    const struct smri_parameter *table = smri_network_table(((network_object *)object)->network, &count);
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list != NULL && i < count; i++) {
-        PyObject *shape = shape_of(&table[i]);
-        PyObject *row = shape == NULL ? NULL : Py_BuildValue("(sNNN)", table[i].name, shape, PyBool_FromLong(table[i].is_buffer),
-                                                             PyBool_FromLong(table[i].decays));
-        if (row == NULL || PyList_Append(list, row) < 0) Py_CLEAR(list);
-        Py_XDECREF(row);
-    }
-    return list;
-}
-
-static size_t row_numbers(const struct smri_parameter *row) {
-    size_t numbers = 1;
-    for (size_t i = 0; i < row->ndim; i++) numbers *= row->shape[i];
-    return numbers;
-}
-
-static PyObject *get_n_parameters(PyObject *object, void *ignored) {
-    (void)ignored;
-    size_t count, total = 0;
-    const struct smri_parameter *table = smri_network_table(((network_object *)object)->network, &count);
-    for (size_t i = 0; i < count; i++)
-        if (!table[i].is_buffer) total += row_numbers(&table[i]);
-    return PyLong_FromSize_t(total);
-}
-
-static PyObject *network_state(PyObject *object, PyObject *ignored) {
-    (void)ignored;
-    network_object *self = (network_object *)object;
-    if (smri_network_enter(self) < 0) return NULL;
-    size_t count;
-    const struct smri_parameter *table = smri_network_table(self->network, &count);
-    PyObject *state = PyDict_New();
-    for (size_t i = 0; state != NULL && i < count; i++) {
-        PyObject *array = smri_row_array(self->network, i, smri_network_weights(self->network));
-        if (array == NULL || PyDict_SetItemString(state, table[i].name, array) < 0) Py_CLEAR(state);
-        Py_XDECREF(array);
-    }
-    smri_network_leave(self);
-    return state;
-}
-
-/* A list of the mapping's names that no row has; counters of batches, which PyTorch keeps and nobody needs, are passed
- * over. */
-static PyObject *unexpected_names(PyObject *state, const struct smri_parameter *table, size_t count) {
-    PyObject *keys = PyMapping_Keys(state), *unexpected = PyList_New(0);
-    const Py_ssize_t n_keys = keys != NULL ? PyList_Size(keys) : -1;
-    for (Py_ssize_t i = 0; i < n_keys && unexpected != NULL; i++) {
-        PyObject *key = PyList_GetItem(keys, i);
-        const char *name = key != NULL ? PyUnicode_AsUTF8AndSize(key, NULL) : NULL;
-        if (name == NULL) {
-            Py_CLEAR(unexpected);
-            break;
-        }
-        const char *last = strrchr(name, '.');
-        if (last != NULL && strcmp(last, ".num_batches_tracked") == 0) continue;
-        size_t row = 0;
-        while (row < count && strcmp(table[row].name, name) != 0) row++;
-        if (row == count && PyList_Append(unexpected, key) < 0) Py_CLEAR(unexpected);
-    }
-    if (n_keys < 0) Py_CLEAR(unexpected);
-    Py_XDECREF(keys);
-    return unexpected;
-}
-
-/* True when `array`, of the shape (64, 3, 7, 7), is meant for a stem of one channel. */
-static int is_rgb_stem(PyArrayObject *array, const struct smri_parameter *row) {
-    return strcmp(row->name, "conv1.weight") == 0 && row->shape[1] == 1 && PyArray_NDIM(array) == 4 &&
-           PyArray_DIM(array, 0) == (npy_intp)row->shape[0] && PyArray_DIM(array, 1) == 3 &&
-           PyArray_DIM(array, 2) == (npy_intp)row->shape[2] && PyArray_DIM(array, 3) == (npy_intp)row->shape[3];
-}
-
-static PyArrayObject *gray_stem(PyArrayObject *rgb) {
-    const npy_intp shape[4] = {PyArray_DIM(rgb, 0), 1, PyArray_DIM(rgb, 2), PyArray_DIM(rgb, 3)};
-    PyArrayObject *gray = smri_new_array(NPY_FLOAT32, 4, shape);
-    if (gray != NULL) smri_network_stem_to_gray(smri_floats(gray), smri_floats(rgb));
-    Py_DECREF((PyObject *)rgb);
-    return gray;
-}
-
-/* The mapping's array for one row, checked: a new reference; NULL with *absent = 1, or with an exception set. */
-static PyArrayObject *row_from(PyObject *state, const struct smri_parameter *row, int *absent) {
-    *absent = 0;
-    PyObject *value = PyMapping_GetItemString(state, row->name);
-    if (value == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_KeyError)) return NULL;
-        PyErr_Clear();
-        *absent = 1;
-        return NULL;
-    }
-    PyArrayObject *array = smri_array(value, NPY_FLOAT32, -1, row->name);
-    Py_DECREF(value);
-    if (array == NULL) return NULL;
-    if (is_rgb_stem(array, row)) return gray_stem(array);
-    npy_intp shape[4];
-    for (size_t i = 0; i < row->ndim; i++) shape[i] = (npy_intp)row->shape[i];
-    if (smri_expect_shape(array, row->name, (int)row->ndim, shape) == 0) return array;
-    Py_DECREF((PyObject *)array);
-    return NULL;
-}
-
-/* Every row's array into `arrays` (NULL where it is absent, with its name in `missing`); 0, or -1 with an exception. */
-static int collect_rows(PyObject *state, const struct smri_parameter *table, size_t count, PyArrayObject **arrays,
-                        PyObject *missing) {
-    for (size_t i = 0; i < count; i++) {
-        int absent;
-        arrays[i] = row_from(state, &table[i], &absent);
-        if (arrays[i] != NULL) continue;
-        if (!absent) return -1;
-        PyObject *name = PyUnicode_FromString(table[i].name);
-        const int failed = name == NULL || PyList_Append(missing, name) < 0;
-        Py_XDECREF(name);
-        if (failed) return -1;
-    }
-    return 0;
-}
-
-static int refuse_differences(PyObject *missing, PyObject *unexpected) {
-    if (PyList_Size(missing) == 0 && PyList_Size(unexpected) == 0) return 0;
-    PyErr_Format(PyExc_ValueError, "the names do not agree with the network's: missing %R, unexpected %R", missing, unexpected);
-    return -1;
-}
-
-static PyObject *network_load(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"state", "strict", NULL};
-    network_object *self = (network_object *)object;
-    PyObject *state;
-    int strict = 1;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$p:load", names, &state, &strict)) return NULL;
-    size_t count;
-    const struct smri_parameter *table = smri_network_table(self->network, &count);
-    PyObject *result = NULL, *missing = PyList_New(0), *unexpected = unexpected_names(state, table, count);
-    PyArrayObject **arrays = PyMem_Calloc(count, sizeof *arrays);
-    if (arrays == NULL) PyErr_NoMemory();
-    if (missing == NULL || unexpected == NULL || arrays == NULL) goto done;
-    if (collect_rows(state, table, count, arrays, missing) < 0) goto done;
-    if (strict && refuse_differences(missing, unexpected) < 0) goto done;
-    if (smri_network_enter(self) < 0) goto done;
-    for (size_t i = 0; i < count; i++)
-        if (arrays[i] != NULL)
-            smri_network_import(self->network, i, smri_network_weights(self->network), smri_floats(arrays[i]));
-    smri_network_leave(self);
-    result = PyTuple_Pack(2, missing, unexpected);
-done:
-    for (size_t i = 0; arrays != NULL && i < count; i++) Py_XDECREF((PyObject *)arrays[i]);
-    PyMem_Free(arrays);
-    Py_XDECREF(missing);
-    Py_XDECREF(unexpected);
-    return result;
 }
 
 /* ---- passes ---- */
@@ -632,8 +456,8 @@ static PyObject *network_profile(PyObject *object, PyObject *ignored) {
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef methods[] = {
-    {"state", network_state, METH_NOARGS, "state() -> dict: copies of all parameters and buffers, torchvision's names."},
-    {"load", WITH_KEYWORDS(network_load), METH_VARARGS | METH_KEYWORDS,
+    {"state", smri_network_get_state, METH_NOARGS, "state() -> dict: copies of all parameters and buffers, torchvision's names."},
+    {"load", WITH_KEYWORDS(smri_network_load), METH_VARARGS | METH_KEYWORDS,
      "load(state, *, strict=True) -> (missing, unexpected): all or nothing."},
     {"forward", WITH_KEYWORDS(network_forward), METH_VARARGS | METH_KEYWORDS,
      "forward(images, *, output='head', batch_size=64) -> (n, D): outputs of the head, or 'features'."},
@@ -647,8 +471,8 @@ static PyMethodDef methods[] = {
 };
 
 static PyGetSetDef properties[] = {
-    {"table", get_table, NULL, "(name, shape, is_buffer, decays) for every parameter and buffer, in order.", NULL},
-    {"n_parameters", get_n_parameters, NULL, "Numbers that are trained.", NULL},
+    {"table", smri_network_get_table, NULL, "(name, shape, is_buffer, decays) for every parameter and buffer, in order.", NULL},
+    {"n_parameters", smri_network_get_size, NULL, "Numbers that are trained.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -49,6 +49,12 @@ int smri_require_keywords(PyObject *keywords, const char *const *names);
 /* A new array with one row of the table in PyTorch's layout, from `arena` (buffers: the network's own). */
 PyObject *smri_row_array(const smri_network *network, size_t row, const float *arena);
 
+/* Methods and properties of the type that network_weights.c has: table, n_parameters, state(), load(). */
+PyObject *smri_network_get_table(PyObject *object, void *ignored);
+PyObject *smri_network_get_size(PyObject *object, void *ignored);
+PyObject *smri_network_get_state(PyObject *object, PyObject *ignored);
+PyObject *smri_network_load(PyObject *object, PyObject *arguments, PyObject *keywords);
+
 /* images as a checked float32 array (n, H, W, C) that fits the network; a new reference. */
 PyArrayObject *smri_images_array(PyObject *object, const smri_network *network, const char *what);
 
