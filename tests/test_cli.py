@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -211,6 +212,13 @@ def test_typing_mistakes_are_usage_errors(capsys):
             main(line)
         assert stop.value.code == 2
     assert main([]) == 2 and "demo" in capsys.readouterr().out
+
+
+def test_the_environment_is_left_as_it_was(tmp_path, monkeypatch, capsys):
+    """A notebook that calls main and then starts another kernel must not hand on a backend without pictures."""
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    fails(capsys, ["data", str(tmp_path / "nowhere")])
+    assert "MPLBACKEND" not in os.environ
 
 
 def test_debug_shows_where(tmp_path):

@@ -10,10 +10,11 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .config import SECTIONS
@@ -222,11 +223,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
-    os.environ.setdefault("MPLBACKEND", "agg")
-    with warnings.catch_warnings():
+    with _without_display(), warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = _show_warning
         return _run(args)
+
+
+@contextlib.contextmanager
+def _without_display() -> Iterator[None]:
+    """Pictures go to files. The caller's environment is as it was afterwards: processes started later inherit it."""
+    if "MPLBACKEND" in os.environ:
+        yield
+        return
+    os.environ["MPLBACKEND"] = "agg"  # read when matplotlib is first imported, which here is later
+    try:
+        yield
+    finally:
+        os.environ.pop("MPLBACKEND", None)
 
 
 def _run(args: argparse.Namespace) -> int:
