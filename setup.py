@@ -37,6 +37,7 @@ ISA_FLAGS = {
     "_avx2.c": AVX2,
     "_avx512.c": AVX512,
     "_avx512bf16.c": [*AVX512, "-mavx512bf16"],
+    "_amx.c": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
 }
 
 

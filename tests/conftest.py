@@ -8,7 +8,7 @@ import pytest
 
 from simclr_mri import _core
 
-ISA_LEVELS = ["ref", "avx2", "avx512", "avx512bf16"]
+ISA_LEVELS = ["ref", "avx2", "avx512", "avx512bf16", "amx"]
 SUPPORTED = ISA_LEVELS[: ISA_LEVELS.index(_core.cpu_info()["isa_supported"]) + 1]
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

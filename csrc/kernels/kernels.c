@@ -12,6 +12,7 @@ static void fill(void) {
     for (int isa = SMRI_ISA_REF; isa <= (int)smri_isa_supported(); isa++) {
         struct smri_kernels *table = &tables[isa];
         smri_conv_kernels_ref(&table->conv);
+        smri_convert_kernels_ref(&table->convert);
         smri_norm_kernels_ref(&table->norm);
         smri_elementwise_kernels_ref(&table->elementwise);
         smri_window_kernels_ref(&table->window);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "kernels/conv.h"
+#include "kernels/convert.h"
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
@@ -17,6 +18,7 @@
 
 struct smri_kernels {
     struct smri_conv_kernels conv;
+    struct smri_convert_kernels convert;
     struct smri_norm_kernels norm;
     struct smri_elementwise_kernels elementwise;
     struct smri_window_kernels window;

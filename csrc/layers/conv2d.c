@@ -73,6 +73,7 @@ static const struct smri_conv2d_ops *const methods[SMRI_CONV2D_METHODS] = {
     [SMRI_CONV2D_GEMM] = &smri_conv2d_gemm_ops,
     [SMRI_CONV2D_DIRECT] = &smri_conv2d_direct_ops,
     [SMRI_CONV2D_WINOGRAD] = &smri_conv2d_winograd_ops,
+    [SMRI_CONV2D_WIDENED] = &smri_conv2d_widened_ops,
 };
 
 const char *smri_conv2d_method_name(enum smri_conv2d_method method) { return methods[method]->name; }
@@ -97,36 +98,36 @@ size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_thr
     return largest;
 }
 
-void smri_conv2d_forward_by(enum smri_conv2d_method method, float *y, const float *x, const float *w,
+void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
                             const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
     methods[method]->forward(y, x, w, shape, workspace, pool);
 }
 
-void smri_conv2d_backward_data_by(enum smri_conv2d_method method, float *dx, const float *dy, const float *w,
+void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
                                   bool accumulate, const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_DATA, shape));
     methods[method]->backward_data(dx, dy, w, accumulate, shape, workspace, pool);
 }
 
-void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const float *x, const float *dy,
+void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
                                      const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_WEIGHTS, shape));
     methods[method]->backward_weights(dw, x, dy, shape, workspace, pool);
 }
 
-void smri_conv2d_forward(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
                          smri_pool *pool) {
     smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, shape, workspace, pool);
 }
 
-void smri_conv2d_backward_data(float *dx, const float *dy, const float *w, bool accumulate,
+void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
                                const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, shape,
                                  workspace, pool);
 }
 
-void smri_conv2d_backward_weights(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape,
+void smri_conv2d_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                   void *workspace, smri_pool *pool) {
     smri_conv2d_backward_weights_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_WEIGHTS, shape), dw, x, dy, shape, workspace,
                                     pool);

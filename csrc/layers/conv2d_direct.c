@@ -282,7 +282,7 @@ static void run(struct job *job, void *workspace, smri_pool *pool) {
     smri_pool_run(pool, job->chunks * job->groups, run_task, job);
 }
 
-static void forward(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
                     smri_pool *pool) {
     struct job job = new_job(false, shape);
     job.out = y, job.source = x, job.weights = w;
@@ -313,7 +313,7 @@ void smri_conv2d_transpose_weights(float *out, const float *w, const struct smri
     smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), transpose_block, &t);
 }
 
-static void backward_data(float *dx, const float *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool) {
     struct job job = new_job(true, shape);
     float *transposed = (float *)((char *)workspace + shared_bytes(&job) + smri_pool_size(pool) * job.worker_bytes);
@@ -323,8 +323,8 @@ static void backward_data(float *dx, const float *dy, const float *w, bool accum
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    (void)direction, (void)shape;
-    return true;
+    (void)direction;
+    return shape->precision == SMRI_FP32;
 }
 
 const struct smri_conv2d_ops smri_conv2d_direct_ops = {

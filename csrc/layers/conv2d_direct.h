@@ -11,7 +11,7 @@
 
 /* conv2d_direct_weights.c */
 size_t smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape, size_t n_threads);
-void smri_conv2d_direct_backward_weights(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape,
+void smri_conv2d_direct_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                          void *workspace, smri_pool *pool);
 
 /* The window of output pixel (n, p, q) as R S C floats, zeros in the padding. */

@@ -205,7 +205,7 @@ static void add_parts(void *context, size_t index, size_t worker) {
     }
 }
 
-void smri_conv2d_direct_backward_weights(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape,
+void smri_conv2d_direct_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                          void *workspace, smri_pool *pool) {
     struct job job = new_job(shape);
     job.dw = dw, job.x = x, job.dy = dy;

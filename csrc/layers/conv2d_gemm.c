@@ -41,8 +41,8 @@ static size_t row_floats(enum smri_conv2d_direction direction, const struct smri
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    (void)direction, (void)shape;
-    return true;
+    (void)direction;
+    return shape->precision == SMRI_FP32;
 }
 
 static size_t worker_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *s) {
@@ -101,7 +101,7 @@ static void forward_tile(void *context, size_t index, size_t worker) {
                    job->out + begin * s->K + block * SMRI_CONV2D_BLOCK, s->K, false);
 }
 
-static void forward(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
                     smri_pool *pool) {
     struct job job = new_job(SMRI_CONV2D_FORWARD, shape, workspace);
     job.out = y, job.a = x, job.b = w;
@@ -146,7 +146,7 @@ static void backward_data_image(void *context, size_t n, size_t worker) {
     }
 }
 
-static void backward_data(float *dx, const float *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool) {
     struct job job = new_job(SMRI_CONV2D_BACKWARD_DATA, shape, workspace);
     job.out = dx, job.a = dy, job.b = w, job.accumulate = accumulate;
@@ -181,7 +181,7 @@ static void backward_weights_tap(void *context, size_t index, size_t worker) {
     }
 }
 
-static void backward_weights(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape, void *workspace,
+static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape, void *workspace,
                              smri_pool *pool) {
     struct job job = new_job(SMRI_CONV2D_BACKWARD_WEIGHTS, shape, workspace);
     job.out = dw, job.a = x, job.b = dy;

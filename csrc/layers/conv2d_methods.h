@@ -10,11 +10,11 @@ struct smri_conv2d_ops {
     const char *name;
     bool (*supports)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
     size_t (*workspace_bytes)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads);
-    void (*forward)(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+    void (*forward)(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
                     smri_pool *pool);
-    void (*backward_data)(float *dx, const float *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
+    void (*backward_data)(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool);
-    void (*backward_weights)(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape, void *workspace,
+    void (*backward_weights)(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape, void *workspace,
                              smri_pool *pool);
 };
 
@@ -22,6 +22,7 @@ extern const struct smri_conv2d_ops smri_conv2d_reference_ops;
 extern const struct smri_conv2d_ops smri_conv2d_gemm_ops;
 extern const struct smri_conv2d_ops smri_conv2d_winograd_ops;
 extern const struct smri_conv2d_ops smri_conv2d_direct_ops;
+extern const struct smri_conv2d_ops smri_conv2d_widened_ops;
 
 /* Packed weights [K/32][tap][C][32] to [C/32][tap][K][32], padded with zeros: backward-data's weights. */
 void smri_conv2d_transpose_weights(float *out, const float *w, const struct smri_conv2d *shape, smri_pool *pool);

@@ -295,13 +295,13 @@ static void run(struct job *job, float *out, const float *in, const float *w, vo
         smri_pool_run(pool, job->n_pairs * job->n_blocks, pair_task, job);
 }
 
-static void forward(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
                     smri_pool *pool) {
     struct job job = plan(false, shape);
     run(&job, y, x, w, workspace, pool);
 }
 
-static void backward_data(float *dx, const float *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool) {
     struct job job = plan(true, shape);
     job.accumulate = accumulate;
@@ -310,7 +310,7 @@ static void backward_data(float *dx, const float *dy, const float *w, bool accum
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *s) {
     (void)direction;
-    return s->R == 3 && s->S == 3 && s->stride == 1 && s->pad <= 2;
+    return s->precision == SMRI_FP32 && s->R == 3 && s->S == 3 && s->stride == 1 && s->pad <= 2;
 }
 
 static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {

@@ -80,7 +80,7 @@ static inline void smri_winograd_input_panel(float *panel, const struct smri_win
 
 /* backward-weights has a file of its own. */
 size_t smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape, size_t n_threads);
-void smri_winograd_backward_weights(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape,
+void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                     void *workspace, smri_pool *pool);
 
 #endif

@@ -144,7 +144,7 @@ static void sum_task(void *context, size_t index, size_t worker) {
                   smri_winograd_min(SUM_ROWS, channels - row));
 }
 
-void smri_winograd_backward_weights(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape,
+void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                     void *workspace, smri_pool *pool) {
     struct job job = plan(shape);
     memset(workspace, 0, edge_floats(&job) * sizeof(float));

@@ -108,7 +108,7 @@ static const struct smri_unit *add_unit(struct smri_network *network, const char
 
 static void add_stem(struct smri_network *network) {
     const size_t size = network->config.image_size;
-    const struct smri_conv2d conv = {1, size, size, network->config.in_channels, 64, 7, 7, 2, 3};
+    const struct smri_conv2d conv = {1, size, size, network->config.in_channels, 64, 7, 7, 2, 3, SMRI_FP32};
     const struct smri_unit *stem = add_unit(network, "conv1", "bn1", &conv);
     network->pool = (struct smri_maxpool2d){1, stem->P, stem->Q, 64, 3, 2, 1};
     network->side = smri_maxpool2d_out_rows(&network->pool);
@@ -130,14 +130,14 @@ static void add_block(struct smri_network *network, const char *prefix, size_t w
         const size_t K = i == n_units - 1 ? out : width;
         print_name(conv, "%s.conv%zu", prefix, i + 1);
         print_name(norm, "%s.bn%zu", prefix, i + 1);
-        const struct smri_conv2d shape = {1, side, side, channels, K, window, window, step, window / 2};
+        const struct smri_conv2d shape = {1, side, side, channels, K, window, window, step, window / 2, SMRI_FP32};
         side = add_unit(network, conv, norm, &shape)->P;
         channels = K;
     }
     if (block->projects) {
         print_name(conv, "%s.downsample.0", prefix);
         print_name(norm, "%s.downsample.1", prefix);
-        const struct smri_conv2d shape = {1, network->side, network->side, network->channels, out, 1, 1, stride, 0};
+        const struct smri_conv2d shape = {1, network->side, network->side, network->channels, out, 1, 1, stride, 0, SMRI_FP32};
         add_unit(network, conv, norm, &shape);
     }
     network->side = side;
@@ -236,7 +236,7 @@ smri_status smri_network_create(smri_network **out, const struct smri_network_co
     struct smri_network *network = calloc(1, sizeof *network);
     if (network == NULL) return smri_fail(SMRI_MEMORY, "network: memory refused by the system");
     network->config = *config;
-    const struct smri_conv2d stem = {1, config->image_size, config->image_size, config->in_channels, 64, 7, 7, 2, 3};
+    const struct smri_conv2d stem = {1, config->image_size, config->image_size, config->in_channels, 64, 7, 7, 2, 3, SMRI_FP32};
     status = smri_conv2d_check(&stem); /* the largest activations: no later size can overflow for one image */
     if (status == SMRI_OK) {
         add_stem(network);

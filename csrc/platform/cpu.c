@@ -1,5 +1,7 @@
 /* CPUID says what the processor has, XCR0 what the operating system saves on a context switch; both must agree before
- * a vector register may be touched (Intel SDM volume 1, sections 14.3 and 15.2). */
+ * a vector register may be touched (Intel SDM volume 1, sections 14.3 and 15.2). The tile registers of AMX are granted by
+ * Linux to a process that asks (Documentation/arch/x86/xstate.rst); threads and children inherit the permission. */
+#define _GNU_SOURCE
 #include "smri/cpu.h"
 
 #include <stdatomic.h>
@@ -8,6 +10,17 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_XTILEDATA 18
+
+static bool tiles_granted(void) { return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0; }
+#else
+static bool tiles_granted(void) { return false; }
+#endif
 
 static uint64_t read_xcr0(void) {
     uint32_t low, high;
@@ -25,7 +38,9 @@ static enum smri_isa detect(void) {
     const bool avx512 = (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1);
     if (!avx512 || (read_xcr0() & 0xE6) != 0xE6) return SMRI_ISA_AVX2;
     if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) return SMRI_ISA_AVX512;
-    return SMRI_ISA_AVX512BF16;
+    /* AMX-BF16 is bit 22, AMX-TILE 24; XCR0 bits 17 and 18 are the tiles' configuration and data. */
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1) || !(d >> 24 & 1)) return SMRI_ISA_AVX512BF16;
+    return (read_xcr0() & 0x60000) == 0x60000 && tiles_granted() ? SMRI_ISA_AMX : SMRI_ISA_AVX512BF16;
 }
 
 static void read_brand(char name[49]) {
@@ -39,7 +54,7 @@ static enum smri_isa detect(void) { return SMRI_ISA_REF; }
 static void read_brand(char name[49]) { (void)name; }
 #endif
 
-static const char *const names[SMRI_ISA_COUNT] = {"ref", "avx2", "avx512", "avx512bf16"};
+static const char *const names[SMRI_ISA_COUNT] = {"ref", "avx2", "avx512", "avx512bf16", "amx"};
 static _Atomic int selected = -1; /* -1: not chosen, so the supported level */
 
 enum smri_isa smri_isa_supported(void) {
@@ -63,7 +78,7 @@ smri_status smri_isa_parse(enum smri_isa *out, const char *name) {
         *out = (enum smri_isa)i;
         return SMRI_OK;
     }
-    return smri_fail(SMRI_ARGUMENT, "unknown instruction set '%s': expected ref, avx2, avx512 or avx512bf16", name);
+    return smri_fail(SMRI_ARGUMENT, "unknown instruction set '%s': expected ref, avx2, avx512, avx512bf16 or amx", name);
 }
 
 smri_status smri_isa_select(enum smri_isa isa) {

@@ -3,7 +3,8 @@
  *     y[n][p][q][k] = sum over r, s, c of x[n][p*stride + r - pad][q*stride + s - pad][c] * w[k][c][r][s]
  *
  * Weights live in a packed layout so that the forward pass needs no packing: [ceil(K/32)][R*S][C][32], padded with zeros
- * when 32 does not divide K. The padding's gradient is zero, so any element-wise optimizer leaves it zero. */
+ * when 32 does not divide K. The padding's gradient is zero, so any element-wise optimizer leaves it zero. Weights and
+ * their gradient are floats in either precision; with SMRI_BF16 the products take them rounded to bfloat16. */
 #ifndef SMRI_CONV2D_H
 #define SMRI_CONV2D_H
 
@@ -11,6 +12,7 @@
 #include <stddef.h>
 
 #include "smri/pool.h"
+#include "smri/precision.h"
 #include "smri/status.h"
 
 struct smri_conv2d {
@@ -18,6 +20,7 @@ struct smri_conv2d {
     size_t K;           /* output channels */
     size_t R, S;        /* window rows and columns */
     size_t stride, pad; /* the same in both directions */
+    enum smri_precision precision; /* of x, y and their gradients: float or smri_bf16 */
 };
 
 /* Rows and columns of the output: (H + 2 pad - R) / stride + 1. */
@@ -32,19 +35,19 @@ size_t smri_conv2d_packed_size(const struct smri_conv2d *shape);
 void smri_conv2d_pack(float *packed, const float *kcrs, const struct smri_conv2d *shape);
 void smri_conv2d_unpack(float *kcrs, const float *packed, const struct smri_conv2d *shape);
 
-/* Bytes of workspace that any of the three directions needs with that many threads. */
+/* Bytes of workspace that any of the three directions needs with that many threads, for this N and every smaller one. */
 size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
 
 /* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; all are 64-byte aligned. */
-void smri_conv2d_forward(float *y, const float *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
                          smri_pool *pool);
 
 /* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. */
-void smri_conv2d_backward_data(float *dx, const float *dy, const float *w, bool accumulate,
+void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
                                const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
 
 /* dw in the packed layout, overwritten (padding included). */
-void smri_conv2d_backward_weights(float *dw, const float *x, const float *dy, const struct smri_conv2d *shape,
+void smri_conv2d_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                   void *workspace, smri_pool *pool);
 
 #endif

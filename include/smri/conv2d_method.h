@@ -13,12 +13,13 @@ enum smri_conv2d_method {
     SMRI_CONV2D_GEMM,      /* one matrix product of the BLAS for each tile: every CPU, every shape */
     SMRI_CONV2D_DIRECT,    /* our register tiles, reading activations where they lie */
     SMRI_CONV2D_WINOGRAD,  /* F(4x4, 3x3): 3 x 3 windows with stride 1, on register tiles */
+    SMRI_CONV2D_WIDENED,   /* bf16 on any CPU: the best fp32 method on widened copies */
     SMRI_CONV2D_METHODS
 };
 
 enum smri_conv2d_direction { SMRI_CONV2D_FORWARD, SMRI_CONV2D_BACKWARD_DATA, SMRI_CONV2D_BACKWARD_WEIGHTS };
 
-/* "reference", "gemm", "direct", "winograd". */
+/* "reference", "gemm", "direct", "winograd", "widened". */
 const char *smri_conv2d_method_name(enum smri_conv2d_method method);
 
 /* Whether the method can do this shape and direction with the instruction set in use. */
@@ -33,11 +34,11 @@ size_t smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method, enum s
                                           const struct smri_conv2d *shape, size_t n_threads);
 
 /* smri_conv2d_forward, _backward_data and _backward_weights by the named method, which must support the shape. */
-void smri_conv2d_forward_by(enum smri_conv2d_method method, float *y, const float *x, const float *w,
+void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
                             const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
-void smri_conv2d_backward_data_by(enum smri_conv2d_method method, float *dx, const float *dy, const float *w,
+void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
                                   bool accumulate, const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
-void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const float *x, const float *dy,
+void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
                                      const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
 
 #endif

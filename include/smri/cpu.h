@@ -13,13 +13,14 @@ enum smri_isa {
     SMRI_ISA_AVX2,       /* AVX2, FMA, F16C */
     SMRI_ISA_AVX512,     /* AVX-512 F, BW, DQ, VL */
     SMRI_ISA_AVX512BF16, /* and AVX512_BF16 */
+    SMRI_ISA_AMX,        /* and AMX-TILE, AMX-BF16, whose use Linux has granted this process */
     SMRI_ISA_COUNT
 };
 
 /* The highest level that CPU and operating system (XCR0: saved register state) both support. */
 enum smri_isa smri_isa_supported(void);
 
-/* The name of a level ("ref", "avx2", "avx512", "avx512bf16"). */
+/* The name of a level ("ref", "avx2", "avx512", "avx512bf16", "amx"). */
 const char *smri_isa_name(enum smri_isa isa);
 
 /* The level with that name; SMRI_ARGUMENT for an unknown name, SMRI_UNSUPPORTED for one this machine cannot run. */

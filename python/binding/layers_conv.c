@@ -25,7 +25,7 @@ static int parse_shape(PyObject *module, PyObject *tuple, struct smri_conv2d *sh
         return -1;
     }
     *shape = (struct smri_conv2d){(size_t)N, (size_t)H, (size_t)W,      (size_t)C,  (size_t)K,
-                                  (size_t)R, (size_t)S, (size_t)stride, (size_t)pad};
+                                  (size_t)R, (size_t)S, (size_t)stride, (size_t)pad, SMRI_FP32};
     const smri_status status = smri_conv2d_check(shape);
     if (status != SMRI_OK) smri_raise(module, status);
     return status == SMRI_OK ? 0 : -1;
@@ -171,7 +171,7 @@ static PyObject *conv2d_pack(PyObject *module, PyObject *object) {
     if (w == NULL) return NULL;
     const npy_intp *d = PyArray_DIMS(w);
     const struct smri_conv2d shape = {1, (size_t)d[2], (size_t)d[3], (size_t)d[1], (size_t)d[0],
-                                      (size_t)d[2], (size_t)d[3], 1, 0};
+                                      (size_t)d[2], (size_t)d[3], 1, 0, SMRI_FP32};
     const smri_status status = smri_conv2d_check(&shape);
     if (status != SMRI_OK)
         smri_raise(module, status);
@@ -187,7 +187,7 @@ static PyObject *conv2d_unpack(PyObject *module, PyObject *arguments) {
     Py_ssize_t K, C, R, S;
     if (!PyArg_ParseTuple(arguments, "O(nnnn):conv2d_unpack", &object, &K, &C, &R, &S)) return NULL;
     if (K < 0 || C < 0 || R < 0 || S < 0) return PyErr_Format(PyExc_ValueError, "shape: expected sizes >= 0");
-    const struct smri_conv2d shape = {1, (size_t)R, (size_t)S, (size_t)C, (size_t)K, (size_t)R, (size_t)S, 1, 0};
+    const struct smri_conv2d shape = {1, (size_t)R, (size_t)S, (size_t)C, (size_t)K, (size_t)R, (size_t)S, 1, 0, SMRI_FP32};
     const smri_status status = smri_conv2d_check(&shape);
     if (status != SMRI_OK) return smri_raise(module, status);
     PyArrayObject *packed = input_array(object, "packed", 4, dims_of(&shape).w);

@@ -77,7 +77,7 @@ static PyObject *random_words(PyObject *module, PyObject *arguments, PyObject *k
 
 static PyMethodDef functions[] = {
     {"cpu_info", cpu_info, METH_NOARGS, "cpu_info() -> dict: cpu, isa_supported, isa, threads, blas, png, jpeg."},
-    {"set_isa", set_isa, METH_O, "set_isa(name): cap the kernels at ref, avx2, avx512 or avx512bf16."},
+    {"set_isa", set_isa, METH_O, "set_isa(name): cap the kernels at ref, avx2, avx512, avx512bf16 or amx."},
     {"random_words", (PyCFunction)(void (*)(void))random_words, METH_VARARGS | METH_KEYWORDS,
      "random_words(n, seed, epoch=0, sample=0, view=0, purpose=2) -> uint32 array: the first n words of a stream."},
     {NULL, NULL, 0, NULL},

@@ -16,7 +16,7 @@ def cpu_info() -> dict[str, str | int]:
     """cpu, isa_supported, isa (in use), threads, and the libraries: blas, png, jpeg."""
 
 def set_isa(name: str, /) -> None:
-    """Cap the kernels at "ref", "avx2", "avx512" or "avx512bf16"."""
+    """Cap the kernels at "ref", "avx2", "avx512", "avx512bf16" or "amx"."""
 
 def random_words(
     n: int, seed: int, epoch: int = 0, sample: int = 0, view: int = 0, purpose: int = 2
