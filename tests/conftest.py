@@ -13,8 +13,19 @@ SUPPORTED = ISA_LEVELS[: ISA_LEVELS.index(_core.cpu_info()["isa_supported"]) + 1
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.fixture(params=SUPPORTED)
+FP32_LEVELS = [level for level in SUPPORTED if level in ("ref", "avx2", "avx512")]
+
+
+@pytest.fixture(params=FP32_LEVELS)
 def isa(request: pytest.FixtureRequest):
+    """Each instruction set of this machine that changes something in fp32; the best one again afterwards."""
+    _core.set_isa(request.param)
+    yield request.param
+    _core.set_isa(SUPPORTED[-1])
+
+
+@pytest.fixture(params=SUPPORTED)
+def isa_bf16(request: pytest.FixtureRequest):
     """Each instruction set that this machine has, in turn; the best one again afterwards."""
     _core.set_isa(request.param)
     yield request.param

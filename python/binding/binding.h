@@ -13,6 +13,7 @@
 #include <numpy/arrayobject.h>
 
 #include "smri/pool.h"
+#include "smri/precision.h"
 #include "smri/status.h"
 
 /* Raises the exception that belongs to `status` with smri_message() as its text, and returns NULL. An exception that is
@@ -46,9 +47,15 @@ static inline int smri_check_threads(Py_ssize_t n_threads) {
     return -1;
 }
 
+/* The precision called "fp32" or "bf16"; 0, or -1 with ValueError. And the type of its arrays: NPY_FLOAT32, or NPY_UINT16
+ * for bfloat16, which NumPy has no type for. */
+int smri_parse_precision(const char *name, enum smri_precision *precision);
+int smri_precision_type(enum smri_precision precision);
+
 /* Areas. Each returns 0, or -1 with an exception set. */
 int smri_bind_errors(PyObject *module);
 int smri_bind_platform(PyObject *module);
+int smri_bind_precision(PyObject *module);
 int smri_bind_io(PyObject *module);
 int smri_bind_augmentation(PyObject *module);
 int smri_bind_layers_conv(PyObject *module);

@@ -1,5 +1,6 @@
 /* Area conv: the convolution in its three directions, its packed weights, and the linear layer. All of a convolution's
- * sizes travel as one tuple (N, H, W, C, K, R, S, stride, pad), as struct smri_conv2d in the core. */
+ * sizes travel as one tuple (N, H, W, C, K, R, S, stride, pad), as struct smri_conv2d in the core; activations are float32,
+ * or uint16 with precision "bf16". */
 #include "binding.h"
 
 #include <string.h>
@@ -11,7 +12,9 @@
 
 #define BLOCK 32 /* output channels in one block of packed weights */
 
-static int parse_shape(PyObject *module, PyObject *tuple, struct smri_conv2d *shape) {
+static int parse_shape(PyObject *module, PyObject *tuple, const char *precision_name, struct smri_conv2d *shape) {
+    enum smri_precision precision;
+    if (smri_parse_precision(precision_name, &precision) < 0) return -1;
     Py_ssize_t N, H, W, C, K, R, S, stride, pad;
     if (!PyTuple_Check(tuple)) {
         PyErr_Format(PyExc_TypeError, "shape: expected a tuple (N, H, W, C, K, R, S, stride, pad), got %R", tuple);
@@ -25,7 +28,7 @@ static int parse_shape(PyObject *module, PyObject *tuple, struct smri_conv2d *sh
         return -1;
     }
     *shape = (struct smri_conv2d){(size_t)N, (size_t)H, (size_t)W,      (size_t)C,  (size_t)K,
-                                  (size_t)R, (size_t)S, (size_t)stride, (size_t)pad, SMRI_FP32};
+                                  (size_t)R, (size_t)S, (size_t)stride, (size_t)pad, precision};
     const smri_status status = smri_conv2d_check(shape);
     if (status != SMRI_OK) smri_raise(module, status);
     return status == SMRI_OK ? 0 : -1;
@@ -49,9 +52,9 @@ static int parse_method(const char *name, enum smri_conv2d_direction direction, 
 }
 
 /* The caller's array of that shape, or a new one when `given` is NULL or None. A given one is written to in place. */
-static PyArrayObject *output_array(PyObject *given, const char *what, int ndim, const npy_intp *dims) {
-    if (given == NULL || given == Py_None) return smri_new_array(NPY_FLOAT32, ndim, dims);
-    PyArrayObject *array = smri_array(given, NPY_FLOAT32, ndim, what);
+static PyArrayObject *output_array(PyObject *given, const char *what, int type, int ndim, const npy_intp *dims) {
+    if (given == NULL || given == Py_None) return smri_new_array(type, ndim, dims);
+    PyArrayObject *array = smri_array(given, type, ndim, what);
     if (array == NULL) return NULL;
     if ((PyObject *)array != given || !PyArray_ISWRITEABLE(array)) {
         PyErr_Format(PyExc_ValueError, "%s: expected a writeable C-contiguous array", what);
@@ -62,8 +65,8 @@ static PyArrayObject *output_array(PyObject *given, const char *what, int ndim, 
     return NULL;
 }
 
-static PyArrayObject *input_array(PyObject *given, const char *what, int ndim, const npy_intp *dims) {
-    PyArrayObject *array = smri_array(given, NPY_FLOAT32, ndim, what);
+static PyArrayObject *input_array(PyObject *given, const char *what, int type, int ndim, const npy_intp *dims) {
+    PyArrayObject *array = smri_array(given, type, ndim, what);
     if (array != NULL && smri_expect_shape(array, what, ndim, dims) < 0) Py_CLEAR(array);
     return array;
 }
@@ -102,18 +105,19 @@ static struct dims dims_of(const struct smri_conv2d *s) {
 
 /* The common body: out = direction(a, b). */
 static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, enum smri_conv2d_direction direction) {
-    static char *names[] = {"shape", "a", "b", "out", "accumulate", "n_threads", "method", "workspace", NULL};
+    static char *names[] = {"shape", "a", "b", "out", "accumulate", "n_threads", "method", "workspace", "precision", NULL};
     static const char *const operand_names[3][2] = {{"x", "w"}, {"dy", "w"}, {"x", "dy"}};
     PyObject *tuple, *a_object, *b_object, *out_object = NULL, *workspace_object = NULL, *result = NULL;
     int accumulate = 0;
     Py_ssize_t n_threads = 0;
-    const char *method_name = "auto";
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsO", names, &tuple, &a_object, &b_object, &out_object,
-                                     &accumulate, &n_threads, &method_name, &workspace_object))
+    const char *method_name = "auto", *precision_name = "fp32";
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOs", names, &tuple, &a_object, &b_object, &out_object,
+                                     &accumulate, &n_threads, &method_name, &workspace_object, &precision_name))
         return NULL;
     struct smri_conv2d shape;
     enum smri_conv2d_method method;
-    if (parse_shape(module, tuple, &shape) < 0 || parse_method(method_name, direction, &shape, &method) < 0) return NULL;
+    if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
+    if (parse_method(method_name, direction, &shape, &method) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
     if (accumulate && (direction != SMRI_CONV2D_BACKWARD_DATA || out_object == NULL || out_object == Py_None))
         return PyErr_Format(PyExc_ValueError, "accumulate: only backward_data can, and only into a given out");
@@ -123,9 +127,12 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     const npy_intp *b_dims = direction == SMRI_CONV2D_BACKWARD_WEIGHTS ? dims.y : dims.w;
     const npy_intp *out_dims[] = {dims.y, dims.x, dims.w};
     void *owned = NULL;
-    PyArrayObject *a = input_array(a_object, operand_names[direction][0], 4, a_dims);
-    PyArrayObject *b = a != NULL ? input_array(b_object, operand_names[direction][1], 4, b_dims) : NULL;
-    PyArrayObject *out = b != NULL ? output_array(out_object, "out", 4, out_dims[direction]) : NULL;
+    const int type = smri_precision_type(shape.precision);
+    const int b_type = direction == SMRI_CONV2D_BACKWARD_WEIGHTS ? type : NPY_FLOAT32;
+    const int out_type = direction == SMRI_CONV2D_BACKWARD_WEIGHTS ? NPY_FLOAT32 : type;
+    PyArrayObject *a = input_array(a_object, operand_names[direction][0], type, 4, a_dims);
+    PyArrayObject *b = a != NULL ? input_array(b_object, operand_names[direction][1], b_type, 4, b_dims) : NULL;
+    PyArrayObject *out = b != NULL ? output_array(out_object, "out", out_type, 4, out_dims[direction]) : NULL;
     if (out == NULL) goto end;
     struct smri_shared_pool *lease;
     smri_pool *pool = smri_pool_borrow(module, (size_t)n_threads, &lease);
@@ -135,12 +142,12 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     if (workspace != NULL) {
         Py_BEGIN_ALLOW_THREADS;
         if (direction == SMRI_CONV2D_FORWARD)
-            smri_conv2d_forward_by(method, smri_floats(out), smri_floats(a), smri_floats(b), &shape, workspace, pool);
+            smri_conv2d_forward_by(method, PyArray_DATA(out), PyArray_DATA(a), smri_floats(b), &shape, workspace, pool);
         else if (direction == SMRI_CONV2D_BACKWARD_DATA)
-            smri_conv2d_backward_data_by(method, smri_floats(out), smri_floats(a), smri_floats(b), accumulate, &shape,
+            smri_conv2d_backward_data_by(method, PyArray_DATA(out), PyArray_DATA(a), smri_floats(b), accumulate, &shape,
                                          workspace, pool);
         else
-            smri_conv2d_backward_weights_by(method, smri_floats(out), smri_floats(a), smri_floats(b), &shape, workspace,
+            smri_conv2d_backward_weights_by(method, smri_floats(out), PyArray_DATA(a), PyArray_DATA(b), &shape, workspace,
                                             pool);
         Py_END_ALLOW_THREADS;
         result = Py_NewRef((PyObject *)out);
@@ -190,7 +197,7 @@ static PyObject *conv2d_unpack(PyObject *module, PyObject *arguments) {
     const struct smri_conv2d shape = {1, (size_t)R, (size_t)S, (size_t)C, (size_t)K, (size_t)R, (size_t)S, 1, 0, SMRI_FP32};
     const smri_status status = smri_conv2d_check(&shape);
     if (status != SMRI_OK) return smri_raise(module, status);
-    PyArrayObject *packed = input_array(object, "packed", 4, dims_of(&shape).w);
+    PyArrayObject *packed = input_array(object, "packed", NPY_FLOAT32, 4, dims_of(&shape).w);
     if (packed == NULL) return NULL;
     PyArrayObject *w = smri_new_array(NPY_FLOAT32, 4, (const npy_intp[]){K, C, R, S});
     if (w != NULL) smri_conv2d_unpack(smri_floats(w), smri_floats(packed), &shape);
@@ -199,13 +206,14 @@ static PyObject *conv2d_unpack(PyObject *module, PyObject *arguments) {
 }
 
 static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"shape", "n_threads", "method", NULL};
+    static char *names[] = {"shape", "n_threads", "method", "precision", NULL};
     PyObject *tuple;
     Py_ssize_t n_threads = 0;
-    const char *name = "auto";
+    const char *name = "auto", *precision_name = "fp32";
     struct smri_conv2d shape;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|ns", names, &tuple, &n_threads, &name)) return NULL;
-    if (parse_shape(module, tuple, &shape) < 0) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|ns$s", names, &tuple, &n_threads, &name, &precision_name))
+        return NULL;
+    if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
     const size_t threads = n_threads > 0 ? (size_t)n_threads : smri_cpu_count();
     PyObject *plan = PyList_New(0);
@@ -235,11 +243,11 @@ static PyObject *linear_forward(PyObject *module, PyObject *arguments, PyObject 
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
     PyArrayObject *x = smri_array(x_object, NPY_FLOAT32, 2, "x"), *w = NULL, *b = NULL, *y = NULL;
     void *workspace = NULL;
-    if (x != NULL) w = input_array(w_object, "w", 2, (const npy_intp[]){-1, PyArray_DIM(x, 1)});
+    if (x != NULL) w = input_array(w_object, "w", NPY_FLOAT32, 2, (const npy_intp[]){-1, PyArray_DIM(x, 1)});
     if (w == NULL) goto end;
     const npy_intp N = PyArray_DIM(x, 0), C = PyArray_DIM(x, 1), K = PyArray_DIM(w, 0);
-    if (b_object != Py_None && (b = input_array(b_object, "b", 1, &K)) == NULL) goto end;
-    if ((y = output_array(out_object, "out", 2, (const npy_intp[]){N, K})) == NULL) goto end;
+    if (b_object != Py_None && (b = input_array(b_object, "b", NPY_FLOAT32, 1, &K)) == NULL) goto end;
+    if ((y = output_array(out_object, "out", NPY_FLOAT32, 2, (const npy_intp[]){N, K})) == NULL) goto end;
     struct smri_shared_pool *lease;
     smri_pool *pool = smri_pool_borrow(module, (size_t)n_threads, &lease);
     if (pool == NULL) {
@@ -277,10 +285,10 @@ static PyObject *linear_backward(PyObject *module, PyObject *arguments, PyObject
     PyArrayObject *x = smri_array(x_object, NPY_FLOAT32, 2, "x"), *w = NULL, *dy = NULL;
     PyArrayObject *dx = NULL, *dw = NULL, *db = NULL;
     void *workspace = NULL;
-    if (x != NULL) w = input_array(w_object, "w", 2, (const npy_intp[]){-1, PyArray_DIM(x, 1)});
+    if (x != NULL) w = input_array(w_object, "w", NPY_FLOAT32, 2, (const npy_intp[]){-1, PyArray_DIM(x, 1)});
     if (w == NULL) goto end;
     const npy_intp N = PyArray_DIM(x, 0), C = PyArray_DIM(x, 1), K = PyArray_DIM(w, 0);
-    if ((dy = input_array(dy_object, "dy", 2, (const npy_intp[]){N, K})) == NULL) goto end;
+    if ((dy = input_array(dy_object, "dy", NPY_FLOAT32, 2, (const npy_intp[]){N, K})) == NULL) goto end;
     dx = smri_new_array(NPY_FLOAT32, 2, (const npy_intp[]){N, C});
     dw = smri_new_array(NPY_FLOAT32, 2, (const npy_intp[]){K, C});
     db = smri_new_array(NPY_FLOAT32, 1, &K);
@@ -316,15 +324,17 @@ end:
 
 static PyMethodDef functions[] = {
     {"conv2d_forward", KEYWORDS(conv2d_forward),
-     "conv2d_forward(shape, x, w, *, out=None, n_threads=0, method='auto', workspace=None) -> y [N, P, Q, K]."},
+     "conv2d_forward(shape, x, w, *, out=None, n_threads=0, method='auto', workspace=None, precision='fp32') -> y [N, P, Q, K]."},
     {"conv2d_backward_data", KEYWORDS(conv2d_backward_data),
-     "conv2d_backward_data(shape, dy, w, *, out=None, accumulate=False, n_threads=0, method='auto', workspace=None) -> dx."},
+     "conv2d_backward_data(shape, dy, w, *, out=None, accumulate=False, n_threads=0, method='auto', workspace=None, "
+     "precision='fp32') -> dx."},
     {"conv2d_backward_weights", KEYWORDS(conv2d_backward_weights),
-     "conv2d_backward_weights(shape, x, dy, *, out=None, n_threads=0, method='auto', workspace=None) -> dw, packed."},
+     "conv2d_backward_weights(shape, x, dy, *, out=None, n_threads=0, method='auto', workspace=None, precision='fp32') -> dw, "
+     "packed."},
     {"conv2d_pack", conv2d_pack, METH_O, "conv2d_pack(w [K, C, R, S]) -> packed [ceil(K/32), R*S, C, 32]."},
     {"conv2d_unpack", conv2d_unpack, METH_VARARGS, "conv2d_unpack(packed, (K, C, R, S)) -> w [K, C, R, S]."},
     {"conv2d_plan", KEYWORDS(conv2d_plan),
-     "conv2d_plan(shape, n_threads=0, method='auto') -> [(method, workspace bytes) or None] of the three directions."},
+     "conv2d_plan(shape, n_threads=0, method='auto', *, precision='fp32') -> [(method, workspace bytes) or None] of the three directions."},
     {"linear_forward", KEYWORDS(linear_forward), "linear_forward(x, w, b=None, *, out=None, n_threads=0) -> y [N, K]."},
     {"linear_backward", KEYWORDS(linear_backward), "linear_backward(dy, x, w, *, n_threads=0) -> (dx, dw, db)."},
     {NULL, NULL, 0, NULL},

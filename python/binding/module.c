@@ -9,6 +9,7 @@ static int execute(PyObject *module) {
     static int (*const areas[])(PyObject *) = {
         smri_bind_errors,
         smri_bind_platform,
+        smri_bind_precision,
         smri_bind_layers_conv,
         smri_bind_layers_norm,
         smri_bind_losses,

@@ -23,6 +23,12 @@ def random_words(
 ) -> NDArray[np.uint32]:
     """The first n words of a random stream."""
 
+def bf16_from_float(x: NDArray[np.float32], /) -> NDArray[np.uint16]:
+    """x rounded to bfloat16, ties to even: the upper halves of float32 numbers."""
+
+def bf16_to_float(x: NDArray[np.uint16], /) -> NDArray[np.float32]:
+    """The bfloat16 numbers x, exactly."""
+
 class Network:
     """ResNet weights and running statistics, with a head. One caller at a time: a second thread waits for the lock."""
 
@@ -136,40 +142,46 @@ class Trainer:
 ConvShape = tuple[int, int, int, int, int, int, int, int, int]
 """(N, H, W, C, K, R, S, stride, pad)"""
 
+Activations = NDArray[np.float32] | NDArray[np.uint16]
+"""float32, or with precision "bf16" the upper halves of float32 numbers; weights and their gradients are float32."""
+
 def conv2d_forward(
     shape: ConvShape,
-    x: NDArray[np.float32],
+    x: Activations,
     w: NDArray[np.float32],
     *,
-    out: NDArray[np.float32] | None = None,
+    out: Activations | None = None,
     n_threads: int = 0,
     method: str = "auto",
     workspace: NDArray[np.uint8] | None = None,
-) -> NDArray[np.float32]:
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> Activations:
     """y [N, P, Q, K] of x [N, H, W, C] and packed weights [ceil(K/32), R*S, C, 32]."""
 
 def conv2d_backward_data(
     shape: ConvShape,
-    dy: NDArray[np.float32],
+    dy: Activations,
     w: NDArray[np.float32],
     *,
-    out: NDArray[np.float32] | None = None,
+    out: Activations | None = None,
     accumulate: bool = False,
     n_threads: int = 0,
     method: str = "auto",
     workspace: NDArray[np.uint8] | None = None,
-) -> NDArray[np.float32]:
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> Activations:
     """dx [N, H, W, C] of dy [N, P, Q, K], added to `out` when accumulate."""
 
 def conv2d_backward_weights(
     shape: ConvShape,
-    x: NDArray[np.float32],
-    dy: NDArray[np.float32],
+    x: Activations,
+    dy: Activations,
     *,
     out: NDArray[np.float32] | None = None,
     n_threads: int = 0,
     method: str = "auto",
     workspace: NDArray[np.uint8] | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> NDArray[np.float32]:
     """dw, packed [ceil(K/32), R*S, C, 32]."""
 
@@ -179,7 +191,9 @@ def conv2d_pack(w: NDArray[np.float32], /) -> NDArray[np.float32]:
 def conv2d_unpack(packed: NDArray[np.float32], shape: tuple[int, int, int, int], /) -> NDArray[np.float32]:
     """Packed weights to [K, C, R, S]."""
 
-def conv2d_plan(shape: ConvShape, n_threads: int = 0, method: str = "auto") -> list[tuple[str, int] | None]:
+def conv2d_plan(
+    shape: ConvShape, n_threads: int = 0, method: str = "auto", *, precision: Literal["fp32", "bf16"] = "fp32"
+) -> list[tuple[str, int] | None]:
     """Method and workspace bytes of forward, backward-data, backward-weights; None where `method` cannot."""
 
 def linear_forward(
