@@ -13,9 +13,9 @@ static void fill(void) {
         struct smri_kernels *table = &tables[isa];
         smri_conv_kernels_ref(&table->conv);
         smri_convert_kernels_ref(&table->convert);
-        smri_norm_kernels_ref(&table->norm);
+        smri_norm_kernels_ref(table->norm);
         smri_elementwise_kernels_ref(&table->elementwise);
-        smri_window_kernels_ref(&table->window);
+        smri_window_kernels_ref(table->window);
         smri_softmax_kernels_ref(&table->softmax);
         smri_optimizer_kernels_ref(&table->optimizer);
         smri_pixel_kernels_ref(&table->pixels);
@@ -25,9 +25,9 @@ static void fill(void) {
             smri_conv_kernels_avx2(&table->conv);
             smri_pixel_kernels_avx2(&table->pixels);
             smri_winograd_kernels_avx2(&table->winograd);
-            smri_norm_kernels_avx2(&table->norm);
+            smri_norm_kernels_avx2(table->norm);
             smri_elementwise_kernels_avx2(&table->elementwise);
-            smri_window_kernels_avx2(&table->window);
+            smri_window_kernels_avx2(table->window);
             smri_softmax_kernels_avx2(&table->softmax);
             smri_optimizer_kernels_avx2(&table->optimizer);
         }
@@ -35,9 +35,9 @@ static void fill(void) {
             smri_conv_kernels_avx512(&table->conv);
             smri_pixel_kernels_avx512(&table->pixels);
             smri_winograd_kernels_avx512(&table->winograd);
-            smri_norm_kernels_avx512(&table->norm);
+            smri_norm_kernels_avx512(table->norm);
             smri_elementwise_kernels_avx512(&table->elementwise);
-            smri_window_kernels_avx512(&table->window);
+            smri_window_kernels_avx512(table->window);
             smri_softmax_kernels_avx512(&table->softmax);
             smri_optimizer_kernels_avx512(&table->optimizer);
         }

@@ -19,19 +19,19 @@
 struct smri_kernels {
     struct smri_conv_kernels conv;
     struct smri_convert_kernels convert;
-    struct smri_norm_kernels norm;
+    struct smri_norm_kernels norm[SMRI_PRECISIONS];
     struct smri_elementwise_kernels elementwise;
-    struct smri_window_kernels window;
+    struct smri_window_kernels window[SMRI_PRECISIONS];
     struct smri_softmax_kernels softmax;
     struct smri_optimizer_kernels optimizer;
     struct smri_pixel_kernels pixels;
     struct smri_winograd_kernels winograd;
 };
 
-/* Whether an output of n floats that is no input should be written past the caches: ordinary stores first read the lines
+/* Whether an output of so many bytes that is no input should be written past the caches: ordinary stores first read the lines
  * that they overwrite. Measured on a core with 2 MiB of second-level cache, writing an array and reading it back: 1.37
  * times faster past the caches from 16 MiB on, 1.0 (warm caches) to 1.39 (cold) at 8 MiB, 0.7 to 1.3 at 4 MiB. */
-static inline bool smri_is_streamed(size_t n) { return n * sizeof(float) >= (size_t)8 << 20; }
+static inline bool smri_is_streamed(size_t bytes) { return bytes >= (size_t)8 << 20; }
 
 /* The table of the level that smri_isa_selected() names. */
 const struct smri_kernels *smri_kernels_get(void);

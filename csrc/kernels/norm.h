@@ -1,5 +1,6 @@
 /* Kernels of batch normalisation: column sums and per-column affine maps of a row-major panel x[rows][C] whose rows are
- * `stride` floats apart. Pointers need no alignment beyond a float's. Reductions run over rows in a stated order: eight
+ * `stride` numbers apart. There is a table for each precision; `void *` points to numbers of that precision, which are
+ * computed with in fp32 and rounded once, when stored. Pointers need no alignment beyond a number's. Reductions run over rows in a stated order: eight
  * rows are summed as a tree in fp32, the groups of eight in ascending order in double. */
 #ifndef SMRI_KERNELS_NORM_H
 #define SMRI_KERNELS_NORM_H
@@ -7,12 +8,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smri/precision.h"
+
 /* y = scale * x + shift, plus residual_scale * residual + residual_shift, or plus residual as it is when residual_scale
  * is NULL, or nothing when residual is NULL; then max(0, .) when relu. y may be x or residual. */
 struct smri_affine_rows {
-    float *y;
-    const float *x, *scale, *shift;
-    const float *residual, *residual_scale, *residual_shift;
+    void *y;
+    const void *x, *residual;
+    const float *scale, *shift, *residual_scale, *residual_shift;
     bool relu;
     bool stream; /* y may bypass the caches; then it is neither x nor residual */
     size_t rows, C, stride;
@@ -20,7 +23,8 @@ struct smri_affine_rows {
 
 /* dy is masked by scale * x + shift > 0 when scale is not NULL: call it dy*. */
 struct smri_norm_gradient {
-    const float *dy, *x, *mean, *scale, *shift;
+    const void *dy, *x;
+    const float *mean, *scale, *shift;
     size_t rows, C, stride;
 };
 
@@ -32,17 +36,17 @@ struct smri_norm_dx {
 
 struct smri_norm_kernels {
     /* mean[C] of the columns and m2[C], the sum of squared deviations from it; rows >= 1. */
-    void (*moments)(double *mean, double *m2, const float *x, size_t rows, size_t C, size_t stride);
+    void (*moments)(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride);
     void (*affine)(const struct smri_affine_rows *job);
     /* sum_dy[C] = sum of dy*, sum_dyx[C] = sum of dy* (x - mean). */
     void (*gradient_sums)(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job);
     /* dx has the same stride; dx may be dy. */
-    void (*gradient_dx)(float *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors);
+    void (*gradient_dx)(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors);
 };
 
 /* Each fills the slots that it improves; `_ref` fills all. */
-void smri_norm_kernels_ref(struct smri_norm_kernels *table);
-void smri_norm_kernels_avx2(struct smri_norm_kernels *table);
-void smri_norm_kernels_avx512(struct smri_norm_kernels *table);
+void smri_norm_kernels_ref(struct smri_norm_kernels table[SMRI_PRECISIONS]);
+void smri_norm_kernels_avx2(struct smri_norm_kernels table[SMRI_PRECISIONS]);
+void smri_norm_kernels_avx512(struct smri_norm_kernels table[SMRI_PRECISIONS]);
 
 #endif

@@ -63,14 +63,15 @@ static void moments_block(double *mean, double *m2, const float *x, size_t rows,
     }
 }
 
-static void moments(double *mean, double *m2, const float *x, size_t rows, size_t C, size_t stride) {
+static void moments(double *mean, double *m2, const void *numbers, size_t rows, size_t C, size_t stride) {
+    const float *x = numbers;
     const size_t body = C / LANES * LANES;
     for (size_t c = 0; c < body; c += BLOCK)
         moments_block(mean + c, m2 + c, x + c, rows, body - c < BLOCK ? body - c : BLOCK, stride);
     if (body == C) return;
-    struct smri_norm_kernels ref;
-    smri_norm_kernels_ref(&ref);
-    ref.moments(mean + body, m2 + body, x + body, rows, C - body, stride);
+    struct smri_norm_kernels ref[SMRI_PRECISIONS];
+    smri_norm_kernels_ref(ref);
+    ref[SMRI_FP32].moments(mean + body, m2 + body, x + body, rows, C - body, stride);
 }
 
 enum residual { NO_RESIDUAL, PLAIN_RESIDUAL, AFFINE_RESIDUAL };
@@ -80,27 +81,27 @@ INLINE void affine_kind(const struct smri_affine_rows *job, enum residual kind, 
     for (size_t row = 0; row < job->rows; row++)
         for (size_t c = 0; c < job->C; c += LANES) {
             const size_t i = row * job->stride + c;
-            __m256 y = _mm256_fmadd_ps(_mm256_loadu_ps(job->scale + c), _mm256_loadu_ps(job->x + i),
+            __m256 y = _mm256_fmadd_ps(_mm256_loadu_ps(job->scale + c), _mm256_loadu_ps((const float *)job->x + i),
                                        _mm256_loadu_ps(job->shift + c));
-            if (kind == PLAIN_RESIDUAL) y = _mm256_add_ps(y, _mm256_loadu_ps(job->residual + i));
+            if (kind == PLAIN_RESIDUAL) y = _mm256_add_ps(y, _mm256_loadu_ps((const float *)job->residual + i));
             if (kind == AFFINE_RESIDUAL)
                 y = _mm256_add_ps(y, _mm256_fmadd_ps(_mm256_loadu_ps(job->residual_scale + c),
-                                                     _mm256_loadu_ps(job->residual + i),
+                                                     _mm256_loadu_ps((const float *)job->residual + i),
                                                      _mm256_loadu_ps(job->residual_shift + c)));
             if (relu) y = _mm256_max_ps(_mm256_setzero_ps(), y); /* the second operand, when one is NaN */
-            if (job->stream) _mm256_stream_ps(job->y + i, y);
-            else _mm256_storeu_ps(job->y + i, y);
+            if (job->stream) _mm256_stream_ps((float *)job->y + i, y);
+            else _mm256_storeu_ps((float *)job->y + i, y);
         }
 }
 
 static void affine_tail(struct smri_affine_rows job, size_t body) {
-    job.y += body, job.x += body, job.scale += body, job.shift += body;
-    if (job.residual != NULL) job.residual += body;
+    job.y = (float *)job.y + body, job.x = (const float *)job.x + body, job.scale += body, job.shift += body;
+    if (job.residual != NULL) job.residual = (const float *)job.residual + body;
     if (job.residual_scale != NULL) job.residual_scale += body, job.residual_shift += body;
     job.C -= body;
-    struct smri_norm_kernels ref;
-    smri_norm_kernels_ref(&ref);
-    ref.affine(&job);
+    struct smri_norm_kernels ref[SMRI_PRECISIONS];
+    smri_norm_kernels_ref(ref);
+    ref[SMRI_FP32].affine(&job);
 }
 
 static void affine(const struct smri_affine_rows *job) {
@@ -120,7 +121,7 @@ static void affine(const struct smri_affine_rows *job) {
 
 /* dy of eight columns where the forward value, recomputed with the same rounding, is positive. */
 INLINE __m256 masked_dy(const struct smri_norm_gradient *job, size_t i, size_t c, __m256 x, bool relu) {
-    const __m256 dy = _mm256_loadu_ps(job->dy + i);
+    const __m256 dy = _mm256_loadu_ps((const float *)job->dy + i);
     if (!relu) return dy;
     const __m256 y = _mm256_fmadd_ps(_mm256_loadu_ps(job->scale + c), x, _mm256_loadu_ps(job->shift + c));
     return _mm256_and_ps(dy, _mm256_cmp_ps(y, _mm256_setzero_ps(), _CMP_GT_OQ));
@@ -133,7 +134,7 @@ INLINE void sums_rows(double *sum_dy, double *sum_dyx, const struct smri_norm_gr
         __m256 s[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()}, t[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
         for (size_t r = 0; r < count; r++) {
             const size_t i = (first + r) * job->stride + c;
-            const __m256 x = _mm256_loadu_ps(job->x + i), dy = masked_dy(job, i, c, x, relu);
+            const __m256 x = _mm256_loadu_ps((const float *)job->x + i), dy = masked_dy(job, i, c, x, relu);
             s[r % 2] = _mm256_add_ps(s[r % 2], dy);
             t[r % 2] = _mm256_fmadd_ps(dy, _mm256_sub_ps(x, mean), t[r % 2]);
         }
@@ -150,7 +151,7 @@ INLINE void sums_kind(double *sum_dy, double *sum_dyx, const struct smri_norm_gr
 }
 
 static struct smri_norm_gradient gradient_tail(struct smri_norm_gradient job, size_t body) {
-    job.dy += body, job.x += body, job.mean += body;
+    job.dy = (const float *)job.dy + body, job.x = (const float *)job.x + body, job.mean += body;
     if (job.scale != NULL) job.scale += body, job.shift += body;
     job.C -= body;
     return job;
@@ -162,9 +163,9 @@ static void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_nor
     job->scale != NULL ? sums_kind(sum_dy, sum_dyx, &body, true) : sums_kind(sum_dy, sum_dyx, &body, false);
     if (body.C == job->C) return;
     const struct smri_norm_gradient tail = gradient_tail(*job, body.C);
-    struct smri_norm_kernels ref;
-    smri_norm_kernels_ref(&ref);
-    ref.gradient_sums(sum_dy + body.C, sum_dyx + body.C, &tail);
+    struct smri_norm_kernels ref[SMRI_PRECISIONS];
+    smri_norm_kernels_ref(ref);
+    ref[SMRI_FP32].gradient_sums(sum_dy + body.C, sum_dyx + body.C, &tail);
 }
 
 INLINE void dx_kind(float *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors, bool relu,
@@ -172,7 +173,7 @@ INLINE void dx_kind(float *dx, const struct smri_norm_gradient *job, const struc
     for (size_t row = 0; row < job->rows; row++)
         for (size_t c = 0; c < job->C; c += LANES) {
             const size_t i = row * job->stride + c;
-            const __m256 x = relu || batch ? _mm256_loadu_ps(job->x + i) : _mm256_setzero_ps();
+            const __m256 x = relu || batch ? _mm256_loadu_ps((const float *)job->x + i) : _mm256_setzero_ps();
             const __m256 dy = masked_dy(job, i, c, x, relu), dy_factor = _mm256_loadu_ps(factors->dy_factor + c);
             __m256 value = _mm256_mul_ps(dy_factor, dy);
             if (batch) {
@@ -186,7 +187,8 @@ INLINE void dx_kind(float *dx, const struct smri_norm_gradient *job, const struc
         }
 }
 
-static void gradient_dx(float *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors) {
+static void gradient_dx(void *gradient, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors) {
+    float *dx = gradient;
     struct smri_norm_gradient body = *job;
     body.C = job->C / LANES * LANES;
     struct smri_norm_dx by = *factors;
@@ -201,11 +203,11 @@ static void gradient_dx(float *dx, const struct smri_norm_gradient *job, const s
     const struct smri_norm_gradient tail = gradient_tail(*job, body.C);
     by.dy_factor += body.C;
     if (by.x_factor != NULL) by.x_factor += body.C, by.constant += body.C;
-    struct smri_norm_kernels ref;
-    smri_norm_kernels_ref(&ref);
-    ref.gradient_dx(dx + body.C, &tail, &by);
+    struct smri_norm_kernels ref[SMRI_PRECISIONS];
+    smri_norm_kernels_ref(ref);
+    ref[SMRI_FP32].gradient_dx(dx + body.C, &tail, &by);
 }
 
-void smri_norm_kernels_avx2(struct smri_norm_kernels *table) {
-    *table = (struct smri_norm_kernels){moments, affine, gradient_sums, gradient_dx};
+void smri_norm_kernels_avx2(struct smri_norm_kernels table[SMRI_PRECISIONS]) {
+    table[SMRI_FP32] = (struct smri_norm_kernels){moments, affine, gradient_sums, gradient_dx};
 }

@@ -76,7 +76,8 @@ static void moments_block(double *mean, double *m2, const float *x, size_t rows,
     }
 }
 
-static void moments(double *mean, double *m2, const float *x, size_t rows, size_t C, size_t stride) {
+static void moments(double *mean, double *m2, const void *numbers, size_t rows, size_t C, size_t stride) {
+    const float *x = numbers;
     for (size_t c = 0; c < C; c += BLOCK)
         moments_block(mean + c, m2 + c, x + c, rows, C - c < BLOCK ? C - c : BLOCK, stride);
 }
@@ -86,14 +87,14 @@ enum residual { NO_RESIDUAL, PLAIN_RESIDUAL, AFFINE_RESIDUAL };
 INLINE void affine_lanes(const struct smri_affine_rows *job, size_t row, size_t c, __mmask16 lanes, enum residual kind,
                          bool relu) {
     const size_t i = row * job->stride + c;
-    __m512 y = _mm512_fmadd_ps(load(job->scale + c, lanes), load(job->x + i, lanes), load(job->shift + c, lanes));
-    if (kind == PLAIN_RESIDUAL) y = _mm512_add_ps(y, load(job->residual + i, lanes));
+    __m512 y = _mm512_fmadd_ps(load(job->scale + c, lanes), load((const float *)job->x + i, lanes), load(job->shift + c, lanes));
+    if (kind == PLAIN_RESIDUAL) y = _mm512_add_ps(y, load((const float *)job->residual + i, lanes));
     if (kind == AFFINE_RESIDUAL)
-        y = _mm512_add_ps(y, _mm512_fmadd_ps(load(job->residual_scale + c, lanes), load(job->residual + i, lanes),
+        y = _mm512_add_ps(y, _mm512_fmadd_ps(load(job->residual_scale + c, lanes), load((const float *)job->residual + i, lanes),
                                              load(job->residual_shift + c, lanes)));
     if (relu) y = _mm512_max_ps(_mm512_setzero_ps(), y); /* the second operand, when one is NaN */
-    if (job->stream) _mm512_stream_ps(job->y + i, y);
-    else store(job->y + i, y, lanes);
+    if (job->stream) _mm512_stream_ps((float *)job->y + i, y);
+    else store((float *)job->y + i, y, lanes);
 }
 
 /* Inlined for each kind, so that the inner loop has no branch. */
@@ -122,9 +123,9 @@ static void affine(const struct smri_affine_rows *job) {
 /* dy of sixteen columns where the forward value, recomputed with the same rounding, is positive. */
 INLINE __m512 masked_dy(const struct smri_norm_gradient *job, size_t i, size_t c, __m512 x, __mmask16 lanes,
                                bool relu) {
-    if (!relu) return load(job->dy + i, lanes);
+    if (!relu) return load((const float *)job->dy + i, lanes);
     const __m512 y = _mm512_fmadd_ps(load(job->scale + c, lanes), x, load(job->shift + c, lanes));
-    return load(job->dy + i, _mm512_mask_cmp_ps_mask(lanes, y, _mm512_setzero_ps(), _CMP_GT_OQ));
+    return load((const float *)job->dy + i, _mm512_mask_cmp_ps_mask(lanes, y, _mm512_setzero_ps(), _CMP_GT_OQ));
 }
 
 /* Adds dy* and dy* (x - mean) of `count` rows to the sums of `width` x 16 columns from c on. */
@@ -138,9 +139,9 @@ INLINE void sums_columns(double *sum_dy, double *sum_dyx, const struct smri_norm
     for (size_t r = 0; r < count; r++)
         for (size_t k = 0; k < width; k++) {
             const size_t column = c + k * LANES, i = (first + r) * job->stride + column;
-            _mm_prefetch((const char *)(job->x + i + 8 * job->stride), _MM_HINT_T0);
-            _mm_prefetch((const char *)(job->dy + i + 8 * job->stride), _MM_HINT_T0);
-            const __m512 x = load(job->x + i, lanes), dy = masked_dy(job, i, column, x, lanes, relu);
+            _mm_prefetch((const char *)((const float *)job->x + i + 8 * job->stride), _MM_HINT_T0);
+            _mm_prefetch((const char *)((const float *)job->dy + i + 8 * job->stride), _MM_HINT_T0);
+            const __m512 x = load((const float *)job->x + i, lanes), dy = masked_dy(job, i, column, x, lanes, relu);
             s[k] = _mm512_add_ps(s[k], dy);
             t[k] = _mm512_fmadd_ps(dy, _mm512_sub_ps(x, mean[k]), t[k]);
         }
@@ -173,7 +174,7 @@ static void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_nor
 INLINE void dx_lanes(float *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors, size_t row,
                             size_t c, __mmask16 lanes, bool relu, bool batch) {
     const size_t i = row * job->stride + c;
-    const __m512 x = relu || batch ? load(job->x + i, lanes) : _mm512_setzero_ps();
+    const __m512 x = relu || batch ? load((const float *)job->x + i, lanes) : _mm512_setzero_ps();
     const __m512 dy = masked_dy(job, i, c, x, lanes, relu), dy_factor = load(factors->dy_factor + c, lanes);
     __m512 value = _mm512_mul_ps(dy_factor, dy);
     if (batch) {
@@ -194,7 +195,8 @@ INLINE void dx_kind(float *dx, const struct smri_norm_gradient *job,
     }
 }
 
-static void gradient_dx(float *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors) {
+static void gradient_dx(void *gradient, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors) {
+    float *dx = gradient;
     const struct smri_norm_gradient local = *job;
     struct smri_norm_dx by = *factors;
     by.stream = factors->stream && is_streamable(dx, job->C, job->stride);
@@ -206,6 +208,6 @@ static void gradient_dx(float *dx, const struct smri_norm_gradient *job, const s
     _mm_sfence(); /* before another thread is told that dx is there */
 }
 
-void smri_norm_kernels_avx512(struct smri_norm_kernels *table) {
-    *table = (struct smri_norm_kernels){moments, affine, gradient_sums, gradient_dx};
+void smri_norm_kernels_avx512(struct smri_norm_kernels table[SMRI_PRECISIONS]) {
+    table[SMRI_FP32] = (struct smri_norm_kernels){moments, affine, gradient_sums, gradient_dx};
 }

@@ -1,17 +1,20 @@
 /* Batch normalisation's kernels in portable C: the definition that the vector versions are tested against. */
 #include "kernels/norm.h"
 
+#include "kernels/numbers.h"
+
 /* The deviations are taken from the mean of the first rows, not from zero: with data whose mean is far above its
  * standard deviation, the difference of E[x^2] and E[x]^2 would have no digits left. */
-static void moments(double *mean, double *m2, const float *x, size_t rows, size_t C, size_t stride) {
+static inline void moments(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride,
+                           enum smri_precision precision) {
     const size_t head = rows < 8 ? rows : 8;
     for (size_t c = 0; c < C; c++) {
         double start = 0.0;
-        for (size_t r = 0; r < head; r++) start += (double)x[r * stride + c];
+        for (size_t r = 0; r < head; r++) start += (double)number_at(x, r * stride + c, precision);
         const double pivot = start / (double)head;
         double sum = 0.0, sum2 = 0.0;
         for (size_t r = 0; r < rows; r++) {
-            const double d = (double)x[r * stride + c] - pivot;
+            const double d = (double)number_at(x, r * stride + c, precision) - pivot;
             sum += d;
             sum2 += d * d;
         }
@@ -21,51 +24,54 @@ static void moments(double *mean, double *m2, const float *x, size_t rows, size_
     }
 }
 
-static void affine(const struct smri_affine_rows *job) {
+static inline void affine(const struct smri_affine_rows *job, enum smri_precision precision) {
     for (size_t r = 0; r < job->rows; r++) {
         const size_t row = r * job->stride;
         for (size_t c = 0; c < job->C; c++) {
-            float y = job->scale[c] * job->x[row + c] + job->shift[c];
+            float y = job->scale[c] * number_at(job->x, row + c, precision) + job->shift[c];
             if (job->residual != NULL) {
-                const float other = job->residual[row + c];
+                const float other = number_at(job->residual, row + c, precision);
                 y += job->residual_scale != NULL ? job->residual_scale[c] * other + job->residual_shift[c] : other;
             }
-            job->y[row + c] = job->relu && y < 0.0f ? 0.0f : y;
+            set_number(job->y, row + c, job->relu && y < 0.0f ? 0.0f : y, precision);
         }
     }
 }
 
-static float masked_dy(const struct smri_norm_gradient *job, size_t i, size_t c) {
-    if (job->scale == NULL) return job->dy[i];
-    return job->scale[c] * job->x[i] + job->shift[c] > 0.0f ? job->dy[i] : 0.0f;
+static inline float masked_dy(const struct smri_norm_gradient *job, size_t i, size_t c, enum smri_precision precision) {
+    const float dy = number_at(job->dy, i, precision);
+    if (job->scale == NULL) return dy;
+    return job->scale[c] * number_at(job->x, i, precision) + job->shift[c] > 0.0f ? dy : 0.0f;
 }
 
-static void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job) {
+static inline void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job,
+                                 enum smri_precision precision) {
     for (size_t c = 0; c < job->C; c++) {
         double dy_total = 0.0, dyx_total = 0.0;
         for (size_t r = 0; r < job->rows; r++) {
             const size_t i = r * job->stride + c;
-            const double dy = (double)masked_dy(job, i, c);
+            const double dy = (double)masked_dy(job, i, c, precision);
             dy_total += dy;
-            dyx_total += dy * ((double)job->x[i] - (double)job->mean[c]);
+            dyx_total += dy * ((double)number_at(job->x, i, precision) - (double)job->mean[c]);
         }
         sum_dy[c] = dy_total;
         sum_dyx[c] = dyx_total;
     }
 }
 
-static void gradient_dx(float *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors) {
+static inline void gradient_dx(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors,
+                               enum smri_precision precision) {
     for (size_t r = 0; r < job->rows; r++) {
         for (size_t c = 0; c < job->C; c++) {
             const size_t i = r * job->stride + c;
-            float value = factors->dy_factor[c] * masked_dy(job, i, c);
+            float value = factors->dy_factor[c] * masked_dy(job, i, c, precision);
             if (factors->x_factor != NULL)
-                value += factors->x_factor[c] * (job->x[i] - job->mean[c]) + factors->constant[c];
-            dx[i] = value;
+                value += factors->x_factor[c] * (number_at(job->x, i, precision) - job->mean[c]) + factors->constant[c];
+            set_number(dx, i, value, precision);
         }
     }
 }
 
-void smri_norm_kernels_ref(struct smri_norm_kernels *table) {
-    *table = (struct smri_norm_kernels){moments, affine, gradient_sums, gradient_dx};
-}
+#include "kernels/norm_entries.h"
+
+void smri_norm_kernels_ref(struct smri_norm_kernels table[SMRI_PRECISIONS]) { fill(table); }

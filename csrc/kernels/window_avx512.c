@@ -5,18 +5,18 @@
 
 /* `width` x 16 channels from c on: four vectors side by side, or one under a mask. Prefetches what the pixel after the next
  * will need, since the rows of a window are far apart. */
-INLINE void max_columns(float *y, uint8_t *place, const float *const *x, const uint8_t *places, size_t n_taps, size_t c,
+INLINE void max_columns(float *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t c,
                         size_t ahead, size_t width, __mmask16 lanes) {
     __m512 best[4];
     __m512i where[4];
     for (size_t k = 0; k < width; k++) {
-        best[k] = load(x[0] + c + k * LANES, lanes);
+        best[k] = load((const float *)x[0] + c + k * LANES, lanes);
         where[k] = _mm512_set1_epi32(places[0]);
     }
     for (size_t i = 1; i < n_taps; i++) {
         const __m512i here = _mm512_set1_epi32(places[i]);
         for (size_t k = 0; k < width; k++) {
-            const float *at = x[i] + c + k * LANES;
+            const float *at = (const float *)x[i] + c + k * LANES;
             _mm_prefetch((const char *)(at + ahead), _MM_HINT_T0);
             const __m512 candidate = load(at, lanes);
             const __mmask16 greater = _mm512_cmp_ps_mask(candidate, best[k], _CMP_GT_OQ);
@@ -31,7 +31,8 @@ INLINE void max_columns(float *y, uint8_t *place, const float *const *x, const u
     }
 }
 
-static void max_fwd(float *y, uint8_t *place, const float *const *x, const uint8_t *places, size_t n_taps, size_t C) {
+static void max_fwd(void *out, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C) {
+    float *y = out;
     size_t c = 0;
     for (; c + 4 * LANES <= C; c += 4 * LANES) max_columns(y, place, x, places, n_taps, c, 4 * C, 4, ALL_LANES);
     for (; c < C; c += LANES) max_columns(y, place, x, places, n_taps, c, 4 * C, 1, lanes_of(C - c));
@@ -46,14 +47,15 @@ INLINE void gather_64(__m512 sum[4], const float *dy, const uint8_t *place, uint
     }
 }
 
-static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *place, const uint8_t *places, size_t n_taps,
+static void max_bwd(void *out, const void *const *dy, const uint8_t *const *place, const uint8_t *places, size_t n_taps,
                     size_t C, bool stream) {
+    float *dx = out;
     stream = stream && is_streamable(dx, C, C);
     size_t c = 0;
     for (; c + 4 * LANES <= C; c += 4 * LANES) {
         __m512 sum[4];
         for (size_t k = 0; k < 4; k++) sum[k] = _mm512_setzero_ps();
-        for (size_t i = 0; i < n_taps; i++) gather_64(sum, dy[i] + c, place[i] + c, places[i]);
+        for (size_t i = 0; i < n_taps; i++) gather_64(sum, (const float *)dy[i] + c, place[i] + c, places[i]);
         for (size_t k = 0; k < 4; k++) {
             if (stream) _mm512_stream_ps(dx + c + k * LANES, sum[k]);
             else _mm512_storeu_ps(dx + c + k * LANES, sum[k]);
@@ -65,7 +67,7 @@ static void max_bwd(float *dx, const float *const *dy, const uint8_t *const *pla
         for (size_t i = 0; i < n_taps; i++) {
             const __m128i winner = _mm_maskz_loadu_epi8(lanes, place[i] + c);
             const __mmask16 mine = _mm_mask_cmpeq_epi8_mask(lanes, winner, _mm_set1_epi8((char)places[i]));
-            sum = _mm512_mask_add_ps(sum, mine, sum, _mm512_maskz_loadu_ps(mine, dy[i] + c));
+            sum = _mm512_mask_add_ps(sum, mine, sum, _mm512_maskz_loadu_ps(mine, (const float *)dy[i] + c));
         }
         store(dx + c, sum, lanes);
     }
@@ -96,12 +98,13 @@ static void sum_lanes(float *y, const float *x, double factor, size_t rows, size
     store(y, _mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1), lanes);
 }
 
-static void column_sum(float *y, const float *x, float factor, size_t rows, size_t C, size_t stride) {
+static void column_sum(float *y, const void *numbers, float factor, size_t rows, size_t C, size_t stride) {
+    const float *x = numbers;
     size_t c = 0;
     for (; c + GROUP <= C; c += GROUP) sum_group(y + c, x + c, (double)factor, rows, stride);
     for (; c < C; c += LANES) sum_lanes(y + c, x + c, (double)factor, rows, stride, lanes_of(C - c));
 }
 
-void smri_window_kernels_avx512(struct smri_window_kernels *table) {
-    *table = (struct smri_window_kernels){max_fwd, max_bwd, column_sum};
+void smri_window_kernels_avx512(struct smri_window_kernels table[SMRI_PRECISIONS]) {
+    table[SMRI_FP32] = (struct smri_window_kernels){max_fwd, max_bwd, column_sum};
 }

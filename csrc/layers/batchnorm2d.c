@@ -18,7 +18,11 @@
 #define TILE_FLOATS ((size_t)1 << 15)
 
 static bool is_large(const struct smri_batchnorm2d *shape) {
-    return smri_is_streamed(shape->groups * shape->rows * shape->C);
+    return smri_is_streamed(shape->groups * shape->rows * shape->C * smri_precision_bytes(shape->precision));
+}
+
+static const struct smri_norm_kernels *kernels_of(const struct smri_batchnorm2d *shape) {
+    return &smri_kernels_get()->norm[shape->precision];
 }
 
 struct cut {
@@ -96,7 +100,7 @@ struct statistics_job {
     const struct smri_batchnorm2d *shape;
     struct cut cut;
     struct space space;
-    const float *x;
+    const void *x;
 };
 
 static void statistics_task(void *context, size_t index, size_t worker) {
@@ -105,8 +109,8 @@ static void statistics_task(void *context, size_t index, size_t worker) {
     const size_t C = job->shape->C;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
     const size_t out = (tile.group * job->cut.row_tiles + tile.row_tile) * C + tile.column;
-    smri_kernels_get()->norm.moments(job->space.first + out, job->space.second + out, job->x + tile.offset, tile.rows,
-                                     tile.columns, C);
+    kernels_of(job->shape)->moments(job->space.first + out, job->space.second + out,
+                                    smri_numbers_from(job->x, tile.offset, job->shape->precision), tile.rows, tile.columns, C);
 }
 
 /* Merges one group's row tiles: mean = sum n_k mean_k / n, m2 = sum m2_k + n_k (mean_k - mean)^2. */
@@ -135,7 +139,7 @@ static void merge_moments(float *mean, float *var, const struct statistics_job *
     }
 }
 
-void smri_batchnorm2d_statistics(float *mean, float *var, const float *x, const struct smri_batchnorm2d *shape,
+void smri_batchnorm2d_statistics(float *mean, float *var, const void *x, const struct smri_batchnorm2d *shape,
                                  void *workspace, smri_pool *pool) {
     assert(shape->groups > 0 && shape->rows > 0 && shape->C > 0);
     struct statistics_job job = {shape, cut_for_sums(shape), carve(workspace, shape), x};
@@ -175,18 +179,19 @@ static void affine_task(void *context, size_t index, size_t worker) {
     const struct affine_job *job = context;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
     const size_t channel = tile.group * job->shape->C;
+    const enum smri_precision precision = job->shape->precision;
     struct smri_affine_rows part = job->whole;
-    part.y += tile.offset;
-    part.x += tile.offset;
+    part.y = smri_numbers_into(part.y, tile.offset, precision);
+    part.x = smri_numbers_from(part.x, tile.offset, precision);
     part.scale += channel;
     part.shift += channel;
-    if (part.residual != NULL) part.residual += tile.offset;
+    if (part.residual != NULL) part.residual = smri_numbers_from(part.residual, tile.offset, precision);
     if (part.residual_scale != NULL) part.residual_scale += channel, part.residual_shift += channel;
     part.rows = tile.rows;
-    smri_kernels_get()->norm.affine(&part);
+    kernels_of(job->shape)->affine(&part);
 }
 
-void smri_affine(float *y, const float *x, const float *scale, const float *shift, const struct smri_affine_term *residual,
+void smri_affine(void *y, const void *x, const float *scale, const float *shift, const struct smri_affine_term *residual,
                  bool relu, const struct smri_batchnorm2d *shape, smri_pool *pool) {
     struct affine_job job = {.shape = shape, .cut = cut_for_maps(shape)};
     job.whole = (struct smri_affine_rows){.y = y, .x = x, .scale = scale, .shift = shift, .relu = relu};
@@ -205,15 +210,15 @@ struct backward_job {
     struct cut cut;
     struct space space;
     struct smri_norm_gradient whole;
-    float *dx;
+    void *dx;
     struct smri_norm_dx factors;
 };
 
 static struct smri_norm_gradient gradient_part(const struct backward_job *job, const struct tile *tile) {
     const size_t channel = tile->group * job->shape->C + tile->column;
     struct smri_norm_gradient part = job->whole;
-    part.dy += tile->offset;
-    part.x += tile->offset;
+    part.dy = smri_numbers_from(part.dy, tile->offset, job->shape->precision);
+    part.x = smri_numbers_from(part.x, tile->offset, job->shape->precision);
     part.mean += channel;
     if (part.scale != NULL) part.scale += channel, part.shift += channel;
     part.rows = tile->rows;
@@ -227,7 +232,7 @@ static void sums_task(void *context, size_t index, size_t worker) {
     const struct tile tile = tile_at(job->shape, &job->cut, index);
     const struct smri_norm_gradient part = gradient_part(job, &tile);
     const size_t out = (tile.group * job->cut.row_tiles + tile.row_tile) * job->shape->C + tile.column;
-    smri_kernels_get()->norm.gradient_sums(job->space.first + out, job->space.second + out, &part);
+    kernels_of(job->shape)->gradient_sums(job->space.first + out, job->space.second + out, &part);
 }
 
 static void dx_task(void *context, size_t index, size_t worker) {
@@ -239,7 +244,7 @@ static void dx_task(void *context, size_t index, size_t worker) {
     struct smri_norm_dx factors = job->factors;
     factors.dy_factor += channel;
     if (factors.x_factor != NULL) factors.x_factor += channel, factors.constant += channel;
-    smri_kernels_get()->norm.gradient_dx(job->dx + tile.offset, &part, &factors);
+    kernels_of(job->shape)->gradient_dx(smri_numbers_into(job->dx, tile.offset, job->shape->precision), &part, &factors);
 }
 
 /* sum_dy and sum_dyx of every group into the workspace. */
@@ -272,7 +277,7 @@ static void sum_parameters(float *dgamma, float *dbeta, const struct backward_jo
     }
 }
 
-static struct backward_job backward_of(float *dx, const float *dy, const float *x, const float *mean, const float *scale,
+static struct backward_job backward_of(void *dx, const void *dy, const void *x, const float *mean, const float *scale,
                                        const float *shift, bool relu, const struct smri_batchnorm2d *shape,
                                        void *workspace) {
     struct backward_job job = {.shape = shape, .space = carve(workspace, shape), .dx = dx};
@@ -283,7 +288,7 @@ static struct backward_job backward_of(float *dx, const float *dy, const float *
 
 /* With s = 1 / sqrt(var + eps), xhat = (x - mean) s and n rows in a group:
  *     dx = gamma s (dy - mean of dy - xhat mean of (dy xhat)). */
-void smri_batchnorm2d_backward(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x,
+void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x,
                                const float *gamma, const float *mean, const float *var, const float *scale,
                                const float *shift, float eps, bool relu, const struct smri_batchnorm2d *shape,
                                void *workspace, smri_pool *pool) {
@@ -304,7 +309,7 @@ void smri_batchnorm2d_backward(float *dx, float *dgamma, float *dbeta, const flo
     smri_pool_run(pool, tile_count(shape, &job.cut), dx_task, &job);
 }
 
-void smri_batchnorm2d_backward_fixed(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x,
+void smri_batchnorm2d_backward_fixed(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x,
                                      const float *mean, const float *var, const float *scale, const float *shift,
                                      float eps, bool relu, const struct smri_batchnorm2d *shape, void *workspace,
                                      smri_pool *pool) {

@@ -20,14 +20,14 @@ size_t smri_maxpool2d_out_cols(const struct smri_maxpool2d *shape) { return out_
 struct maxpool_job {
     const struct smri_maxpool2d *shape;
     size_t P, Q;
-    float *out;           /* y, or dx */
-    const float *in;      /* x, or dy */
-    uint8_t *argmax;      /* forward; may be NULL */
+    void *out;             /* y, or dx */
+    const void *in;        /* x, or dy */
+    uint8_t *argmax;       /* forward; may be NULL */
     const uint8_t *places; /* backward: the same array, read */
 };
 
 struct taps {
-    const float *value[SMRI_MAX_TAPS];
+    const void *value[SMRI_MAX_TAPS];
     const uint8_t *winner[SMRI_MAX_TAPS];
     uint8_t place[SMRI_MAX_TAPS];
     size_t count;
@@ -45,8 +45,9 @@ static void forward_row(void *context, size_t index, size_t worker) {
     const struct maxpool_job *job = context;
     const struct smri_maxpool2d *shape = job->shape;
     const size_t n = index / job->P, p = index % job->P, C = shape->C;
-    const float *image = job->in + n * shape->H * shape->W * C;
-    const struct smri_window_kernels *kernels = &smri_kernels_get()->window;
+    const enum smri_precision precision = shape->precision;
+    const void *image = smri_numbers_from(job->in, n * shape->H * shape->W * C, precision);
+    const struct smri_window_kernels *kernels = &smri_kernels_get()->window[precision];
     size_t r_first, r_last, s_first, s_last;
     inside(&r_first, &r_last, p * shape->stride, shape->H, shape);
     struct taps taps;
@@ -56,17 +57,18 @@ static void forward_row(void *context, size_t index, size_t worker) {
         for (size_t r = r_first; r < r_last; r++) {
             const size_t h = p * shape->stride + r - shape->pad;
             for (size_t s = s_first; s < s_last; s++) {
-                taps.value[taps.count] = image + (h * shape->W + q * shape->stride + s - shape->pad) * C;
+                const size_t pixel = h * shape->W + q * shape->stride + s - shape->pad;
+                taps.value[taps.count] = smri_numbers_from(image, pixel * C, precision);
                 taps.place[taps.count++] = (uint8_t)(r * shape->window + s);
             }
         }
         const size_t out = (index * job->Q + q) * C;
         uint8_t *argmax = job->argmax != NULL ? job->argmax + out : NULL;
-        kernels->max_fwd(job->out + out, argmax, taps.value, taps.place, taps.count, C);
+        kernels->max_fwd(smri_numbers_into(job->out, out, precision), argmax, taps.value, taps.place, taps.count, C);
     }
 }
 
-void smri_maxpool2d_forward(float *y, uint8_t *argmax, const float *x, const struct smri_maxpool2d *shape,
+void smri_maxpool2d_forward(void *y, uint8_t *argmax, const void *x, const struct smri_maxpool2d *shape,
                             smri_pool *pool) {
     assert(shape->window * shape->window <= SMRI_MAX_TAPS);
     struct maxpool_job job = {.shape = shape, .out = y, .in = x, .argmax = argmax};
@@ -87,8 +89,9 @@ static void backward_row(void *context, size_t index, size_t worker) {
     const struct maxpool_job *job = context;
     const struct smri_maxpool2d *shape = job->shape;
     const size_t n = index / shape->H, h = index % shape->H, C = shape->C;
-    const struct smri_window_kernels *kernels = &smri_kernels_get()->window;
-    const bool stream = smri_is_streamed(shape->N * shape->H * shape->W * C);
+    const enum smri_precision precision = shape->precision;
+    const struct smri_window_kernels *kernels = &smri_kernels_get()->window[precision];
+    const bool stream = smri_is_streamed(shape->N * shape->H * shape->W * C * smri_precision_bytes(precision));
     size_t p_first = 0, p_last = 0, q_first = 0, q_last = 0;
     advance(&p_first, &p_last, h, job->P, shape);
     struct taps taps;
@@ -99,16 +102,17 @@ static void backward_row(void *context, size_t index, size_t worker) {
             const size_t r = h + shape->pad - p * shape->stride;
             for (size_t q = q_first; q < q_last; q++) {
                 const size_t from = ((n * job->P + p) * job->Q + q) * C;
-                taps.value[taps.count] = job->in + from;
+                taps.value[taps.count] = smri_numbers_from(job->in, from, precision);
                 taps.winner[taps.count] = job->places + from;
                 taps.place[taps.count++] = (uint8_t)(r * shape->window + w + shape->pad - q * shape->stride);
             }
         }
-        kernels->max_bwd(job->out + (index * shape->W + w) * C, taps.value, taps.winner, taps.place, taps.count, C, stream);
+        void *dx = smri_numbers_into(job->out, (index * shape->W + w) * C, precision);
+        kernels->max_bwd(dx, taps.value, taps.winner, taps.place, taps.count, C, stream);
     }
 }
 
-void smri_maxpool2d_backward(float *dx, const float *dy, const uint8_t *argmax, const struct smri_maxpool2d *shape,
+void smri_maxpool2d_backward(void *dx, const void *dy, const uint8_t *argmax, const struct smri_maxpool2d *shape,
                              smri_pool *pool) {
     struct maxpool_job job = {.shape = shape, .out = dx, .in = dy, .places = argmax};
     job.P = smri_maxpool2d_out_rows(shape);
@@ -117,21 +121,24 @@ void smri_maxpool2d_backward(float *dx, const float *dy, const uint8_t *argmax, 
 }
 
 struct avgpool_job {
-    float *out;
-    const float *in;
+    void *out;
+    const void *in;
     size_t pixels, C;
+    enum smri_precision precision;
 };
 
 static void average_image(void *context, size_t n, size_t worker) {
     (void)worker;
     const struct avgpool_job *job = context;
-    smri_kernels_get()->window.column_sum(job->out + n * job->C, job->in + n * job->pixels * job->C,
-                                          1.0f / (float)job->pixels, job->pixels, job->C, job->C);
+    const void *x = smri_numbers_from(job->in, n * job->pixels * job->C, job->precision);
+    smri_kernels_get()->window[job->precision].column_sum((float *)job->out + n * job->C, x, 1.0f / (float)job->pixels,
+                                                          job->pixels, job->C, job->C);
 }
 
-void smri_avgpool_forward(float *y, const float *x, size_t N, size_t pixels, size_t C, smri_pool *pool) {
+void smri_avgpool_forward(float *y, const void *x, size_t N, size_t pixels, size_t C, enum smri_precision precision,
+                          smri_pool *pool) {
     assert(pixels > 0);
-    struct avgpool_job job = {y, x, pixels, C};
+    struct avgpool_job job = {y, x, pixels, C, precision};
     smri_pool_run(pool, N, average_image, &job);
 }
 
@@ -139,13 +146,18 @@ static void spread_image(void *context, size_t n, size_t worker) {
     (void)worker;
     const struct avgpool_job *job = context;
     const float factor = 1.0f / (float)job->pixels;
-    const float *dy = job->in + n * job->C;
-    float *dx = job->out + n * job->pixels * job->C;
-    for (size_t c = 0; c < job->C; c++) dx[c] = factor * dy[c];
-    for (size_t pixel = 1; pixel < job->pixels; pixel++) memcpy(dx + pixel * job->C, dx, job->C * sizeof *dx);
+    const float *dy = (const float *)job->in + n * job->C;
+    void *dx = smri_numbers_into(job->out, n * job->pixels * job->C, job->precision);
+    if (job->precision == SMRI_BF16)
+        for (size_t c = 0; c < job->C; c++) ((smri_bf16 *)dx)[c] = smri_bf16_from_float(factor * dy[c]);
+    else
+        for (size_t c = 0; c < job->C; c++) ((float *)dx)[c] = factor * dy[c];
+    for (size_t pixel = 1; pixel < job->pixels; pixel++)
+        memcpy(smri_numbers_into(dx, pixel * job->C, job->precision), dx, job->C * smri_precision_bytes(job->precision));
 }
 
-void smri_avgpool_backward(float *dx, const float *dy, size_t N, size_t pixels, size_t C, smri_pool *pool) {
-    struct avgpool_job job = {dx, dy, pixels, C};
+void smri_avgpool_backward(void *dx, const float *dy, size_t N, size_t pixels, size_t C, enum smri_precision precision,
+                           smri_pool *pool) {
+    struct avgpool_job job = {dx, dy, pixels, C, precision};
     smri_pool_run(pool, N, spread_image, &job);
 }

@@ -28,7 +28,7 @@ static struct smri_conv2d conv_shape(const struct smri_run *run, const struct sm
 }
 
 static struct smri_batchnorm2d norm_shape(const struct smri_run *run, const struct smri_unit *unit) {
-    return (struct smri_batchnorm2d){run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K};
+    return (struct smri_batchnorm2d){run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K, SMRI_FP32};
 }
 
 static struct smri_maxpool2d pool_shape(const struct smri_run *run) {
@@ -124,16 +124,17 @@ static void run_op(const struct smri_run *run, const struct smri_op *op) {
     case SMRI_OP_NORM_BACKWARD: run_norm_backward(run, op); break;
     case SMRI_OP_MAXPOOL: smri_maxpool2d_forward(out, at(run, op->aux), read_at(run, op->x), &pool, run->pool); break;
     case SMRI_OP_MAXPOOL_BACKWARD: smri_maxpool2d_backward(out, read_at(run, op->dy), at(run, op->aux), &pool, run->pool); break;
-    case SMRI_OP_AVGPOOL: smri_avgpool_forward(out, read_at(run, op->x), run->n, pixels, network->channels, run->pool); break;
+    case SMRI_OP_AVGPOOL: smri_avgpool_forward(out, read_at(run, op->x), run->n, pixels, network->channels, SMRI_FP32, run->pool); break;
     case SMRI_OP_AVGPOOL_BACKWARD:
-        smri_avgpool_backward(out, read_at(run, op->dy), run->n, pixels, network->channels, run->pool);
+        smri_avgpool_backward(out, read_at(run, op->dy), run->n, pixels, network->channels, SMRI_FP32, run->pool);
         break;
     case SMRI_OP_LINEAR:
     case SMRI_OP_LINEAR_BACKWARD: run_linear(run, op); break;
     case SMRI_OP_DROPOUT: run_dropout(run, op); break;
     case SMRI_OP_RELU: smri_relu_forward(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
     case SMRI_OP_RELU_BACKWARD:
-        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, run->pool);
+        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, SMRI_FP32,
+                           run->pool);
         break;
     case SMRI_OP_KINDS: break;
     }

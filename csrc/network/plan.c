@@ -148,7 +148,7 @@ void smri_plan_commit_statistics(smri_plan *plan, float momentum) {
     const struct smri_run *run = &plan->run;
     for (size_t i = 0; i < network->n_units; i++) {
         const struct smri_unit *unit = &network->units[i];
-        const struct smri_batchnorm2d shape = {run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K};
+        const struct smri_batchnorm2d shape = {run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K, SMRI_FP32};
         smri_batchnorm2d_update_running(network->buffers + unit->mean, network->buffers + unit->var,
                                         smri_run_statistics(run, i, 0), smri_run_statistics(run, i, 1), momentum, &shape);
     }

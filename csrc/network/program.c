@@ -69,7 +69,7 @@ static short conv_scratch(struct writer *w, const struct smri_unit *unit) {
 
 static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
     const size_t groups = w->config->bn_groups;
-    const struct smri_batchnorm2d shape = {groups, w->config->batch / groups * unit->P * unit->Q, unit->conv.K};
+    const struct smri_batchnorm2d shape = {groups, w->config->batch / groups * unit->P * unit->Q, unit->conv.K, SMRI_FP32};
     return new_scratch(w, smri_batchnorm2d_workspace_bytes(&shape, w->n_threads));
 }
 

@@ -110,7 +110,7 @@ static void add_stem(struct smri_network *network) {
     const size_t size = network->config.image_size;
     const struct smri_conv2d conv = {1, size, size, network->config.in_channels, 64, 7, 7, 2, 3, SMRI_FP32};
     const struct smri_unit *stem = add_unit(network, "conv1", "bn1", &conv);
-    network->pool = (struct smri_maxpool2d){1, stem->P, stem->Q, 64, 3, 2, 1};
+    network->pool = (struct smri_maxpool2d){1, stem->P, stem->Q, 64, 3, 2, 1, SMRI_FP32};
     network->side = smri_maxpool2d_out_rows(&network->pool);
     network->channels = 64;
 }

@@ -37,7 +37,7 @@ void smri_sgd_step(float *weights, float *m, const float *gradients, const struc
                                           .momentum = options->momentum,
                                           .decay = options->weight_decay,
                                           .nesterov = options->nesterov,
-                                          .stream = smri_is_streamed(n)};
+                                          .stream = smri_is_streamed(n * sizeof(float))};
     smri_pool_run(pool, smri_chunk_count(n, GRAIN), sgd_task, &job);
 }
 
@@ -63,7 +63,7 @@ void smri_adamw_step(float *weights, float *m, float *v, const float *gradients,
         .rate = (float)(lr / (1.0 - pow(beta1, (double)options->step))),
         .root = (float)(1.0 / sqrt(1.0 - pow(beta2, (double)options->step))),
         .eps = (float)options->eps,
-        .stream = smri_is_streamed(n),
+        .stream = smri_is_streamed(n * sizeof(float)),
     };
     smri_pool_run(pool, smri_chunk_count(n, GRAIN), adamw_task, &job);
 }
@@ -106,7 +106,7 @@ static void perturb_task(void *context, size_t index, size_t worker) {
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->optimizer.perturb(job->weights + first, job->copy != NULL ? job->copy + first : NULL,
                                           job->gradients + first, job->step, job->adaptive,
-                                          smri_is_streamed(job->n), n);
+                                          smri_is_streamed(job->n * sizeof(float)), n);
 }
 
 void smri_sam_perturb(float *weights, float *copy, const float *gradients, float rho, double norm, bool adaptive, size_t n,

@@ -3,7 +3,9 @@
  *     y = gamma * (x - mean) / sqrt(var + eps) + beta  =  scale * x + shift        per channel
  *
  * Activations are [groups][rows][C]: rows = images * height * width of one group. Each group has statistics of its own,
- * which is how the two views of SimCLR go through the network in one pass and are still normalised apart. */
+ * which is how the two views of SimCLR go through the network in one pass and are still normalised apart. Activations and
+ * their gradients (const void *, void *) are stored in the shape's precision; everything that belongs to a channel is fp32,
+ * and so is the arithmetic: one rounding, at the store. */
 #ifndef SMRI_BATCHNORM2D_H
 #define SMRI_BATCHNORM2D_H
 
@@ -11,15 +13,17 @@
 #include <stddef.h>
 
 #include "smri/pool.h"
+#include "smri/precision.h"
 
 struct smri_batchnorm2d {
     size_t groups, rows, C;
+    enum smri_precision precision;
 };
 
 size_t smri_batchnorm2d_workspace_bytes(const struct smri_batchnorm2d *shape, size_t n_threads);
 
 /* mean[groups][C] and biased var[groups][C] of x, overwritten. Sums run in a stated order: same bits for any pool. */
-void smri_batchnorm2d_statistics(float *mean, float *var, const float *x, const struct smri_batchnorm2d *shape,
+void smri_batchnorm2d_statistics(float *mean, float *var, const void *x, const struct smri_batchnorm2d *shape,
                                  void *workspace, smri_pool *pool);
 
 /* running = (1 - momentum) * running + momentum * batch, for each group in turn; the running variance takes the unbiased
@@ -34,23 +38,24 @@ void smri_batchnorm2d_fold(float *scale, float *shift, const float *gamma, const
 
 /* An optional second operand of smri_affine: x[groups][rows][C], added as it is when scale is NULL. */
 struct smri_affine_term {
-    const float *x, *scale, *shift;
+    const void *x;
+    const float *scale, *shift;
 };
 
 /* y = scale * x + shift (+ residual), then max(0, .) when relu. y may be x or residual.x; shapes [groups][rows][C]. */
-void smri_affine(float *y, const float *x, const float *scale, const float *shift,
+void smri_affine(void *y, const void *x, const float *scale, const float *shift,
                  const struct smri_affine_term *residual, bool relu, const struct smri_batchnorm2d *shape, smri_pool *pool);
 
 /* Gradient with batch statistics. dy is the gradient of y = scale * x + shift, or, when relu, of max(0, y): the mask is
  * recomputed from x. dx may be dy. dgamma[C] and dbeta[C] sum over all groups. All outputs are overwritten. */
-void smri_batchnorm2d_backward(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x,
+void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x,
                                const float *gamma, const float *mean, const float *var, const float *scale,
                                const float *shift, float eps, bool relu, const struct smri_batchnorm2d *shape,
                                void *workspace, smri_pool *pool);
 
 /* The same with fixed (running) statistics, where mean and var do not depend on x: dx = scale * dy. groups = 1 and
  * mean, var, scale, shift are [C]. dgamma and dbeta may be NULL. */
-void smri_batchnorm2d_backward_fixed(float *dx, float *dgamma, float *dbeta, const float *dy, const float *x,
+void smri_batchnorm2d_backward_fixed(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x,
                                      const float *mean, const float *var, const float *scale, const float *shift,
                                      float eps, bool relu, const struct smri_batchnorm2d *shape, void *workspace,
                                      smri_pool *pool);

@@ -1,4 +1,4 @@
-/* Max pooling and global average pooling on NHWC activations. */
+/* Max pooling and global average pooling on NHWC activations, which are stored in the precision that is named. */
 #ifndef SMRI_POOLING_H
 #define SMRI_POOLING_H
 
@@ -6,10 +6,12 @@
 #include <stdint.h>
 
 #include "smri/pool.h"
+#include "smri/precision.h"
 
 struct smri_maxpool2d {
     size_t N, H, W, C;
     size_t window, stride, pad; /* pad < window; padding never wins */
+    enum smri_precision precision;
 };
 
 size_t smri_maxpool2d_out_rows(const struct smri_maxpool2d *shape);
@@ -17,14 +19,17 @@ size_t smri_maxpool2d_out_cols(const struct smri_maxpool2d *shape);
 
 /* y[N][P][Q][C]; argmax[N][P][Q][C] is the winner's place in the window, r * window + s, the first one on ties and NaN if
  * any is NaN (PyTorch's rule). argmax may be NULL. */
-void smri_maxpool2d_forward(float *y, uint8_t *argmax, const float *x, const struct smri_maxpool2d *shape, smri_pool *pool);
+void smri_maxpool2d_forward(void *y, uint8_t *argmax, const void *x, const struct smri_maxpool2d *shape, smri_pool *pool);
 
 /* dx[N][H][W][C], overwritten. */
-void smri_maxpool2d_backward(float *dx, const float *dy, const uint8_t *argmax, const struct smri_maxpool2d *shape,
+void smri_maxpool2d_backward(void *dx, const void *dy, const uint8_t *argmax, const struct smri_maxpool2d *shape,
                              smri_pool *pool);
 
-/* y[N][C] = mean over `pixels` of x[N][pixels][C]; and its gradient, dx overwritten. */
-void smri_avgpool_forward(float *y, const float *x, size_t N, size_t pixels, size_t C, smri_pool *pool);
-void smri_avgpool_backward(float *dx, const float *dy, size_t N, size_t pixels, size_t C, smri_pool *pool);
+/* y[N][C] = mean over `pixels` of x[N][pixels][C]; and its gradient, dx overwritten. The precision is that of x and dx; the
+ * side of the head is fp32. */
+void smri_avgpool_forward(float *y, const void *x, size_t N, size_t pixels, size_t C, enum smri_precision precision,
+                          smri_pool *pool);
+void smri_avgpool_backward(void *dx, const float *dy, size_t N, size_t pixels, size_t C, enum smri_precision precision,
+                           smri_pool *pool);
 
 #endif

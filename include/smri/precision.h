@@ -18,6 +18,14 @@ static inline size_t smri_precision_bytes(enum smri_precision precision) {
     return precision == SMRI_BF16 ? sizeof(smri_bf16) : sizeof(float);
 }
 
+/* Number i of an array of that precision. */
+static inline const void *smri_numbers_from(const void *numbers, size_t i, enum smri_precision precision) {
+    return (const char *)numbers + i * smri_precision_bytes(precision);
+}
+static inline void *smri_numbers_into(void *numbers, size_t i, enum smri_precision precision) {
+    return (char *)numbers + i * smri_precision_bytes(precision);
+}
+
 static inline float smri_bf16_to_float(smri_bf16 value) {
     const uint32_t bits = (uint32_t)value << 16;
     float out;

@@ -30,20 +30,31 @@ const float *smri_call_need(struct smri_call *call, PyObject *object, const char
     return smri_call_typed(call, object, what, NPY_FLOAT32, ndim, shape);
 }
 
+const void *smri_call_activations(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape,
+                                  enum smri_precision *precision) {
+    const bool bf16 = PyArray_Check(object) && PyArray_TYPE((PyArrayObject *)object) == NPY_UINT16;
+    *precision = bf16 ? SMRI_BF16 : SMRI_FP32;
+    return smri_call_typed(call, object, what, smri_precision_type(*precision), ndim, shape);
+}
+
 const float *smri_call_in(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape) {
     return object == NULL || object == Py_None ? NULL : smri_call_need(call, object, what, ndim, shape);
 }
 
-float *smri_call_inout(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape) {
+static void *writeable(struct smri_call *call, PyObject *object, const char *what, int type, int ndim, npy_intp *shape) {
     if (call->failed) return NULL;
-    PyArrayObject *array = smri_array(object, NPY_FLOAT32, ndim, what);
+    PyArrayObject *array = smri_array(object, type, ndim, what);
     if (array != NULL && ((PyObject *)array != object || !PyArray_ISWRITEABLE(array))) {
         PyErr_Format(PyExc_ValueError, "%s: expected a writeable C-contiguous array", what);
         Py_DECREF((PyObject *)array);
         array = NULL;
     }
     array = hold(call, array, ndim, shape, what);
-    return array != NULL ? smri_floats(array) : NULL;
+    return array != NULL ? PyArray_DATA(array) : NULL;
+}
+
+float *smri_call_inout(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape) {
+    return writeable(call, object, what, NPY_FLOAT32, ndim, shape);
 }
 
 static void keep(struct smri_call *call, PyArrayObject *array) {
@@ -58,13 +69,19 @@ void *smri_call_new(struct smri_call *call, int type, int ndim, const npy_intp *
     return PyArray_DATA(array);
 }
 
-float *smri_call_out(struct smri_call *call, PyObject *object, const char *what, int ndim, const npy_intp *shape) {
-    if (object == NULL || object == Py_None) return smri_call_new(call, NPY_FLOAT32, ndim, shape);
+void *smri_call_out_activations(struct smri_call *call, PyObject *object, const char *what, int ndim, const npy_intp *shape,
+                                enum smri_precision precision) {
+    const int type = smri_precision_type(precision);
+    if (object == NULL || object == Py_None) return smri_call_new(call, type, ndim, shape);
     npy_intp found[NPY_MAXDIMS];
     for (int i = 0; i < ndim; i++) found[i] = shape[i];
-    float *data = smri_call_inout(call, object, what, ndim, found);
+    void *data = writeable(call, object, what, type, ndim, found);
     if (data != NULL) keep(call, (PyArrayObject *)object);
     return data;
+}
+
+float *smri_call_out(struct smri_call *call, PyObject *object, const char *what, int ndim, const npy_intp *shape) {
+    return smri_call_out_activations(call, object, what, ndim, shape, SMRI_FP32);
 }
 
 void smri_call_check(struct smri_call *call, bool condition, const char *format, ...) {

@@ -1,5 +1,6 @@
-/* Area layers_norm: batch normalisation pass by pass, ReLU, dropout and pooling, on float32 arrays. The package trains
- * through the network; these entries are for tests, benchmarks and the curious. */
+/* Area layers_norm: batch normalisation pass by pass, ReLU, dropout and pooling. Activations are float32 arrays or, for
+ * bfloat16, uint16 ones; all of a call's are of one precision. The package trains through the network; these entries are
+ * for tests, benchmarks and the curious. */
 #include "call.h"
 
 #include "smri/activation.h"
@@ -9,12 +10,20 @@
 #define PARSE(format, ...) PyArg_ParseTupleAndKeywords(arguments, keywords, format, names, __VA_ARGS__)
 
 /* Reads x[groups][rows][C] into shape and dims. */
-static const float *panel(struct smri_call *call, PyObject *object, struct smri_batchnorm2d *shape, npy_intp dims[3]) {
+static const void *panel(struct smri_call *call, PyObject *object, struct smri_batchnorm2d *shape, npy_intp dims[3]) {
     dims[0] = dims[1] = dims[2] = -1;
-    const float *x = smri_call_need(call, object, "x", 3, dims);
+    enum smri_precision precision;
+    const void *x = smri_call_activations(call, object, "x", 3, dims, &precision);
     smri_call_check(call, dims[0] > 0 && dims[1] > 0 && dims[2] > 0, "x: expected no empty dimension");
-    if (!call->failed) *shape = (struct smri_batchnorm2d){(size_t)dims[0], (size_t)dims[1], (size_t)dims[2]};
+    if (!call->failed) *shape = (struct smri_batchnorm2d){(size_t)dims[0], (size_t)dims[1], (size_t)dims[2], precision};
     return x;
+}
+
+/* An argument of x's precision; NULL for None. */
+static const void *same(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *dims,
+                        enum smri_precision precision) {
+    if (object == NULL || object == Py_None) return NULL;
+    return smri_call_typed(call, object, what, smri_precision_type(precision), ndim, dims);
 }
 
 static PyObject *batchnorm_statistics(PyObject *module, PyObject *arguments, PyObject *keywords) {
@@ -25,7 +34,7 @@ static PyObject *batchnorm_statistics(PyObject *module, PyObject *arguments, PyO
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
     npy_intp dims[3];
-    const float *x = panel(&call, x_object, &shape, dims);
+    const void *x = panel(&call, x_object, &shape, dims);
     const npy_intp channels[2] = {dims[0], dims[2]};
     float *mean = smri_call_new(&call, NPY_FLOAT32, 2, channels), *var = smri_call_new(&call, NPY_FLOAT32, 2, channels);
     const size_t bytes = call.failed ? 0 : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
@@ -49,7 +58,7 @@ static PyObject *batchnorm_update_running(PyObject *module, PyObject *arguments,
     const float *var = smri_call_need(&call, var_object, "var", 2, dims);
     smri_call_check(&call, rows > 0, "rows: expected at least 1, got %zd", rows);
     if (!call.failed) {
-        const struct smri_batchnorm2d shape = {(size_t)dims[0], (size_t)rows, (size_t)dims[1]};
+        const struct smri_batchnorm2d shape = {(size_t)dims[0], (size_t)rows, (size_t)dims[1], SMRI_FP32};
         smri_batchnorm2d_update_running(running_mean, running_var, mean, var, momentum, &shape);
     }
     return smri_call_end(&call);
@@ -68,7 +77,7 @@ static PyObject *batchnorm_fold(PyObject *module, PyObject *arguments, PyObject 
     const float *beta = smri_call_need(&call, beta_object, "beta", 1, dims + 1);
     float *scale = smri_call_new(&call, NPY_FLOAT32, 2, dims), *shift = smri_call_new(&call, NPY_FLOAT32, 2, dims);
     if (!call.failed) {
-        const struct smri_batchnorm2d shape = {(size_t)dims[0], 1, (size_t)dims[1]};
+        const struct smri_batchnorm2d shape = {(size_t)dims[0], 1, (size_t)dims[1], SMRI_FP32};
         smri_batchnorm2d_fold(scale, shift, gamma, beta, mean, var, eps, &shape);
     }
     return smri_call_end(&call);
@@ -87,16 +96,16 @@ static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keyword
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
     npy_intp dims[3];
-    const float *x = panel(&call, x_object, &shape, dims);
+    const void *x = panel(&call, x_object, &shape, dims);
     npy_intp channels[2] = {dims[0], dims[2]};
     const float *scale = smri_call_need(&call, scale_object, "scale", 2, channels);
     const float *shift = smri_call_need(&call, shift_object, "shift", 2, channels);
     struct smri_affine_term term;
-    term.x = smri_call_in(&call, residual, "residual", 3, dims);
+    term.x = same(&call, residual, "residual", 3, dims, shape.precision);
     term.scale = smri_call_in(&call, residual_scale, "residual_scale", 2, channels);
     term.shift = smri_call_in(&call, residual_shift, "residual_shift", 2, channels);
     smri_call_check(&call, (term.scale == NULL) == (term.shift == NULL), "residual_scale, residual_shift: give both or none");
-    float *y = smri_call_out(&call, out, "out", 3, dims);
+    void *y = smri_call_out_activations(&call, out, "out", 3, dims, shape.precision);
     if (smri_call_begin(&call, n_threads, 0))
         smri_affine(y, x, scale, shift, term.x != NULL ? &term : NULL, relu != 0, &shape, call.pool);
     return smri_call_end(&call);
@@ -115,16 +124,16 @@ static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObj
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
     npy_intp dims[3];
-    const float *x = panel(&call, x_object, &shape, dims);
+    const void *x = panel(&call, x_object, &shape, dims);
     npy_intp channels[2] = {dims[0], dims[2]};
-    const float *dy = smri_call_need(&call, dy_object, "dy", 3, dims);
+    const void *dy = same(&call, dy_object, "dy", 3, dims, shape.precision);
     const float *gamma = smri_call_need(&call, gamma_object, "gamma", 1, channels + 1);
     const float *mean = smri_call_need(&call, mean_object, "mean", 2, channels);
     const float *var = smri_call_need(&call, var_object, "var", 2, channels);
     const float *scale = smri_call_need(&call, scale_object, "scale", 2, channels);
     const float *shift = smri_call_need(&call, shift_object, "shift", 2, channels);
     smri_call_check(&call, !fixed || dims[0] == 1, "fixed statistics: expected one group");
-    float *dx = smri_call_out(&call, out, "out", 3, dims);
+    void *dx = smri_call_out_activations(&call, out, "out", 3, dims, shape.precision);
     float *dgamma = smri_call_new(&call, NPY_FLOAT32, 1, channels + 1);
     float *dbeta = smri_call_new(&call, NPY_FLOAT32, 1, channels + 1);
     const size_t bytes = call.failed ? 0 : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
@@ -159,10 +168,11 @@ static PyObject *relu_backward(PyObject *module, PyObject *arguments, PyObject *
     if (!PARSE("OO|nO", &dy_object, &y_object, &n_threads, &out)) return NULL;
     struct smri_call call = {.module = module};
     npy_intp n[1] = {-1};
-    const float *dy = smri_call_need(&call, dy_object, "dy", 1, n);
-    const float *y = smri_call_need(&call, y_object, "y", 1, n);
-    float *dx = smri_call_out(&call, out, "out", 1, n);
-    if (smri_call_begin(&call, n_threads, 0)) smri_relu_backward(dx, dy, y, (size_t)n[0], call.pool);
+    enum smri_precision precision;
+    const void *dy = smri_call_activations(&call, dy_object, "dy", 1, n, &precision);
+    const void *y = same(&call, y_object, "y", 1, n, precision);
+    void *dx = smri_call_out_activations(&call, out, "out", 1, n, precision);
+    if (smri_call_begin(&call, n_threads, 0)) smri_relu_backward(dx, dy, y, (size_t)n[0], precision, call.pool);
     return smri_call_end(&call);
 }
 
@@ -186,14 +196,15 @@ static PyObject *dropout(PyObject *module, PyObject *arguments, PyObject *keywor
 }
 
 /* Sizes and window of a max pool; false, with an exception, for what the layer's asserts would reject. */
-static struct smri_maxpool2d maxpool_shape(struct smri_call *call, const npy_intp dims[4], const Py_ssize_t window[3]) {
+static struct smri_maxpool2d maxpool_shape(struct smri_call *call, const npy_intp dims[4], const Py_ssize_t window[3],
+                                           enum smri_precision precision) {
     smri_call_check(call, dims[0] >= 0 && dims[1] > 0 && dims[2] > 0 && dims[3] > 0, "x: expected no empty dimension");
     smri_call_check(call, window[0] > 0 && window[0] <= 16 && window[1] > 0 && window[2] >= 0 && window[2] < window[0],
                     "max pool: expected window 1 to 16, stride above 0, pad below window");
     smri_call_check(call, dims[1] + 2 * window[2] >= window[0] && dims[2] + 2 * window[2] >= window[0],
                     "max pool: the window is larger than the padded image");
-    return (struct smri_maxpool2d){(size_t)dims[0], (size_t)dims[1],   (size_t)dims[2],  (size_t)dims[3],
-                                   (size_t)window[0], (size_t)window[1], (size_t)window[2]};
+    return (struct smri_maxpool2d){(size_t)dims[0],   (size_t)dims[1],   (size_t)dims[2],   (size_t)dims[3],
+                                   (size_t)window[0], (size_t)window[1], (size_t)window[2], precision};
 }
 
 static PyObject *maxpool_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
@@ -203,14 +214,15 @@ static PyObject *maxpool_forward(PyObject *module, PyObject *arguments, PyObject
     if (!PARSE("Onnn|nO", &x_object, &window[0], &window[1], &window[2], &n_threads, &out)) return NULL;
     struct smri_call call = {.module = module};
     npy_intp dims[4] = {-1, -1, -1, -1};
-    const float *x = smri_call_need(&call, x_object, "x", 4, dims);
-    const struct smri_maxpool2d shape = maxpool_shape(&call, dims, window);
+    enum smri_precision precision;
+    const void *x = smri_call_activations(&call, x_object, "x", 4, dims, &precision);
+    const struct smri_maxpool2d shape = maxpool_shape(&call, dims, window, precision);
     npy_intp out_dims[4] = {dims[0], 0, 0, dims[3]};
     if (!call.failed) {
         out_dims[1] = (npy_intp)smri_maxpool2d_out_rows(&shape);
         out_dims[2] = (npy_intp)smri_maxpool2d_out_cols(&shape);
     }
-    float *y = smri_call_out(&call, out, "out", 4, out_dims);
+    void *y = smri_call_out_activations(&call, out, "out", 4, out_dims, precision);
     uint8_t *argmax = smri_call_new(&call, NPY_UINT8, 4, out_dims);
     if (smri_call_begin(&call, n_threads, 0)) smri_maxpool2d_forward(y, argmax, x, &shape, call.pool);
     return smri_call_end(&call);
@@ -224,16 +236,17 @@ static PyObject *maxpool_backward(PyObject *module, PyObject *arguments, PyObjec
         return NULL;
     struct smri_call call = {.module = module};
     npy_intp out_dims[4] = {-1, -1, -1, -1};
-    const float *dy = smri_call_need(&call, dy_object, "dy", 4, out_dims);
+    enum smri_precision precision;
+    const void *dy = smri_call_activations(&call, dy_object, "dy", 4, out_dims, &precision);
     const npy_intp dims[4] = {out_dims[0], rows, cols, out_dims[3]};
-    const struct smri_maxpool2d shape = maxpool_shape(&call, dims, window);
+    const struct smri_maxpool2d shape = maxpool_shape(&call, dims, window, precision);
     if (!call.failed) {
         out_dims[1] = (npy_intp)smri_maxpool2d_out_rows(&shape);
         out_dims[2] = (npy_intp)smri_maxpool2d_out_cols(&shape);
     }
-    dy = smri_call_need(&call, dy_object, "dy", 4, out_dims);
+    dy = same(&call, dy_object, "dy", 4, out_dims, precision);
     const uint8_t *argmax = smri_call_typed(&call, argmax_object, "argmax", NPY_UINT8, 4, out_dims);
-    float *dx = smri_call_out(&call, out, "out", 4, dims);
+    void *dx = smri_call_out_activations(&call, out, "out", 4, dims, precision);
     if (smri_call_begin(&call, n_threads, 0)) smri_maxpool2d_backward(dx, dy, argmax, &shape, call.pool);
     return smri_call_end(&call);
 }
@@ -245,28 +258,32 @@ static PyObject *avgpool_forward(PyObject *module, PyObject *arguments, PyObject
     if (!PARSE("O|nO", &x_object, &n_threads, &out)) return NULL;
     struct smri_call call = {.module = module};
     npy_intp dims[3] = {-1, -1, -1};
-    const float *x = smri_call_need(&call, x_object, "x", 3, dims);
+    enum smri_precision precision;
+    const void *x = smri_call_activations(&call, x_object, "x", 3, dims, &precision);
     smri_call_check(&call, dims[1] > 0, "x: expected at least one pixel");
     const npy_intp out_dims[2] = {dims[0], dims[2]};
     float *y = smri_call_out(&call, out, "out", 2, out_dims);
     if (smri_call_begin(&call, n_threads, 0))
-        smri_avgpool_forward(y, x, (size_t)dims[0], (size_t)dims[1], (size_t)dims[2], call.pool);
+        smri_avgpool_forward(y, x, (size_t)dims[0], (size_t)dims[1], (size_t)dims[2], precision, call.pool);
     return smri_call_end(&call);
 }
 
 static PyObject *avgpool_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"dy", "pixels", "n_threads", "out", NULL};
+    static char *names[] = {"dy", "pixels", "n_threads", "out", "precision", NULL};
     PyObject *dy_object, *out = NULL;
     Py_ssize_t pixels, n_threads = 1;
-    if (!PARSE("On|nO", &dy_object, &pixels, &n_threads, &out)) return NULL;
+    const char *name = "fp32";
+    enum smri_precision precision;
+    if (!PARSE("On|nOs", &dy_object, &pixels, &n_threads, &out, &name)) return NULL;
+    if (smri_parse_precision(name, &precision) < 0) return NULL;
     struct smri_call call = {.module = module};
     npy_intp dims[2] = {-1, -1};
     const float *dy = smri_call_need(&call, dy_object, "dy", 2, dims);
     smri_call_check(&call, pixels > 0, "pixels: expected at least 1, got %zd", pixels);
     const npy_intp out_dims[3] = {dims[0], pixels, dims[1]};
-    float *dx = smri_call_out(&call, out, "out", 3, out_dims);
+    void *dx = smri_call_out_activations(&call, out, "out", 3, out_dims, precision);
     if (smri_call_begin(&call, n_threads, 0))
-        smri_avgpool_backward(dx, dy, (size_t)dims[0], (size_t)pixels, (size_t)dims[1], call.pool);
+        smri_avgpool_backward(dx, dy, (size_t)dims[0], (size_t)pixels, (size_t)dims[1], precision, call.pool);
     return smri_call_end(&call);
 }
 
@@ -283,7 +300,7 @@ static PyMethodDef functions[] = {
     ENTRY(maxpool_forward, "maxpool_forward(x, window, stride, pad, n_threads=1, out=None) -> y, argmax."),
     ENTRY(maxpool_backward, "maxpool_backward(dy, argmax, rows, cols, window, stride, pad, ...) -> dx."),
     ENTRY(avgpool_forward, "avgpool_forward(x, n_threads=1, out=None) -> mean over axis 1 of x[N, pixels, C]."),
-    ENTRY(avgpool_backward, "avgpool_backward(dy, pixels, n_threads=1, out=None) -> dx."),
+    ENTRY(avgpool_backward, "avgpool_backward(dy, pixels, n_threads=1, out=None, precision='fp32') -> dx."),
     {NULL, NULL, 0, NULL},
 };
 

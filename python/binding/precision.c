@@ -24,7 +24,7 @@ static PyObject *bf16_from_float(PyObject *module, PyObject *object) {
     PyArrayObject *in = smri_array(object, NPY_FLOAT32, -1, "x");
     if (in == NULL) return NULL;
     PyArrayObject *out = smri_new_array(NPY_UINT16, PyArray_NDIM(in), PyArray_DIMS(in));
-    if (out != NULL) smri_convert_narrow(PyArray_DATA(out), smri_floats(in), (size_t)PyArray_SIZE(in));
+    if (out != NULL) smri_narrow(PyArray_DATA(out), smri_floats(in), (size_t)PyArray_SIZE(in), NULL);
     Py_DECREF(in);
     return (PyObject *)out;
 }
@@ -34,7 +34,7 @@ static PyObject *bf16_to_float(PyObject *module, PyObject *object) {
     PyArrayObject *in = smri_array(object, NPY_UINT16, -1, "x");
     if (in == NULL) return NULL;
     PyArrayObject *out = smri_new_array(NPY_FLOAT32, PyArray_NDIM(in), PyArray_DIMS(in));
-    if (out != NULL) smri_convert_widen(smri_floats(out), PyArray_DATA(in), (size_t)PyArray_SIZE(in));
+    if (out != NULL) smri_widen(smri_floats(out), PyArray_DATA(in), (size_t)PyArray_SIZE(in), NULL);
     Py_DECREF(in);
     return (PyObject *)out;
 }

@@ -211,9 +211,10 @@ def linear_backward(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """(dx [N, C], dw [K, C], db [K])."""
 
-# Batch normalisation, activations and pooling: float32, C-contiguous; `out` may be an input where shapes agree.
+# Batch normalisation, activations and pooling: C-contiguous, the activations of a call all float32 or all bfloat16
+# (uint16); `out` may be an input where shapes agree.
 
-def batchnorm_statistics(x: NDArray[np.float32], n_threads: int = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def batchnorm_statistics(x: Activations, n_threads: int = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and biased variance, each (groups, C), of x (groups, rows, C)."""
 
 def batchnorm_update_running(
@@ -236,21 +237,21 @@ def batchnorm_fold(
     """Scale and shift (groups, C) with scale * x + shift the normalised value."""
 
 def affine(
-    x: NDArray[np.float32],
+    x: Activations,
     scale: NDArray[np.float32],
     shift: NDArray[np.float32],
-    residual: NDArray[np.float32] | None = None,
+    residual: Activations | None = None,
     residual_scale: NDArray[np.float32] | None = None,
     residual_shift: NDArray[np.float32] | None = None,
     relu: bool = False,
     n_threads: int = 1,
-    out: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
+    out: Activations | None = None,
+) -> Activations:
     """scale * x + shift (+ residual, itself scaled and shifted if asked for), then ReLU if asked for."""
 
 def batchnorm_backward(
-    dy: NDArray[np.float32],
-    x: NDArray[np.float32],
+    dy: Activations,
+    x: Activations,
     gamma: NDArray[np.float32],
     mean: NDArray[np.float32],
     var: NDArray[np.float32],
@@ -260,8 +261,8 @@ def batchnorm_backward(
     relu: bool = False,
     n_threads: int = 1,
     fixed: bool = False,
-    out: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    out: Activations | None = None,
+) -> tuple[Activations, NDArray[np.float32], NDArray[np.float32]]:
     """dx (groups, rows, C), dgamma (C,), dbeta (C,); with `fixed`, mean and var do not depend on x."""
 
 def relu_forward(
@@ -269,9 +270,7 @@ def relu_forward(
 ) -> NDArray[np.float32]:
     """max(0, x) of a flat array; NaN stays."""
 
-def relu_backward(
-    dy: NDArray[np.float32], y: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
+def relu_backward(dy: Activations, y: Activations, n_threads: int = 1, out: Activations | None = None) -> Activations:
     """dy where y > 0, else 0."""
 
 def dropout(
@@ -286,17 +285,17 @@ def dropout(
     """x (N, C) with elements zeroed with probability p and the others divided by 1 - p."""
 
 def maxpool_forward(
-    x: NDArray[np.float32],
+    x: Activations,
     window: int,
     stride: int,
     pad: int,
     n_threads: int = 1,
-    out: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    out: Activations | None = None,
+) -> tuple[Activations, NDArray[np.uint8]]:
     """Maxima (N, P, Q, C) of x (N, H, W, C), and each winner's place in its window."""
 
 def maxpool_backward(
-    dy: NDArray[np.float32],
+    dy: Activations,
     argmax: NDArray[np.uint8],
     rows: int,
     cols: int,
@@ -304,18 +303,20 @@ def maxpool_backward(
     stride: int,
     pad: int,
     n_threads: int = 1,
-    out: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
+    out: Activations | None = None,
+) -> Activations:
     """dx (N, rows, cols, C)."""
 
-def avgpool_forward(
-    x: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
+def avgpool_forward(x: Activations, n_threads: int = 1, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Mean over the pixels of x (N, pixels, C)."""
 
 def avgpool_backward(
-    dy: NDArray[np.float32], pixels: int, n_threads: int = 1, out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
+    dy: NDArray[np.float32],
+    pixels: int,
+    n_threads: int = 1,
+    out: Activations | None = None,
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> Activations:
     """dx (N, pixels, C)."""
 
 # Losses and class activation maps.
