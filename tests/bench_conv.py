@@ -1,12 +1,12 @@
 """Every convolution of a ResNet in its three directions, ours beside PyTorch's, alternating in one run.
 
-    PYTHONPATH=python python tests/bench_conv.py [--network resnet50|resnet18] [--threads 2] [--repeat 9] [--methods]
+    PYTHONPATH=python python tests/bench_conv.py [--network resnet50|resnet18] [--threads 2] [--precision bf16]
 
 ResNet-50 is taken at 128 x 128 and batch 32, ResNet-18 at 64 x 64 and batch 64, one input channel each. PyTorch gets
 channels_last tensors. Medians of wall time; with one thread processor time, which a busy neighbour disturbs less.
 GFLOP/s count the multiply-adds of the definition, padding included, so Winograd can exceed the peak. The peak is
 measured here with independent multiply-adds on registers. The gradient of the first layer's input is left out: training
-never asks for it.
+never asks for it. In bf16 PyTorch gets bf16 weights, ours converts them from fp32 within the call.
 """
 
 from __future__ import annotations
@@ -27,24 +27,54 @@ import torch
 
 from simclr_mri import _core
 
+METHODS = {"fp32": ("direct", "winograd", "gemm"), "bf16": ("widened",)}
 DIRECTIONS = ("forward", "backward-data", "backward-weights")
-# Inline assembly: compilers spill or merge such sums, and the figure then measures the stack.
-PEAK = """
-#ifdef __AVX512F__
-#define LANES 16
-#define FMA(i) "vfmadd231ps %%zmm14,%%zmm15,%%zmm" #i "\\n"
+# Inline assembly: compilers spill or merge such sums, and the figure then measures the stack. AMX, 16 x 16 sums of 16
+# pairs an instruction, needs its 8 tiles described; 4 of them are sums.
+PEAK = r"""
+#include <stdint.h>
+#include <string.h>
+#if defined(AMX)
+#define STEP(i) "tdpbf16ps %%tmm7,%%tmm6,%%tmm" #i "\n"
+#define ROUND STEP(0) STEP(1) STEP(2) STEP(3) STEP(0) STEP(1) STEP(2) STEP(3) STEP(0) STEP(1) STEP(2) STEP(3)
+#define OPERATIONS (2 * 16 * 16 * 32)
+static void begin(void) {
+    uint8_t config[64] = {1};
+    for (int i = 0; i < 8; i++) config[16 + 2 * i] = 64, config[48 + i] = 16;
+    __asm__ volatile("ldtilecfg %0" ::"m"(config));
+    __asm__ volatile("tilezero %%tmm6\ntilezero %%tmm7" ::);
+}
+static void end(void) { __asm__ volatile("tilerelease" ::); }
 #else
-#define LANES 8
-#define FMA(i) "vfmadd231ps %%ymm14,%%ymm15,%%ymm" #i "\\n"
+#if defined(BF16)
+#define STEP(i) "vdpbf16ps %%zmm14,%%zmm15,%%zmm" #i "\n"
+#define OPERATIONS 64
+#elif defined(AVX512)
+#define STEP(i) "vfmadd231ps %%zmm14,%%zmm15,%%zmm" #i "\n"
+#define OPERATIONS 32
+#else
+#define STEP(i) "vfmadd231ps %%ymm14,%%ymm15,%%ymm" #i "\n"
+#define OPERATIONS 16
+#endif
+#define ROUND STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11)
+static void begin(void) {}
+static void end(void) {}
 #endif
 double flops(long n) {
-    while (n-- > 0)
-        __asm__ volatile(FMA(0) FMA(1) FMA(2) FMA(3) FMA(4) FMA(5) FMA(6) FMA(7) FMA(8) FMA(9) FMA(10) FMA(11)
-                         ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
-                         "xmm11");
-    return 12 * 2 * LANES;
+    begin();
+    for (long i = n; i > 0; i--)
+        __asm__ volatile(ROUND ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+                         "xmm10", "xmm11");
+    end();
+    return 12.0 * OPERATIONS;
 }
 """
+PEAK_FLAGS = {
+    ("avx2", "fp32"): [],
+    ("avx512", "fp32"): ["-DAVX512", "-mavx512f"],
+    ("avx512bf16", "bf16"): ["-DBF16", "-mavx512f"],
+    ("amx", "bf16"): ["-DAMX"],
+}
 
 
 class Layer(NamedTuple):
@@ -89,28 +119,43 @@ def resnet_layers(network: str) -> list[Layer]:
     return [Layer(name, shape, count) for shape, (name, count) in found.items()]
 
 
-def measured_peak(threads: int) -> float:
+def peak_flags(precision: str) -> list[str]:
+    """Compiler flags for the widest multiply-add of the instruction set in use."""
+    levels = ["avx2", "avx512", "avx512bf16", "amx"]
+    level = _core.cpu_info()["isa"]
+    usable = levels[: levels.index(level) + 1] if level in levels else levels[:1]
+    bf16 = [PEAK_FLAGS[name, "bf16"] for name in usable if precision == "bf16" and (name, "bf16") in PEAK_FLAGS]
+    return (bf16 or [PEAK_FLAGS[name, "fp32"] for name in usable if (name, "fp32") in PEAK_FLAGS])[-1]
+
+
+def measured_peak(threads: int, precision: str = "fp32") -> float:
     """GFLOP/s of `threads` threads doing nothing but multiply-adds on registers: the best of some tries."""
-    flag = "-mavx512f" if _core.cpu_info()["isa_supported"].startswith("avx512") else "-mavx2"
+    flags = peak_flags(precision)
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "peak.c"), Path(folder, "peak.so")
         source.write_text(PEAK)
-        subprocess.run(["cc", "-O2", "-mfma", flag, "-shared", "-fPIC", "-o", library, source], check=True)
+        subprocess.run(["cc", "-O2", "-mfma", *flags, "-shared", "-fPIC", "-o", library, source], check=True)
         flops = ctypes.CDLL(str(library)).flops
         flops.restype, flops.argtypes = ctypes.c_double, (ctypes.c_long,)
-        best, rounds = 0.0, 10_000_000
-        for _ in range(7):
+        best, rounds = 0.0, 100_000
+        for _ in range(200):
             workers = [threading.Thread(target=flops, args=(rounds,)) for _ in range(threads)]
             begin = time.perf_counter()
             for worker in workers:
                 worker.start()
             for worker in workers:
                 worker.join()
-            best = max(best, 1e-9 * threads * rounds * flops(0) / (time.perf_counter() - begin))
+            seconds = time.perf_counter() - begin
+            best = max(best, 1e-9 * threads * rounds * flops(0) / seconds)
+            rounds = max(
+                rounds, int(rounds * 2e-3 / seconds)
+            )  # 2 ms: long beside a thread's start, short for neighbours
     return best
 
 
-def contestants(layer: Layer, direction: int, threads: int, methods: bool) -> dict[str, Callable[[], object]]:
+def contestants(
+    layer: Layer, direction: int, threads: int, methods: bool, precision: str
+) -> dict[str, Callable[[], object]]:
     """Calls to time: "torch", "ours", and each applicable method by name when `methods`."""
     n, h, w, c, k, r, s, stride, pad = layer.shape
     p, q = (h + 2 * pad - r) // stride + 1, (w + 2 * pad - s) // stride + 1
@@ -119,12 +164,14 @@ def contestants(layer: Layer, direction: int, threads: int, methods: bool) -> di
     weights = rng.standard_normal((k, c, r, s), dtype=np.float32) * 0.05
     dy = rng.standard_normal((n, p, q, k), dtype=np.float32)
     packed = _core.conv2d_pack(weights)
+    tx, tdy = (torch.from_numpy(array).permute(0, 3, 1, 2) for array in (x, dy))
+    tw = torch.from_numpy(weights).contiguous(memory_format=torch.channels_last)
+    if precision == "bf16":
+        x, dy = _core.bf16_from_float(x), _core.bf16_from_float(dy)
+        tx, tdy, tw = tx.bfloat16(), tdy.bfloat16(), tw.bfloat16()
     a, b, out = [(x, packed, dy), (dy, packed, x), (x, dy, packed)][direction]
     out = np.zeros_like(out)
     function = [_core.conv2d_forward, _core.conv2d_backward_data, _core.conv2d_backward_weights][direction]
-
-    tx, tdy = (torch.from_numpy(array).permute(0, 3, 1, 2) for array in (x, dy))
-    tw = torch.from_numpy(weights).contiguous(memory_format=torch.channels_last)
 
     def peer() -> object:
         if direction == 0:
@@ -135,14 +182,15 @@ def contestants(layer: Layer, direction: int, threads: int, methods: bool) -> di
         )
 
     calls: dict[str, Callable[[], object]] = {"torch": peer}
-    for name in ["auto", *(("direct", "winograd", "gemm") if methods else ())]:
-        plan = _core.conv2d_plan(layer.shape, threads, name)[direction]
+    for name in ["auto", *(METHODS[precision] if methods else ())]:
+        plan = _core.conv2d_plan(layer.shape, threads, name, precision=precision)[direction]
         if plan is None:
             continue
         workspace = np.zeros(plan[1] + 64, np.uint8)
 
         def ours(name: str = name, workspace: np.ndarray = workspace) -> object:
-            return function(layer.shape, a, b, out=out, workspace=workspace, method=name, n_threads=threads)
+            options = {"method": name, "n_threads": threads, "precision": precision}
+            return function(layer.shape, a, b, out=out, workspace=workspace, **options)
 
         calls["ours" if name == "auto" else name] = ours
     return calls
@@ -166,6 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=("resnet50", "resnet18"), default="resnet50")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--isa", help="cap our instruction set")
     parser.add_argument("--methods", action="store_true", help="time every applicable method of ours")
@@ -176,10 +225,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.set_grad_enabled(False)
     clock = time.thread_time if arguments.threads == 1 else time.perf_counter
-    peak = measured_peak(arguments.threads)
+    peak = measured_peak(arguments.threads, arguments.precision)
     info = _core.cpu_info()
     print(
-        f"{info['cpu']}, {info['isa']}, {arguments.threads} threads, peak {peak:.0f} GFLOP/s, torch {torch.__version__}"
+        f"{info['cpu']}, {info['isa']}, {arguments.precision}, {arguments.threads} threads, peak {peak:.0f} GFLOP/s, "
+        f"torch {torch.__version__}"
     )
     print(
         f"{'layer':19} {'direction':17} {'x':>2} {'method':9} {'ms':>7} {'GFLOP/s':>8} {'peak':>5} {'torch':>9} ratio"
@@ -191,11 +241,11 @@ def main() -> None:
         for direction, label in enumerate(DIRECTIONS):
             if layer.name == "conv1" and direction == 1:
                 continue
-            calls = contestants(layer, direction, arguments.threads, arguments.methods)
+            calls = contestants(layer, direction, arguments.threads, arguments.methods, arguments.precision)
             seconds = time_alternating(calls, arguments.repeat, clock)
             totals[label][0] += layer.count * seconds["ours"]
             totals[label][1] += layer.count * seconds["torch"]
-            chosen = _core.conv2d_plan(layer.shape, arguments.threads)[direction][0]
+            chosen = _core.conv2d_plan(layer.shape, arguments.threads, precision=arguments.precision)[direction][0]
             rate = layer.gflop / seconds["ours"]
             extra = "".join(f"  {k} {1e3 * v:.2f}" for k, v in seconds.items() if k not in ("torch", "ours"))
             print(

@@ -188,7 +188,7 @@ def test_nan_and_infinity_reach_the_outputs_that_they_should(method, shape):
     dy[0, 1, 1, 2], dy[-1, 1, 1, -1] = (
         np.inf,
         np.nan,
-    )  # windows without padding, whose 0 times infinity is NaN or absent
+    )  # not padded: 0 x infinity may be NaN or absent
     packed = _core.conv2d_pack(w)
     for direction, (a, b) in enumerate([(as_bf16(x), packed), (as_bf16(dy), packed), (as_bf16(x), as_bf16(dy))]):
         if _core.conv2d_plan(shape, 1, method, precision="bf16")[direction] is None:
