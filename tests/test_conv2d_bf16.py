@@ -26,6 +26,7 @@ WINOGRAD_ROUNDINGS = 32  # as in test_winograd.py
 LEVELS = {
     "reference": ["ref"],
     "widened": ["ref", "avx2", "avx512", "avx512bf16"],
+    "tiles": ["amx"],
 }
 CASES = [(isa, method) for method, levels in LEVELS.items() for isa in levels if isa in SUPPORTED]
 # As in ResNets: rows of 16, 8, 4 and 2 pixels, batches around 16 and 32, two and more tiles of channels, the stem.
@@ -42,6 +43,12 @@ RESNET = [
     (32, 4, 4, 64, 64, 3, 3, 2, 1),
     (2, 34, 32, 1, 64, 7, 7, 2, 3),
     (2, 20, 36, 3, 64, 7, 7, 2, 3),
+    (35, 2, 3, 256, 144, 3, 3, 1, 1),  # weights too large for a sum of their own in each part of the pixels
+    (4, 5, 4, 288, 528, 1, 1, 2, 0),
+    (34, 3, 3, 48, 40, 3, 3, 2, 1),
+    (2, 4, 150, 64, 32, 3, 3, 1, 1),  # rows in pieces
+    (1, 3, 700, 3, 32, 7, 7, 2, 3),
+    (1, 2, 600, 64, 64, 1, 1, 1, 0),
 ]
 SHAPES = [*SHAPES, *(Shape(*sizes) for sizes in RESNET)]
 IDS = ["x".join(map(str, shape)) for shape in SHAPES]
@@ -206,6 +213,7 @@ def test_nan_and_infinity_reach_the_outputs_that_they_should(method, shape):
 def test_denormals_are_kept_or_flushed(method):
     """Sums of denormals are either right or zero: nothing else may come of them."""
     shape = Shape(2, 3, 4, 8, 16, 1, 1, 1, 0)
+    plan(shape, 0, method)
     x, w, _ = operands(shape)
     x = as_bf16(x * np.float32(2.0**-128))
     with np.errstate(under="ignore"):

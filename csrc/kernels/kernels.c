@@ -41,6 +41,7 @@ static void fill(void) {
             smri_softmax_kernels_avx512(&table->softmax);
             smri_optimizer_kernels_avx512(&table->optimizer);
         }
+        if (isa >= SMRI_ISA_AMX) smri_conv_tiles_weights_kernels_amx(&table->conv_tiles_weights);
 #endif
     }
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "kernels/conv.h"
+#include "kernels/conv_tiles_weights.h"
 #include "kernels/convert.h"
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
@@ -18,6 +19,7 @@
 
 struct smri_kernels {
     struct smri_conv_kernels conv;
+    struct smri_conv_tiles_weights_kernels conv_tiles_weights; /* with AMX only */
     struct smri_convert_kernels convert;
     struct smri_norm_kernels norm[SMRI_PRECISIONS];
     struct smri_elementwise_kernels elementwise;

@@ -1,17 +1,371 @@
-/* The gradient of the weights on tile registers. */
+/* The gradient of the weights on tile registers: dW[tap][c][k] = sum over pixels m of x[m under tap][c] * dy[m][k].
+ *
+ * The sum of one tile product runs over one pixel of 32 images, so x and dy are packed into "places", a pixel of a group of
+ * images each (kernels/conv_tiles_weights.h). A tap or a stride is then a choice of x's place; taps that fall into the
+ * padding are left out. The operand with fewer channels is the first one, whose packing costs more. With few input
+ * channels a row of the window is taken as a whole: x's row is packed channel by channel, with zeros in the padding, and
+ * the tiles of neighbouring places overlap; dW's taps are then the rows of the window, and its channels S C.
+ *
+ * Two ways to cut the work, by the size of dW. Small (early layers): a task owns a part of the pixels, packs them unit by
+ * unit (a piece of a row of outputs, and the rows of x under it, the last R of which are kept) and adds to sums of its
+ * own; the parts are then added in ascending order. Large: all of a group is packed first, and a task owns some channels
+ * of both sides, whose sums stay in registers over all pixels. */
 #include "layers/conv2d_tiles.h"
 
-bool smri_conv2d_tiles_supports_weights(const struct smri_conv2d *shape) {
-    (void)shape;
-    return false;
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "smri/memory.h"
+
+#define SIDE SMRI_WTILE_SIDE
+#define TILE SMRI_WTILE_NUMBERS
+#define BLOCK_SUMS (4 * SMRI_WTILE_SUMS) /* a product's sums: 2 x 2 tiles */
+#define WINDOW_ROWS_MAX 16
+#define PARTS_WANTED 8
+#define PARTS_SUMS_BYTES ((size_t)1 << 20) /* of one part: has to leave room in the second-level cache */
+#define UNIT_BYTES ((size_t)512 << 10)     /* packed places of a unit, likewise */
+#define ROWS_PER_TASK 4                    /* blocks of 32 channels: 128 x 128 channels of all places at a time */
+#define COLS_PER_TASK 4
+#define RUNS 64
+
+/* One of x and dy: where its numbers lie, and what they become. Strides count numbers. */
+struct operand {
+    const smri_bf16 *data;
+    size_t image, row, place; /* strides of the tensor; of the packed copy: */
+    size_t tiles, channels, step;
+    size_t packed_row; /* room for a row of a unit */
+    bool rows;         /* the first operand */
+};
+
+struct job {
+    const struct smri_conv_tiles_weights_kernels *kernels;
+    size_t N, H, W, P, Q, R, S, stride, pad, K; /* as the tasks see them: a 1x1 window has no stride */
+    bool windows;
+    size_t taps, channels; /* of dW: (R, S C) with windows */
+    size_t group_images, groups;
+    struct operand x, dy, *first, *second;
+    size_t row_blocks, col_blocks; /* pairs of tiles of the first and the second operand */
+    size_t sums_floats;            /* of all dW */
+    bool by_parts;
+    size_t chunk, chunks, units;   /* outputs of a unit; units in a row; and in all */
+    size_t parts, part_units;
+    size_t worker_numbers, group; /* scratch of a worker; the group in work */
+    float *dw, *sums;
+    smri_bf16 *scratch;
+};
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static size_t round_up(size_t n, size_t to) { return smri_chunk_count(n, to) * to; }
+
+/* A 1x1 window without padding becomes one over just the pixels that it reads; if that is all of them, over one row. */
+static void set_geometry(struct job *job, const struct smri_conv2d *s) {
+    job->N = s->N, job->H = s->H, job->W = s->W, job->R = s->R, job->S = s->S, job->K = s->K;
+    job->P = smri_conv2d_out_rows(s), job->Q = smri_conv2d_out_cols(s);
+    job->stride = s->stride, job->pad = s->pad;
+    job->x = (struct operand){.image = s->H * s->W * s->C, .row = s->W * s->C, .place = s->C};
+    job->dy = (struct operand){.image = job->P * job->Q * s->K, .row = job->Q * s->K, .place = s->K};
+    if (s->R == 1 && s->S == 1 && s->pad == 0) {
+        job->x.row *= s->stride, job->x.place *= s->stride;
+        job->H = job->P, job->W = job->Q, job->stride = 1;
+    }
+    if (smri_conv2d_is_pointwise(s) && job->by_parts) job->Q = job->W = s->H * s->W, job->P = job->H = 1;
+}
+
+/* Columns of x under `n` outputs of a row. */
+static size_t columns_under(const struct job *job, size_t n) { return (n - 1) * job->stride + job->S; }
+
+static struct job new_job(const struct smri_conv2d *s) {
+    struct job job = {.kernels = &smri_kernels_get()->conv_tiles_weights};
+    job.windows = s->C < SIDE && s->S > 1;
+    job.taps = job.windows ? s->R : s->R * s->S;
+    job.channels = job.windows ? s->S * s->C : s->C;
+    const size_t x_tiles = smri_chunk_count(job.channels, SIDE), dy_tiles = smri_chunk_count(s->K, SIDE);
+    const bool x_first = job.windows || x_tiles <= dy_tiles;
+    job.row_blocks = smri_chunk_count(x_first ? x_tiles : dy_tiles, 2);
+    job.col_blocks = smri_chunk_count(x_first ? dy_tiles : x_tiles, 2);
+    job.sums_floats = job.taps * job.row_blocks * job.col_blocks * BLOCK_SUMS;
+    job.by_parts = job.sums_floats * sizeof(float) <= PARTS_SUMS_BYTES;
+    set_geometry(&job, s);
+    job.x.tiles = x_tiles, job.dy.tiles = dy_tiles;
+    job.x.channels = s->C, job.dy.channels = s->K;
+    job.x.rows = x_first, job.dy.rows = !x_first;
+    job.x.step = job.windows ? s->C * SMRI_WTILE_IMAGES : x_tiles * TILE;
+    job.dy.step = dy_tiles * TILE;
+    job.groups = smri_chunk_count(s->N, SMRI_WTILE_IMAGES);
+    job.group_images = round_up(smri_chunk_count(s->N, job.groups), 2);
+
+    const size_t outputs_bytes = (job.dy.step + job.R * job.stride * job.x.step) * sizeof(smri_bf16);
+    job.chunk = job.by_parts ? smaller(job.Q, round_up(UNIT_BYTES / outputs_bytes + 1, 8)) : job.Q;
+    job.chunks = smri_chunk_count(job.Q, job.chunk);
+    job.units = job.groups * job.P * job.chunks;
+    job.part_units = smri_chunk_count(job.units, PARTS_WANTED);
+    job.parts = smri_chunk_count(job.units, job.part_units);
+    const size_t columns = columns_under(&job, job.chunk);
+    job.dy.packed_row = job.chunk * job.dy.step;
+    job.x.packed_row = job.windows ? (columns * s->C + SIDE) * SMRI_WTILE_IMAGES : smaller(columns, job.W) * job.x.step;
+    job.worker_numbers = job.by_parts ? job.dy.packed_row + job.R * job.x.packed_row : BLOCK_SUMS * 2;
+    return job;
+}
+
+/* The operands in their order, once the job has its final address. */
+static void set_order(struct job *job) {
+    job->first = job->x.rows ? &job->x : &job->dy;
+    job->second = job->x.rows ? &job->dy : &job->x;
+}
+
+bool smri_conv2d_tiles_supports_weights(const struct smri_conv2d *shape) { return shape->R <= WINDOW_ROWS_MAX; }
+
+/* The parts can only be fewer. */
+static size_t sums_bytes(const struct job *job) {
+    return job->by_parts ? smaller(job->units, PARTS_WANTED) * job->sums_floats * sizeof(float) : 0;
+}
+
+static size_t packed_bytes(const struct job *job, size_t n_threads) {
+    size_t numbers = n_threads * job->worker_numbers;
+    if (!job->by_parts) numbers += job->P * job->dy.packed_row + job->H * job->x.packed_row;
+    return numbers * sizeof(smri_bf16);
 }
 
 size_t smri_conv2d_tiles_weights_bytes(const struct smri_conv2d *shape, size_t n_threads) {
-    (void)shape, (void)n_threads;
-    return 0;
+    const struct job job = new_job(shape);
+    return sums_bytes(&job) + packed_bytes(&job, n_threads);
+}
+
+/* A piece of a row of outputs, of one group. */
+struct unit {
+    size_t group, p, q, q_end;
+};
+
+static struct unit unit_of(const struct job *job, size_t index) {
+    const size_t chunk = index % job->chunks, row = index / job->chunks;
+    return (struct unit){row / job->P, row % job->P, chunk * job->chunk, smri_chunk_end(job->Q, job->chunk, chunk)};
+}
+
+static size_t images_of(const struct job *job, size_t group) {
+    return smri_chunk_end(job->N, job->group_images, group) - group * job->group_images;
+}
+
+/* `places` places of an operand from column `col` of row `row` on. */
+static void pack(const struct job *job, const struct operand *operand, smri_bf16 *out, size_t group, size_t row, size_t col,
+                 size_t places) {
+    const struct smri_wtile_pack pack = {
+        .out = out,
+        .out_place = operand->step,
+        .in = operand->data + group * job->group_images * operand->image + row * operand->row + col * operand->place,
+        .in_image = operand->image,
+        .in_place = operand->place,
+        .images = images_of(job, group),
+        .places = places,
+        .channels = operand->channels,
+        .rows = operand->rows,
+    };
+    job->kernels->pack(&pack);
+}
+
+/* Columns of x that a unit reads: those of the window's first to its last position, inside the image. */
+static size_t first_column(const struct job *job, size_t q) {
+    return q * job->stride > job->pad ? q * job->stride - job->pad : 0;
+}
+
+static size_t end_column(const struct job *job, size_t q_end) {
+    const size_t end = (q_end - 1) * job->stride + job->S;
+    return end <= job->pad ? 0 : smaller(end - job->pad, job->W);
+}
+
+/* Row h of x under the unit. With windows the row is one place of many channels, between zeros. */
+static void pack_x_row(const struct job *job, smri_bf16 *out, const struct unit *u, size_t h) {
+    const size_t begin = first_column(job, u->q), end = end_column(job, u->q_end);
+    const size_t columns = end > begin ? end - begin : 0;
+    if (!job->windows) {
+        if (columns > 0) pack(job, &job->x, out, u->group, h, begin, columns);
+        return;
+    }
+    const size_t total = columns_under(job, u->q_end - u->q) * job->x.step;
+    const size_t left = u->q * job->stride < job->pad ? smaller((job->pad - u->q * job->stride) * job->x.step, total) : 0;
+    const size_t inside = columns * job->x.step;
+    memset(out, 0, left * sizeof *out);
+    if (columns > 0) {
+        struct operand whole = job->x;
+        whole.channels = columns * job->x.channels;
+        pack(job, &whole, out + left, u->group, h, begin, 1);
+    }
+    memset(out + left + inside, 0, (total - left - inside) * sizeof *out);
+}
+
+/* Whether tap row r of output row p lies in the image, and which row it is. */
+static bool row_under(const struct job *job, size_t p, size_t r, size_t *h) {
+    *h = p * job->stride + r - job->pad; /* wraps around below zero */
+    return *h < job->H;
+}
+
+/* The run of one tap over a unit, from packed rows of x and dy: `places` is 0 where the tap never meets the image. */
+static struct smri_wtile_run run_of(const struct job *job, const struct unit *u, size_t tap, const smri_bf16 *x,
+                                    const smri_bf16 *dy) {
+    size_t q = u->q, q_end = u->q_end;
+    if (!job->windows) {
+        const size_t s = tap % job->S;
+        if (s < job->pad) q = smaller(q_end, q > smri_chunk_count(job->pad - s, job->stride) ? q : smri_chunk_count(job->pad - s, job->stride));
+        q_end = job->W + job->pad > s ? smaller(q_end, (job->W + job->pad - s - 1) / job->stride + 1) : 0;
+        if (q >= q_end) return (struct smri_wtile_run){0};
+        x += (q * job->stride + s - job->pad - first_column(job, u->q)) * job->x.step;
+        dy += (q - u->q) * job->dy.step;
+    }
+    return (struct smri_wtile_run){job->x.rows ? x : dy, job->x.rows ? dy : x, q_end - q};
+}
+
+static void multiply(const struct job *job, float *sums, bool accumulate, const struct smri_wtile_run *runs, size_t n_runs,
+                     size_t row_block, size_t col_block) {
+    const size_t stride = job->x.rows ? job->stride : 1, other = job->x.rows ? 1 : job->stride;
+    const struct smri_wtile_product product = {
+        .sums = sums,
+        .accumulate = accumulate,
+        .runs = runs,
+        .n_runs = n_runs,
+        .a_step = job->first->step * stride,
+        .b_step = job->second->step * other,
+        .a_tiles = smaller(2, job->first->tiles - 2 * row_block),
+        .b_tiles = smaller(2, job->second->tiles - 2 * col_block),
+    };
+    job->kernels->product(&product);
+}
+
+/* dW of one block from its sums, or from all parts' sums. */
+static void finish(const struct job *job, const float *sums, size_t tap, size_t row_block, size_t col_block, bool accumulate) {
+    for (size_t tile = 0; tile < 4; tile++) {
+        const size_t row = 2 * row_block + tile / 2, col = 2 * col_block + tile % 2;
+        const size_t c = SIDE * (job->x.rows ? row : col), k = SIDE * (job->x.rows ? col : row);
+        if (c >= job->channels || k >= round_up(job->K, SMRI_CONV2D_BLOCK)) continue;
+        const struct smri_wtile_finish finish = {
+            .out = job->dw + ((k / SMRI_CONV2D_BLOCK * job->taps + tap) * job->channels + c) * SMRI_CONV2D_BLOCK +
+                   k % SMRI_CONV2D_BLOCK,
+            .in = sums + tile * SMRI_WTILE_SUMS,
+            .part_stride = job->sums_floats,
+            .parts = job->by_parts ? job->parts : 1,
+            .rows = smaller(SIDE, job->channels - c),
+            .cols = k < job->K ? smaller(SIDE, job->K - k) : 0,
+            .transposed = !job->x.rows,
+            .accumulate = accumulate,
+        };
+        job->kernels->finish(&finish);
+    }
+}
+
+/* Adds a unit's products for all taps and channels to a part's sums; rows[h % R] is packed row h of x. */
+static void add_unit(const struct job *job, const struct unit *u, float *sums, const smri_bf16 *x, const smri_bf16 *dy) {
+    const size_t taps_in_row = job->taps / job->R;
+    for (size_t tap = 0; tap < job->taps; tap++) {
+        size_t h;
+        if (!row_under(job, u->p, tap / taps_in_row, &h)) continue;
+        const struct smri_wtile_run all = run_of(job, u, tap, x + h % job->R * job->x.packed_row, dy);
+        if (all.places == 0) continue;
+        float *to = sums + tap * job->row_blocks * job->col_blocks * BLOCK_SUMS;
+        for (size_t i = 0; i < job->row_blocks; i++)
+            for (size_t j = 0; j < job->col_blocks; j++, to += BLOCK_SUMS) {
+                const struct smri_wtile_run run = {all.a + 2 * i * TILE, all.b + 2 * j * TILE, all.places};
+                multiply(job, to, true, &run, 1, i, j);
+            }
+    }
+}
+
+static void run_part(void *context, size_t part, size_t worker) {
+    const struct job *job = context;
+    float *sums = job->sums + part * job->sums_floats;
+    smri_bf16 *dy = job->scratch + worker * job->worker_numbers, *x = dy + job->dy.packed_row;
+    size_t kept[WINDOW_ROWS_MAX]; /* which row of x each place of the ring holds, over all images and chunks */
+    for (size_t r = 0; r < job->R; r++) kept[r] = SIZE_MAX;
+    memset(sums, 0, job->sums_floats * sizeof *sums);
+    const size_t begin = part * job->part_units, end = smri_chunk_end(job->units, job->part_units, part);
+    size_t group = SIZE_MAX;
+    for (size_t index = begin; index < end; index++) {
+        const struct unit u = unit_of(job, index);
+        if (u.group != group) job->kernels->begin(images_of(job, u.group));
+        group = u.group;
+        pack(job, &job->dy, dy, u.group, u.p, u.q, u.q_end - u.q);
+        for (size_t r = 0; r < job->R; r++) {
+            size_t h;
+            if (!row_under(job, u.p, r, &h)) continue;
+            const size_t key = (u.group * job->H + h) * job->chunks + index % job->chunks;
+            if (kept[h % job->R] != key) pack_x_row(job, x + h % job->R * job->x.packed_row, &u, h);
+            kept[h % job->R] = key;
+        }
+        add_unit(job, &u, sums, x, dy);
+    }
+    job->kernels->end();
+}
+
+/* A row of blocks of dW of one tap: the sum of the parts. */
+static void add_parts(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct job *job = context;
+    const float *sums = job->sums + index * job->col_blocks * BLOCK_SUMS;
+    for (size_t j = 0; j < job->col_blocks; j++)
+        finish(job, sums + j * BLOCK_SUMS, index / job->row_blocks, index % job->row_blocks, j, false);
+}
+
+/* Packs one row of dy or, after those, of x, for all tasks. */
+static void pack_group(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct job *job = context;
+    smri_bf16 *dy = job->scratch, *x = dy + job->P * job->dy.packed_row;
+    const struct unit u = {job->group, index, 0, job->Q};
+    if (index < job->P)
+        pack(job, &job->dy, dy + index * job->dy.packed_row, u.group, index, 0, job->Q);
+    else
+        pack_x_row(job, x + (index - job->P) * job->x.packed_row, &u, index - job->P);
+}
+
+/* Sums of one block over the packed group. */
+static void sum_block(const struct job *job, float *sums, size_t tap, size_t row_block, size_t col_block) {
+    const smri_bf16 *dy = job->scratch, *x = dy + job->P * job->dy.packed_row;
+    struct smri_wtile_run runs[RUNS];
+    size_t n = 0;
+    bool accumulate = false;
+    for (size_t p = 0; p < job->P; p++) {
+        size_t h;
+        if (row_under(job, p, tap / (job->taps / job->R), &h)) {
+            const struct unit u = {job->group, p, 0, job->Q};
+            runs[n] = run_of(job, &u, tap, x + h * job->x.packed_row, dy + p * job->dy.packed_row);
+            if (runs[n].places > 0) runs[n].a += 2 * row_block * TILE, runs[n].b += 2 * col_block * TILE, n++;
+        }
+        if (n < RUNS && p + 1 < job->P) continue;
+        multiply(job, sums, accumulate, runs, n, row_block, col_block);
+        accumulate = true, n = 0;
+    }
+}
+
+static void run_blocks(void *context, size_t index, size_t worker) {
+    const struct job *job = context;
+    smri_bf16 *scratch = job->scratch + job->P * job->dy.packed_row + job->H * job->x.packed_row;
+    float *sums = (float *)(scratch + worker * job->worker_numbers);
+    const size_t col_tasks = smri_chunk_count(job->col_blocks, COLS_PER_TASK);
+    const size_t i = index / col_tasks, j = index % col_tasks;
+    const size_t i_end = smri_chunk_end(job->row_blocks, ROWS_PER_TASK, i);
+    const size_t j_end = smri_chunk_end(job->col_blocks, COLS_PER_TASK, j);
+    job->kernels->begin(images_of(job, job->group));
+    for (size_t row = i * ROWS_PER_TASK; row < i_end; row++)
+        for (size_t tap = 0; tap < job->taps; tap++)
+            for (size_t col = j * COLS_PER_TASK; col < j_end; col++) {
+                sum_block(job, sums, tap, row, col);
+                finish(job, sums, tap, row, col, job->group > 0);
+            }
+    job->kernels->end();
 }
 
 void smri_conv2d_tiles_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                         void *workspace, smri_pool *pool) {
-    (void)dw, (void)x, (void)dy, (void)shape, (void)workspace, (void)pool;
+    struct job job = new_job(shape);
+    set_order(&job);
+    job.dw = dw, job.x.data = x, job.dy.data = dy;
+    job.sums = workspace;
+    job.scratch = (smri_bf16 *)((char *)workspace + sums_bytes(&job));
+    if (job.by_parts) {
+        smri_pool_run(pool, job.parts, run_part, &job);
+        smri_pool_run(pool, job.taps * job.row_blocks, add_parts, &job);
+        return;
+    }
+    const size_t tasks = smri_chunk_count(job.row_blocks, ROWS_PER_TASK) * smri_chunk_count(job.col_blocks, COLS_PER_TASK);
+    for (job.group = 0; job.group < job.groups; job.group++) {
+        smri_pool_run(pool, job.P + job.H, pack_group, &job);
+        smri_pool_run(pool, tasks, run_blocks, &job);
+    }
 }
