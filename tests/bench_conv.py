@@ -27,7 +27,7 @@ import torch
 
 from simclr_mri import _core
 
-METHODS = {"fp32": ("direct", "winograd", "gemm"), "bf16": ("widened",)}
+METHODS = {"fp32": ("direct", "winograd", "gemm"), "bf16": ("tiles", "widened")}
 DIRECTIONS = ("forward", "backward-data", "backward-weights")
 # Inline assembly: compilers spill or merge such sums, and the figure then measures the stack. AMX, 16 x 16 sums of 16
 # pairs an instruction, needs its 8 tiles described; 4 of them are sums.

@@ -26,7 +26,7 @@ WINOGRAD_ROUNDINGS = 32  # as in test_winograd.py
 LEVELS = {
     "reference": ["ref"],
     "widened": ["ref", "avx2", "avx512", "avx512bf16"],
-    "tiles": ["amx"],
+    "tiles": ["ref", "amx"],
 }
 CASES = [(isa, method) for method, levels in LEVELS.items() for isa in levels if isa in SUPPORTED]
 # As in ResNets: rows of 16, 8, 4 and 2 pixels, batches around 16 and 32, two and more tiles of channels, the stem.

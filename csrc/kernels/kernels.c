@@ -12,6 +12,7 @@ static void fill(void) {
     for (int isa = SMRI_ISA_REF; isa <= (int)smri_isa_supported(); isa++) {
         struct smri_kernels *table = &tables[isa];
         smri_conv_kernels_ref(&table->conv);
+        smri_tiles_kernels_ref(&table->tiles);
         smri_convert_kernels_ref(&table->convert);
         smri_norm_kernels_ref(table->norm);
         smri_elementwise_kernels_ref(&table->elementwise);
@@ -41,7 +42,10 @@ static void fill(void) {
             smri_softmax_kernels_avx512(&table->softmax);
             smri_optimizer_kernels_avx512(&table->optimizer);
         }
-        if (isa >= SMRI_ISA_AMX) smri_conv_tiles_weights_kernels_amx(&table->conv_tiles_weights);
+        if (isa >= SMRI_ISA_AMX) {
+            smri_tiles_kernels_amx(&table->tiles);
+            smri_conv_tiles_weights_kernels_amx(&table->conv_tiles_weights);
+        }
 #endif
     }
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "kernels/conv.h"
+#include "kernels/conv_tiles.h"
 #include "kernels/conv_tiles_weights.h"
 #include "kernels/convert.h"
 #include "kernels/elementwise.h"
@@ -19,6 +20,7 @@
 
 struct smri_kernels {
     struct smri_conv_kernels conv;
+    struct smri_tiles_kernels tiles;
     struct smri_conv_tiles_weights_kernels conv_tiles_weights; /* with AMX only */
     struct smri_convert_kernels convert;
     struct smri_norm_kernels norm[SMRI_PRECISIONS];

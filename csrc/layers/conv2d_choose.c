@@ -27,7 +27,9 @@ static bool winograd_pays(const struct smri_conv2d *shape) {
 
 enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (shape->precision == SMRI_BF16)
-        return smri_conv2d_supports(SMRI_CONV2D_TILES, direction, shape) ? SMRI_CONV2D_TILES : SMRI_CONV2D_WIDENED;
+        return smri_isa_selected() >= SMRI_ISA_AMX && smri_conv2d_supports(SMRI_CONV2D_TILES, direction, shape)
+                   ? SMRI_CONV2D_TILES
+                   : SMRI_CONV2D_WIDENED;
     /* The register tiles have no portable vector form; the BLAS brings its own. */
     if (smri_isa_selected() < SMRI_ISA_AVX2) return SMRI_CONV2D_GEMM;
     if (smri_conv2d_supports(SMRI_CONV2D_WINOGRAD, direction, shape) && winograd_pays(shape)) return SMRI_CONV2D_WINOGRAD;

@@ -1,21 +1,357 @@
-/* bf16 convolution on the tile registers of AMX: products of bfloat16 pairs, sums in fp32, rounded once. */
+/* bf16 convolution on the tile registers of AMX: products of bfloat16 pairs, sums in fp32, rounded once.
+ *
+ * First the weights are rounded and packed into panels, [block of 32 columns][slice of 32 channels][tap]; then tasks copy
+ * their part of the source into the layout that conv2d_tiles_plan.c chose (nothing to copy for 1x1 with stride 1) and
+ * multiply. Chunks and orders depend on the shape alone. */
 #include "layers/conv2d_tiles.h"
 
-#include "smri/cpu.h"
+#include <string.h>
 
-static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    if (shape->precision != SMRI_BF16 || smri_isa_selected() < SMRI_ISA_AMX) return false;
-    return direction == SMRI_CONV2D_BACKWARD_WEIGHTS && smri_conv2d_tiles_supports_weights(shape);
+#include "kernels/kernels.h"
+#include "layers/conv2d_tiles_plan.h"
+#include "smri/cpu.h"
+#include "smri/memory.h"
+
+struct job {
+    const struct smri_conv2d *shape;
+    const struct smri_tiles_kernels *kernels;
+    struct smri_tiles_plan plan;
+    smri_bf16 *result;
+    const smri_bf16 *source;
+    const float *w;
+    bool accumulate, streamed;
+    smri_bf16 *panels;
+    char *scratch;       /* of each worker: the taps, and the copy of a unit or of a block's pixels */
+    size_t worker_bytes;
+    char *units;         /* when all are copied beforehand */
+};
+
+static size_t panels_bytes(const struct smri_tiles_plan *p) {
+    const size_t blocks = smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK);
+    return blocks * p->slices * p->taps * SMRI_TILES_PANEL * sizeof(smri_bf16);
+}
+
+static size_t taps_bytes(const struct smri_conv2d *s) { return smri_align(2 * s->R * s->S * sizeof(struct smri_tiles_tap)); }
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Panels of one block of columns and one slice of channels. A row of the window counts as one tap with S C channels in
+ * layout WINDOWS, which is how it lies in the packed weights anyway. */
+static void pack_weights(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct job *job = context;
+    const struct smri_tiles_plan *p = &job->plan;
+    const size_t block = index / p->slices, slice = index % p->slices, C = job->shape->C;
+    const size_t channels = p->layout == SMRI_TILES_WINDOWS ? job->shape->S * C : C;
+    smri_bf16 *panel = job->panels + index * p->taps * SMRI_TILES_PANEL;
+    for (size_t tap = 0; tap < p->taps; tap++, panel += SMRI_TILES_PANEL) {
+        if (p->backward) {
+            const float *w = job->w + ((slice * p->taps + tap) * C + block * SMRI_TILES_BLOCK) * SMRI_TILES_BLOCK;
+            job->kernels->pack_transposed(panel, w, smri_conv2d_block_width(C, block));
+        } else {
+            const float *w = job->w + ((block * p->taps + tap) * channels + slice * SMRI_TILES_SLICE) * SMRI_TILES_BLOCK;
+            job->kernels->pack(panel, w, smri_conv2d_block_width(channels, slice));
+        }
+    }
+}
+
+/* Where a unit lies in the result: its first image, and the rows [begin, end) of each phase. */
+struct place {
+    size_t first_image, begin, end;
+};
+
+static struct place place_of(const struct smri_tiles_plan *p, size_t unit) {
+    const size_t strip = unit % p->strips, begin = strip * p->strip_rows;
+    return (struct place){unit / p->strips * p->group, begin, least(begin + p->strip_rows, p->rows.length)};
+}
+
+/* Positions [*begin, *end) of a plane's row that hold source pixels; the others of its `pitch` are padding. */
+static void inside(const struct smri_tiles_axis *a, size_t plane, size_t pitch, size_t *begin, size_t *end) {
+    *begin = a->lead > plane ? least(smri_chunk_count(a->lead - plane, a->source_step), pitch) : 0;
+    const size_t past = a->source + a->lead; /* position * step + plane must stay below */
+    *end = past > plane ? least(smri_chunk_count(past - plane, a->source_step), pitch) : 0;
+    if (*end < *begin) *end = *begin;
+}
+
+static void zero_positions(const struct smri_tiles_plan *p, char *row, size_t begin, size_t end) {
+    for (size_t slice = 0; slice < p->slices; slice++)
+        for (size_t j = begin; j < end; j++)
+            memset(row + slice * p->slice_stride + j * p->group * SMRI_TILES_SLICE_BYTES, 0, SMRI_TILES_SLICE_BYTES);
+}
+
+/* One row of one plane of image `n`, written at `row`; u is the source's row, if `is_inside`. */
+static void copy_row(const struct job *job, char *row, size_t n, size_t u, bool is_inside, size_t col_plane) {
+    const struct smri_tiles_plan *p = &job->plan;
+    size_t begin, end;
+    inside(&p->cols, col_plane, p->pitch, &begin, &end);
+    if (!is_inside) begin = end = p->pitch;
+    if (!p->exact) {
+        zero_positions(p, row, 0, begin);
+        zero_positions(p, row, end, p->pitch);
+    }
+    if (begin == end) return;
+    const size_t v = begin * p->cols.source_step + col_plane - p->cols.lead, position = p->group * SMRI_TILES_SLICE_BYTES;
+    const smri_bf16 *in = job->source + ((n * p->rows.source + u) * p->cols.source + v) * p->source_channels;
+    job->kernels->slice(row + begin * position, position, p->slice_stride, in, p->cols.source_step * p->source_channels,
+                        end - begin, p->source_channels);
+}
+
+static void copy_image(const struct job *job, char *unit, const struct place *place, size_t image) {
+    const struct smri_tiles_plan *p = &job->plan;
+    const size_t row_bytes = p->pitch * p->group * SMRI_TILES_SLICE_BYTES;
+    char *row = unit + image * SMRI_TILES_SLICE_BYTES;
+    for (size_t row_plane = 0; row_plane < p->rows.planes; row_plane++)
+        for (size_t col_plane = 0; col_plane < p->cols.planes; col_plane++)
+            for (size_t i = 0; i < p->plane_rows; i++, row += row_bytes) {
+                const size_t u = (place->begin + i) * p->rows.source_step + row_plane;
+                const bool is_inside = u >= p->rows.lead && u - p->rows.lead < p->rows.source;
+                copy_row(job, row, place->first_image + image, is_inside ? u - p->rows.lead : 0, is_inside, col_plane);
+            }
+}
+
+/* Layout WINDOWS: padded rows of all channels, as they lie, and zeros for what the last pixels' slices read beyond. */
+static void copy_windows(const struct job *job, char *unit, const struct place *place) {
+    const struct smri_tiles_plan *p = &job->plan;
+    const size_t pixel = p->source_channels * sizeof(smri_bf16), pad = p->rows.lead;
+    const size_t begin = least(p->cols.lead, p->pitch), end = least(p->cols.lead + p->cols.source, p->pitch);
+    for (size_t i = 0; i < p->plane_rows; i++, unit += p->pitch * pixel) {
+        const size_t u = place->begin * p->rows.stride + i;
+        memset(unit, 0, begin * pixel);
+        memset(unit + end * pixel, 0, (p->pitch - end) * pixel);
+        if (u < pad || u - pad >= p->rows.source) {
+            memset(unit + begin * pixel, 0, (end - begin) * pixel);
+        } else {
+            const size_t first = (place->first_image * p->rows.source + u - pad) * p->cols.source;
+            memcpy(unit + begin * pixel, job->source + first * p->source_channels, (end - begin) * pixel);
+        }
+    }
+    memset(unit, 0, p->unit_bytes - p->plane_rows * p->pitch * pixel);
+}
+
+static void copy_shared(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct job *job = context;
+    const size_t unit = index / job->plan.group, image = index % job->plan.group;
+    const struct place place = place_of(&job->plan, unit);
+    char *to = job->units + unit * job->plan.unit_bytes;
+    if (job->plan.layout == SMRI_TILES_WINDOWS)
+        copy_windows(job, to, &place);
+    else if (place.first_image + image < job->plan.images)
+        copy_image(job, to, &place, image);
+}
+
+/* The taps of one phase; `row` and `col` name a place in it whose misses are left out, when the plan is exact. */
+static size_t list_taps(const struct smri_tiles_plan *p, struct smri_tiles_tap *taps, size_t row_phase, size_t col_phase,
+                        size_t row, size_t col) {
+    size_t n = 0, row_plane, col_plane, i, j;
+    if (p->layout == SMRI_TILES_WINDOWS) {
+        for (; n < p->taps; n++)
+            taps[n] = (struct smri_tiles_tap){n * p->pitch * p->source_channels * sizeof(smri_bf16), n};
+        return n;
+    }
+    for (size_t r = 0; r < p->rows.window; r++) {
+        if (!smri_tiles_tap_of(&p->rows, row_phase, r, &row_plane, &i)) continue;
+        const size_t u = (row + i) * p->rows.source_step + row_plane;
+        if (p->exact && (u < p->rows.lead || u - p->rows.lead >= p->rows.source)) continue;
+        for (size_t s = 0; s < p->cols.window; s++) {
+            if (!smri_tiles_tap_of(&p->cols, col_phase, s, &col_plane, &j)) continue;
+            const size_t v = (col + j) * p->cols.source_step + col_plane;
+            if (p->exact && (v < p->cols.lead || v - p->cols.lead >= p->cols.source)) continue;
+            const size_t plane = row_plane * p->cols.planes + col_plane;
+            const size_t position = ((plane * p->plane_rows + i) * p->pitch + j) * p->group;
+            taps[n++] = (struct smri_tiles_tap){position * SMRI_TILES_SLICE_BYTES, r * p->cols.window + s};
+        }
+    }
+    return n;
+}
+
+/* One phase of one unit. */
+struct walk {
+    struct place place;
+    size_t row_phase, col_phase, rows, cols; /* rows from place.begin, and columns, of this phase */
+    size_t row_halves, halves;
+};
+
+/* Points a half of the product at half number `index` of the walk; NULL for positions that are no result pixels. Returns
+ * the first pixel's row and column. */
+static void place_half(const struct job *job, const struct walk *walk, struct smri_tiles_product *t, size_t half, size_t index,
+                       const char *unit, size_t *row, size_t *col) {
+    const struct smri_tiles_plan *p = &job->plan;
+    smri_bf16 **out = t->out + half * SMRI_TILES_HALF;
+    const size_t row_positions = p->pitch * p->group;
+    size_t position = index * SMRI_TILES_HALF;
+    if (!p->linear) position = index / walk->row_halves * row_positions + index % walk->row_halves * SMRI_TILES_HALF;
+    size_t i = position / row_positions, j = position % row_positions / p->group, g = position % p->group;
+    t->source[half] = unit + position * p->pixel_stride;
+    *row = walk->place.begin + i, *col = j;
+    for (size_t k = 0; k < SMRI_TILES_HALF; k++) {
+        const size_t n = walk->place.first_image + g;
+        const size_t h = (walk->place.begin + i) * p->rows.result_step + walk->row_phase;
+        const size_t w = j * p->cols.result_step + walk->col_phase;
+        const bool real = index < walk->halves && i < walk->rows && j < walk->cols && n < p->images;
+        out[k] = real ? job->result + ((n * p->rows.result + h) * p->cols.result + w) * p->result_channels : NULL;
+        if (++g < p->group) continue;
+        g = 0, j++;
+        if (j == p->pitch) j = 0, i++;
+    }
+}
+
+/* Restricts a product to the result channels [begin, end); out points to channel 0. */
+static void multiply_columns(const struct job *job, const struct smri_tiles_product *whole, size_t begin, size_t end) {
+    struct smri_tiles_product t = *whole;
+    for (size_t i = 0; i < SMRI_TILES_PIXELS; i++)
+        if (t.out[i] != NULL) t.out[i] += begin;
+    t.cols = end - begin;
+    t.weights = job->panels + begin / SMRI_TILES_BLOCK * t.block_panels * SMRI_TILES_PANEL;
+    job->kernels->product(&t);
+}
+
+static struct smri_tiles_product new_product(const struct job *job, const struct smri_tiles_tap *taps) {
+    const struct smri_tiles_plan *p = &job->plan;
+    return (struct smri_tiles_product){.pixel_stride = p->pixel_stride,
+                                       .slice_stride = p->slice_stride,
+                                       .taps = taps,
+                                       .slices = p->slices,
+                                       .block_panels = p->slices * p->taps,
+                                       .slice_panels = p->taps,
+                                       .accumulate = job->accumulate,
+                                       .streamed = job->streamed};
+}
+
+static void multiply_phase(const struct job *job, struct walk *walk, struct smri_tiles_tap *taps, const char *unit,
+                           size_t begin, size_t end) {
+    const struct smri_tiles_plan *p = &job->plan;
+    const size_t rows = smri_tiles_phase_length(&p->rows, walk->row_phase);
+    walk->rows = least(rows, walk->place.end) - least(rows, walk->place.begin);
+    walk->cols = smri_tiles_phase_length(&p->cols, walk->col_phase);
+    if (walk->rows == 0 || walk->cols == 0) return;
+    walk->row_halves = smri_chunk_count(walk->cols * p->group, SMRI_TILES_HALF);
+    walk->halves = p->linear ? smri_chunk_count(((walk->rows - 1) * p->pitch + walk->cols) * p->group, SMRI_TILES_HALF)
+                             : walk->rows * walk->row_halves;
+    struct smri_tiles_product t = new_product(job, taps);
+    if (!p->exact) t.n_taps = list_taps(p, taps, walk->row_phase, walk->col_phase, 0, 0);
+    for (size_t half = 0; half < walk->halves; half += 2) {
+        size_t row, col, unused;
+        place_half(job, walk, &t, 0, half, unit, &row, &col);
+        place_half(job, walk, &t, 1, half + 1, unit, &unused, &unused);
+        if (p->exact) t.n_taps = list_taps(p, taps, walk->row_phase, walk->col_phase, row, col);
+        multiply_columns(job, &t, begin, end);
+    }
+}
+
+static void run_unit(void *context, size_t index, size_t worker) {
+    const struct job *job = context;
+    const struct smri_tiles_plan *p = &job->plan;
+    const size_t unit = index / p->col_groups, group = index % p->col_groups;
+    struct smri_tiles_tap *taps = (void *)(job->scratch + worker * job->worker_bytes);
+    char *copy = p->shared ? job->units + unit * p->unit_bytes : (char *)taps + taps_bytes(job->shape);
+    struct walk walk = {.place = place_of(p, unit)};
+    if (!p->shared && p->layout == SMRI_TILES_WINDOWS) copy_windows(job, copy, &walk.place);
+    if (!p->shared && p->layout == SMRI_TILES_SLICES) copy_image(job, copy, &walk.place, 0);
+    const size_t last = smri_chunk_end(p->result_channels, p->task_cols, group);
+    job->kernels->begin();
+    for (size_t begin = group * p->task_cols; begin < last; begin += p->panel_cols)
+        for (walk.row_phase = 0; walk.row_phase < p->rows.result_step; walk.row_phase++)
+            for (walk.col_phase = 0; walk.col_phase < p->cols.result_step; walk.col_phase++)
+                multiply_phase(job, &walk, taps, copy, begin, least(begin + p->panel_cols, last));
+    job->kernels->end();
+}
+
+/* Points a product at the pixels from `at` on. Registers are loaded whole, so the last pixels are copied to `tail`. */
+static void place_pixels(const struct job *job, struct smri_tiles_product *t, size_t at, size_t end, char *tail) {
+    const struct smri_tiles_plan *p = &job->plan;
+    const smri_bf16 *source = job->source + at * p->source_channels;
+    t->n_taps = 1, t->source[0] = (const char *)source;
+    if (end - at < SMRI_TILES_PIXELS) {
+        t->pixel_stride = SMRI_TILES_SLICE_BYTES, t->slice_stride = SMRI_TILES_PIXELS * SMRI_TILES_SLICE_BYTES;
+        job->kernels->slice(tail, t->pixel_stride, t->slice_stride, source, p->source_channels, end - at, p->source_channels);
+        t->source[0] = tail;
+    }
+    t->source[1] = t->source[0] + SMRI_TILES_HALF * t->pixel_stride;
+    for (size_t i = 0; i < SMRI_TILES_PIXELS; i++)
+        t->out[i] = at + i < end ? job->result + (at + i) * p->result_channels : NULL;
+}
+
+static void run_pointwise(void *context, size_t index, size_t worker) {
+    const struct job *job = context;
+    const struct smri_tiles_plan *p = &job->plan;
+    const size_t group = index % p->col_groups, pixels = p->images * p->rows.result * p->cols.result;
+    const size_t first = index / p->col_groups * p->chunk_rows, end = least(first + p->chunk_rows, pixels);
+    const size_t last = smri_chunk_end(p->result_channels, p->task_cols, group);
+    char *tail = job->scratch + worker * job->worker_bytes + taps_bytes(job->shape);
+    const struct smri_tiles_tap tap = {0, 0};
+    job->kernels->begin();
+    for (size_t begin = group * p->task_cols; begin < last; begin += p->panel_cols)
+        for (size_t at = first; at < end; at += SMRI_TILES_PIXELS) {
+            struct smri_tiles_product t = new_product(job, &tap);
+            place_pixels(job, &t, at, end, tail);
+            multiply_columns(job, &t, begin, least(begin + p->panel_cols, last));
+        }
+    job->kernels->end();
+}
+
+static size_t worker_bytes(const struct smri_tiles_plan *p, const struct smri_conv2d *shape) {
+    return taps_bytes(shape) + (p->shared ? 0 : smri_align(p->unit_bytes));
+}
+
+static size_t bytes_for(bool backward, const struct smri_conv2d *shape, size_t n_threads) {
+    const struct smri_tiles_plan plan = smri_tiles_plan_of(backward, shape);
+    return panels_bytes(&plan) + n_threads * worker_bytes(&plan, shape) + (plan.shared ? plan.units * plan.unit_bytes : 0);
+}
+
+/* A smaller batch may take another layout, so all of them are asked; beyond 64 images the layout is the same. */
+static size_t gather_bytes(bool backward, const struct smri_conv2d *shape, size_t n_threads) {
+    struct smri_conv2d smaller = *shape;
+    size_t largest = bytes_for(backward, shape, n_threads);
+    for (smaller.N = 1; smaller.N < shape->N && smaller.N <= SMRI_TILES_IMAGES_COUNTED; smaller.N++) {
+        const size_t bytes = bytes_for(backward, &smaller, n_threads);
+        if (bytes > largest) largest = bytes;
+    }
+    return largest;
 }
 
 static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
-    (void)direction;
-    return smri_conv2d_tiles_weights_bytes(shape, n_threads);
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_tiles_weights_bytes(shape, n_threads);
+    return gather_bytes(direction == SMRI_CONV2D_BACKWARD_DATA, shape, n_threads);
+}
+
+/* Workspace: panels, the workers' scratch, the units if shared. */
+static void run(struct job *job, void *workspace, smri_pool *pool) {
+    const struct smri_tiles_plan *p = &job->plan;
+    const size_t numbers = p->images * p->rows.result * p->cols.result * p->result_channels;
+    job->kernels = &smri_kernels_get()->tiles;
+    job->streamed = !job->accumulate && smri_is_streamed(numbers * sizeof(smri_bf16));
+    job->panels = workspace;
+    job->scratch = (char *)workspace + panels_bytes(p);
+    job->worker_bytes = worker_bytes(p, job->shape);
+    job->units = job->scratch + smri_pool_size(pool) * job->worker_bytes;
+    smri_pool_run(pool, smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK) * p->slices, pack_weights, job);
+    if (p->shared) smri_pool_run(pool, p->units * p->group, copy_shared, job);
+    const bool pointwise = p->layout == SMRI_TILES_POINTWISE;
+    smri_pool_run(pool, p->units * p->col_groups, pointwise ? run_pointwise : run_unit, job);
+}
+
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
+    struct job job = {.shape = shape, .plan = smri_tiles_plan_of(false, shape), .result = y, .source = x, .w = w};
+    run(&job, workspace, pool);
+}
+
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
+                          void *workspace, smri_pool *pool) {
+    struct job job = {.shape = shape, .plan = smri_tiles_plan_of(true, shape), .result = dx, .source = dy, .w = w};
+    job.accumulate = accumulate;
+    run(&job, workspace, pool);
+}
+
+/* The reference kernels compute the same products everywhere, so any machine can test this file; those of the weights'
+ * gradient exist on AMX only. */
+static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    if (shape->precision != SMRI_BF16) return false;
+    if (direction != SMRI_CONV2D_BACKWARD_WEIGHTS) return true;
+    return smri_isa_selected() >= SMRI_ISA_AMX && smri_conv2d_tiles_supports_weights(shape);
 }
 
 const struct smri_conv2d_ops smri_conv2d_tiles_ops = {
-    .name = "tiles",
-    .supports = supports,
-    .workspace_bytes = workspace_bytes,
-    .backward_weights = smri_conv2d_tiles_backward_weights,
+    "tiles", supports, workspace_bytes, forward, backward_data, smri_conv2d_tiles_backward_weights,
 };
