@@ -119,6 +119,12 @@ class PretrainOptions(TrainingOptions):
         choices=("mlp", "seed"),
     )
     embedding_size: int = option(128, "numbers that the projection head puts out", group="network", at_least=2)
+    embedding_norm: bool = option(
+        True,
+        "batch norm without parameters on the embedding, as at the end of the authors' head; without it a run may "
+        "collapse, above all with SAM",
+        group="network",
+    )
     positives: str = option(
         "same_slice",
         "what the two views show: the same slice, or that or a neighbouring slice of the same subject",
