@@ -51,6 +51,14 @@ class DataOptions:
         at_least=0,
         at_most=1,
     )
+    folds: int = option(
+        1,
+        "cut into this many folds for cross-validation instead of holding out one test set (what a fold does not test "
+        "is divided as --split says)",
+        group="data",
+        at_least=1,
+    )
+    fold: int = option(0, "which of the folds is tested, from 0", group="data", at_least=0)
 
 
 @dataclass(repr=False, eq=False)
@@ -234,7 +242,7 @@ class ExplainOptions:
 
 @dataclass(repr=False, eq=False)
 class StudyOptions:
-    """Starts x label fractions x seeds."""
+    """Starts x label fractions x seeds x splits."""
 
     inits: tuple[str, ...] = option(
         ("random", "simclr"), "starts to compare: random, simclr, or files with weights", group="study"
@@ -243,6 +251,9 @@ class StudyOptions:
         (0.01, 0.1, 0.2, 0.5, 1.0), "shares of the labels", group="study", at_least=0, at_most=1
     )
     seeds: int = option(1, "repetitions, with seeds 0, 1, ...", group="study", at_least=1)
+    splits: int = option(
+        1, "1 holds out one test set; more are folds, so that every subject is tested once", group="study", at_least=1
+    )
     n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="study", at_least=0)
 
 
