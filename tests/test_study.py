@@ -225,6 +225,15 @@ def test_examples_are_spread_over_classes_and_subjects(data):
     assert len(spread_examples(data[0][:4], 9)) == 4
 
 
+def test_examples_show_the_regions_that_are_known(data):
+    ds = datasets.phantoms(seed=0, n_subjects=12, slices=6, image_size=64, task="3class")
+    chosen = spread_examples(ds, 12)
+    assert len(set(chosen.subjects)) == 12
+    assert all(mask.any(axis=(1, 2)).all() for mask in chosen.masks.values())
+    real = datasets.Dataset(ds.images, ds.labels, ds.classes, ds.subjects, slices=ds.slices)  # regions unknown
+    assert set(spread_examples(real, 12).slices) == {4}
+
+
 def test_the_report_of_a_study(done, tmp_path):
     result, _ = done
     report = study_report(result, title="A <study>", intro="What & why.", pretrain_batch_size=8)
