@@ -174,8 +174,9 @@ class _Run:
         result = StudyResult([], {}, {}, {}, {}, self.splits, self.facts, n_bootstrap=self.n_bootstrap)
         plan = Plan(self.out / "runs.md", arms, self.splits, self.ssl, self.clf)
         for arm in arms:
-            self._say(plan.begin(arm))
             fold = self._fold(arm.split)
+            is_new = not checkpoint_path(fold.folder / arm.folder).exists()
+            self._say(plan.begin(arm, measure=is_new and self.clf.verbose > 0))
             init = self._start(fold, arm, result)
             if (fold.index, arm.seed) in result.pretraining:
                 plan.pretrained(arm, result.pretraining[fold.index, arm.seed])

@@ -74,9 +74,9 @@ class Plan:
 
     # ---- told by the study ------------------------------------------------------------------------------------------
 
-    def begin(self, arm: Arm) -> str:
-        """A run begins: the line to say."""
-        if not any(self._rates.values()) and self._clf.verbose:
+    def begin(self, arm: Arm, *, measure: bool = False) -> str:
+        """A run begins: the line to say. `measure` times a few steps if nothing is known about the speed."""
+        if measure and not any(self._rates.values()):
             self._time_a_few_steps(self._splits[arm.split])
         self._items[arm].state = "running"
         before = self._items.get((arm.split, arm.seed))
