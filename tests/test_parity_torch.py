@@ -1,10 +1,7 @@
 """Whole networks and training runs against PyTorch with the same weights.
 
-A ReLU or a maximum whose inputs lie within rounding of a tie has two right gradients, and a freshly drawn ResNet-50 has
-millions of them: PyTorch's own float32 gradients are then a few per cent from its float64 ones in single tensors. Where
-gradients are to agree closely, the networks are *settled*: each channel's ReLU is far on one side for all pixels (some
-channels on, some off) and residual branches are small, so that rounding is all that can differ. Freshly drawn networks
-are compared by the typical tensor. Masks pixel by pixel are the layers' tests' business.
+Where gradients are to agree closely, the networks are settled (reference/settled.py: what that is, and why). Freshly
+drawn networks are compared by the typical tensor. Masks pixel by pixel are the layers' tests' business.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from simclr_mri import _core
 torch = pytest.importorskip("torch")
 
 from reference.resnet_torch import ResNet, load_state, nt_xent  # noqa: E402
+from reference.settled import settle  # noqa: E402
 
 CASES = {
     "resnet18_64": (18, 4, {"image_size": 64, "head": [(10, 0.0, False)]}),
@@ -40,22 +38,6 @@ def one_torch_thread():
 
 def images(n: int, size: int, channels: int = 1, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, size, size, channels)).astype(np.float32)
-
-
-def settle(network: _core.Network) -> None:
-    """See the module's text. Along a stage's trunk, sums of block after block, a channel keeps its side."""
-    rng = np.random.default_rng(0)
-    state = network.state()
-    sides: dict[str, np.ndarray] = {}
-    for name in [name for name in state if name.endswith(".bias") and state[name.replace("bias", "weight")].ndim == 1]:
-        last_norm = "bn3" if name.replace("bn2", "bn3") in state else "bn2"
-        ends_block = name.startswith("layer") and last_norm in name
-        trunk = name.split(".")[0] if ends_block or "downsample" in name else name
-        size = len(state[name])
-        state[name] = 7 * sides.setdefault(trunk, rng.choice([-1.0, 1.0], size, p=[0.3, 0.7])).astype(np.float32)
-        if ends_block:
-            state[name.replace("bias", "weight")][:] = 0.3
-    network.load(state)
 
 
 def relative_errors(gradients: dict[str, np.ndarray], model: torch.nn.Module) -> dict[str, float]:

@@ -21,37 +21,37 @@ static void fill(void) {
         smri_optimizer_kernels_ref(&table->optimizer);
         smri_pixel_kernels_ref(&table->pixels);
         smri_winograd_kernels_ref(&table->winograd);
+        smri_peak_kernels_ref(&table->peak);
 #if defined(__x86_64__)
         if (isa >= SMRI_ISA_AVX2) {
             smri_conv_kernels_avx2(&table->conv);
             smri_pixel_kernels_avx2(&table->pixels);
             smri_winograd_kernels_avx2(&table->winograd);
-            smri_convert_kernels_avx2(&table->convert);
             smri_norm_kernels_avx2(table->norm);
             smri_elementwise_kernels_avx2(&table->elementwise);
             smri_window_kernels_avx2(table->window);
             smri_softmax_kernels_avx2(&table->softmax);
             smri_optimizer_kernels_avx2(&table->optimizer);
+            smri_peak_kernels_avx2(&table->peak);
         }
         if (isa >= SMRI_ISA_AVX512) {
             smri_conv_kernels_avx512(&table->conv);
             smri_pixel_kernels_avx512(&table->pixels);
             smri_winograd_kernels_avx512(&table->winograd);
-            smri_convert_kernels_avx512(&table->convert);
             smri_norm_kernels_avx512(table->norm);
             smri_elementwise_kernels_avx512(&table->elementwise);
             smri_window_kernels_avx512(table->window);
             smri_softmax_kernels_avx512(&table->softmax);
             smri_optimizer_kernels_avx512(&table->optimizer);
+            smri_peak_kernels_avx512(&table->peak);
         }
         if (isa >= SMRI_ISA_AVX512BF16) {
-            smri_convert_kernels_avx512bf16(&table->convert);
-            smri_norm_kernels_avx512bf16(table->norm);
-            smri_window_kernels_avx512bf16(table->window);
+            smri_peak_kernels_avx512bf16(&table->peak);
         }
         if (isa >= SMRI_ISA_AMX) {
             smri_tiles_kernels_amx(&table->tiles);
             smri_conv_tiles_weights_kernels_amx(&table->conv_tiles_weights);
+            smri_peak_kernels_amx(&table->peak);
         }
 #endif
     }

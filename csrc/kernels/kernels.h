@@ -13,6 +13,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
+#include "kernels/peak.h"
 #include "kernels/pixels.h"
 #include "kernels/softmax.h"
 #include "kernels/window.h"
@@ -30,6 +31,7 @@ struct smri_kernels {
     struct smri_optimizer_kernels optimizer;
     struct smri_pixel_kernels pixels;
     struct smri_winograd_kernels winograd;
+    struct smri_peak_kernels peak;
 };
 
 /* Whether an output of so many bytes that is no input should be written past the caches: ordinary stores first read the lines

@@ -6,6 +6,7 @@
 
 #include "smri/activation.h"
 #include "smri/batchnorm2d.h"
+#include "smri/convert.h"
 #include "smri/linear.h"
 
 enum { MEAN, VAR, SCALE, SHIFT };
@@ -15,7 +16,7 @@ static void *at(const struct smri_run *run, short value) {
 }
 
 /* A value that is only read: it may be the caller's. */
-static const float *read_at(const struct smri_run *run, short value) {
+static const void *read_at(const struct smri_run *run, short value) {
     if (value == SMRI_VALUE_IMAGES) return run->images;
     if (value == SMRI_VALUE_DOUTPUT) return run->doutput;
     return at(run, value);
@@ -24,16 +25,18 @@ static const float *read_at(const struct smri_run *run, short value) {
 static struct smri_conv2d conv_shape(const struct smri_run *run, const struct smri_unit *unit) {
     struct smri_conv2d shape = unit->conv;
     shape.N = run->n;
+    shape.precision = run->precision;
     return shape;
 }
 
 static struct smri_batchnorm2d norm_shape(const struct smri_run *run, const struct smri_unit *unit) {
-    return (struct smri_batchnorm2d){run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K, SMRI_FP32};
+    return (struct smri_batchnorm2d){run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K, run->precision};
 }
 
 static struct smri_maxpool2d pool_shape(const struct smri_run *run) {
     struct smri_maxpool2d shape = run->network->pool;
     shape.N = run->n;
+    shape.precision = run->precision;
     return shape;
 }
 
@@ -66,7 +69,7 @@ static void run_norm_backward(const struct smri_run *run, const struct smri_op *
     const struct smri_batchnorm2d shape = norm_shape(run, unit);
     const float *mean = smri_run_statistics(run, u, MEAN), *var = smri_run_statistics(run, u, VAR);
     const float *scale = smri_run_statistics(run, u, SCALE), *shift = smri_run_statistics(run, u, SHIFT);
-    const float *dy = read_at(run, op->dy), *x = read_at(run, op->x);
+    const void *dy = read_at(run, op->dy), *x = read_at(run, op->x);
     if (run->kind == SMRI_PLAN_EXPLAIN)
         smri_batchnorm2d_backward_fixed(at(run, op->out), NULL, NULL, dy, x, mean, var, scale, shift, SMRI_BN_EPS, op->relu,
                                         &shape, at(run, op->scratch), run->pool);
@@ -114,8 +117,10 @@ static void run_op(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_network *network = run->network;
     const struct smri_maxpool2d pool = pool_shape(run);
     const size_t pixels = network->side * network->side;
-    float *out = op->out != SMRI_VALUE_NONE ? at(run, op->out) : NULL;
+    void *out = at(run, op->out);
     switch (op->kind) {
+    case SMRI_OP_NARROW: smri_narrow(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
+    case SMRI_OP_WIDEN: smri_widen(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
     case SMRI_OP_CONV:
     case SMRI_OP_CONV_DATA:
     case SMRI_OP_CONV_WEIGHTS: run_conv(run, op); break;
@@ -124,17 +129,18 @@ static void run_op(const struct smri_run *run, const struct smri_op *op) {
     case SMRI_OP_NORM_BACKWARD: run_norm_backward(run, op); break;
     case SMRI_OP_MAXPOOL: smri_maxpool2d_forward(out, at(run, op->aux), read_at(run, op->x), &pool, run->pool); break;
     case SMRI_OP_MAXPOOL_BACKWARD: smri_maxpool2d_backward(out, read_at(run, op->dy), at(run, op->aux), &pool, run->pool); break;
-    case SMRI_OP_AVGPOOL: smri_avgpool_forward(out, read_at(run, op->x), run->n, pixels, network->channels, SMRI_FP32, run->pool); break;
+    case SMRI_OP_AVGPOOL:
+        smri_avgpool_forward(out, read_at(run, op->x), run->n, pixels, network->channels, run->precision, run->pool);
+        break;
     case SMRI_OP_AVGPOOL_BACKWARD:
-        smri_avgpool_backward(out, read_at(run, op->dy), run->n, pixels, network->channels, SMRI_FP32, run->pool);
+        smri_avgpool_backward(out, read_at(run, op->dy), run->n, pixels, network->channels, run->precision, run->pool);
         break;
     case SMRI_OP_LINEAR:
     case SMRI_OP_LINEAR_BACKWARD: run_linear(run, op); break;
     case SMRI_OP_DROPOUT: run_dropout(run, op); break;
     case SMRI_OP_RELU: smri_relu_forward(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
     case SMRI_OP_RELU_BACKWARD:
-        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, SMRI_FP32,
-                           run->pool);
+        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, op->precision, run->pool);
         break;
     case SMRI_OP_KINDS: break;
     }

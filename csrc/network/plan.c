@@ -7,6 +7,7 @@
 
 #include "network/program.h"
 #include "smri/batchnorm2d.h"
+#include "smri/convert.h"
 #include "smri/cpu.h"
 #include "smri/memory.h"
 
@@ -28,6 +29,8 @@ struct smri_plan {
 static smri_status check_config(const struct smri_plan_config *config) {
     if ((unsigned)config->kind > SMRI_PLAN_EXPLAIN)
         return smri_fail(SMRI_ARGUMENT, "plan: expected the kind infer, train or explain, got %d", (int)config->kind);
+    if ((unsigned)config->precision >= SMRI_PRECISIONS)
+        return smri_fail(SMRI_ARGUMENT, "plan: expected the precision fp32 or bf16, got %d", (int)config->precision);
     if (config->batch == 0) return smri_fail(SMRI_ARGUMENT, "batch: expected at least 1 image, got 0");
     if (config->bn_groups == 0 || config->batch % config->bn_groups != 0)
         return smri_fail(SMRI_ARGUMENT, "bn_groups: expected a divisor of the batch %zu, got %zu", config->batch,
@@ -100,9 +103,9 @@ void smri_plan_destroy(smri_plan *plan) {
 
 size_t smri_plan_bytes(const smri_plan *plan) { return bytes_of(&plan->program, plan->network, plan->config.bn_groups); }
 
-static const float *value_at(const smri_plan *plan, short value) {
+static const void *value_at(const smri_plan *plan, short value) {
     if (value == SMRI_VALUE_DOUTPUT) return plan->run.doutput;
-    return (const float *)(plan->arena + plan->program.values[value].offset);
+    return plan->arena + plan->program.values[value].offset;
 }
 
 smri_status smri_plan_forward(smri_plan *plan, const float **output, const float *images, size_t n,
@@ -117,7 +120,7 @@ smri_status smri_plan_forward(smri_plan *plan, const float **output, const float
     plan->run = (struct smri_run){
         .program = &plan->program, .network = plan->network, .arena = plan->arena, .statistics = plan->statistics,
         .statistics_at = plan->statistics_at, .images = images, .n = n, .groups = groups, .kind = plan->config.kind,
-        .masks = *masks, .pool = plan->pool, .seconds = plan->seconds,
+        .precision = plan->config.precision, .masks = *masks, .pool = plan->pool, .seconds = plan->seconds,
     };
     if (plan->config.kind != SMRI_PLAN_TRAIN) smri_program_fold_running(&plan->run);
     const smri_status status = smri_program_run(&plan->run, 0, plan->program.n_forward, poll);
@@ -148,27 +151,41 @@ void smri_plan_commit_statistics(smri_plan *plan, float momentum) {
     const struct smri_run *run = &plan->run;
     for (size_t i = 0; i < network->n_units; i++) {
         const struct smri_unit *unit = &network->units[i];
-        const struct smri_batchnorm2d shape = {run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K, SMRI_FP32};
+        const struct smri_batchnorm2d shape = {run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K,
+                                               run->precision};
         smri_batchnorm2d_update_running(network->buffers + unit->mean, network->buffers + unit->var,
                                         smri_run_statistics(run, i, 0), smri_run_statistics(run, i, 1), momentum, &shape);
     }
 }
 
-smri_status smri_plan_explain(smri_plan *plan, enum smri_stage stage, const float *doutput, const float **activations,
-                              const float **gradients, size_t shape[3], struct smri_poll poll) {
+/* A value of the trunk into the caller's floats. */
+static void copy_out(const smri_plan *plan, float *out, short value, size_t numbers) {
+    const void *in = value_at(plan, value);
+    if (plan->config.precision == SMRI_BF16)
+        smri_widen(out, in, numbers, plan->pool);
+    else
+        memcpy(out, in, numbers * sizeof(float));
+}
+
+smri_status smri_plan_explain(smri_plan *plan, float *activations, float *gradients, enum smri_stage stage,
+                              const float *doutput, struct smri_poll poll) {
     assert(plan->config.kind == SMRI_PLAN_EXPLAIN && plan->forward_done && (unsigned)stage <= SMRI_STAGE_LAYER4);
     plan->forward_done = false;
     plan->run.doutput = doutput;
     const struct smri_tap *tap = &plan->program.taps[stage];
     const smri_status status = smri_program_run(&plan->run, plan->program.n_forward, tap->stop, poll);
     if (status != SMRI_OK) return status;
-    *activations = value_at(plan, tap->activations);
-    *gradients = value_at(plan, tap->gradients);
+    size_t shape[3];
     smri_network_stage_shape(shape, plan->network, stage);
+    const size_t numbers = plan->run.n * shape[0] * shape[1] * shape[2];
+    copy_out(plan, activations, tap->activations, numbers);
+    copy_out(plan, gradients, tap->gradients, numbers);
     return SMRI_OK;
 }
 
 static const char *const op_names[SMRI_OP_KINDS] = {
+    [SMRI_OP_NARROW] = "narrow",
+    [SMRI_OP_WIDEN] = "widen",
     [SMRI_OP_CONV] = "conv forward",
     [SMRI_OP_STATISTICS] = "norm statistics",
     [SMRI_OP_AFFINE] = "normalise",

@@ -2,7 +2,10 @@
  *
  * A training program keeps the convolutions' outputs z and the blocks' outputs. relu(scale * z + shift), the input of the
  * next convolution, is a temporary, made in forward and once more in backward for the weights' gradient; the ReLU masks
- * are recomputed from z by the batch norm's backward. An inference program normalises in place and keeps nothing. */
+ * are recomputed from z by the batch norm's backward. An inference program normalises in place and keeps nothing.
+ *
+ * In a bf16 program the images are narrowed once, and activations and gradients of the trunk are bf16; the head, from the
+ * features on, is fp32. Average pooling reads one and writes the other, flattened features are converted. */
 #include "program.h"
 
 #include <assert.h>
@@ -21,7 +24,7 @@ struct writer {
     short z[SMRI_UNITS_MAX];    /* the units' outputs */
     short in[SMRI_BLOCKS_MAX];  /* the blocks' inputs and outputs */
     short out[SMRI_BLOCKS_MAX];
-    short stem, winners; /* the stem's activation and the places of its maxima */
+    short images, winners; /* the stem's input, and the places of its maxima */
     short dense_in[SMRI_HEAD_MAX], dense_out[SMRI_HEAD_MAX];
 };
 
@@ -38,6 +41,10 @@ static short new_value(struct writer *w, size_t images, size_t numbers, size_t b
 
 static short new_floats(struct writer *w, size_t numbers_per_image) {
     return new_value(w, w->config->batch, numbers_per_image, sizeof(float));
+}
+
+static short new_activations(struct writer *w, size_t numbers_per_image) {
+    return new_value(w, w->config->batch, numbers_per_image, smri_precision_bytes(w->config->precision));
 }
 
 static short new_scratch(struct writer *w, size_t bytes) {
@@ -63,13 +70,15 @@ static size_t unit_inputs(const struct smri_unit *unit) { return unit->conv.H * 
 static short conv_scratch(struct writer *w, const struct smri_unit *unit) {
     struct smri_conv2d shape = unit->conv;
     shape.N = w->config->batch;
+    shape.precision = w->config->precision;
     if (w->status == SMRI_OK) w->status = smri_conv2d_check(&shape);
     return w->status == SMRI_OK ? new_scratch(w, smri_conv2d_workspace_bytes(&shape, w->n_threads)) : (short)SMRI_VALUE_NONE;
 }
 
 static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
     const size_t groups = w->config->bn_groups;
-    const struct smri_batchnorm2d shape = {groups, w->config->batch / groups * unit->P * unit->Q, unit->conv.K, SMRI_FP32};
+    const struct smri_batchnorm2d shape = {groups, w->config->batch / groups * unit->P * unit->Q, unit->conv.K,
+                                           w->config->precision};
     return new_scratch(w, smri_batchnorm2d_workspace_bytes(&shape, w->n_threads));
 }
 
@@ -78,12 +87,28 @@ static short dense_scratch(struct writer *w, const struct smri_dense *dense) {
     return new_scratch(w, smri_linear_workspace_bytes(&shape, w->n_threads));
 }
 
+/* x for the trunk, from fp32. */
+static short narrowed(struct writer *w, size_t numbers, short x) {
+    if (w->config->precision == SMRI_FP32) return x;
+    const short out = new_activations(w, numbers);
+    emit(w, (struct smri_op){.kind = SMRI_OP_NARROW, .numbers = numbers, .out = out, .x = x});
+    return out;
+}
+
+/* x of the trunk, as fp32. */
+static short widened(struct writer *w, size_t numbers, short x) {
+    if (w->config->precision == SMRI_FP32) return x;
+    const short out = new_floats(w, numbers);
+    emit(w, (struct smri_op){.kind = SMRI_OP_WIDEN, .numbers = numbers, .out = out, .x = x});
+    return out;
+}
+
 /* ---- forward ---- */
 
 /* z = conv(x), and its statistics where the batch decides them. */
 static short convolve(struct writer *w, size_t index, short x) {
     const struct smri_unit *unit = &w->network->units[index];
-    const short z = new_floats(w, unit_numbers(unit));
+    const short z = new_activations(w, unit_numbers(unit));
     emit(w, (struct smri_op){.kind = SMRI_OP_CONV, .unit = (short)index, .out = z, .x = x, .scratch = conv_scratch(w, unit)});
     if (trains(w))
         emit(w, (struct smri_op){.kind = SMRI_OP_STATISTICS, .unit = (short)index, .x = z, .scratch = norm_scratch(w, unit)});
@@ -95,17 +120,18 @@ static short convolve(struct writer *w, size_t index, short x) {
 static short normalise(struct writer *w, size_t index) {
     const short z = w->z[index];
     const bool in_place = w->config->kind == SMRI_PLAN_INFER;
-    const short out = in_place ? z : new_floats(w, unit_numbers(&w->network->units[index]));
+    const short out = in_place ? z : new_activations(w, unit_numbers(&w->network->units[index]));
     emit(w, (struct smri_op){.kind = SMRI_OP_AFFINE, .unit = (short)index, .aux_unit = -1, .relu = true, .out = out, .x = z});
     return out;
 }
 
 static short forward_stem(struct writer *w) {
     const struct smri_maxpool2d *pool = &w->network->pool;
-    convolve(w, 0, SMRI_VALUE_IMAGES);
+    w->images = narrowed(w, unit_inputs(&w->network->units[0]), SMRI_VALUE_IMAGES);
+    convolve(w, 0, w->images);
     const short stem = normalise(w, 0);
     const size_t numbers = smri_maxpool2d_out_rows(pool) * smri_maxpool2d_out_cols(pool) * pool->C;
-    const short pooled = new_floats(w, numbers);
+    const short pooled = new_activations(w, numbers);
     if (w->config->kind != SMRI_PLAN_INFER) w->winners = new_value(w, w->config->batch, numbers, 1);
     emit(w, (struct smri_op){.kind = SMRI_OP_MAXPOOL, .out = pooled, .x = stem, .aux = w->winners});
     return pooled;
@@ -125,7 +151,7 @@ static short forward_block(struct writer *w, size_t index, short in) {
         add.aux_unit = (short)(last + 1);
         add.aux = convolve(w, last + 1, in);
     }
-    add.out = w->config->kind == SMRI_PLAN_INFER ? add.x : new_floats(w, unit_numbers(&w->network->units[last]));
+    add.out = w->config->kind == SMRI_PLAN_INFER ? add.x : new_activations(w, unit_numbers(&w->network->units[last]));
     emit(w, add);
     w->in[index] = in;
     w->out[index] = add.out;
@@ -162,6 +188,8 @@ static void write_forward(struct writer *w) {
         const short mean = new_floats(w, network->channels);
         emit(w, (struct smri_op){.kind = SMRI_OP_AVGPOOL, .out = mean, .x = x});
         x = mean;
+    } else {
+        x = widened(w, network->features, x);
     }
     program->features = x;
     program->output = forward_head(w, x);
@@ -212,15 +240,15 @@ static short backward_block(struct writer *w, size_t index, short dout) {
     const struct smri_block *block = &w->network->blocks[index];
     const struct smri_unit *units = w->network->units;
     const size_t last = block->first + block->n_units - 1, shortcut = last + 1;
-    const short ds = dout != SMRI_VALUE_DOUTPUT ? dout : new_floats(w, unit_numbers(&units[last]));
+    const short ds = dout != SMRI_VALUE_DOUTPUT ? dout : new_activations(w, unit_numbers(&units[last]));
     emit(w, (struct smri_op){.kind = SMRI_OP_RELU_BACKWARD, .numbers = unit_numbers(&units[last]), .out = ds, .dy = dout,
-                             .x = w->out[index]});
-    short dz = new_floats(w, unit_numbers(&units[last]));
+                             .x = w->out[index], .precision = w->config->precision});
+    short dz = new_activations(w, unit_numbers(&units[last]));
     backward_norm(w, last, dz, ds, false);
     if (block->projects) backward_norm(w, shortcut, ds, ds, false);
     for (size_t i = last; i > block->first; i--) {
         if (trains(w)) backward_weights(w, i, normalise(w, i - 1), dz);
-        const short dx = new_floats(w, unit_inputs(&units[i]));
+        const short dx = new_activations(w, unit_inputs(&units[i]));
         backward_data(w, i, dx, dz, false);
         backward_norm(w, i - 1, dx, dx, true);
         dz = dx;
@@ -230,7 +258,7 @@ static short backward_block(struct writer *w, size_t index, short dout) {
         backward_data(w, block->first, ds, dz, true);
         return ds;
     }
-    const short dx = new_floats(w, unit_inputs(&units[block->first]));
+    const short dx = new_activations(w, unit_inputs(&units[block->first]));
     backward_data(w, block->first, dx, dz, false);
     backward_weights(w, shortcut, w->in[index], ds);
     backward_data(w, shortcut, dx, ds, true);
@@ -251,9 +279,11 @@ static void write_backward(struct writer *w) {
     const struct smri_network *network = w->network;
     short d = backward_head(w, SMRI_VALUE_DOUTPUT);
     if (network->config.features == SMRI_FEATURES_AVGPOOL) {
-        const short dx = new_floats(w, network->channels * network->side * network->side);
+        const short dx = new_activations(w, network->channels * network->side * network->side);
         emit(w, (struct smri_op){.kind = SMRI_OP_AVGPOOL_BACKWARD, .out = dx, .dy = d});
         d = dx;
+    } else {
+        d = narrowed(w, network->features, d);
     }
     enum smri_stage stage = SMRI_STAGE_LAYER4;
     set_tap(w, stage, d);
@@ -263,10 +293,10 @@ static void write_backward(struct writer *w) {
     }
     set_tap(w, SMRI_STAGE_STEM, d);
     if (!trains(w)) return;
-    const short da = new_floats(w, unit_numbers(&network->units[0]));
+    const short da = new_activations(w, unit_numbers(&network->units[0]));
     emit(w, (struct smri_op){.kind = SMRI_OP_MAXPOOL_BACKWARD, .out = da, .dy = d, .aux = w->winners});
     backward_norm(w, 0, da, da, true);
-    backward_weights(w, 0, SMRI_VALUE_IMAGES, da);
+    backward_weights(w, 0, w->images, da);
 }
 
 smri_status smri_program_write(struct smri_program *program, const smri_network *network,

@@ -13,6 +13,8 @@
 #define SMRI_VALUES_MAX 2048
 
 enum smri_op_kind {
+    SMRI_OP_NARROW,           /* out = x rounded to bf16 */
+    SMRI_OP_WIDEN,            /* out = x, from bf16 to fp32 */
     SMRI_OP_CONV,             /* out = conv(x) */
     SMRI_OP_STATISTICS,       /* batch statistics of x, and the unit's scale and shift */
     SMRI_OP_AFFINE,           /* out = scale * x + shift (+ aux, normalised by aux_unit if there is one), ReLU if asked */
@@ -40,7 +42,8 @@ struct smri_op {
     short unit;     /* of the network's units; of its dense layers for DROPOUT, LINEAR and LINEAR_BACKWARD */
     short aux_unit; /* AFFINE: the unit that normalises aux, or -1 */
     short out, x, dy, aux, scratch;
-    size_t numbers; /* RELU, RELU_BACKWARD: floats an image */
+    size_t numbers; /* NARROW, WIDEN, RELU, RELU_BACKWARD: how many an image */
+    enum smri_precision precision; /* RELU_BACKWARD: of x, dy and out */
 };
 
 struct smri_value {
@@ -83,6 +86,7 @@ struct smri_run {
     float *gradients; /* NULL: not wanted (EXPLAIN) */
     size_t n, groups;
     enum smri_plan_kind kind;
+    enum smri_precision precision;
     struct smri_masks masks;
     smri_pool *pool;
     double *seconds; /* for each operation, how long it took */

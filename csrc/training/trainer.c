@@ -81,7 +81,7 @@ static void list_pieces(struct piece pieces[N_PIECES], struct smri_trainer *trai
 }
 
 static struct smri_plan_config plan_config(const struct smri_trainer_config *config) {
-    return (struct smri_plan_config){SMRI_PLAN_TRAIN, part_size(config), config->bn_groups};
+    return (struct smri_plan_config){SMRI_PLAN_TRAIN, part_size(config), config->bn_groups, config->precision};
 }
 
 static smri_status check_config(const struct smri_trainer_config *config) {

@@ -7,6 +7,7 @@
 
 #include "smri/network.h"
 #include "smri/pool.h"
+#include "smri/precision.h"
 
 enum smri_plan_kind {
     SMRI_PLAN_INFER,   /* running statistics, no dropout, no backward */
@@ -18,6 +19,7 @@ struct smri_plan_config {
     enum smri_plan_kind kind;
     size_t batch;     /* the most images in one pass */
     size_t bn_groups; /* TRAIN: statistics apart for that many equal parts of the batch (SimCLR's views); else 1 */
+    enum smri_precision precision; /* of the activations between images and head, and of their gradients */
 };
 
 /* Between layers the pass asks; nonzero stops it with SMRI_INTERRUPTED. May be NULL. */
@@ -64,10 +66,11 @@ smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *d
  * that is to leave them alone (SAM's second one, an interrupted one) simply does not call it. */
 void smri_plan_commit_statistics(smri_plan *plan, float momentum);
 
-/* EXPLAIN, once after a forward: the stage's output A[n][h][w][C] of the latest forward and the gradient of sum(output * doutput) with respect
- * to it, both borrowed until the next call. */
-smri_status smri_plan_explain(smri_plan *plan, enum smri_stage stage, const float *doutput, const float **activations,
-                              const float **gradients, size_t shape[3], struct smri_poll poll);
+/* EXPLAIN, once after a forward: activations[n][h][w][C] is the stage's output in the latest forward, gradients the
+ * gradient of sum(output * doutput) with respect to it; smri_network_stage_shape tells h, w and C. fp32 in either precision,
+ * the caller's, overwritten; untouched on error. */
+smri_status smri_plan_explain(smri_plan *plan, float *activations, float *gradients, enum smri_stage stage,
+                              const float *doutput, struct smri_poll poll);
 
 /* How long each operation of the latest passes took, in order: forward, then backward. `layer` is the name of the weight
  * behind a convolution or batch norm, else ""; flops counts a multiply and an add as two, for convolutions only. */

@@ -24,6 +24,7 @@ struct smri_trainer_config {
     /* Images that are in memory at once; 0: the whole batch. Less than the batch costs one more forward pass and gives
      * the same gradients as the batch in one pass with bn_groups = batch / micro_batch: batch norm sees micro-batches. */
     size_t micro_batch;
+    enum smri_precision precision; /* of the plan; weights, gradients of weights and optimizer are fp32 */
 };
 
 /* What changes from step to step. */

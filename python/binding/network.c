@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "smri/memory.h"
 #include "state.h"
 
 typedef struct smri_network_object network_object;
@@ -11,107 +10,6 @@ typedef struct smri_network_object network_object;
 static PyObject *module_of(network_object *self) { return PyType_GetModule(Py_TYPE((PyObject *)self)); }
 
 PyObject *smri_network_type(PyObject *module) { return smri_state_of(module)->network_type; }
-
-/* ---- shared with the trainer ---- */
-
-int smri_network_enter(network_object *self) {
-    while (pthread_mutex_trylock(&self->mutex) != 0) {
-        if (self->busy && self->owner == PyThread_get_thread_ident()) {
-            PyErr_SetString(PyExc_RuntimeError, "Network: already in use by this thread (called from a signal handler?)");
-            return -1;
-        }
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 50 * 1000 * 1000;
-        if (until.tv_nsec >= 1000 * 1000 * 1000) until.tv_sec++, until.tv_nsec -= 1000 * 1000 * 1000;
-        int taken;
-        Py_BEGIN_ALLOW_THREADS;
-        taken = pthread_mutex_timedlock(&self->mutex, &until) == 0;
-        Py_END_ALLOW_THREADS;
-        if (taken) break;
-        if (PyErr_CheckSignals() < 0) return -1;
-    }
-    self->owner = PyThread_get_thread_ident();
-    self->busy = 1;
-    return 0;
-}
-
-void smri_network_leave(network_object *self) {
-    self->busy = 0;
-    pthread_mutex_unlock(&self->mutex);
-}
-
-static int ask_python(void *context) {
-    struct smri_interrupt *interrupt = context;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    const double passed =
-        (double)(now.tv_sec - interrupt->last.tv_sec) + 1e-9 * (double)(now.tv_nsec - interrupt->last.tv_nsec);
-    if (passed < 0.05) return 0;
-    interrupt->last = now;
-    PyEval_RestoreThread(interrupt->state);
-    const int stop = PyErr_CheckSignals();
-    interrupt->state = PyEval_SaveThread();
-    return stop;
-}
-
-struct smri_poll smri_interrupt_begin(struct smri_interrupt *interrupt) {
-    clock_gettime(CLOCK_MONOTONIC, &interrupt->last);
-    interrupt->state = PyEval_SaveThread();
-    return (struct smri_poll){ask_python, interrupt};
-}
-
-void smri_interrupt_end(struct smri_interrupt *interrupt) { PyEval_RestoreThread(interrupt->state); }
-
-int smri_convert_size(PyObject *object, void *out) {
-    const Py_ssize_t value = PyNumber_AsSsize_t(object, PyExc_OverflowError);
-    if (value == -1 && PyErr_Occurred()) return 0;
-    if (value < 0) {
-        PyErr_Format(PyExc_ValueError, "expected a number of 0 or more, got %zd", value);
-        return 0;
-    }
-    *(size_t *)out = (size_t)value;
-    return 1;
-}
-
-int smri_convert_u64(PyObject *object, void *out) {
-    PyObject *number = PyNumber_Index(object);
-    if (number == NULL) return 0;
-    const unsigned long long value = PyLong_AsUnsignedLongLong(number);
-    Py_DECREF(number);
-    if (value == (unsigned long long)-1 && PyErr_Occurred()) return 0;
-    *(uint64_t *)out = value;
-    return 1;
-}
-
-int smri_require_keywords(PyObject *keywords, const char *const *names) {
-    for (; *names != NULL; names++) {
-        if (keywords != NULL && PyDict_GetItemString(keywords, *names) != NULL) continue;
-        PyErr_Format(PyExc_TypeError, "missing keyword argument '%s'", *names);
-        return -1;
-    }
-    return 0;
-}
-
-PyArrayObject *smri_images_array(PyObject *object, const smri_network *network, const char *what) {
-    const struct smri_network_config *config = smri_network_config_of(network);
-    PyArrayObject *images = smri_array(object, NPY_FLOAT32, 4, what);
-    if (images == NULL) return NULL;
-    const npy_intp size = (npy_intp)config->image_size;
-    if (smri_expect_shape(images, what, 4, (npy_intp[]){-1, size, size, (npy_intp)config->in_channels}) == 0) return images;
-    Py_DECREF((PyObject *)images);
-    return NULL;
-}
-
-PyObject *smri_times_list(const struct smri_op_time *times, size_t count) {
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list != NULL && i < count; i++) {
-        PyObject *row = Py_BuildValue("(ssdd)", times[i].op, times[i].layer, times[i].seconds, times[i].flops);
-        if (row == NULL || PyList_Append(list, row) < 0) Py_CLEAR(list);
-        Py_XDECREF(row);
-    }
-    return list;
-}
 
 /* ---- construction ---- */
 
@@ -215,26 +113,27 @@ static void network_dealloc(PyObject *object) {
 /* ---- passes ---- */
 
 /* A cached plan of at least `batch` images. */
-static smri_status infer_plan(network_object *self, size_t batch) {
-    if (self->infer != NULL && self->infer_batch >= batch && self->infer_isa == smri_isa_selected()) return SMRI_OK;
+static smri_status infer_plan(network_object *self, size_t batch, enum smri_precision precision) {
+    const struct smri_plan_config *kept = &self->infer_config;
+    if (self->infer != NULL && kept->batch >= batch && kept->precision == precision && self->infer_isa == smri_isa_selected())
+        return SMRI_OK;
     smri_plan_destroy(self->infer);
     self->infer = NULL;
-    const struct smri_plan_config config = {SMRI_PLAN_INFER, batch, 1};
-    const smri_status status = smri_plan_create(&self->infer, self->network, &config, self->pool);
-    self->infer_batch = batch;
+    self->infer_config = (struct smri_plan_config){SMRI_PLAN_INFER, batch, 1, precision};
+    const smri_status status = smri_plan_create(&self->infer, self->network, &self->infer_config, self->pool);
     self->infer_isa = smri_isa_selected();
     return status;
 }
 
 /* Outputs (or features) of n images, batch by batch, into PyTorch's order. */
 static smri_status run_forward(network_object *self, float *out, const float *images, size_t n, size_t batch, int features,
-                               struct smri_poll poll) {
+                               enum smri_precision precision, struct smri_poll poll) {
     const smri_network *network = self->network;
     const struct smri_network_config *config = smri_network_config_of(network);
     const size_t image = config->image_size * config->image_size * config->in_channels;
     const int is_features = features || config->n_head == 0;
     const size_t size = is_features ? smri_network_feature_count(network) : smri_network_output_count(network);
-    smri_status status = n > 0 ? infer_plan(self, batch < n ? batch : n) : SMRI_OK;
+    smri_status status = n > 0 ? infer_plan(self, batch < n ? batch : n, precision) : SMRI_OK;
     for (size_t i = 0; status == SMRI_OK && i < n; i += batch) {
         const size_t count = n - i < batch ? n - i : batch;
         const float *output;
@@ -257,12 +156,14 @@ static int parse_output(const char *name) {
 }
 
 static PyObject *network_forward(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"images", "output", "batch_size", NULL};
+    static char *names[] = {"images", "output", "batch_size", "precision", NULL};
     network_object *self = (network_object *)object;
     PyObject *given;
     const char *output = "head";
     size_t batch = 64;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$sO&:forward", names, &given, &output, smri_convert_size, &batch))
+    enum smri_precision precision = SMRI_FP32;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$sO&O&:forward", names, &given, &output, smri_convert_size,
+                                     &batch, smri_convert_precision, &precision))
         return NULL;
     const int features = parse_output(output);
     if (features < 0) return NULL;
@@ -279,7 +180,7 @@ static PyObject *network_forward(PyObject *object, PyObject *arguments, PyObject
     if (out != NULL && smri_network_enter(self) == 0) {
         struct smri_interrupt interrupt;
         const struct smri_poll poll = smri_interrupt_begin(&interrupt);
-        status = run_forward(self, smri_floats(out), smri_floats(images), n, batch, features, poll);
+        status = run_forward(self, smri_floats(out), smri_floats(images), n, batch, features, precision, poll);
         smri_interrupt_end(&interrupt);
         smri_network_leave(self);
         if (status != SMRI_OK) smri_raise(module_of(self), status);
@@ -292,6 +193,7 @@ static PyObject *network_forward(PyObject *object, PyObject *arguments, PyObject
 struct explanation {
     size_t n, batch, n_outputs;
     enum smri_stage stage;
+    enum smri_precision precision;
     const float *images;
     const int64_t *targets; /* NULL: the largest output */
     float *activations, *gradients, *outputs;
@@ -315,20 +217,17 @@ static smri_status run_explain(network_object *self, struct explanation *job, st
     const struct smri_network_config *config = smri_network_config_of(self->network);
     const size_t image = config->image_size * config->image_size * config->in_channels;
     const size_t maps = job->shape[0] * job->shape[1] * job->shape[2];
-    const struct smri_plan_config plan_config = {SMRI_PLAN_EXPLAIN, job->batch, 1};
+    const struct smri_plan_config plan_config = {SMRI_PLAN_EXPLAIN, job->batch, 1, job->precision};
     smri_plan *plan = NULL;
     smri_status status = smri_plan_create(&plan, self->network, &plan_config, self->pool);
     for (size_t i = 0; status == SMRI_OK && i < job->n; i += job->batch) {
         const size_t count = job->n - i < job->batch ? job->n - i : job->batch;
-        const float *output, *activations, *gradients;
+        const float *output;
         status = smri_plan_forward(plan, &output, job->images + i * image, count, &(struct smri_masks){0}, poll);
         if (status != SMRI_OK) break;
         memcpy(job->outputs + i * job->n_outputs, output, count * job->n_outputs * sizeof(float));
         mark_targets(job, i, count);
-        status = smri_plan_explain(plan, job->stage, job->doutput, &activations, &gradients, job->shape, poll);
-        if (status != SMRI_OK) break;
-        memcpy(job->activations + i * maps, activations, count * maps * sizeof(float));
-        memcpy(job->gradients + i * maps, gradients, count * maps * sizeof(float));
+        status = smri_plan_explain(plan, job->activations + i * maps, job->gradients + i * maps, job->stage, job->doutput, poll);
     }
     smri_plan_destroy(plan);
     return status;
@@ -391,13 +290,13 @@ static PyObject *explain_arrays(network_object *self, struct explanation *job) {
 }
 
 static PyObject *network_explain(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"images", "targets", "stage", "batch_size", NULL};
+    static char *names[] = {"images", "targets", "stage", "batch_size", "precision", NULL};
     network_object *self = (network_object *)object;
     PyObject *given, *targets_given;
     const char *stage = "layer4";
     struct explanation job = {.batch = 16, .n_outputs = smri_network_output_count(self->network)};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$sO&:explain", names, &given, &targets_given, &stage,
-                                     smri_convert_size, &job.batch))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$sO&O&:explain", names, &given, &targets_given, &stage,
+                                     smri_convert_size, &job.batch, smri_convert_precision, &job.precision))
         return NULL;
     if (parse_stage(stage, &job.stage) < 0) return NULL;
     if (job.batch == 0 || smri_network_config_of(self->network)->n_head == 0) {
@@ -422,13 +321,14 @@ static PyObject *network_explain(PyObject *object, PyObject *arguments, PyObject
 }
 
 static PyObject *network_memory_bytes(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"kind", "batch", "bn_groups", NULL};
+    static char *names[] = {"kind", "batch", "bn_groups", "precision", NULL};
     static const char *const kinds[] = {"infer", "train", "explain"};
     network_object *self = (network_object *)object;
     const char *kind;
     struct smri_plan_config config = {.bn_groups = 1};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sO&|O&:memory_bytes", names, &kind, smri_convert_size, &config.batch,
-                                     smri_convert_size, &config.bn_groups))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sO&|O&O&:memory_bytes", names, &kind, smri_convert_size,
+                                     &config.batch, smri_convert_size, &config.bn_groups, smri_convert_precision,
+                                     &config.precision))
         return NULL;
     size_t index = 0;
     while (index < 3 && strcmp(kind, kinds[index]) != 0) index++;
@@ -460,11 +360,11 @@ static PyMethodDef methods[] = {
     {"load", WITH_KEYWORDS(smri_network_load), METH_VARARGS | METH_KEYWORDS,
      "load(state, *, strict=True) -> (missing, unexpected): all or nothing."},
     {"forward", WITH_KEYWORDS(network_forward), METH_VARARGS | METH_KEYWORDS,
-     "forward(images, *, output='head', batch_size=64) -> (n, D): outputs of the head, or 'features'."},
+     "forward(images, *, output='head', batch_size=64, precision='fp32') -> (n, D): outputs of the head, or 'features'."},
     {"explain", WITH_KEYWORDS(network_explain), METH_VARARGS | METH_KEYWORDS,
-     "explain(images, targets, *, stage='layer4', batch_size=16) -> (activations, gradients, outputs)."},
+     "explain(images, targets, *, stage='layer4', batch_size=16, precision='fp32') -> (activations, gradients, outputs)."},
     {"memory_bytes", WITH_KEYWORDS(network_memory_bytes), METH_VARARGS | METH_KEYWORDS,
-     "memory_bytes(kind, batch, bn_groups=1): bytes of a plan of the kind 'infer', 'train' or 'explain'."},
+     "memory_bytes(kind, batch, bn_groups=1, precision='fp32'): bytes of a plan of the kind 'infer', 'train' or 'explain'."},
     {"profile", network_profile, METH_NOARGS,
      "profile() -> [(op, layer, seconds, flops)]: each operation of the latest batch that went forward."},
     {NULL, NULL, 0, NULL},

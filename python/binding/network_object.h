@@ -15,7 +15,7 @@ struct smri_network_object {
     smri_network *network;
     smri_pool *pool;
     smri_plan *infer; /* cached; NULL until the first forward */
-    size_t infer_batch;
+    struct smri_plan_config infer_config;
     enum smri_isa infer_isa;
     pthread_mutex_t mutex;
     unsigned long owner; /* thread that holds the mutex; valid while `busy` */
@@ -39,9 +39,10 @@ struct smri_interrupt {
 struct smri_poll smri_interrupt_begin(struct smri_interrupt *interrupt);
 void smri_interrupt_end(struct smri_interrupt *interrupt);
 
-/* "O&" converters: a size (0 or more), and an unsigned 64-bit number. */
+/* "O&" converters: a size (0 or more), an unsigned 64-bit number, an enum smri_precision from its name. */
 int smri_convert_size(PyObject *object, void *out);
 int smri_convert_u64(PyObject *object, void *out);
+int smri_convert_precision(PyObject *object, void *out);
 
 /* Argument parsing knows no keyword that is both keyword-only and required: TypeError unless all of `names` are there. */
 int smri_require_keywords(PyObject *keywords, const char *const *names);

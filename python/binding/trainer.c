@@ -27,16 +27,16 @@ static int parse_config(PyObject *module, PyObject *arguments, PyObject *keyword
                         struct smri_trainer_config *config) {
     static char *names[] = {"network",      "optimizer", "sharpness",   "nesterov", "beta2",     "eps",
                             "weight_decay", "decay_all", "bn_momentum", "batch",    "bn_groups", "micro_batch",
-                            NULL};
+                            "precision",    NULL};
     static const char *const optimizers[] = {"sgd", "adamw"}, *const sharpnesses[] = {"none", "sam", "asam"};
     const char *optimizer = "sgd", *sharpness = "none";
     int nesterov = 0, decay_all = 0;
     *config = (struct smri_trainer_config){.beta2 = 0.999f, .eps = 1e-8f, .bn_momentum = 0.1f, .bn_groups = 1};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspfffpfO&O&O&:Trainer", names, smri_network_type(module),
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspfffpfO&O&O&O&:Trainer", names, smri_network_type(module),
                                      (PyObject **)network, &optimizer, &sharpness, &nesterov, &config->beta2, &config->eps,
                                      &config->weight_decay, &decay_all, &config->bn_momentum, smri_convert_size,
                                      &config->batch, smri_convert_size, &config->bn_groups, smri_convert_size,
-                                     &config->micro_batch) ||
+                                     &config->micro_batch, smri_convert_precision, &config->precision) ||
         smri_require_keywords(keywords, (const char *const[]){"batch", NULL}) < 0)
         return -1;
     const int chosen = parse_choice("optimizer", optimizer, optimizers, 2);
@@ -131,17 +131,15 @@ static int parse_vector(PyObject *object, int type, size_t n, const char *what, 
 }
 
 static PyObject *trainer_simclr_step(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"views", "lr", "momentum", "temperature", "seed", "step", "rho", "groups",
-                            "standardize", NULL};
+    static char *names[] = {"views", "lr", "momentum", "temperature", "seed", "step", "rho", "groups", NULL};
     trainer_object *self = (trainer_object *)object;
     PyObject *views, *groups_given = NULL;
     uint64_t index;
     struct step_call call = {0};
     struct smri_ntxent ntxent = {0};
-    int standardize = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$fffO&O&fOp:simclr_step", names, &views, &call.step.lr,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$fffO&O&fO:simclr_step", names, &views, &call.step.lr,
                                      &call.step.momentum, &ntxent.temperature, smri_convert_u64, &call.step.seed,
-                                     smri_convert_u64, &index, &call.step.rho, &groups_given, &standardize) ||
+                                     smri_convert_u64, &index, &call.step.rho, &groups_given) ||
         smri_require_keywords(keywords, (const char *const[]){"lr", "momentum", "temperature", "seed", "step", NULL}) < 0)
         return NULL;
     if (parse_step(index, &call.step) < 0) return NULL;
@@ -153,7 +151,6 @@ static PyObject *trainer_simclr_step(PyObject *object, PyObject *arguments, PyOb
     if (call.n % 2 != 0) {
         PyErr_Format(PyExc_ValueError, "views: expected an even number of images, rows i and i + n a pair, got %zu", call.n);
     } else if (parse_vector(groups_given, NPY_INT32, call.n, "groups", &groups) == 0) {
-        ntxent.standardize = standardize != 0;
         ntxent.groups = groups != NULL ? PyArray_DATA(groups) : NULL;
         call.ntxent = &ntxent;
         result = run_step(self, &call);
@@ -376,8 +373,7 @@ static PyObject *get_memory_bytes(PyObject *object, void *ignored) {
 
 static PyMethodDef methods[] = {
     {"simclr_step", WITH_KEYWORDS(trainer_simclr_step), METH_VARARGS | METH_KEYWORDS,
-     "simclr_step(views, *, lr, momentum, temperature, seed, step, rho=0.0, groups=None, standardize=False) -> dict: "
-     "loss, gradient_norm."},
+     "simclr_step(views, *, lr, momentum, temperature, seed, step, rho=0.0, groups=None) -> dict: loss, gradient_norm."},
     {"supervised_step", WITH_KEYWORDS(trainer_supervised_step), METH_VARARGS | METH_KEYWORDS,
      "supervised_step(images, labels, *, lr, momentum, seed, step, rho=0.0, class_weights=None, label_smoothing=0.0) -> "
      "dict: loss, gradient_norm, n_correct."},
@@ -401,8 +397,8 @@ static PyType_Slot slots[] = {
     {Py_tp_methods, methods},
     {Py_tp_getset, properties},
     {Py_tp_doc, "Trainer(network, *, optimizer='sgd', sharpness='none', nesterov=False, beta2=0.999, eps=1e-8, "
-                "weight_decay=0.0, decay_all=False, bn_momentum=0.1, batch, bn_groups=1)\n\nOptimizer state and activations "
-                "for training a Network."},
+                "weight_decay=0.0, decay_all=False, bn_momentum=0.1, batch, bn_groups=1, micro_batch=0, precision='fp32')\n\n"
+                "Optimizer state and activations for training a Network."},
     {0, NULL},
 };
 

@@ -18,6 +18,9 @@ def cpu_info() -> dict[str, str | int]:
 def set_isa(name: str, /) -> None:
     """Cap the kernels at "ref", "avx2", "avx512", "avx512bf16" or "amx"."""
 
+def measured_peak(precision: Literal["fp32", "bf16"] = "fp32", n_threads: int = 0, seconds: float = 0.2) -> float:
+    """Floating-point operations a second of all threads together: independent products on registers, best of many loops."""
+
 def random_words(
     n: int, seed: int, epoch: int = 0, sample: int = 0, view: int = 0, purpose: int = 2
 ) -> NDArray[np.uint32]:
@@ -56,9 +59,15 @@ class Network:
     def load(self, state: Mapping[str, NDArray[np.float32]], *, strict: bool = True) -> tuple[list[str], list[str]]:
         """All or nothing. strict: names must agree exactly, else returns (missing, unexpected); shapes always must."""
     def forward(
-        self, images: NDArray[np.float32], *, output: str = "head", batch_size: int = 64
+        self,
+        images: NDArray[np.float32],
+        *,
+        output: str = "head",
+        batch_size: int = 64,
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> NDArray[np.float32]:
-        """images (n, H, W, C) -> head outputs, or "features", of shape (n, D); running statistics, no dropout."""
+        """images (n, H, W, C) -> head outputs, or "features", of shape (n, D); running statistics, no dropout.
+        precision: of the activations, "fp32" or "bf16"."""
     def explain(
         self,
         images: NDArray[np.float32],
@@ -66,10 +75,13 @@ class Network:
         *,
         stage: str = "layer4",
         batch_size: int = 16,
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """(activations (n, h, w, C), gradients of the target logit of the same shape, outputs (n, K)); targets None:
         the largest output. stage: "stem", "layer1" ... "layer4"."""
-    def memory_bytes(self, kind: str, batch: int, bn_groups: int = 1) -> int:
+    def memory_bytes(
+        self, kind: str, batch: int, bn_groups: int = 1, precision: Literal["fp32", "bf16"] = "fp32"
+    ) -> int:
         """What a plan of kind "infer", "train" or "explain" would allocate."""
     def profile(self) -> list[tuple[str, str, float, float]]:
         """(operation, layer, seconds, flops) of the latest batch that went forward; flops for convolutions only."""
@@ -92,10 +104,12 @@ class Trainer:
         batch: int,
         bn_groups: int = 1,
         micro_batch: int = 0,
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         """optimizer "sgd" or "adamw"; sharpness "none", "sam" or "asam"; batch counts images (2 x pairs for SimCLR).
         micro_batch (a divisor of batch; 0: all): images in memory at once, for one more forward pass; the gradients are
-        those of the whole batch with bn_groups = batch / micro_batch."""
+        those of the whole batch with bn_groups = batch / micro_batch. precision "bf16": activations and their gradients
+        are bfloat16; weights, their gradients, statistics, losses and the optimizer's state are fp32 as ever."""
     def simclr_step(
         self,
         views: NDArray[np.float32],
@@ -107,11 +121,10 @@ class Trainer:
         seed: int,
         step: int,
         groups: NDArray[np.int32] | None = None,
-        standardize: bool = False,
     ) -> dict[str, float]:
         """views (2n, H, W, C), rows i and i + n a pair -> {"loss", "gradient_norm"}. groups (2n,): rows of one group
-        are no negatives of each other. standardize: batch norm without parameters before the loss. FloatingPointError
-        when not finite, KeyboardInterrupt on Ctrl-C; in both cases the model is as before the step."""
+        are no negatives of each other. FloatingPointError when not finite, KeyboardInterrupt on Ctrl-C; in both cases
+        the model is as before the step."""
     def supervised_step(
         self,
         images: NDArray[np.float32],
@@ -328,10 +341,8 @@ def ntxent(
     groups: NDArray[np.int32] | None = None,
     n_threads: int = 1,
     out: NDArray[np.float32] | None = None,
-    standardize: bool = False,
 ) -> tuple[float, NDArray[np.float32]]:
-    """NT-Xent of z (2 n, D), rows i and i + n a pair, and its gradient. Rows of one group are no negatives.
-    standardize: every column to mean 0 and variance 1 over the rows first."""
+    """NT-Xent of z (2 n, D), rows i and i + n a pair, and its gradient. Rows of one group are no negatives."""
 
 def cross_entropy(
     logits: NDArray[np.float32],

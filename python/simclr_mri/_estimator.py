@@ -15,10 +15,10 @@ from sklearn.exceptions import NotFittedError
 
 from . import _core, checkpoint, options
 from ._dataset import Dataset
-from ._machine import check_fits, n_threads
+from ._machine import check_fits, n_threads, warn_if_emulated
 from ._rich import RichRepr
 from .checkpoint import Checkpoint, CheckpointError
-from .config import as_dict
+from .config import PRECISIONS, as_dict
 from .progress import bytes_text, seconds_text
 from .runlog import History, RunLog, peak_memory_bytes, versions
 from .schedules import Schedule
@@ -27,7 +27,6 @@ from .views import Preprocess, plain_batch
 
 FEATURE_SIZE = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}
 _NOT_IN_THE_RESULT = ("n_jobs", "verbose")  # may change between a run and its continuation
-_BEFORE_IT_WAS_AN_OPTION = {"embedding_norm": False}  # where that was not what is the default now
 
 
 def as_images(data: Dataset | np.ndarray) -> np.ndarray:
@@ -91,6 +90,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         raise NotImplementedError
 
     def _build(self, config: dict[str, Any], seed: int) -> None:
+        warn_if_emulated(self.precision)
         self.network_config_ = config
         self.network_ = _core.Network(
             int(config["arch"].removeprefix("resnet")),
@@ -125,7 +125,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         parts = []
         for start in range(0, len(images), 512):  # 512 images at once bound the memory of the float copies
             batch = plain_batch(images, np.arange(start, min(start + 512, len(images))), self.preprocess_, self.n_jobs)
-            parts.append(self.network_.forward(batch, output=output, batch_size=batch_size))
+            parts.append(self.network_.forward(batch, output=output, batch_size=batch_size, precision=self.precision))
         return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
     def _checked(self, data: Dataset | np.ndarray) -> np.ndarray:
@@ -161,7 +161,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             weights = 4 * self.network_.n_parameters
             copies = 2 + (self.optimizer == "adamw") + (self.sharpness != "none") + (micro_batch is not None)
             at_once = micro_batch or max(1, per_image) * batch_size
-            return weights * copies + self.network_.memory_bytes("train", at_once, bn_groups)
+            return weights * copies + self.network_.memory_bytes("train", at_once, bn_groups, self.precision)
 
         check_fits(need, max(1, batch // max(1, per_image)))
         self._trainer = _core.Trainer(
@@ -174,6 +174,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             batch=batch,
             bn_groups=bn_groups,
             micro_batch=micro_batch or 0,
+            precision=self.precision,
         )
 
     def _rho(self) -> float:
@@ -225,7 +226,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         # Inference is one of the three passes of a step; its images need no memory of their own beside training's.
         seconds = times[0] + step_s * (steps - 1) + looks * step_s / batch / 3
         # The trial has touched all that training needs; what comes on top is a plan for looking at images.
-        memory = peak_memory_bytes() + self.network_.memory_bytes("infer", 64)
+        memory = peak_memory_bytes() + self.network_.memory_bytes("infer", 64, 1, self.precision)
         self._forget_batches()
         return Estimate(seconds, memory, steps)
 
@@ -272,17 +273,18 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         return checkpoint.save(path, self._snapshot())
 
     @classmethod
-    def load(cls, path: str | Path, *, n_jobs: int | None = None) -> Any:
-        """Read a checkpoint: a fitted estimator."""
+    def load(cls, path: str | Path, *, n_jobs: int | None = None, precision: str | None = None) -> Any:
+        """Read a checkpoint: a fitted estimator; `precision` None is the one that it was trained in."""
         found = checkpoint.load(path)
         if found.kind != cls.kind:
             raise CheckpointError(
                 f"{checkpoint.checkpoint_path(path)}: a checkpoint of kind {found.kind!r}, expected {cls.kind!r}"
             )
         names = [field.name for field in options.option_fields(cls)]
-        config = {**_BEFORE_IT_WAS_AN_OPTION, **_tuples(found.config)}
-        estimator = cls(**{name: value for name, value in config.items() if name in names})
+        estimator = cls(**{name: value for name, value in _tuples(found.config).items() if name in names})
         estimator.n_jobs = n_jobs
+        if precision is not None:
+            estimator.precision = options.choose("precision", precision, PRECISIONS)
         estimator._restore(found)
         estimator.network_.load(found.best or found.model)
         return estimator
@@ -302,9 +304,8 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             return None
         found = checkpoint.load(folder)
         mine = self._parameters()
-        # An option that was added since then did what is its default now, but for a few.
-        defaults = {field.name: field.default for field in options.option_fields(type(self))}
-        then = {**defaults, **_BEFORE_IT_WAS_AN_OPTION, **found.config}
+        # An option that was added since then did what is its default now.
+        then = {**{field.name: field.default for field in options.option_fields(type(self))}, **found.config}
         differing = [
             f"{name}={then[name]!r} (now {value!r})"
             for name, value in mine.items()

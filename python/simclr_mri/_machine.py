@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from . import _core
 from .progress import bytes_text
+
+BF16_ISAS = ("avx512bf16", "amx")
+
+
+class EmulationWarning(UserWarning):
+    """What was asked for works on this processor, but only by emulation."""
+
+
+def warn_if_emulated(precision: str) -> None:
+    """Say, once a process, that bf16 is slower than fp32 on a processor without instructions for it."""
+    isa = _core.cpu_info()["isa"]
+    if precision != "bf16" or isa in BF16_ISAS:
+        return
+    warnings.warn(
+        f"precision='bf16' is emulated: the instruction set in use is {isa!r}, and bf16 products need one of "
+        f"{', '.join(BF16_ISAS)}. The results are right and activations take half the memory, but every step is slower "
+        "than with precision='fp32'",
+        EmulationWarning,
+        stacklevel=1,  # the place that Python remembers, so that it is said once
+    )
 
 
 def n_threads(n_jobs: int | None) -> int:

@@ -172,7 +172,9 @@ def grad_cam(
         part = None if wanted is None else wanted[start : start + batch_size]
         stages = []
         for stage in layers:
-            activations, gradients, logits = model.network_.explain(batch, part, stage=stage, batch_size=batch_size)
+            activations, gradients, logits = model.network_.explain(
+                batch, part, stage=stage, batch_size=batch_size, precision=model.precision
+            )
             coarse = _core.cam_map(activations, gradients, method, True, threads)
             stages.append(_core.upsample(coarse, pixels.shape[1], pixels.shape[2], threads))
         maps.append(stages[0] if len(stages) == 1 else _combined(stages))

@@ -13,6 +13,7 @@ from .options import option
 
 ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101")
 LAYERS = ("stem", "layer1", "layer2", "layer3", "layer4")
+PRECISIONS = ("fp32", "bf16")
 SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
 
 
@@ -51,14 +52,6 @@ class DataOptions:
         at_least=0,
         at_most=1,
     )
-    folds: int = option(
-        1,
-        "cut into this many folds for cross-validation instead of holding out one test set (what a fold does not test "
-        "is divided as --split says)",
-        group="data",
-        at_least=1,
-    )
-    fold: int = option(0, "which of the folds is tested, from 0", group="data", at_least=0)
 
 
 @dataclass(repr=False, eq=False)
@@ -107,6 +100,13 @@ class TrainingOptions:
         "none", "sharpness-aware minimisation: two passes a step", group="optimization", choices=("none", "sam", "asam")
     )
     rho: float = option(0.05, "radius of SAM or ASAM", group="optimization", at_least=0)
+    precision: str = option(
+        "fp32",
+        "what activations are stored and multiplied in; bf16 halves their memory and is faster where the processor has "
+        "bf16 instructions (AVX512_BF16, AMX), slower elsewhere; weights, statistics, losses and optimizer stay fp32",
+        group="run",
+        choices=PRECISIONS,
+    )
     random_state: int = option(0, "seed of weights, order, views and dropout", group="run", at_least=0)
     n_jobs: int | None = option(None, "threads (none or -1: all that this process may use)", group="run", at_least=-1)
     verbose: int = option(1, "0 silent, 1 progress bar, 2 a line an epoch", group="run", at_least=0, at_most=2)
@@ -127,12 +127,6 @@ class PretrainOptions(TrainingOptions):
         choices=("mlp", "seed"),
     )
     embedding_size: int = option(128, "numbers that the projection head puts out", group="network", at_least=2)
-    embedding_norm: bool = option(
-        True,
-        "batch norm without parameters on the embedding, as at the end of the authors' head; without it a run may "
-        "collapse, above all with SAM",
-        group="network",
-    )
     positives: str = option(
         "same_slice",
         "what the two views show: the same slice, or that or a neighbouring slice of the same subject",
@@ -221,6 +215,9 @@ class EvaluateOptions:
 
     on: str = option("test", "which part of the split", group="evaluation", choices=("train", "val", "test"))
     n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="evaluation", at_least=0)
+    precision: str | None = option(
+        None, "fp32 or bf16 activations (none: as the model was trained)", group="evaluation", choices=PRECISIONS
+    )
 
 
 @dataclass(repr=False, eq=False)
@@ -232,6 +229,9 @@ class ExplainOptions:
     layer: str = option("layer3", "stage that is explained, or several joined by +: layer2+layer3", group="heat maps")
     method: str = option("gradcam", "how activations and gradients are combined", group="heat maps")
     target: str | None = option(None, "class to explain (none: the predicted one)", group="heat maps")
+    precision: str | None = option(
+        None, "fp32 or bf16 activations (none: as the model was trained)", group="heat maps", choices=PRECISIONS
+    )
     checks: int = option(
         24,
         "images on which the maps are checked: what they mark, new weights, regions (0: none)",
@@ -242,7 +242,7 @@ class ExplainOptions:
 
 @dataclass(repr=False, eq=False)
 class StudyOptions:
-    """Starts x label fractions x seeds x splits."""
+    """Starts x label fractions x seeds."""
 
     inits: tuple[str, ...] = option(
         ("random", "simclr"), "starts to compare: random, simclr, or files with weights", group="study"
@@ -251,9 +251,6 @@ class StudyOptions:
         (0.01, 0.1, 0.2, 0.5, 1.0), "shares of the labels", group="study", at_least=0, at_most=1
     )
     seeds: int = option(1, "repetitions, with seeds 0, 1, ...", group="study", at_least=1)
-    splits: int = option(
-        1, "1 holds out one test set; more are folds, so that every subject is tested once", group="study", at_least=1
-    )
     n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="study", at_least=0)
 
 

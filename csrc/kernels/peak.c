@@ -1,0 +1,43 @@
+/* The best rate over many short jobs: a busy neighbour or a clock that has not risen yet spoils some of them, not all. */
+#define _POSIX_C_SOURCE 200809L
+#include "smri/peak.h"
+
+#include <time.h>
+
+#include "kernels/kernels.h"
+
+#define JOB_S 0.005 /* long beside waking a thread (some 10 us), short beside a time slice */
+
+struct job {
+    double (*run)(size_t rounds);
+    size_t rounds;
+};
+
+static void run_rounds(void *context, size_t index, size_t worker) {
+    (void)index, (void)worker;
+    const struct job *job = context;
+    job->run(job->rounds);
+}
+
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double smri_peak_flops(enum smri_precision precision, double seconds, smri_pool *pool) {
+    const struct smri_peak_kernels *kernels = &smri_kernels_get()->peak;
+    struct job job = {precision == SMRI_BF16 ? kernels->bf16 : kernels->fp32, 1000};
+    const size_t n_threads = smri_pool_size(pool);
+    const double per_round = job.run(1) * (double)n_threads;
+    double best = 0.0;
+    for (const double end = now_s() + seconds; now_s() < end;) {
+        const double before = now_s();
+        smri_pool_run(pool, n_threads, run_rounds, &job);
+        const double elapsed = now_s() - before;
+        if (elapsed < JOB_S) job.rounds *= 2;
+        const double rate = per_round * (double)job.rounds / elapsed;
+        if (elapsed >= JOB_S && rate > best) best = rate;
+    }
+    return best;
+}
