@@ -32,7 +32,7 @@ from simclr_mri.monitor import Collapse, embedding_spread, knn_accuracy
 from simclr_mri.training import batch_bounds, epoch_order
 
 SMALL = {"arch": "resnet18", "verbose": 0}
-SSL = {**SMALL, "epochs": 2, "batch_size": 8, "lr": 0.05, "warmup_epochs": 1, "knn_every": 1}
+SSL = {**SMALL, "epochs": 2, "batch_size": 8, "lr": 0.005, "warmup_epochs": 1, "knn_every": 1}
 CLF = {**SMALL, "epochs": 2, "batch_size": 8}
 
 

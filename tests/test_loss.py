@@ -43,6 +43,42 @@ def test_ntxent(isa, pairs, dim):
     check(embeddings(pairs, dim), 0.5)
 
 
+def standardized_ntxent(z: np.ndarray, temperature: float) -> tuple[float, np.ndarray]:
+    y = reference.standardize(z)
+    dz = reference.standardize_gradient(z, reference.ntxent_gradient(y, temperature))
+    return reference.ntxent(y, temperature), dz
+
+
+def test_the_reference_gradient_of_standardized_columns_is_right():
+    z = embeddings(4, 5).astype(np.float64)
+    want = gradient(lambda v: reference.ntxent(reference.standardize(v), 0.3), z)
+    np.testing.assert_allclose(standardized_ntxent(z, 0.3)[1], want, atol=1e-8)
+
+
+@pytest.mark.parametrize("dim", [2, 31, 32, 33, 128])
+@pytest.mark.parametrize("pairs", [2, 9, 33])
+def test_ntxent_of_standardized_columns(isa, pairs, dim):
+    z = embeddings(pairs, dim) + np.float32(3)  # a common part, as a projection head gives it
+    loss, dz = _core.ntxent(guarded(z), 0.2, out=guarded(np.full_like(z, np.nan)), standardize=True)
+    want, want_dz = standardized_ntxent(z, 0.2)
+    # Columns are rounded once, to eps of numbers of size 1; the rest is as in `check`.
+    error = 8 * EPS * np.sqrt(dim) / 0.2
+    assert abs(loss - want) <= error + 8 * EPS * abs(want)
+    assert np.abs(dz - want_dz).max() <= 2 / (0.2 * len(z) ** 0.5) * (error + 16 * EPS)
+    again = _core.ntxent(z, 0.2, n_threads=3, standardize=True)
+    assert again[0] == loss and (again[1] == dz).all()
+
+
+def test_equal_embeddings_cannot_be_reached_when_columns_are_standardized(isa):
+    z = embeddings(8, 6)
+    near = np.ones_like(z) + np.float32(0.05) * z  # all almost one point
+    assert abs(_core.ntxent(near, 0.5)[0] - np.log(15)) < 0.01
+    far = _core.ntxent(z, 0.5, standardize=True)[0]
+    assert abs(_core.ntxent(near, 0.5, standardize=True)[0] - far) < 0.05
+    loss, dz = _core.ntxent(np.ones_like(z), 0.5, standardize=True)  # no variance at all: no division by zero
+    assert abs(loss - np.log(15)) < 1e-6 and np.isfinite(dz).all()
+
+
 @pytest.mark.parametrize("temperature", [0.02, 0.05, 0.1, 2.0])
 def test_ntxent_temperatures(isa, temperature):
     check(embeddings(20, 64), temperature)

@@ -1,102 +1,92 @@
-"""Max pooling and average pooling."""
+"""Figures over several runs of an arm: of one, what metrics gives; of several, their mean; subjects are drawn once."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-import reference.pooling as reference
-from reference.guard import guarded
-from simclr_mri import _core
+from simclr_mri.metrics import evaluate_predictions, paired_difference
+from simclr_mri.pooling import Repetition, join, pooled_difference, pooled_metrics
 
-EPS = float(np.finfo(np.float32).eps)
-CHANNELS = [1, 3, 7, 8, 9, 15, 16, 17, 33, 64, 100]
-# rows, cols, window, stride, pad: the stem's, odd images, no padding, gaps between windows, a window of the whole image
-WINDOWS = [
-    (8, 8, 3, 2, 1),
-    (7, 5, 3, 2, 1),
-    (6, 6, 2, 2, 0),
-    (7, 9, 2, 3, 0),
-    (4, 4, 4, 1, 0),
-    (1, 1, 3, 2, 1),
-    (5, 4, 3, 1, 2),
-]
+N, K = 60, 3
+RNG = np.random.default_rng(0)
+SUBJECTS = np.repeat([f"s{i:02d}" for i in range(20)], 3)
+LABELS = np.repeat(np.arange(20) % K, 3)
 
 
-def images(rows: int, cols: int, channels: int, n: int = 2) -> np.ndarray:
-    rng = np.random.default_rng([rows, cols, channels])
-    return np.round(rng.standard_normal((n, rows, cols, channels)) * 3).astype(np.float32)  # rounded: many ties
+def answers(seed: int, skill: float = 1.0) -> np.ndarray:
+    logits = np.random.default_rng(seed).normal(size=(N, K)) + skill * np.eye(K)[LABELS]
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.parametrize("window", WINDOWS)
-def test_maxpool(isa, window, channels):
-    rows, cols, *rest = window
-    x = guarded(images(rows, cols, channels))
-    want_y, want_argmax = reference.max_forward(x, *rest)
-    y, argmax = _core.maxpool_forward(x, *rest, out=guarded(np.full_like(want_y, np.nan)))
-    assert np.array_equal(y, want_y)
-    assert np.array_equal(argmax, want_argmax)
-    dy = guarded(np.random.default_rng(1).standard_normal(y.shape).astype(np.float32))
-    out = guarded(np.full_like(x, np.nan))
-    dx = _core.maxpool_backward(dy, guarded(argmax), rows, cols, *rest, out=out)
-    want = reference.max_backward(dy, argmax, rows, cols, *rest)
-    np.testing.assert_allclose(dx, want, rtol=0, atol=rest[0] ** 2 * EPS * np.abs(dy).max())
+ALL = np.arange(N)
 
 
-def test_maxpool_and_nan_as_in_pytorch(isa):
-    torch = pytest.importorskip("torch")
-    x = images(9, 8, 21)
-    x.ravel()[::17] = np.nan
-    x.ravel()[::23] = -np.inf
-    tensor = torch.from_numpy(x).permute(0, 3, 1, 2)
-    want_y, where = torch.nn.functional.max_pool2d(tensor, 3, 2, 1, return_indices=True)
-    y, argmax = _core.maxpool_forward(x, 3, 2, 1)
-    assert np.array_equal(y, want_y.permute(0, 2, 3, 1).numpy(), equal_nan=True)
-    p, q = np.indices(y.shape)[1:3]
-    place = (p * 2 + argmax // 3 - 1) * 8 + q * 2 + argmax % 3 - 1
-    assert np.array_equal(place, where.permute(0, 2, 3, 1).numpy())
+@pytest.mark.parametrize("level", ["slice", "subject"])
+def test_one_run_is_what_metrics_says(level: str) -> None:
+    found = pooled_metrics(LABELS, [Repetition(ALL, answers(1))], SUBJECTS, level=level, n_bootstrap=100)
+    expected = evaluate_predictions(LABELS, answers(1), ("a", "b", "c"), SUBJECTS, n_bootstrap=100).levels[level]
+    for name, estimate in expected.metrics.items():
+        np.testing.assert_allclose(found[name]._all(), estimate._all(), rtol=1e-12)
 
 
-def test_maxpool_with_threads(isa):
-    x = images(16, 16, 20, n=3)
-    y, argmax = _core.maxpool_forward(x, 3, 2, 1)
-    dy = y + 1
-    dx = _core.maxpool_backward(dy, argmax, 16, 16, 3, 2, 1)
-    for n_threads in (2, 3):
-        again, places = _core.maxpool_forward(x, 3, 2, 1, n_threads=n_threads)
-        assert np.array_equal(again, y) and np.array_equal(places, argmax)
-        assert np.array_equal(_core.maxpool_backward(dy, argmax, 16, 16, 3, 2, 1, n_threads=n_threads), dx)
+@pytest.mark.parametrize("level", ["slice", "subject"])
+def test_one_pair_is_what_paired_difference_says(level: str) -> None:
+    a, b = answers(1, 0.5), answers(2, 1.5)
+    found = pooled_difference(
+        LABELS, [Repetition(ALL, a)], [Repetition(ALL, b)], SUBJECTS, "auc", level=level, n_bootstrap=200
+    )
+    expected = paired_difference(LABELS, a, b, SUBJECTS, "auc", level=level, n_bootstrap=200)
+    assert (found.a, found.b, found.p) == (expected.a, expected.b, expected.p)
+    np.testing.assert_allclose(found.difference._all(), expected.difference._all(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("channels", CHANNELS)
-@pytest.mark.parametrize("pixels", [1, 2, 9, 16, 50])
-def test_avgpool(isa, pixels, channels):
-    rng = np.random.default_rng([pixels, channels])
-    x = guarded(rng.standard_normal((3, pixels, channels)).astype(np.float32) + 100)
-    y = _core.avgpool_forward(x, out=guarded(np.full((3, channels), np.nan, np.float32)))
-    np.testing.assert_allclose(y, x.astype(np.float64).mean(axis=1), rtol=2 * EPS)
-    dy = guarded(rng.standard_normal((3, channels)).astype(np.float32))
-    dx = _core.avgpool_backward(dy, pixels, out=guarded(np.full_like(x, np.nan)))
-    np.testing.assert_allclose(dx, np.broadcast_to(dy[:, None] / pixels, x.shape), rtol=2 * EPS)
-    for n_threads in (2, 3):
-        assert np.array_equal(_core.avgpool_forward(x, n_threads=n_threads), y)
-        assert np.array_equal(_core.avgpool_backward(dy, pixels, n_threads=n_threads), dx)
+def test_folds_join_to_everyone_once() -> None:
+    folds = np.arange(N) // 3 % 4
+    runs = [Repetition(np.flatnonzero(folds == k), answers(seed)[folds == k]) for seed in (1, 2) for k in (2, 0, 3, 1)]
+    parts = join(runs)
+    assert [len(part.rows) for part in parts] == [N, N]
+    assert sorted(parts[1].rows) == list(range(N))
+    whole = [Repetition(ALL, answers(seed)) for seed in (1, 2)]
+    one, two = (pooled_metrics(LABELS, p, SUBJECTS, level="subject", n_bootstrap=50) for p in (parts, whole))
+    for name in one.metrics:
+        np.testing.assert_allclose(one[name]._all(), two[name]._all(), rtol=1e-9)
 
 
-def test_errors():
-    x = np.zeros((1, 2, 2, 1), np.float32)
-    with pytest.raises(ValueError, match="window is larger than the padded image"):
-        _core.maxpool_forward(x, 3, 1, 0)
-    with pytest.raises(ValueError, match="pad below window"):
-        _core.maxpool_forward(x, 2, 1, 2)
-    with pytest.raises(ValueError, match=r"dy: expected shape \(1, 1, 1, 1\), got \(1, 2, 2, 1\)"):
-        _core.maxpool_backward(x, np.zeros((1, 2, 2, 1), np.uint8), 2, 2, 3, 2, 1)
+def test_the_mean_over_repetitions() -> None:
+    parts = [Repetition(ALL, answers(seed)) for seed in (1, 2, 3)]
+    together = pooled_metrics(LABELS, parts, SUBJECTS, level="subject", n_bootstrap=200)
+    apart = [pooled_metrics(LABELS, [part], SUBJECTS, level="subject", n_bootstrap=200) for part in parts]
+    for name in ("accuracy", "auc", "kappa"):
+        assert together[name].value == pytest.approx(np.mean([part[name].value for part in apart]))
+        np.testing.assert_allclose(together.drawn[name], np.mean([part.drawn[name] for part in apart], axis=0))
+        assert together[name].low < together[name].value < together[name].high
 
 
-def test_large_gradient_past_the_caches(isa):
-    """From 8 MiB on dx is streamed; the values are those of each image alone."""
-    y, argmax = _core.maxpool_forward(images(64, 64, 64, n=9), 3, 2, 1)
-    dx = _core.maxpool_backward(y, argmax, 64, 64, 3, 2, 1, n_threads=2)
-    for n in (0, 8):
-        assert np.array_equal(dx[n : n + 1], _core.maxpool_backward(y[n : n + 1], argmax[n : n + 1], 64, 64, 3, 2, 1))
+def test_more_repetitions_of_the_same_subjects_are_no_more_subjects() -> None:
+    once, twice = ([Repetition(ALL, answers(1))] * n for n in (1, 2))
+    found = [pooled_metrics(LABELS, parts, SUBJECTS, level="subject")["auc"]._all() for parts in (once, twice)]
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_subjects_that_only_some_repetitions_test() -> None:
+    parts = [Repetition(np.arange(30), answers(1)[:30]), Repetition(np.arange(15, N), answers(2)[15:])]
+    assert len(join(parts)) == 2
+    found = pooled_metrics(LABELS, parts, SUBJECTS, level="subject", n_bootstrap=50)
+    assert found.n_units == 20 and not np.isnan(found.drawn["balanced_accuracy"]).any()
+
+
+def test_an_arm_against_itself_is_no_difference() -> None:
+    parts = [Repetition(ALL, answers(1)), Repetition(ALL, answers(2))]
+    found = pooled_difference(LABELS, parts, parts, SUBJECTS, level="subject", n_bootstrap=100)
+    assert found.difference._all() == (0.0, 0.0, 0.0) and found.p == 1.0
+
+
+def test_refusals() -> None:
+    part = Repetition(ALL, answers(1))
+    with pytest.raises(ValueError, match="level: expected 'slice'"):
+        pooled_metrics(LABELS, [part], None, level="subject")
+    with pytest.raises(ValueError, match="at least one"):
+        pooled_metrics(LABELS, [], SUBJECTS)
+    with pytest.raises(ValueError, match="on the same images"):
+        pooled_difference(LABELS, [part], [Repetition(ALL[:30], answers(1)[:30])], SUBJECTS)

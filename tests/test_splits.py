@@ -181,3 +181,21 @@ def test_fractions_warn_and_refuse() -> None:
         label_fractions(make().unlabelled())
     with pytest.raises(ValueError, match=r"\(0, 1\]"):
         label_fractions(make(), (0.0,))
+
+
+def test_kfold_keeps_some_for_validation() -> None:
+    ds = make((20, 10, 2))
+    with pytest.warns(DataWarning, match="only 2 of 5 folds test it"):
+        folds, plain = (list(kfold(ds, n_splits=5, seed=1, val=share)) for share in (0.2, 0.0))
+    for fold in folds:
+        assert list(fold.indices) == ["train", "val", "test"] and not any(fold.overlaps())
+        assert sum(len(index) for index in fold.indices.values()) == len(ds)
+        train, val, test = fold
+        assert set(train.labels) == {0, 1, 2} and {0, 1} <= set(val.labels)
+        left = train.n_subjects + val.n_subjects
+        assert abs(val.n_subjects - 0.2 * left) <= 1
+        if 2 in test.labels:  # the one that is left is for training
+            assert 2 not in val.labels
+    assert all((a.indices["test"] == b.indices["test"]).all() for a, b in zip(folds, plain, strict=True))
+    with pytest.raises(ValueError, match="val: expected a share"):
+        kfold(make((20, 10)), n_splits=5, val=1.0)

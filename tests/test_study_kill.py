@@ -15,6 +15,7 @@ matplotlib.use("agg")
 import pytest
 
 from simclr_mri import Classifier, SimCLR, checkpoint, datasets, split, study, training
+from simclr_mri.looks import read_looks
 
 SSL = {"arch": "resnet18", "epochs": 1, "batch_size": 16, "verbose": 0, "knn_every": 0, "n_jobs": 1}
 CLF = {"arch": "resnet18", "epochs": 2, "batch_size": 16, "verbose": 0, "n_jobs": 1}
@@ -126,9 +127,11 @@ def test_a_study_killed_at_ten_moments_ends_with_the_same_table(data, tmp_path):
         assert not (killed / "study.csv").exists(), moment
     assert ended_by(data, killed, None) == 0
     assert ended_by(data, whole, None) == 0
-    names = ("study.csv", "study.md", "evaluation.json", "test_predictions.csv")
+    names = ("study.csv", "summary.csv", "study.md", "evaluation.json", "test_predictions.csv")
     one, two = files_of(killed, *names), files_of(whole, *names)
-    assert len(one) == 6 and one == two
+    assert len(one) == 7 and one == two
+    # Every look is on record: one a run, and those whose result a kill took.
+    assert len(read_looks(whole)) == 2 and len(read_looks(killed)) >= 2
     for path in whole.rglob("checkpoint.safetensors"):
         mine, theirs = checkpoint.load(killed / path.relative_to(whole)), checkpoint.load(path)
         assert all((mine.model[name] == theirs.model[name]).all() for name in theirs.model), path

@@ -15,7 +15,10 @@ struct smri_convert_kernels {
     void (*add)(smri_bf16 *io, const float *in, size_t n);
 };
 
-/* `_ref` fills all slots. */
-void smri_convert_kernels_ref(struct smri_convert_kernels *kernels);
+/* Each fills all slots. With AVX512_BF16 denormal numbers, |x| < 2^-126, are rounded to zero: the instruction does. */
+void smri_convert_kernels_ref(struct smri_convert_kernels *table);
+void smri_convert_kernels_avx2(struct smri_convert_kernels *table);
+void smri_convert_kernels_avx512(struct smri_convert_kernels *table);
+void smri_convert_kernels_avx512bf16(struct smri_convert_kernels *table);
 
 #endif

@@ -27,6 +27,7 @@ static void fill(void) {
             smri_conv_kernels_avx2(&table->conv);
             smri_pixel_kernels_avx2(&table->pixels);
             smri_winograd_kernels_avx2(&table->winograd);
+            smri_convert_kernels_avx2(&table->convert);
             smri_norm_kernels_avx2(table->norm);
             smri_elementwise_kernels_avx2(&table->elementwise);
             smri_window_kernels_avx2(table->window);
@@ -38,6 +39,7 @@ static void fill(void) {
             smri_conv_kernels_avx512(&table->conv);
             smri_pixel_kernels_avx512(&table->pixels);
             smri_winograd_kernels_avx512(&table->winograd);
+            smri_convert_kernels_avx512(&table->convert);
             smri_norm_kernels_avx512(table->norm);
             smri_elementwise_kernels_avx512(&table->elementwise);
             smri_window_kernels_avx512(table->window);
@@ -47,6 +49,11 @@ static void fill(void) {
         }
         if (isa >= SMRI_ISA_AVX512BF16) {
             smri_peak_kernels_avx512bf16(&table->peak);
+        }
+        if (isa >= SMRI_ISA_AVX512BF16) {
+            smri_convert_kernels_avx512bf16(&table->convert);
+            smri_norm_kernels_avx512bf16(table->norm);
+            smri_window_kernels_avx512bf16(table->window);
         }
         if (isa >= SMRI_ISA_AMX) {
             smri_tiles_kernels_amx(&table->tiles);

@@ -48,5 +48,6 @@ struct smri_norm_kernels {
 void smri_norm_kernels_ref(struct smri_norm_kernels table[SMRI_PRECISIONS]);
 void smri_norm_kernels_avx2(struct smri_norm_kernels table[SMRI_PRECISIONS]);
 void smri_norm_kernels_avx512(struct smri_norm_kernels table[SMRI_PRECISIONS]);
+void smri_norm_kernels_avx512bf16(struct smri_norm_kernels table[SMRI_PRECISIONS]);
 
 #endif

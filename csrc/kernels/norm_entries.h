@@ -5,33 +5,35 @@
 
 #include "kernels/norm.h"
 
-static void moments_fp32(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride) {
+static inline void moments_fp32(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride) {
     moments(mean, m2, x, rows, C, stride, SMRI_FP32);
 }
-static void moments_bf16(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride) {
+static inline void moments_bf16(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride) {
     moments(mean, m2, x, rows, C, stride, SMRI_BF16);
 }
 
-static void affine_fp32(const struct smri_affine_rows *job) { affine(job, SMRI_FP32); }
-static void affine_bf16(const struct smri_affine_rows *job) { affine(job, SMRI_BF16); }
+static inline void affine_fp32(const struct smri_affine_rows *job) { affine(job, SMRI_FP32); }
+static inline void affine_bf16(const struct smri_affine_rows *job) { affine(job, SMRI_BF16); }
 
-static void gradient_sums_fp32(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job) {
+static inline void gradient_sums_fp32(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job) {
     gradient_sums(sum_dy, sum_dyx, job, SMRI_FP32);
 }
-static void gradient_sums_bf16(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job) {
+static inline void gradient_sums_bf16(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job) {
     gradient_sums(sum_dy, sum_dyx, job, SMRI_BF16);
 }
 
-static void gradient_dx_fp32(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors) {
+static inline void gradient_dx_fp32(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors) {
     gradient_dx(dx, job, factors, SMRI_FP32);
 }
-static void gradient_dx_bf16(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors) {
+static inline void gradient_dx_bf16(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors) {
     gradient_dx(dx, job, factors, SMRI_BF16);
 }
 
-static void fill(struct smri_norm_kernels table[SMRI_PRECISIONS]) {
-    table[SMRI_FP32] = (struct smri_norm_kernels){moments_fp32, affine_fp32, gradient_sums_fp32, gradient_dx_fp32};
-    table[SMRI_BF16] = (struct smri_norm_kernels){moments_bf16, affine_bf16, gradient_sums_bf16, gradient_dx_bf16};
+static inline void fill_fp32(struct smri_norm_kernels *table) {
+    *table = (struct smri_norm_kernels){moments_fp32, affine_fp32, gradient_sums_fp32, gradient_dx_fp32};
+}
+static inline void fill_bf16(struct smri_norm_kernels *table) {
+    *table = (struct smri_norm_kernels){moments_bf16, affine_bf16, gradient_sums_bf16, gradient_dx_bf16};
 }
 
 #endif

@@ -74,4 +74,7 @@ static inline void gradient_dx(void *dx, const struct smri_norm_gradient *job, c
 
 #include "kernels/norm_entries.h"
 
-void smri_norm_kernels_ref(struct smri_norm_kernels table[SMRI_PRECISIONS]) { fill(table); }
+void smri_norm_kernels_ref(struct smri_norm_kernels table[SMRI_PRECISIONS]) {
+    fill_fp32(&table[SMRI_FP32]);
+    fill_bf16(&table[SMRI_BF16]);
+}

@@ -21,14 +21,23 @@ static inline void max_fwd(void *y, uint8_t *place, const void *const *x, const 
     }
 }
 
-static inline void max_bwd(void *dx, const void *const *dy, const uint8_t *const *place, const uint8_t *places,
-                           size_t n_taps, size_t C, bool stream, enum smri_precision precision) {
-    (void)stream;
-    for (size_t c = 0; c < C; c++) {
-        float sum = 0.0f;
-        for (size_t i = 0; i < n_taps; i++)
-            if (place[i][c] == places[i]) sum += number_at(dy[i], c, precision);
-        set_number(dx, c, sum, precision);
+static inline float gradient_at(const struct smri_max_row *row, size_t w, size_t first, size_t last, size_t c,
+                                enum smri_precision precision) {
+    float sum = 0.0f;
+    for (size_t i = 0; i < row->n_rows; i++)
+        for (size_t q = first; q < last; q++) {
+            const size_t column = w + row->columns.pad - q * row->columns.stride, at = q * row->C + c;
+            if (row->place[i][at] == row->first_place[i] + column) sum += number_at(row->dy[i], at, precision);
+        }
+    return sum;
+}
+
+static inline void max_bwd(const struct smri_max_row *row, enum smri_precision precision) {
+    size_t first = 0, last = 0;
+    for (size_t w = 0; w < row->W; w++) {
+        smri_windows_advance(&first, &last, w, &row->columns);
+        for (size_t c = 0; c < row->C; c++)
+            set_number(row->dx, w * row->C + c, gradient_at(row, w, first, last, c, precision), precision);
     }
 }
 
@@ -43,4 +52,7 @@ static inline void column_sum(float *y, const void *x, float factor, size_t rows
 
 #include "kernels/window_entries.h"
 
-void smri_window_kernels_ref(struct smri_window_kernels table[SMRI_PRECISIONS]) { fill(table); }
+void smri_window_kernels_ref(struct smri_window_kernels table[SMRI_PRECISIONS]) {
+    fill_fp32(&table[SMRI_FP32]);
+    fill_bf16(&table[SMRI_BF16]);
+}

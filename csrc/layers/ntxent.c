@@ -24,8 +24,9 @@ struct ntxent_job {
     float *dz;
     const struct smri_ntxent *options;
     size_t n_pairs, M, D;
-    float *u, *s, *du, *lse;       /* [M][D], [M][M], [M][D], [M] */
-    double *norm, *row_loss;       /* [M], [M] */
+    float *u, *s, *du, *lse;    /* [M][D], [M][M], [M][D], [M] */
+    float *standard, *scale;    /* [M][D], [D]: z when it is standardised */
+    double *norm, *row_loss;    /* [M], [M] */
 };
 
 static void carve(struct ntxent_job *job, void *workspace) {
@@ -35,12 +36,14 @@ static void carve(struct ntxent_job *job, void *workspace) {
     job->du = job->u + job->M * job->D;
     job->s = job->du + job->M * job->D;
     job->lse = job->s + job->M * job->M;
+    job->standard = job->lse + job->M;
+    job->scale = job->standard + job->M * job->D;
 }
 
 size_t smri_ntxent_workspace_bytes(size_t n_pairs, size_t D, size_t n_threads) {
     (void)n_threads;
     const size_t M = 2 * n_pairs;
-    return 2 * M * sizeof(double) + (2 * M * D + M * M + M) * sizeof(float);
+    return 2 * M * sizeof(double) + (3 * M * D + M * M + M + D) * sizeof(float);
 }
 
 static size_t positive_of(const struct ntxent_job *job, size_t i) {
@@ -119,11 +122,16 @@ smri_status smri_ntxent(double *loss, float *dz, const float *z, size_t n_pairs,
     struct ntxent_job job = {.z = z, .dz = dz, .options = options, .n_pairs = n_pairs, .M = 2 * n_pairs, .D = D};
     carve(&job, workspace);
     const size_t bands = smri_chunk_count(job.M, BAND);
+    if (options->standardize) {
+        smri_standardize(job.standard, job.scale, z, job.M, D, pool);
+        job.z = job.standard;
+    }
     smri_pool_run(pool, job.M, normalise_row, &job);
     smri_pool_run(pool, bands, similarity_band, &job);
     double total = 0.0;
     for (size_t i = 0; i < job.M; i++) total += job.row_loss[i];
     *loss = total / (double)job.M;
     if (dz != NULL) smri_pool_run(pool, bands, gradient_band, &job);
+    if (dz != NULL && options->standardize) smri_standardize_backward(dz, dz, job.standard, job.scale, job.M, D, pool);
     return SMRI_OK;
 }

@@ -1,10 +1,9 @@
-/* Pooling by lists of taps: for each pixel the layer finds the places of the window that exist, and the kernel reduces
- * that many vectors of C channels. The padding is never read and never wins. Backward of the maximum is a gather (each
- * input pixel asks the windows that cover it), so rows can be cut among threads and sums keep their order. */
+/* Pooling forward by lists of taps: for each pixel the layer finds the places of the window that exist, and the kernel
+ * reduces that many vectors of C channels. The padding is never read and never wins. Backward of the maximum is a gather,
+ * row by row (each input pixel asks the windows that cover it), so rows can be cut among threads and sums keep their order. */
 #include "smri/pooling.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -28,7 +27,6 @@ struct maxpool_job {
 
 struct taps {
     const void *value[SMRI_MAX_TAPS];
-    const uint8_t *winner[SMRI_MAX_TAPS];
     uint8_t place[SMRI_MAX_TAPS];
     size_t count;
 };
@@ -70,18 +68,11 @@ static void forward_row(void *context, size_t index, size_t worker) {
 
 void smri_maxpool2d_forward(void *y, uint8_t *argmax, const void *x, const struct smri_maxpool2d *shape,
                             smri_pool *pool) {
-    assert(shape->window * shape->window <= SMRI_MAX_TAPS);
+    assert(shape->window <= SMRI_MAX_WINDOW);
     struct maxpool_job job = {.shape = shape, .out = y, .in = x, .argmax = argmax};
     job.P = smri_maxpool2d_out_rows(shape);
     job.Q = smri_maxpool2d_out_cols(shape);
     smri_pool_run(pool, shape->N * job.P, forward_row, &job);
-}
-
-/* Moves the half-open range of outputs whose window covers an input coordinate on to coordinate h; from 0, 0 at first. */
-static void advance(size_t *first, size_t *last, size_t h, size_t n_out, const struct smri_maxpool2d *shape) {
-    const size_t padded = h + shape->pad;
-    while (*first < n_out && *first * shape->stride + shape->window <= padded) (*first)++;
-    while (*last < n_out && *last * shape->stride <= padded) (*last)++;
 }
 
 static void backward_row(void *context, size_t index, size_t worker) {
@@ -90,30 +81,24 @@ static void backward_row(void *context, size_t index, size_t worker) {
     const struct smri_maxpool2d *shape = job->shape;
     const size_t n = index / shape->H, h = index % shape->H, C = shape->C;
     const enum smri_precision precision = shape->precision;
-    const struct smri_window_kernels *kernels = &smri_kernels_get()->window[precision];
-    const bool stream = smri_is_streamed(shape->N * shape->H * shape->W * C * smri_precision_bytes(precision));
-    size_t p_first = 0, p_last = 0, q_first = 0, q_last = 0;
-    advance(&p_first, &p_last, h, job->P, shape);
-    struct taps taps;
-    for (size_t w = 0; w < shape->W; w++) {
-        advance(&q_first, &q_last, w, job->Q, shape);
-        taps.count = 0;
-        for (size_t p = p_first; p < p_last; p++) {
-            const size_t r = h + shape->pad - p * shape->stride;
-            for (size_t q = q_first; q < q_last; q++) {
-                const size_t from = ((n * job->P + p) * job->Q + q) * C;
-                taps.value[taps.count] = smri_numbers_from(job->in, from, precision);
-                taps.winner[taps.count] = job->places + from;
-                taps.place[taps.count++] = (uint8_t)(r * shape->window + w + shape->pad - q * shape->stride);
-            }
-        }
-        void *dx = smri_numbers_into(job->out, (index * shape->W + w) * C, precision);
-        kernels->max_bwd(dx, taps.value, taps.winner, taps.place, taps.count, C, stream);
+    const struct smri_windows rows = {shape->window, shape->stride, shape->pad, job->P};
+    struct smri_max_row row = {.W = shape->W, .C = C, .columns = {shape->window, shape->stride, shape->pad, job->Q}};
+    row.dx = smri_numbers_into(job->out, index * shape->W * C, precision);
+    row.stream = smri_is_streamed(shape->N * shape->H * shape->W * C * smri_precision_bytes(precision));
+    size_t first = 0, last = 0;
+    smri_windows_advance(&first, &last, h, &rows);
+    for (size_t p = first; p < last; p++) {
+        const size_t from = (n * job->P + p) * job->Q * C, i = row.n_rows++;
+        row.dy[i] = smri_numbers_from(job->in, from, precision);
+        row.place[i] = job->places + from;
+        row.first_place[i] = (h + shape->pad - p * shape->stride) * shape->window;
     }
+    smri_kernels_get()->window[precision].max_bwd(&row);
 }
 
 void smri_maxpool2d_backward(void *dx, const void *dy, const uint8_t *argmax, const struct smri_maxpool2d *shape,
                              smri_pool *pool) {
+    assert(shape->window <= SMRI_MAX_WINDOW);
     struct maxpool_job job = {.shape = shape, .out = dx, .in = dy, .places = argmax};
     job.P = smri_maxpool2d_out_rows(shape);
     job.Q = smri_maxpool2d_out_cols(shape);

@@ -3,10 +3,15 @@
  * NT-Xent (Chen et al., "A simple framework for contrastive learning of visual representations", ICML 2020, section 2.1):
  * with u_i = z_i / |z_i| and s_ij = u_i . u_j / temperature, the loss of row i with positive p(i) is
  *     -s_ip + log sum over j != i of exp(s_ij),
- * 2N - 1 terms, averaged over the 2N rows. */
+ * 2N - 1 terms, averaged over the 2N rows.
+ *
+ * Standardised (batch norm without parameters, as at the end of the authors' projection head): each of the D columns of z is
+ * first brought to mean 0 and variance 1 over the rows. Without it, giving all images one embedding is a state that a
+ * run can fall into and that has almost no gradient; with it that state does not exist. */
 #ifndef SMRI_LOSS_H
 #define SMRI_LOSS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +23,7 @@ struct smri_ntxent {
     /* [2 n_pairs], or NULL: rows i and j of one subject, groups[i] == groups[j], are no negatives of each other; the
      * positive always counts. */
     const int32_t *groups;
+    bool standardize;
 };
 
 size_t smri_ntxent_workspace_bytes(size_t n_pairs, size_t D, size_t n_threads);
@@ -27,6 +33,12 @@ size_t smri_ntxent_workspace_bytes(size_t n_pairs, size_t D, size_t n_threads);
  * torch.nn.functional.normalize: no division by zero. NaN or infinity in z makes the loss NaN. */
 smri_status smri_ntxent(double *loss, float *dz, const float *z, size_t n_pairs, size_t D,
                         const struct smri_ntxent *options, void *workspace, smri_pool *pool);
+
+/* y[rows][D]: columns of z as (z - mean) scale with scale[D] = 1 / sqrt(var + 1e-5), overwritten; y may be z. Backward: dz may
+ * be dy, y and scale are what forward gave. */
+void smri_standardize(float *y, float *scale, const float *z, size_t rows, size_t D, smri_pool *pool);
+void smri_standardize_backward(float *dz, const float *dy, const float *y, const float *scale, size_t rows, size_t D,
+                               smri_pool *pool);
 
 struct smri_cross_entropy {
     const float *class_weights; /* [K], or NULL for ones */

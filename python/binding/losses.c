@@ -7,11 +7,13 @@
 #define PARSE(format, ...) PyArg_ParseTupleAndKeywords(arguments, keywords, format, names, __VA_ARGS__)
 
 static PyObject *ntxent(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"z", "temperature", "groups", "n_threads", "out", NULL};
+    static char *names[] = {"z", "temperature", "groups", "n_threads", "out", "standardize", NULL};
     PyObject *z_object, *groups = Py_None, *out = NULL;
     struct smri_ntxent options = {0};
     Py_ssize_t n_threads = 1;
-    if (!PARSE("Of|OnO", &z_object, &options.temperature, &groups, &n_threads, &out)) return NULL;
+    int standardize = 0;
+    if (!PARSE("Of|OnOp", &z_object, &options.temperature, &groups, &n_threads, &out, &standardize)) return NULL;
+    options.standardize = standardize != 0;
     struct smri_call call = {.module = module};
     npy_intp dims[2] = {-1, -1};
     const float *z = smri_call_need(&call, z_object, "z", 2, dims);
@@ -88,7 +90,8 @@ static PyObject *upsample(PyObject *module, PyObject *arguments, PyObject *keywo
 
 #define ENTRY(name, doc) {#name, (PyCFunction)(void (*)(void))name, METH_VARARGS | METH_KEYWORDS, doc}
 static PyMethodDef functions[] = {
-    ENTRY(ntxent, "ntxent(z, temperature, groups=None, n_threads=1, out=None) -> loss, dz; rows i and i + n are a pair."),
+    ENTRY(ntxent, "ntxent(z, temperature, groups=None, n_threads=1, out=None, standardize=False) -> loss, dz; rows i and i + n are a "
+                  "pair."),
     ENTRY(cross_entropy, "cross_entropy(logits, labels, class_weights=None, label_smoothing=0) -> loss, n_correct, dlogits."),
     ENTRY(cam_map, "cam_map(activations, gradients, method='gradcam', normalise=False, n_threads=1, out=None) -> maps."),
     ENTRY(upsample, "upsample(maps, rows, cols, n_threads=1, out=None) -> bilinear enlargement of maps[N, h, w]."),

@@ -131,15 +131,17 @@ static int parse_vector(PyObject *object, int type, size_t n, const char *what, 
 }
 
 static PyObject *trainer_simclr_step(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"views", "lr", "momentum", "temperature", "seed", "step", "rho", "groups", NULL};
+    static char *names[] = {"views", "lr", "momentum", "temperature", "seed", "step", "rho", "groups",
+                            "standardize", NULL};
     trainer_object *self = (trainer_object *)object;
     PyObject *views, *groups_given = NULL;
     uint64_t index;
     struct step_call call = {0};
     struct smri_ntxent ntxent = {0};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$fffO&O&fO:simclr_step", names, &views, &call.step.lr,
+    int standardize = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$fffO&O&fOp:simclr_step", names, &views, &call.step.lr,
                                      &call.step.momentum, &ntxent.temperature, smri_convert_u64, &call.step.seed,
-                                     smri_convert_u64, &index, &call.step.rho, &groups_given) ||
+                                     smri_convert_u64, &index, &call.step.rho, &groups_given, &standardize) ||
         smri_require_keywords(keywords, (const char *const[]){"lr", "momentum", "temperature", "seed", "step", NULL}) < 0)
         return NULL;
     if (parse_step(index, &call.step) < 0) return NULL;
@@ -151,6 +153,7 @@ static PyObject *trainer_simclr_step(PyObject *object, PyObject *arguments, PyOb
     if (call.n % 2 != 0) {
         PyErr_Format(PyExc_ValueError, "views: expected an even number of images, rows i and i + n a pair, got %zu", call.n);
     } else if (parse_vector(groups_given, NPY_INT32, call.n, "groups", &groups) == 0) {
+        ntxent.standardize = standardize != 0;
         ntxent.groups = groups != NULL ? PyArray_DATA(groups) : NULL;
         call.ntxent = &ntxent;
         result = run_step(self, &call);
@@ -373,7 +376,8 @@ static PyObject *get_memory_bytes(PyObject *object, void *ignored) {
 
 static PyMethodDef methods[] = {
     {"simclr_step", WITH_KEYWORDS(trainer_simclr_step), METH_VARARGS | METH_KEYWORDS,
-     "simclr_step(views, *, lr, momentum, temperature, seed, step, rho=0.0, groups=None) -> dict: loss, gradient_norm."},
+     "simclr_step(views, *, lr, momentum, temperature, seed, step, rho=0.0, groups=None, standardize=False) -> dict: "
+     "loss, gradient_norm."},
     {"supervised_step", WITH_KEYWORDS(trainer_supervised_step), METH_VARARGS | METH_KEYWORDS,
      "supervised_step(images, labels, *, lr, momentum, seed, step, rho=0.0, class_weights=None, label_smoothing=0.0) -> "
      "dict: loss, gradient_norm, n_correct."},

@@ -121,10 +121,11 @@ class Trainer:
         seed: int,
         step: int,
         groups: NDArray[np.int32] | None = None,
+        standardize: bool = False,
     ) -> dict[str, float]:
         """views (2n, H, W, C), rows i and i + n a pair -> {"loss", "gradient_norm"}. groups (2n,): rows of one group
-        are no negatives of each other. FloatingPointError when not finite, KeyboardInterrupt on Ctrl-C; in both cases
-        the model is as before the step."""
+        are no negatives of each other. standardize: batch norm without parameters before the loss. FloatingPointError
+        when not finite, KeyboardInterrupt on Ctrl-C; in both cases the model is as before the step."""
     def supervised_step(
         self,
         images: NDArray[np.float32],
@@ -341,8 +342,10 @@ def ntxent(
     groups: NDArray[np.int32] | None = None,
     n_threads: int = 1,
     out: NDArray[np.float32] | None = None,
+    standardize: bool = False,
 ) -> tuple[float, NDArray[np.float32]]:
-    """NT-Xent of z (2 n, D), rows i and i + n a pair, and its gradient. Rows of one group are no negatives."""
+    """NT-Xent of z (2 n, D), rows i and i + n a pair, and its gradient. Rows of one group are no negatives.
+    standardize: every column to mean 0 and variance 1 over the rows first."""
 
 def cross_entropy(
     logits: NDArray[np.float32],

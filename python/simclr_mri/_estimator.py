@@ -27,6 +27,7 @@ from .views import Preprocess, plain_batch
 
 FEATURE_SIZE = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}
 _NOT_IN_THE_RESULT = ("n_jobs", "verbose")  # may change between a run and its continuation
+_BEFORE_IT_WAS_AN_OPTION = {"embedding_norm": False}  # where that was not what is the default now
 
 
 def as_images(data: Dataset | np.ndarray) -> np.ndarray:
@@ -281,7 +282,8 @@ class NetworkEstimator(RichRepr, BaseEstimator):
                 f"{checkpoint.checkpoint_path(path)}: a checkpoint of kind {found.kind!r}, expected {cls.kind!r}"
             )
         names = [field.name for field in options.option_fields(cls)]
-        estimator = cls(**{name: value for name, value in _tuples(found.config).items() if name in names})
+        config = {**_BEFORE_IT_WAS_AN_OPTION, **_tuples(found.config)}
+        estimator = cls(**{name: value for name, value in config.items() if name in names})
         estimator.n_jobs = n_jobs
         if precision is not None:
             estimator.precision = options.choose("precision", precision, PRECISIONS)
@@ -304,8 +306,9 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             return None
         found = checkpoint.load(folder)
         mine = self._parameters()
-        # An option that was added since then did what is its default now.
-        then = {**{field.name: field.default for field in options.option_fields(type(self))}, **found.config}
+        # An option that was added since then did what is its default now, but for a few.
+        defaults = {field.name: field.default for field in options.option_fields(type(self))}
+        then = {**defaults, **_BEFORE_IT_WAS_AN_OPTION, **found.config}
         differing = [
             f"{name}={then[name]!r} (now {value!r})"
             for name, value in mine.items()

@@ -15,14 +15,18 @@ from __future__ import annotations
 
 import copy
 import html
-from collections.abc import Sequence
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ._dataset import Dataset
 from .cam import BACKGROUND_LEVEL, CamResult, grad_cam, layer_names
+from .checkpoint import atomic_writer
 from .runlog import html_table
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -205,6 +209,55 @@ def check_cams(
     )
 
 
+# ---- kept in a file --------------------------------------------------------------------------------------------------
+
+_CAM_ARRAYS = ("maps", "images", "targets", "probabilities", "labels")
+_TEXTS = ("randomised", "regions")
+
+
+def save_checks(path: str | Path, checks: CamChecks, of: Mapping[str, Any]) -> None:
+    """Write checks to a .npz file, with the name of what they are of (weights, test set, options)."""
+    cams = checks.cams
+    arrays = {name: getattr(cams, name) for name in _CAM_ARRAYS if getattr(cams, name) is not None}
+    arrays |= {name: getattr(checks, name) for name in ("fractions", "deletion", "insertion")}
+    arrays |= {f"mask/{name}": mask for name, mask in cams.masks.items()}
+    arrays |= {f"class_map/{name}": mean for name, mean in checks.class_maps.items()}
+    arrays |= {f"class_image/{name}": mean for name, mean in checks.class_images.items()}
+    texts = {name: getattr(checks, name) for name in _TEXTS} | {"of": dict(of)}
+    texts["cams"] = {"classes": cams.classes, "layer": cams.layer, "method": cams.method}
+    with atomic_writer(path) as file:
+        np.savez_compressed(file, json=np.array(json.dumps(texts)), **arrays)
+
+
+def load_checks(path: str | Path, of: Mapping[str, Any]) -> CamChecks | None:
+    """Read them; None if there are none, or if they are of something else."""
+    if not Path(path).exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, zipfile.BadZipFile):
+        return None  # not ours; they will be computed
+    texts = json.loads(str(arrays.pop("json", "{}")))
+    if texts.get("of") != dict(of):
+        return None
+
+    def named(kind: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(f"{kind}/"): a for name, a in arrays.items() if name.startswith(f"{kind}/")}
+
+    facts = texts["cams"]
+    cams = CamResult(
+        **{name: arrays.get(name) for name in _CAM_ARRAYS},
+        classes=tuple(facts["classes"]),
+        layer=facts["layer"],
+        method=facts["method"],
+        masks=named("mask"),
+    )
+    curves = {name: arrays[name] for name in ("fractions", "deletion", "insertion")}
+    means = {"class_maps": named("class_map"), "class_images": named("class_image")}
+    return CamChecks(cams=cams, **curves, **{name: texts[name] for name in _TEXTS}, **means)
+
+
 # ---- 1. deletion and insertion ---------------------------------------------------------------------------------------
 
 
@@ -368,4 +421,14 @@ def _regions(cams: CamResult) -> list[dict[str, Any]]:
     return rows
 
 
-__all__ = ["CamChecks", "check_cams", "find_head", "impute", "randomised_weights", "rank_correlation", "ssim"]
+__all__ = [
+    "CamChecks",
+    "check_cams",
+    "find_head",
+    "impute",
+    "load_checks",
+    "randomised_weights",
+    "rank_correlation",
+    "save_checks",
+    "ssim",
+]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from .cli import Settings
 from .config import DataOptions, as_dict
 from .datasets import open_dataset
 from .demo import CHOICES, run_demo
+from .looks import FILE_NAME as LOOKS
+from .looks import record_look, record_of
 from .progress import bytes_text, seconds_text
 from .runlog import peak_memory_bytes, write_json
 from .simclr import SimCLR
@@ -45,13 +49,36 @@ def open_data(options: DataOptions) -> Dataset:
 
 def split_data(ds: Dataset, options: DataOptions) -> splits.Split:
     """The split that the options describe; ValueError says what to do when subjects are unknown."""
+    _check_subjects(ds, options)
+    if options.folds == 1:
+        return splits.split(ds, by=options.by, seed=options.split_seed, fractions=options.split)
+    if options.fold >= options.folds:
+        raise ValueError(
+            f"--fold {options.fold}: expected 0 to {options.folds - 1}, as there are {options.folds} folds"
+        )
+    return next(islice(_folds(ds, options, options.folds), options.fold, None))
+
+
+def _check_subjects(ds: Dataset, options: DataOptions) -> None:
     if options.by == "subject" and ds.subjects is None:
         raise ValueError(
             f"{options.path}: the subjects are unknown, so the images cannot be split by subject. Give --groups "
             "'table.csv:column' or a pattern over file names; or --by image, whose scores flatter if one head gave "
             "several images"
         )
-    return splits.split(ds, by=options.by, seed=options.split_seed, fractions=options.split)
+
+
+def study_splits(ds: Dataset, options: DataOptions, n: int) -> list[splits.Split]:
+    """The held-out test set, or all of n folds."""
+    if options.folds > 1:
+        raise ValueError("--folds is for single runs; a study takes --splits, and runs all of them")
+    _check_subjects(ds, options)
+    return list(_folds(ds, options, n)) if n > 1 else [split_data(ds, options)]
+
+
+def _folds(ds: Dataset, options: DataOptions, n: int) -> Iterator[splits.Split]:
+    val = options.split[1] / sum(options.split[:2]) if len(options.split) == 3 else 0.0
+    return splits.kfold(ds, n_splits=n, by=options.by, seed=options.split_seed, val=val)
 
 
 def _facts(options: DataOptions, recipe: str) -> dict[str, Any]:
@@ -144,7 +171,9 @@ def _warn_other_split(init: str, settings: Settings) -> None:
     theirs = _inherited(init).get("data", {})
     mine = as_dict(settings.data)
     differing = [
-        k for k in ("by", "split_seed", "split", "task") if k in theirs and _plain(theirs[k]) != _plain(mine[k])
+        k
+        for k in ("by", "split_seed", "split", "task", "folds", "fold")
+        if k in theirs and _plain(theirs[k]) != _plain(mine[k])
     ]
     if differing:
         warnings.warn(
@@ -197,8 +226,13 @@ def evaluate(args: argparse.Namespace) -> int:
     clf, part, settings = _model_and_part(args, "evaluate")
     on = settings.evaluate.on
     out = _out(settings, str(checkpoint.checkpoint_path(args.model).parent / f"evaluation_{on}"))
+    if on == "test":
+        keeper = record_of(args.model)
+        n_looks = record_look(keeper, "evaluate command", part, model=str(args.model))
     evaluation = clf.evaluate(part, n_bootstrap=settings.evaluate.n_bootstrap)
     print(f"{args.model} on the {on} set of {settings.data.path}\n{evaluation}\n")
+    if on == "test":
+        print(f"Look {n_looks} at this test set, by the record {keeper / LOOKS}. Choose by the validation set.\n")
     write_json(out / "evaluation.json", evaluation.to_dict())
     with atomic_writer(out / "predictions.csv") as file:
         file.write(predictions_csv(part, evaluation.probabilities).encode())
@@ -241,20 +275,20 @@ def _check_maps(clf: Classifier, part: Dataset, chosen: Any, out: Path) -> None:
 
 
 def study(args: argparse.Namespace) -> int:
-    """Starts x label fractions x seeds, with a report."""
+    """Starts x label fractions x seeds x splits, with a report."""
     settings = Settings(args)
     ds = open_data(settings.data)
-    parts = split_data(ds, settings.data)
-    _describe(ds, parts)
     out, chosen = _out(settings, "runs/study"), settings.study
+    parts = study_splits(ds, settings.data, chosen.splits)
+    print(f"{ds!r}\n" + "\n".join(map(str, parts)) + "\n", flush=True)
     ssl, clf = _estimator(SimCLR, settings.pretrain), _estimator(Classifier, settings.finetune, init="random")
     result = run_study(
         ds,
         inits=chosen.inits,
         fractions=chosen.label_fractions,
         seeds=chosen.seeds,
+        splits=parts,
         out=out,
-        split=parts,
         pretrain=ssl,
         finetune=clf,
         n_bootstrap=chosen.n_bootstrap,
@@ -266,7 +300,8 @@ def study(args: argparse.Namespace) -> int:
     report = study_report(
         result, title=f"Study: {ds.name}", intro=intro, views=ssl.views, pretrain_batch_size=ssl.batch_size
     )
-    print(f"{report.write(out / 'report.html')}\n{out}/: study.csv, study.md, study.png, manifest.json")
+    files = "study.csv, summary.csv, study.md, study.png, learning_curves.png, runs.md, test_looks.jsonl"
+    print(f"{report.write(out / 'report.html')}\n{out}/: {files}")
     return 0
 
 

@@ -52,6 +52,14 @@ class DataOptions:
         at_least=0,
         at_most=1,
     )
+    folds: int = option(
+        1,
+        "cut into this many folds for cross-validation instead of holding out one test set (what a fold does not test "
+        "is divided as --split says)",
+        group="data",
+        at_least=1,
+    )
+    fold: int = option(0, "which of the folds is tested, from 0", group="data", at_least=0)
 
 
 @dataclass(repr=False, eq=False)
@@ -127,6 +135,12 @@ class PretrainOptions(TrainingOptions):
         choices=("mlp", "seed"),
     )
     embedding_size: int = option(128, "numbers that the projection head puts out", group="network", at_least=2)
+    embedding_norm: bool = option(
+        True,
+        "batch norm without parameters on the embedding, as at the end of the authors' head; without it a run may "
+        "collapse, above all with SAM",
+        group="network",
+    )
     positives: str = option(
         "same_slice",
         "what the two views show: the same slice, or that or a neighbouring slice of the same subject",
@@ -242,7 +256,7 @@ class ExplainOptions:
 
 @dataclass(repr=False, eq=False)
 class StudyOptions:
-    """Starts x label fractions x seeds."""
+    """Starts x label fractions x seeds x splits."""
 
     inits: tuple[str, ...] = option(
         ("random", "simclr"), "starts to compare: random, simclr, or files with weights", group="study"
@@ -251,6 +265,9 @@ class StudyOptions:
         (0.01, 0.1, 0.2, 0.5, 1.0), "shares of the labels", group="study", at_least=0, at_most=1
     )
     seeds: int = option(1, "repetitions, with seeds 0, 1, ...", group="study", at_least=1)
+    splits: int = option(
+        1, "1 holds out one test set; more are folds, so that every subject is tested once", group="study", at_least=1
+    )
     n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="study", at_least=0)
 
 

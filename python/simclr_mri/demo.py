@@ -82,6 +82,7 @@ def run_demo(
         inits=study_options.inits,
         fractions=study_options.label_fractions,
         seeds=study_options.seeds,
+        splits=study_options.splits,
         out=out,
         split=parts,
         pretrain=pretrain,
@@ -95,7 +96,7 @@ def run_demo(
         intro=_intro(ds, pretrain, finetune),
         views=pretrain.views,
         pretrain_batch_size=pretrain.batch_size,
-        features=_features(out, parts) if "simclr" in study_options.inits else None,
+        features=_features(out, result.split) if "simclr" in study_options.inits else None,
     )
     path = report.write(out / "report.html")
     return DemoResult(path, result, time.monotonic() - began_s)
@@ -111,12 +112,13 @@ def _phantoms(folder: Path, options: DemoOptions, data_options: DataOptions) -> 
 def _announce(parts: splits.Split, chosen: StudyOptions, ssl: SimCLR, clf: Classifier, out: Path) -> None:
     """Say beforehand what will be done, how long it takes and how much memory, from a few real steps."""
     estimates = [ssl.estimate(parts.train)] if "simclr" in chosen.inits else []
-    n_runs = len(chosen.inits) * len(chosen.label_fractions) * chosen.seeds
-    seconds = sum(e.seconds for e in estimates) * chosen.seeds + REPORT_S
+    repeats = chosen.seeds * chosen.splits
+    n_runs = len(chosen.inits) * len(chosen.label_fractions) * repeats
+    seconds = sum(e.seconds for e in estimates) * repeats + REPORT_S
     val = parts.val if "val" in parts.indices else None
     for fraction in chosen.label_fractions:
         estimates.append(clf_at(clf, fraction).estimate(parts.train, val))
-        seconds += estimates[-1].seconds * len(chosen.inits) * chosen.seeds
+        seconds += estimates[-1].seconds * len(chosen.inits) * repeats
     fractions = ", ".join(f"{100 * f:g} %" for f in chosen.label_fractions)
     print(
         f"This demo works on {len(parts.dataset):,} phantom slices of {parts.dataset.n_subjects} made-up subjects "
@@ -148,6 +150,7 @@ def _intro(ds: Any, ssl: SimCLR, clf: Classifier) -> str:
 
 
 def _features(out: Path, parts: splits.Split) -> Any:
-    ssl = SimCLR.load(out / "simclr" / "pretraining_seed0")
+    several = out / "split0"
+    ssl = SimCLR.load((several if several.is_dir() else out) / "simclr" / "pretraining_seed0")
     shown = parts.val if "val" in parts.indices else parts.train
     return ssl.transform(shown), shown.labels

@@ -136,6 +136,26 @@ def embedding_spread(embeddings: np.ndarray) -> float:
     return _spread(_unit(embeddings))
 
 
+def standardized(embeddings: np.ndarray) -> np.ndarray:
+    """Columns shifted and scaled to mean 0 and deviation 1, with batch norm's floor of 1e-5 on the variance.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n, D)
+
+    Returns
+    -------
+    ndarray of shape (n, D)
+
+    Examples
+    --------
+    >>> standardized(np.array([[1.0, 5.0], [3.0, 5.0]])).round(3)
+    array([[-1.,  0.],
+           [ 1.,  0.]])
+    """
+    return (embeddings - embeddings.mean(axis=0)) / np.sqrt(embeddings.var(axis=0) + 1e-5)
+
+
 def chance_loss(n_pairs: int, groups: np.ndarray | None = None) -> float:
     """NT-Xent of an embedding that knows nothing: the mean logarithm of the number of images that a row is told from.
 

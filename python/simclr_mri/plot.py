@@ -295,9 +295,7 @@ def label_fractions(
     ax = _axes(ax, (5.6, 3.8))
     arms = list(dict.fromkeys(row["init"] for row in rows))
     fractions = sorted({row["label_fraction"] for row in rows})
-    spread = (
-        np.exp(np.linspace(-0.035, 0.035, len(arms))) if len(arms) > 1 else [1.0]
-    )  # so that bars do not hide each other
+    spread = _spread_places(len(arms))
     for i, arm in enumerate(arms):
         mine = [[row for row in rows if row["init"] == arm and row["label_fraction"] == f] for f in fractions]
         x = [f * spread[i] for f, found in zip(fractions, mine, strict=True) if found]
@@ -317,6 +315,11 @@ def label_fractions(
     ax.set_ylabel(metric.replace("_", " "))
     ax.legend(loc="best", fontsize=9)
     return ax
+
+
+def _spread_places(n: int) -> np.ndarray:
+    """Factors for n lines on a logarithmic axis, so that their bars do not hide each other."""
+    return np.exp(np.linspace(-0.035, 0.035, n)) if n > 1 else np.ones(1)
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

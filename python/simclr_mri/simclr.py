@@ -20,7 +20,7 @@ from . import checkpoint as files
 from ._dataset import Dataset, check_dataset
 from ._estimator import FEATURE_SIZE, Estimate, NetworkEstimator, describe_data, warn_oddities
 from .config import PretrainOptions
-from .monitor import Collapse, CollapseWarning, chance_loss, knn_accuracy, probe_balanced_accuracy
+from .monitor import Collapse, CollapseWarning, chance_loss, knn_accuracy, probe_balanced_accuracy, standardized
 from .options import check, takes_recipe
 from .pairs import Pairs
 from .runlog import History
@@ -167,10 +167,14 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             rho=self._rho(),
             temperature=self._temperature,
             groups=groups,
+            standardize=self.embedding_norm,
             seed=self.random_state,
             step=step,
         )
-        self._collapse, self._chance = Collapse.of(self._trainer.output()), chance_loss(n, groups)
+        embeddings = self._trainer.output()
+        if self.embedding_norm:  # what the loss saw
+            embeddings = standardized(embeddings)
+        self._collapse, self._chance = Collapse.of(embeddings), chance_loss(n, groups)
         shown = {"chance": f"{self._chance:.4f}", "spread": f"{self._collapse.spread:.2f}"}
         return {**result, "shown": shown}
 

@@ -294,7 +294,14 @@ def seed_split(ds: Dataset) -> Split:
 
 
 def kfold(
-    ds: Dataset, *, n_splits: int = 5, by: str = "subject", seed: int = 0, repeats: int = 1, stratify: bool = True
+    ds: Dataset,
+    *,
+    n_splits: int = 5,
+    by: str = "subject",
+    seed: int = 0,
+    repeats: int = 1,
+    stratify: bool = True,
+    val: float = 0.0,
 ) -> Iterator[Split]:
     """Cross-validation: every subject (or image) is tested once in each repeat.
 
@@ -307,11 +314,14 @@ def kfold(
         Repeat r shuffles with seed + r.
     repeats : int
     stratify : bool
+    val : float
+        Share of what a fold does not test that is kept for validation; 0 for none. A class of which only one subject
+        is left goes to train.
 
     Yields
     ------
     Split
-        With "train" and "test".
+        With "train" and "test", and "val" between them if asked for.
 
     Examples
     --------
@@ -335,10 +345,12 @@ def kfold(
                 DataWarning,
                 stacklevel=2,
             )
-    return _folds(ds, units, strata, members, n_splits, by, seed, repeats)
+    if not 0 <= val < 1:
+        raise ValueError(f"val: expected a share from 0 to below 1, got {val}")
+    return _folds(ds, units, strata, members, n_splits, by, seed, repeats, val)
 
 
-def _folds(ds, units, strata, members, n_splits, by, seed, repeats) -> Iterator[Split]:
+def _folds(ds, units, strata, members, n_splits, by, seed, repeats, val) -> Iterator[Split]:
     for repeat in range(repeats):
         rng = np.random.default_rng(seed + repeat)
         fold = np.empty(len(units), np.int64)
@@ -349,11 +361,25 @@ def _folds(ds, units, strata, members, n_splits, by, seed, repeats) -> Iterator[
             fold[found] = (start + np.arange(len(found))) % n_splits
             start += len(found)
         for k in range(n_splits):
-            test = fold[members] == k
-            result = Split(ds, {"train": np.flatnonzero(~test), "test": np.flatnonzero(test)}, by, seed + repeat)
-            if repeat == 0 and k == 0:
+            part = np.where(fold == k, 2, 0)
+            if val:
+                part[_held_back(strata, fold != k, val, by, np.random.default_rng((seed + repeat, k)))] = 1
+            sets = {"train": 0, "val": 1, "test": 2} if val else {"train": 0, "test": 2}
+            indices = {name: np.flatnonzero(part[members] == number) for name, number in sets.items()}
+            result = Split(ds, indices, by, seed + repeat)
+            if by == "subject" or (repeat == 0 and k == 0):  # the warning is said once
                 _judge(result)
             yield result
+
+
+def _held_back(strata: np.ndarray, rest: np.ndarray, share: float, by: str, rng: np.random.Generator) -> np.ndarray:
+    """Units of `rest` for validation: a share of every class, at least one, but never the last one."""
+    quotas = _quotas(strata[rest], [1 - share, share], by)
+    chosen = []
+    for c, quota in quotas.items():
+        found = rng.permutation(np.flatnonzero(rest & (strata == c)))
+        chosen.append(found[: min(max(1, quota[1]), len(found) - 1)])
+    return np.concatenate(chosen)
 
 
 # -- label fractions ---------------------------------------------------------------------------------------------------

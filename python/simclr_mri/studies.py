@@ -1,7 +1,7 @@
 """The study: how much does a start help when labels are few?
 
-Starts x label fractions x seeds on one split, every arm with the same budget, judged once on the test set. Each run
-has a folder, so that a study that was stopped at any moment goes on where it was and ends in the same table.
+Starts x label fractions x seeds x splits, every arm with the same budget, each run judged once on its test set. Each
+run has a folder, so that a study that was stopped at any moment goes on where it was and ends in the same table.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-import time
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -18,138 +18,21 @@ from typing import Any
 
 import numpy as np
 
-from . import splits
+from . import splits as _splits
 from ._dataset import Dataset
-from .cam import CamResult, grad_cam
-from .cam_checks import CamChecks, check_cams
+from .cam import grad_cam
+from .cam_checks import CamChecks, check_cams, load_checks, save_checks
 from .checkpoint import atomic_writer, checkpoint_path
 from .classifier import Classifier
+from .looks import model_digest, read_looks, record_look
 from .metrics import Evaluation, evaluate_predictions
-from .progress import seconds_text
-from .runlog import History, RunLog, html_table, write_json
+from .runlog import RunLog, write_json
 from .simclr import SimCLR
+from .study_plan import Plan
+from .study_result import METRICS, Arm, StudyResult, level_of
 
-METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "auc", "kappa")
 N_EXAMPLES = 12  # images whose heat maps are kept for every arm
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One run of a study."""
-
-    init: str
-    label_fraction: float
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        return f"{Path(self.init).name.replace('.', '_')}/{100 * self.label_fraction:g}pct_seed{self.seed}"
-
-    def __str__(self) -> str:
-        return f"{self.init}, {100 * self.label_fraction:g} % of the labels, seed {self.seed}"
-
-
-@dataclass
-class StudyResult:
-    """What a study found.
-
-    Attributes
-    ----------
-    rows : list of dict
-        One an arm: init, label_fraction, seed, n_labelled, and each metric by subject where subjects are known, with
-        the bounds of its interval (`balanced_accuracy_low`, ...); `slice_<metric>` by slice.
-    evaluations : dict of Arm to Evaluation
-    histories, pretraining : dict of Arm, or of seed, to History
-    cams : dict of Arm to CamResult
-        Of seed 0, on the same images.
-    split : Split
-    facts : dict
-        Options, times, fingerprints.
-    checks : dict of Arm to CamChecks
-        Of the heat maps of seed 0 with the most labels.
-
-    Examples
-    --------
-    >>> result = study(ds, out="runs/study")  # doctest: +SKIP
-    >>> print(result.to_markdown("auc"))  # doctest: +SKIP
-    """
-
-    rows: list[dict[str, Any]]
-    evaluations: dict[Arm, Evaluation]
-    histories: dict[Arm, History]
-    pretraining: dict[int, History]
-    cams: dict[Arm, CamResult]
-    split: splits.Split
-    facts: dict[str, Any] = field(default_factory=dict)
-    checks: dict[Arm, CamChecks] = field(default_factory=dict)
-
-    @property
-    def level(self) -> str:
-        """What the main figures count: "subject", or "slice" where subjects are unknown."""
-        return "slice" if self.split.dataset.subjects is None else "subject"
-
-    def table(self, metric: str = "balanced_accuracy") -> tuple[list[str], list[list[str]]]:
-        """Head and rows: label fractions down, starts across, mean over seeds with the interval of seed 0."""
-        inits = list(dict.fromkeys(row["init"] for row in self.rows))
-        fractions = sorted({row["label_fraction"] for row in self.rows})
-        head = ["labels", "images", *inits]
-        lines = []
-        for f in fractions:
-            cells = [f"{100 * f:g} %", ""]
-            for name in inits:
-                mine = [row for row in self.rows if row["init"] == name and row["label_fraction"] == f]
-                cells[1] = f"{mine[0]['n_labelled']:,}" if mine else cells[1]
-                cells.append(_cell(mine, metric) if mine else "")
-            lines.append(cells)
-        return head, lines
-
-    def to_csv(self) -> str:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        return text.getvalue()
-
-    def to_markdown(self, metric: str = "balanced_accuracy") -> str:
-        head, lines = self.table(metric)
-        rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *lines]
-        return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
-
-    def differences(self, a: str, b: str, metric: str = "balanced_accuracy") -> list[Any]:
-        """Paired difference b - a at each fraction (seed 0), by bootstrap over subjects: `metrics.Difference`s."""
-        from .metrics import paired_difference
-
-        found = []
-        for f in sorted({arm.label_fraction for arm in self.evaluations}):
-            one, two = (self.evaluations.get(Arm(name, f, 0)) for name in (a, b))
-            if one is not None and two is not None:
-                pair = (one.probabilities, two.probabilities)
-                found.append((f, paired_difference(one.labels, *pair, one.groups, metric, level=self.level)))
-        return found
-
-    def plot(self, metric: str = "balanced_accuracy", ax: Any = None) -> Any:
-        """The line plot: score by share of the labels, one line a start."""
-        from . import plot
-
-        chance = 1 / len(self.split.dataset.classes) if metric == "balanced_accuracy" else None
-        ax = plot.label_fractions(self.rows, metric=metric, chance=chance, ax=ax)
-        ax.set_ylabel(f"{metric.replace('_', ' ')} by {self.level}")
-        return ax
-
-    def __repr__(self) -> str:
-        return f"<StudyResult: {len(self.rows)} arms, judged by {self.level}>"
-
-    def __str__(self) -> str:
-        return f"balanced accuracy by {self.level} on the test set\n{self.to_markdown()}"
-
-    def _repr_html_(self) -> str:
-        return f"<p>balanced accuracy by {self.level} on the test set</p>{html_table(*self.table())}"
-
-
-def _cell(rows: list[dict[str, Any]], metric: str) -> str:
-    mean = float(np.mean([row[metric] for row in rows]))
-    low, high = rows[0].get(f"{metric}_low"), rows[0].get(f"{metric}_high")
-    return f"{mean:.3f}" if low is None else f"{mean:.3f} ({low:.3f} to {high:.3f})"
+VAL_SHARE = 0.15 / 0.85  # of what a fold does not test: as in the split of one
 
 
 def study(
@@ -158,8 +41,9 @@ def study(
     inits: Sequence[str] = ("random", "simclr"),
     fractions: Sequence[float] = (0.01, 0.1, 0.2, 0.5, 1.0),
     seeds: int | Sequence[int] = 1,
+    splits: int | Sequence[_splits.Split] = 1,
     out: str | Path,
-    split: splits.Split | None = None,
+    split: _splits.Split | None = None,
     pretrain: SimCLR | Mapping[str, Any] | None = None,
     finetune: Classifier | Mapping[str, Any] | None = None,
     cam_layer: str = "layer3",
@@ -173,15 +57,21 @@ def study(
     ----------
     ds : Dataset
     inits : sequence of str
-        "random", "simclr" (pretrained here, once for each seed), or paths of weights.
+        "random", "simclr" (pretrained here, once for each split and seed, never on its test set), or paths of weights.
     fractions : sequence of float
         Shares of the training labels; the sets are nested.
     seeds : int or sequence of int
-        Repetitions (5 means 0 to 4): of the labels drawn, the weights and the order. The split stays.
+        Repetitions (5 means 0 to 4): of the labels drawn, the weights and the order.
+    splits : int or sequence of Split
+        1 holds out one test set. K of 2 or more cuts the data set into K folds: every subject (or image) is tested
+        once, and the figures are those over all of them. Or splits of your own, such as
+        `list(kfold(ds, repeats=3, val=0.2))`.
     out : path
-        Folder of the study: study.csv, study.md, study.png, manifest.json and a folder for each run.
+        Folder of the study: study.csv (a row a run), summary.csv (a row an arm), study.md, study.png, runs.md (what
+        is done and how long the rest will take), test_looks.jsonl, manifest.json and a folder for each run.
     split : Split, optional
-        By default by subject with seed 42.
+        By default by subject with seed 42. With K folds it says by what, from which seed, and how much is for
+        validation.
     pretrain, finetune : estimator or dict, optional
         The budget of every arm: an unfitted `SimCLR` and `Classifier`, or their arguments.
     cam_layer : str
@@ -206,23 +96,39 @@ def study(
     >>> [(row["init"], row["label_fraction"], row["n_labelled"]) for row in result.rows]
     [('random', 1.0, 28)]
     """
-    out = Path(out)
-    if split is None:
-        split = splits.split(ds, by="subject" if ds.subjects is not None else "image")
     _check_starts(inits, fractions)
+    chosen = _chosen_splits(ds, splits, split)
     seeds = range(seeds) if isinstance(seeds, int) else seeds
     run = _Run(
-        out=out,
-        split=split,
+        out=Path(out),
+        splits=chosen,
         ssl=_template(SimCLR, pretrain),
         clf=_template(Classifier, finetune),
         cam_layer=cam_layer,
         n_bootstrap=n_bootstrap,
         resume=resume,
-        facts={**(facts or {}), "by": split.by, "split_seed": split.seed},
+        facts=dict(facts or {}),
     )
-    arms = [Arm(name, float(f), seed) for seed in seeds for name in inits for f in sorted(fractions)]
-    return run.all(arms)
+    shares = sorted(float(f) for f in fractions)
+    order = [(k, seed) for k in range(len(chosen)) for seed in seeds]
+    return run.all([Arm(name, f, seed, k) for k, seed in order for name in inits for f in shares])
+
+
+def _chosen_splits(ds: Dataset, given: int | Sequence[_splits.Split], split: _splits.Split | None) -> list:
+    if not isinstance(given, int):
+        if not given:
+            raise ValueError("splits: expected at least one Split, got none")
+        return list(given)
+    by = split.by if split else "subject" if ds.subjects is not None else "image"
+    if given < 2:
+        if given < 1:
+            raise ValueError(f"splits: expected 1 or more, got {given}")
+        return [split or _splits.split(ds, by=by)]
+    if split is None:
+        return list(_splits.kfold(ds, n_splits=given, by=by, seed=42, val=VAL_SHARE))
+    n_val = len(split.indices.get("val", ()))
+    val = n_val / (n_val + len(split.indices["train"]))
+    return list(_splits.kfold(split.dataset, n_splits=given, by=by, seed=split.seed, val=val))
 
 
 def _check_starts(inits: Sequence[str], fractions: Sequence[float]) -> None:
@@ -248,29 +154,34 @@ class _Run:
     """The work behind `study`."""
 
     out: Path
-    split: splits.Split
+    splits: list[_splits.Split]
     ssl: SimCLR
     clf: Classifier
     cam_layer: str
     n_bootstrap: int
     resume: str
     facts: dict[str, Any]
+    _open: _Fold | None = field(default=None, init=False)
 
     def all(self, arms: list[Arm]) -> StudyResult:
         self.out.mkdir(parents=True, exist_ok=True)
         self.log = RunLog(self.out)
-        self.parts = list(self.split)
-        train, test = self.parts[0], self.parts[-1]
-        # A data set of the training set's class order, and the validation set where there is one.
-        self.train, self.val, self.test = train, self.parts[1] if len(self.parts) == 3 else None, test
-        self.examples = spread_examples(test, N_EXAMPLES)
         self.most_labels = max(arm.label_fraction for arm in arms)
-        result = StudyResult([], {}, {}, {}, {}, self.split, self.facts)
-        began_s = time.monotonic()
-        for i, arm in enumerate(arms):
-            self._say(f"run {i + 1} of {len(arms)}: {arm}{_left(began_s, i, len(arms))}")
-            init = self._start(arm, result)
-            self._arm(arm, init, result)
+        self.first_seed = arms[0].seed
+        self.facts |= {"by": self.splits[0].by, "split_seed": self.splits[0].seed}
+        if len(self.splits) > 1:
+            self.facts["splits"] = len(self.splits)
+        result = StudyResult([], {}, {}, {}, {}, self.splits, self.facts, n_bootstrap=self.n_bootstrap)
+        plan = Plan(self.out / "runs.md", arms, self.splits, self.ssl, self.clf)
+        for arm in arms:
+            fold = self._fold(arm.split)
+            is_new = not checkpoint_path(fold.folder / arm.folder).exists()
+            self._say(plan.begin(arm, measure=is_new and self.clf.verbose > 0))
+            init = self._start(fold, arm, result)
+            if (fold.index, arm.seed) in result.pretraining:
+                plan.pretrained(arm, result.pretraining[fold.index, arm.seed])
+            self._arm(fold, arm, init, result)
+            plan.end(arm, result.histories[arm], result.rows[-1]["balanced_accuracy"])
         self._write(result)
         return result
 
@@ -279,22 +190,37 @@ class _Run:
         if self.clf.verbose:
             print(text, flush=True)
 
-    def _start(self, arm: Arm, result: StudyResult) -> Any:
+    def _fold(self, index: int) -> _Fold:
+        """One at a time: each holds its images."""
+        if self._open is None or self._open.index != index:
+            several = len(self.splits) > 1
+            self._open = _Fold.of(index, self.splits[index], self.out / f"split{index}" if several else self.out)
+        return self._open
+
+    def _facts(self, fold: _Fold) -> dict[str, Any]:
+        """What a run's checkpoint remembers: enough for `simclr-mri evaluate` to find the same test set again."""
+        if len(self.splits) == 1:
+            return self.facts
+        facts = {**self.facts, "split": fold.index}
+        if "options" in facts:
+            facts["options"] = {**facts["options"], "folds": len(self.splits), "fold": fold.index}
+        return facts
+
+    def _start(self, fold: _Fold, arm: Arm, result: StudyResult) -> Any:
         if arm.init != "simclr":
             return arm.init
-        folder = self.out / "simclr" / f"pretraining_seed{arm.seed}"
-        if getattr(self, "_ssl_of", None) != arm.seed:
-            ssl = type(self.ssl)(
-                **{**self.ssl.get_params(deep=False), "random_state": self.ssl.random_state + arm.seed}
-            )
-            ssl.fit(self.train, self.val, checkpoint=folder, resume=self.resume, facts=self.facts)
+        if fold.ssl_seed != arm.seed:
+            seed = {"random_state": self.ssl.random_state + arm.seed}
+            ssl = type(self.ssl)(**{**self.ssl.get_params(deep=False), **seed})
+            folder = fold.folder / "simclr" / f"pretraining_seed{arm.seed}"
+            ssl.fit(fold.train, fold.val, checkpoint=folder, resume=self.resume, facts=self._facts(fold))
             _stop_if_interrupted(ssl)
-            self._ssl, self._ssl_of = ssl, arm.seed
-            result.pretraining[arm.seed] = ssl.history_
-        return self._ssl
+            fold.ssl, fold.ssl_seed = ssl, arm.seed
+            result.pretraining[fold.index, arm.seed] = ssl.history_
+        return fold.ssl
 
-    def _arm(self, arm: Arm, init: Any, result: StudyResult) -> None:
-        folder = self.out / arm.folder
+    def _arm(self, fold: _Fold, arm: Arm, init: Any, result: StudyResult) -> None:
+        folder = fold.folder / arm.folder
         parameters = {
             **self.clf.get_params(deep=False),
             "init": init,
@@ -302,58 +228,124 @@ class _Run:
             "random_state": self.clf.random_state + arm.seed,
         }
         clf = type(self.clf)(**parameters)
+        on_test = clf.select_on == "test"
+        if on_test and not checkpoint_path(folder).exists():
+            self._look(fold, arm, "the best epoch is chosen here", epochs=clf.epochs)
         with warnings.catch_warnings():
             if result.rows:  # said once is enough
                 warnings.filterwarnings("ignore", message="recipe 'seed' reproduces")
-            select = self.test if clf.select_on == "test" else self.val
-            clf.fit(self.train, select, checkpoint=folder, resume=self.resume, facts=self.facts)
+            select = fold.test if on_test else fold.val
+            clf.fit(fold.train, select, checkpoint=folder, resume=self.resume, facts=self._facts(fold))
         _stop_if_interrupted(clf)
-        evaluation = self._evaluate(arm, clf, folder)
-        result.rows.append(_row(arm, clf, evaluation))
+        judge = _Judge(clf, fold.test, folder, self.resume == "auto")
+        evaluation = judge.evaluation(self.n_bootstrap, before=lambda: self._look(fold, arm, "judged"))
+        self.log.event("judged", arm=str(arm), balanced_accuracy=evaluation["balanced_accuracy"].value)
+        result.rows.append(_row(arm, clf, evaluation, level_of(fold.split)))
         result.evaluations[arm] = evaluation
         result.histories[arm] = clf.history_
-        if arm.seed == 0:
-            result.cams[arm] = grad_cam(clf, self.examples, layer=self.cam_layer)
+        if arm.seed == self.first_seed and fold.index == 0:
+            result.cams[arm] = grad_cam(clf, fold.examples, layer=self.cam_layer)
             if arm.label_fraction == self.most_labels:
-                result.checks[arm] = check_cams(clf, self.test, layer=self.cam_layer, n_images=2 * N_EXAMPLES)
+                result.checks[arm] = judge.checks(self.cam_layer)
 
-    def _evaluate(self, arm: Arm, clf: Classifier, folder: Path) -> Evaluation:
-        """Judge on the test set once; the probabilities are kept, so that a repeated command need not look again."""
-        path = folder / "test_predictions.csv"
-        probabilities = clf.predict_proba(self.test)
-        evaluation = evaluate_predictions(
-            self.test.labels,
-            probabilities,
-            self.test.classes,
-            subjects=self.test.subjects,
-            n_bootstrap=self.n_bootstrap,
-        )
-        with atomic_writer(path) as file:
-            file.write(predictions_csv(self.test, probabilities).encode())
-        write_json(folder / "evaluation.json", evaluation.to_dict())
-        self.log.event("looked at the test set", arm=str(arm), balanced_accuracy=evaluation["balanced_accuracy"].value)
-        return evaluation
+    def _look(self, fold: _Fold, arm: Arm, purpose: str, **more: Any) -> None:
+        facts = {"init": arm.init, "label_fraction": arm.label_fraction, "seed": arm.seed, "split": arm.split}
+        record_look(self.out, purpose, fold.test, **facts, **more)
 
     def _write(self, result: StudyResult) -> None:
-        with atomic_writer(self.out / "study.csv") as file:
-            file.write(result.to_csv().encode())
-        with atomic_writer(self.out / "study.md") as file:
-            file.write(result.to_markdown().encode())
-        with atomic_writer(self.out / "study.png") as file:
-            result.plot().figure.savefig(file, format="png")
+        result.looks = read_looks(self.out)
+        files = {"summary.csv": result.summary_csv(), "study.md": f"{result.to_markdown()}\n{result.conclusions()}\n"}
+        for name, text in files.items():
+            with atomic_writer(self.out / name) as file:
+                file.write(text.encode())
+        for name, ax in (("study.png", result.plot()), ("learning_curves.png", result.plot_learning_curves())):
+            with atomic_writer(self.out / name) as file:
+                ax.figure.savefig(file, format="png")
         from matplotlib import pyplot
 
         pyplot.close("all")
+        with atomic_writer(self.out / "study.csv") as file:
+            file.write(result.to_csv().encode())
+        dataset = self.splits[0].dataset
         result.facts["manifest"] = self.log.manifest(
             kind="study",
             facts={key: value for key, value in self.facts.items() if key != "manifest"},
-            split=self.split.rows(),
-            data={"name": self.split.dataset.name, "fingerprint": self.split.dataset.fingerprint()},
+            splits=[split.rows() for split in self.splits],
+            data={"name": dataset.name, "fingerprint": dataset.fingerprint()},
             pretrain=plain_parameters(self.ssl),
             finetune=plain_parameters(self.clf),
             pretraining_images_per_s=_speed(result.pretraining.values()),
             finetuning_images_per_s=_speed(result.histories.values()),
+            training_s=_training_s([*result.pretraining.values(), *result.histories.values()]),
+            looks_at_test_sets=len(result.looks),
         )
+
+
+@dataclass
+class _Fold:
+    """A split with its data sets, its folder, and the pretrained network of the seed that is at work."""
+
+    index: int
+    split: _splits.Split
+    folder: Path
+    train: Dataset
+    val: Dataset | None
+    test: Dataset
+    examples: Dataset
+    ssl: SimCLR | None = None
+    ssl_seed: int | None = None
+
+    @classmethod
+    def of(cls, index: int, split: _splits.Split, folder: Path) -> _Fold:
+        test = split.test
+        return cls(index, split, folder, split.train, split.val, test, spread_examples(test, N_EXAMPLES))
+
+
+@dataclass
+class _Judge:
+    """What a trained classifier says about its test set, computed once and kept beside it.
+
+    The results carry the names of the weights and of the test set that they belong to: a repeated study reads them
+    instead of looking again, unless one of the two has changed.
+    """
+
+    clf: Classifier
+    test: Dataset
+    folder: Path
+    reuse: bool
+
+    def __post_init__(self) -> None:
+        self.of = {"model": model_digest(self.clf), "test_set": self.test.fingerprint()[:16]}
+
+    def evaluation(self, n_bootstrap: int, before: Any) -> Evaluation:
+        """`before` is called just before the test set is looked at."""
+        predictions, report = self.folder / "test_predictions.csv", self.folder / "evaluation.json"
+        if not self._is_kept(report):
+            before()
+            text = predictions_csv(self.test, self.clf.predict_proba(self.test))
+            with atomic_writer(predictions) as file:
+                file.write(text.encode())
+        # The first time too from what is in the file: a repeated study must come to the same figures.
+        probabilities = read_predictions(predictions)
+        found = evaluate_predictions(
+            self.test.labels, probabilities, self.test.classes, subjects=self.test.subjects, n_bootstrap=n_bootstrap
+        )
+        write_json(report, {"of": self.of, **found.to_dict()})
+        return found
+
+    def checks(self, layer: str) -> CamChecks:
+        options = {"layer": layer, "n_images": 2 * N_EXAMPLES}
+        path, of = self.folder / "heat_map_checks.npz", {**self.of, **options}
+        kept = load_checks(path, of) if self.reuse else None
+        if kept is None:
+            kept = check_cams(self.clf, self.test, **options)
+            save_checks(path, kept, of)
+        return kept
+
+    def _is_kept(self, report: Path) -> bool:
+        if not self.reuse or not report.exists():
+            return False
+        return json.loads(report.read_text(encoding="utf-8")).get("of") == self.of
 
 
 def plain_parameters(estimator: Any) -> dict[str, Any]:
@@ -366,8 +358,14 @@ def plain_parameters(estimator: Any) -> dict[str, Any]:
 
 
 def spread_examples(ds: Dataset, n: int) -> Dataset:
-    """Up to n images, the classes in turn, each of another subject as long as there are any."""
+    """Up to n images, the classes in turn, each of another subject as long as there are any.
+
+    Of a subject the slices that show most of the known regions come first, and of these the middle one.
+    """
     labels = np.zeros(len(ds), np.int64) if ds.labels is None else ds.labels
+    n_regions = np.zeros(len(ds), np.int64)
+    for mask in (ds.masks or {}).values():
+        n_regions += mask.any(axis=(1, 2))
     queues = []
     for c in np.unique(labels):
         found = np.flatnonzero(labels == c)
@@ -375,7 +373,10 @@ def spread_examples(ds: Dataset, n: int) -> Dataset:
             rank = np.zeros(len(found), np.int64)
             for subject in np.unique(ds.subjects[found]):
                 mine = np.flatnonzero(ds.subjects[found] == subject)
-                rank[np.roll(mine, -(len(mine) // 2))] = np.arange(len(mine))  # a middle slice first
+                showing = n_regions[found[mine]]
+                fullest = np.flatnonzero(showing == showing.max())
+                off_middle = np.abs(np.arange(len(mine)) - fullest[len(fullest) // 2])
+                rank[mine[np.lexsort((off_middle, -showing))]] = np.arange(len(mine))
             found = found[np.argsort(rank, kind="stable")]
         queues.append(list(found))
     chosen: list[int] = []
@@ -395,19 +396,22 @@ def predictions_csv(ds: Dataset, probabilities: np.ndarray) -> str:
     return text.getvalue()
 
 
-def _row(arm: Arm, clf: Classifier, evaluation: Evaluation) -> dict[str, Any]:
-    row = {"init": arm.init, "label_fraction": arm.label_fraction, "seed": arm.seed, "n_labelled": len(clf.labelled_)}
-    row |= {"epochs": len(clf.history_), "best_epoch": clf.best_epoch_}
-    main = evaluation.subjects or evaluation.slices
+def read_predictions(path: str | Path) -> np.ndarray:
+    """The probabilities of `predictions_csv`, float64 (N, classes)."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    return np.array([[float(cell) for cell in row[4:]] for row in rows[1:]])
+
+
+def _row(arm: Arm, clf: Classifier, evaluation: Evaluation, level: str) -> dict[str, Any]:
+    row = {"init": arm.init, "label_fraction": arm.label_fraction, "seed": arm.seed, "split": arm.split}
+    row |= {"n_labelled": len(clf.labelled_), "epochs": len(clf.history_), "best_epoch": clf.best_epoch_}
+    main = evaluation.levels[level]
     for name in METRICS:
         estimate = main[name]
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         row[f"slice_{name}"] = evaluation.slices[name].value
     return row
-
-
-def _left(began_s: float, done: int, n: int) -> str:
-    return f" ({seconds_text((time.monotonic() - began_s) / done * (n - done))} left)" if done else ""
 
 
 def _speed(histories: Any) -> float | None:
@@ -416,6 +420,14 @@ def _speed(histories: Any) -> float | None:
     return round(sum(row["images"] for row in rows) / seconds, 1) if seconds else None
 
 
+def _training_s(histories: Any) -> float:
+    """Of all processes that worked on a study; the manifest's wall_s is that of the last one."""
+    return round(sum(row["seconds"] for history in histories for row in history), 1)
+
+
 def _stop_if_interrupted(estimator: Any) -> None:
     if not estimator.position_.finished:
         raise KeyboardInterrupt
+
+
+__all__ = ["Arm", "StudyResult", "predictions_csv", "read_predictions", "spread_examples", "study"]

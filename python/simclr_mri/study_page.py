@@ -9,11 +9,11 @@ import numpy as np
 
 from . import plot
 from .cam import CamResult
+from .conclusions import STARTS, conclusions, verdict
 from .progress import bytes_text, seconds_text
 from .report import Report, rows_of
-from .studies import Arm, StudyResult
-
-NAMES = {"random": "random weights", "simclr": "SimCLR"}
+from .runlog import html_table
+from .study_result import METRICS, Arm, StudyResult
 
 
 def study_report(
@@ -52,34 +52,13 @@ def study_report(
     _data(report, result, views)
     _pretraining(report, result, pretrain_batch_size, features)
     _scores(report, result)
+    _curves(report, result)
+    _confusions(report, result)
     _heat(report, result)
     _checks(report, result)
+    _looks(report, result)
     _costs(report, result)
     return report
-
-
-def conclusions(result: StudyResult, metric: str = "balanced_accuracy") -> str:
-    """Sentences computed from the figures: no claim beyond the intervals."""
-    chance = 1 / len(result.split.dataset.classes)
-    sentences = []
-    for f, d in result.differences("random", "simclr", metric):
-        low, high = d.difference.low, d.difference.high
-        verdict = (
-            "pretraining helped"
-            if low > 0
-            else "pretraining hurt"
-            if high < 0
-            else "no difference that the test set can tell"
-        )
-        sentences.append(
-            f"At {100 * f:g} % of the labels the balanced accuracy by {result.level} is {d.a:.2f} from random weights "
-            f"and {d.b:.2f} after SimCLR (difference {d.difference.value:+.2f}, 95 % interval {low:+.2f} to "
-            f"{high:+.2f}: {verdict})."
-        )
-    n = len(result.split.test)
-    who = f"{result.split.test.n_subjects} subjects" if result.level == "subject" else f"{n} images"
-    sentences.append(f"The test set has {who}; always answering one class scores {chance:.2f}.")
-    return " ".join(sentences)
 
 
 def _data(report: Report, result: StudyResult, views: str) -> None:
@@ -97,6 +76,11 @@ def _data(report: Report, result: StudyResult, views: str) -> None:
         "how well heads are remembered, not how well the disease is recognised."
     )
     report.text(why)
+    if len(result.splits) > 1:
+        report.text(
+            f"There are {len(result.splits)} splits, and every network, the pretrained ones too, was trained anew for "
+            "each, without its test set. The first one:"
+        )
     names = list(split.indices)
     counts = {name: split.dataset[index].counts() for name, index in split.indices.items()}
     rows = []
@@ -116,60 +100,103 @@ def _pretraining(report: Report, result: StudyResult, batch_size: int | None, fe
     if not result.pretraining:
         return
     report.section("Pretraining without labels")
+    several = len(result.pretraining) > 1
     history = next(iter(result.pretraining.values()))
     report.text(
         f"SimCLR, {len(history)} epochs. The loss starts near ln(2N - 1), which an embedding that knows nothing would "
         "have, and falls as views of one slice come together. The nearest-neighbour score uses labels only to look: "
         "it is fitted on training images and scored on validation images."
     )
-    pictures = [(plot.history(history, batch_size=batch_size), "Loss and nearest-neighbour accuracy by epoch.")]
+    first = " The first of several." if several else ""
+    pictures = [(plot.history(history, batch_size=batch_size), f"Loss and nearest-neighbour accuracy by epoch.{first}")]
     if any("uniformity" in row for row in history):
         pictures.append((plot.collapse(history), "Whether the embeddings of different images keep apart."))
     if features is not None:
         ax = plot.embedding(*features, result.split.dataset.classes)
         pictures.append((ax, "Pretrained features of validation images, which no label has shaped, in two dimensions."))
     report.figures(pictures)
+    if several:
+        names = {"loss": "loss", "knn_accuracy": "nearest neighbours", "probe_balanced_accuracy": "linear probe"}
+        rows = [
+            [f"split {k}, seed {seed}", *(f"{h.column(name)[-1]:.3f}" if h.column(name) else "-" for name in names)]
+            for (k, seed), h in result.pretraining.items()
+        ]
+        report.text("The last epoch of each (the probe by balanced accuracy):")
+        report.table(["pretraining", *names.values()], rows)
 
 
 def _scores(report: Report, result: StudyResult) -> None:
     report.section("How much do few labels teach?")
-    report.text(
-        f"Balanced accuracy (the mean of the classes' recalls) by {result.level} on the test set, with 95 % intervals "
-        "by bootstrap over subjects. Every arm has the same budget; the best epoch was chosen on validation data."
-        if result.level == "subject"
-        else "Balanced accuracy (the mean of the classes' recalls) by image on the test set."
-    )
+    report.text(f"{result.caption()}. Balanced accuracy is the mean of the classes' recalls. {_fairness(result)}")
     report.figure(result.plot())
     report.table(*result.table())
-    rows = [
-        [f"{100 * f:g} %", f"{d.a:.3f}", f"{d.b:.3f}", f"{d.difference:+.3f}", f"{d.p:.2f}"]
-        for f, d in result.differences("random", "simclr")
-    ]
-    if rows:
-        report.text("The two starts compared on the same test subjects:")
-        report.table(["labels", "random", "SimCLR", "difference", "p"], rows)
-    head = ["start", "labels", "accuracy", "balanced accuracy", "macro F1", "area under curve", "kappa"]
-    metrics = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "kappa")
-    report.text("The same by slice, each image counted once:")
-    report.table(
-        head,
-        [
-            [
-                NAMES.get(r["init"], r["init"]),
-                f"{100 * r['label_fraction']:g} %",
-                *(f"{r[f'slice_{m}']:.3f}" for m in metrics),
-            ]
-            for r in result.rows
-            if r["seed"] == 0
-        ],
+    if result.level == "slice":
+        report.text(f"{result.caption('accuracy')}:")
+        report.table(*result.table("accuracy"))
+    _differences(report, result)
+    report.text("Every metric by slice, each image counted once, mean over the runs:")
+    rows = []
+    for line in result.summary():
+        mine = [r for r in result.rows if (r["init"], r["label_fraction"]) == (line["init"], line["label_fraction"])]
+        means = [f"{np.mean([r[f'slice_{m}'] for r in mine]):.3f}" for m in METRICS]
+        rows.append([STARTS.get(line["init"], line["init"]), f"{100 * line['label_fraction']:g} %", *means])
+    report.table(["start", "labels", "balanced accuracy", "accuracy", "macro F1", "area under curve", "kappa"], rows)
+
+
+def _fairness(result: StudyResult) -> str:
+    chosen = "the best epoch was chosen on validation data" if result.split.val is not None else "the last epoch counts"
+    if any(look.get("epochs") for look in result.looks):
+        chosen = "the best epoch was chosen on the test set, which flatters"
+    return f"Every arm has the same budget; {chosen}."
+
+
+def _differences(report: Report, result: StudyResult) -> None:
+    rows = []
+    for f, d in result.differences("random", "simclr"):
+        ahead, pairs = result.wins("random", "simclr", f)
+        rows.append([f"{100 * f:g} %", *_difference(d), f"{ahead} of {pairs}", verdict(d)])
+    if not rows:
+        return
+    mean = result.mean_difference("random", "simclr")
+    if len(rows) > 1:
+        rows.append(["their mean", *_difference(mean), "", verdict(mean)])
+    report.text(
+        "The two starts compared: the same resampled test subjects judge both, so that what makes a subject easy for "
+        "both cancels."
     )
+    report.table(["labels", "random", "SimCLR", "difference (95 % interval)", "p", "runs ahead", "pretraining"], rows)
+
+
+def _difference(d: Any) -> list[str]:
+    found = d.difference
+    return [f"{d.a:.3f}", f"{d.b:.3f}", f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})", f"{d.p:.3f}"]
+
+
+def _curves(report: Report, result: StudyResult) -> None:
+    report.section("Learning curves")
+    each = " Each line is a run." if len(result.rows) > len(result.summary()) else ""
+    report.figure(
+        result.plot_learning_curves(),
+        f"By share of the labels. Where labels are few the budget of steps makes more epochs.{each}",
+    )
+
+
+def _confusions(report: Report, result: StudyResult) -> None:
     report.section("Confusion matrices")
-    report.text(f"By {result.level}: rows are the truth, columns the answer.")
-    for f in sorted({arm.label_fraction for arm in result.evaluations}):
-        arms = [arm for arm in result.evaluations if arm.label_fraction == f and arm.seed == 0]
+    runs = " Summed over the runs of an arm." if len(result.rows) > len(result.summary()) else ""
+    report.text(f"By {result.level}: rows are the truth, columns the answer.{runs}")
+    for f in result.fractions:
         report.figures(
-            (plot.confusion(result.evaluations[arm], level=result.level, title=f"{_name(arm)}, {100 * f:g} %"), "")
-            for arm in arms
+            (
+                plot.confusion(
+                    result.confusion(name, f),
+                    result.split.dataset.classes,
+                    title=f"{STARTS.get(name, Path(name).name)}, {100 * f:g} %",
+                ),
+                "",
+            )
+            for name in result.inits
+            if result.runs(name, f)
         )
 
 
@@ -212,6 +239,32 @@ def _checks(report: Report, result: StudyResult) -> None:
         report.figures([(found.plot(), "Deletion and insertion."), (plot.class_maps(found), "Mean map of each class.")])
 
 
+def _looks(report: Report, result: StudyResult) -> None:
+    if not result.looks:
+        return
+    report.section("Looks at the test sets")
+    judged = [look for look in result.looks if look["purpose"] == "judged"]
+    again = len(judged) - len(result.rows)
+    other = [look for look in result.looks if look["purpose"] != "judged"]
+    text = f"{len(judged)} looks for {len(result.rows)} runs"
+    text += ": each was judged once. " if again == 0 else f"; {again} of them again, after a stop or a change. "
+    if not other:
+        text += "Nothing was chosen on a test set, and no other look is on record."
+    report.text(text)
+    if other:
+        report.table(
+            ["time", "purpose", "of"],
+            [[look["time"], look["purpose"], look.get("model") or _who(look)] for look in other],
+        )
+    keys = ("time", "purpose", "init", "label_fraction", "seed", "split", "images", "test_set")
+    rows = [[look.get(key, "") for key in keys] for look in result.looks]
+    report.html(f"<details><summary>The record</summary>{html_table(keys, rows)}</details>")
+
+
+def _who(look: dict[str, Any]) -> str:
+    return f"{look['init']}, {100 * look['label_fraction']:g} %, seed {look['seed']}, split {look['split']}"
+
+
 def _region_rows(cams: dict[Arm, CamResult], arms: list[Arm]) -> list[list[str]]:
     shares = {arm: {row["region"]: row for row in cams[arm].region_shares()} for arm in arms}
     return [
@@ -226,7 +279,8 @@ def _costs(report: Report, result: StudyResult) -> None:
         return
     report.section("Time, memory, and how to repeat this")
     speed = {
-        "wall time": seconds_text(manifest["wall_s"]),
+        "training, all runs": seconds_text(manifest["training_s"]),
+        "wall time of the last command": seconds_text(manifest["wall_s"]),
         "peak memory": bytes_text(manifest["peak_memory_bytes"]),
         "pretraining, images/s": manifest["pretraining_images_per_s"] or "-",
         "fine-tuning, images/s": manifest["finetuning_images_per_s"] or "-",
@@ -234,8 +288,24 @@ def _costs(report: Report, result: StudyResult) -> None:
         "command": " ".join([Path(manifest["command"][0]).name, *manifest["command"][1:]]),
     }
     report.table(["", ""], rows_of(speed))
+    rows = [
+        [
+            f"{arm}, split {arm.split}" if len(result.splits) > 1 else str(arm),
+            f"{row['n_labelled']:,}",
+            row["epochs"],
+            row["best_epoch"],
+            f"{sum(line['seconds'] for line in result.histories[arm]):.0f}",
+            f"{row['balanced_accuracy']:.3f}",
+        ]
+        for arm, row in zip(result.evaluations, result.rows, strict=True)
+    ]
+    head = ["run", "labelled images", "epochs", "epoch kept", "training, s", "balanced accuracy"]
+    report.html(f"<details><summary>All {len(rows)} runs</summary>{html_table(head, rows)}</details>")
     report.details("Manifest: every option, version, seed and fingerprint", manifest)
 
 
 def _name(arm: Arm) -> str:
-    return NAMES.get(arm.init, Path(arm.init).name)
+    return STARTS.get(arm.init, Path(arm.init).name)
+
+
+__all__ = ["conclusions", "study_report"]

@@ -45,6 +45,24 @@ def ntxent_gradient(z: np.ndarray, temperature: float, groups: np.ndarray | None
     return (du - along * u) / norm
 
 
+def standardize(z: np.ndarray) -> np.ndarray:
+    """Batch norm without parameters: columns of mean 0 and variance var / (var + 1e-5)."""
+    z = z.astype(np.float64)
+    return (z - z.mean(axis=0)) / np.sqrt(z.var(axis=0) + 1e-5)
+
+
+def standardize_gradient(z: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """The gradient of z by the rows' covariances, one column at a time: no formula of means."""
+    z, dy, n = z.astype(np.float64), dy.astype(np.float64), len(z)
+    dz = np.empty_like(z)
+    for d in range(z.shape[1]):
+        centred = z[:, d] - z[:, d].mean()
+        variance = (centred**2).mean() + 1e-5
+        jacobian = (np.eye(n) - 1 / n) / np.sqrt(variance) - np.outer(centred, centred) / (n * variance**1.5)
+        dz[:, d] = jacobian.T @ dy[:, d]
+    return dz
+
+
 def cross_entropy(
     logits: np.ndarray, labels: np.ndarray, class_weights: np.ndarray | None = None, label_smoothing: float = 0.0
 ) -> float:
