@@ -27,6 +27,7 @@ LEVELS = {
     "reference": ["ref"],
     "widened": ["ref", "avx2", "avx512", "avx512bf16"],
     "tiles": ["ref", "amx"],
+    "pairs": ["ref", "avx512bf16"],
 }
 CASES = [(isa, method) for method, levels in LEVELS.items() for isa in levels if isa in SUPPORTED]
 # As in ResNets: rows of 16, 8, 4 and 2 pixels, batches around 16 and 32, two and more tiles of channels, the stem.

@@ -1,7 +1,9 @@
 /* The inner loops of convolution. A convolution is cut into register tiles of SMRI_CONV_ROWS pixels and SMRI_CONV_COLS
  * output channels; a kernel computes one tile, the layer decides which pixels a tile holds and where their inputs lie.
  * README.md in this folder has the drawings and the derivation of the sizes. No kernel reads or writes outside what is
- * stated; none needs alignment. */
+ * stated; none needs alignment.
+ *
+ * The structs serve two families: here numbers are floats; conv_pairs.h says what they are in bfloat16. */
 #ifndef SMRI_KERNELS_CONV_H
 #define SMRI_KERNELS_CONV_H
 
@@ -14,20 +16,20 @@
 
 /* One tap of a tile: where each of its pixels reads, and where the tap's weights begin. */
 struct smri_conv_tap {
-    const float *rows[SMRI_CONV_ROWS];
-    size_t weights; /* floats from smri_conv_tile.weights */
+    const void *rows[SMRI_CONV_ROWS];
+    size_t weights; /* floats (or pairs) from smri_conv_tile.weights */
 };
 
 /* out[i][j] (+)= sum over taps, over d < depth of tap.rows[i][d] * weights[tap.weights + j / 32 * block_stride + 32 d + j % 32]
  * for i < rows <= 6 and j < cols <= 64. Without `accumulate` out is never read; no taps give zeros. All 32 lanes of a block
  * of weights are read; the second block is not touched when cols <= 32. */
 struct smri_conv_tile {
-    float *out[SMRI_CONV_ROWS];
+    void *out[SMRI_CONV_ROWS];
     size_t rows, cols;
     bool accumulate;
     const struct smri_conv_tap *taps;
     size_t n_taps, depth;
-    const float *weights;
+    const void *weights;
     size_t block_stride;
 };
 
@@ -37,9 +39,9 @@ struct smri_conv_outer {
     float *out;
     size_t block_stride, rows, blocks;
     bool accumulate;
-    const float *a;
+    const void *a;
     size_t lda;
-    const float *b;
+    const void *b;
     size_t depth;
 };
 

@@ -19,7 +19,8 @@ static __m256i lane_mask(size_t left) {
 ALWAYS_INLINE void tile_pass(const struct smri_conv_tile *t, const size_t rows, size_t column) {
     __m256 sum[SMRI_CONV_ROWS][2];
     UNROLL_ALL for (size_t i = 0; i < rows; i++) sum[i][0] = sum[i][1] = _mm256_setzero_ps();
-    const float *weights = t->weights + column / SMRI_CONV_BLOCK * t->block_stride + column % SMRI_CONV_BLOCK;
+    const float *weights =
+        (const float *)t->weights + column / SMRI_CONV_BLOCK * t->block_stride + column % SMRI_CONV_BLOCK;
     for (size_t tap = 0; tap < t->n_taps; tap++) {
         const float *row[SMRI_CONV_ROWS], *w = weights + t->taps[tap].weights;
         UNROLL_ALL for (size_t i = 0; i < rows; i++) row[i] = t->taps[tap].rows[i];
@@ -37,8 +38,9 @@ ALWAYS_INLINE void tile_pass(const struct smri_conv_tile *t, const size_t rows, 
         const size_t begin = column + v * LANES;
         const __m256i mask = lane_mask(t->cols > begin ? t->cols - begin : 0);
         UNROLL_ALL for (size_t i = 0; i < rows; i++) {
-            if (t->accumulate) sum[i][v] = _mm256_add_ps(sum[i][v], _mm256_maskload_ps(t->out[i] + begin, mask));
-            _mm256_maskstore_ps(t->out[i] + begin, mask, sum[i][v]);
+            float *out = (float *)t->out[i] + begin;
+            if (t->accumulate) sum[i][v] = _mm256_add_ps(sum[i][v], _mm256_maskload_ps(out, mask));
+            _mm256_maskstore_ps(out, mask, sum[i][v]);
         }
     }
 }
@@ -59,7 +61,7 @@ static void tile_avx2(const struct smri_conv_tile *t) {
 ALWAYS_INLINE void outer_pass(const struct smri_conv_outer *o, const size_t rows, size_t column) {
     __m256 sum[SMRI_CONV_ROWS][2];
     UNROLL_ALL for (size_t i = 0; i < rows; i++) sum[i][0] = sum[i][1] = _mm256_setzero_ps();
-    const float *a = o->a, *b = o->b + column;
+    const float *a = o->a, *b = (const float *)o->b + column;
     const size_t ldb = o->blocks * SMRI_CONV_BLOCK;
     UNROLL_DEPTH for (size_t m = 0; m < o->depth; m++, a += o->lda, b += ldb) {
         const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);

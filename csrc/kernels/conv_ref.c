@@ -7,20 +7,22 @@ static void tile_ref(const struct smri_conv_tile *t) {
             float sum = 0.0f;
             for (size_t tap = 0; tap < t->n_taps; tap++) {
                 const float *row = t->taps[tap].rows[i];
-                const float *column = t->weights + t->taps[tap].weights + j / SMRI_CONV_BLOCK * t->block_stride +
-                                      j % SMRI_CONV_BLOCK;
+                const float *column = (const float *)t->weights + t->taps[tap].weights +
+                                      j / SMRI_CONV_BLOCK * t->block_stride + j % SMRI_CONV_BLOCK;
                 for (size_t d = 0; d < t->depth; d++) sum += row[d] * column[d * SMRI_CONV_BLOCK];
             }
-            t->out[i][j] = t->accumulate ? t->out[i][j] + sum : sum;
+            float *out = (float *)t->out[i] + j;
+            *out = t->accumulate ? *out + sum : sum;
         }
 }
 
 static void outer_ref(const struct smri_conv_outer *o) {
     const size_t cols = o->blocks * SMRI_CONV_BLOCK;
+    const float *a = o->a, *b = o->b;
     for (size_t i = 0; i < o->rows; i++)
         for (size_t j = 0; j < cols; j++) {
             float sum = 0.0f;
-            for (size_t m = 0; m < o->depth; m++) sum += o->a[m * o->lda + i] * o->b[m * cols + j];
+            for (size_t m = 0; m < o->depth; m++) sum += a[m * o->lda + i] * b[m * cols + j];
             float *out = o->out + j / SMRI_CONV_BLOCK * o->block_stride + i * SMRI_CONV_BLOCK + j % SMRI_CONV_BLOCK;
             *out = o->accumulate ? *out + sum : sum;
         }

@@ -13,6 +13,7 @@ static void fill(void) {
         struct smri_kernels *table = &tables[isa];
         smri_conv_kernels_ref(&table->conv);
         smri_tiles_kernels_ref(&table->tiles);
+        smri_pairs_kernels_ref(&table->pairs);
         smri_convert_kernels_ref(&table->convert);
         smri_norm_kernels_ref(table->norm);
         smri_elementwise_kernels_ref(&table->elementwise);
@@ -51,6 +52,7 @@ static void fill(void) {
             smri_peak_kernels_avx512bf16(&table->peak);
         }
         if (isa >= SMRI_ISA_AVX512BF16) {
+            smri_pairs_kernels_avx512bf16(&table->pairs);
             smri_convert_kernels_avx512bf16(&table->convert);
             smri_norm_kernels_avx512bf16(table->norm);
             smri_window_kernels_avx512bf16(table->window);

@@ -9,6 +9,7 @@
 #include "kernels/conv.h"
 #include "kernels/conv_tiles.h"
 #include "kernels/conv_tiles_weights.h"
+#include "kernels/conv_pairs.h"
 #include "kernels/convert.h"
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
@@ -23,6 +24,7 @@ struct smri_kernels {
     struct smri_conv_kernels conv;
     struct smri_tiles_kernels tiles;
     struct smri_conv_tiles_weights_kernels conv_tiles_weights; /* with AMX only */
+    struct smri_pairs_kernels pairs;
     struct smri_convert_kernels convert;
     struct smri_norm_kernels norm[SMRI_PRECISIONS];
     struct smri_elementwise_kernels elementwise;

@@ -74,6 +74,7 @@ static const struct smri_conv2d_ops *const methods[SMRI_CONV2D_METHODS] = {
     [SMRI_CONV2D_DIRECT] = &smri_conv2d_direct_ops,
     [SMRI_CONV2D_WINOGRAD] = &smri_conv2d_winograd_ops,
     [SMRI_CONV2D_TILES] = &smri_conv2d_tiles_ops,
+    [SMRI_CONV2D_PAIRS] = &smri_conv2d_pairs_ops,
     [SMRI_CONV2D_WIDENED] = &smri_conv2d_widened_ops,
 };
 

@@ -1,4 +1,4 @@
-/* Convolution by register tiles that read their inputs where they lie, forward and backward-data.
+/* Convolution by register tiles that read their inputs where they lie, forward and backward-data, in either precision.
  *
  * Both directions gather: a pixel of the result is a sum over taps of (a pixel of the source) x (a matrix of weights).
  * Six pixels of the result form a tile; for every tap each of them has a pointer to its source pixel, or to zeros where
@@ -19,29 +19,32 @@
 #include "smri/memory.h"
 
 /* A chunk of source pixels should stay in a second-level cache beside the panel of weights that passes over it. */
-#define CHUNK_FLOATS ((size_t)131072)
+#define CHUNK_NUMBERS ((size_t)131072)
 #define CHUNK_ROWS_MIN 48
 #define CHUNK_ROWS_MAX 192
 #define TASKS_WANTED 24
 #define SMALL_IMAGE 8
+#define WORD_BYTES 4 /* of weights: a float, or a pair */
 
 enum mode { POINTWISE, TAPS, PACKED };
 
 struct job {
     const struct smri_conv2d *shape;
-    const struct smri_conv_kernels *kernels;
+    const struct smri_kernels *kernels;
     enum mode mode;
     bool backward, images_innermost, accumulate;
     size_t I, J, U, V;         /* rows and columns of the result and of the source */
     size_t depth, cols, step;  /* source channels, result channels, phases in each direction */
     size_t pixels, chunk_rows, chunks;
     size_t group_cols, groups;
-    size_t tap_floats;         /* depth of one tap as the kernel sees it */
+    size_t number_bytes;       /* of the result and the source */
+    size_t tap_depth;          /* source channels of one tap as the kernel sees it */
+    size_t tap_words;          /* rows of one tap's weights: channels, or pairs of them */
     size_t taps;               /* at most, in a tile */
     size_t block_stride;
-    float *out;
-    const float *source, *weights;
-    const float *zeros;        /* one source pixel */
+    char *out;
+    const char *source, *weights;
+    const char *zeros;         /* one source pixel */
     const size_t *row_offsets, *col_offsets; /* see tabulate_offsets */
     char *scratch;
     size_t worker_bytes;
@@ -107,24 +110,25 @@ static size_t source_index(const struct job *job, size_t i, size_t r, size_t siz
     return u < size ? u : NONE;
 }
 
-/* Fills row_offsets[I][R] and col_offsets[J][S], in floats: a source pixel is image + row + column. */
+/* Fills row_offsets[I][R] and col_offsets[J][S], in bytes: a source pixel is image + row + column. */
 static void tabulate_offsets(const struct job *job, size_t *row_offsets, size_t *col_offsets) {
+    const size_t pixel = job->depth * job->number_bytes;
     for (size_t i = 0; i < job->I; i++)
         for (size_t r = 0; r < job->shape->R; r++) {
             const size_t u = source_index(job, i, r, job->U);
-            *row_offsets++ = u == NONE ? NONE : u * job->V * job->depth;
+            *row_offsets++ = u == NONE ? NONE : u * job->V * pixel;
         }
     for (size_t j = 0; j < job->J; j++)
         for (size_t s = 0; s < job->shape->S; s++) {
             const size_t v = source_index(job, j, s, job->V);
-            *col_offsets++ = v == NONE ? NONE : v * job->depth;
+            *col_offsets++ = v == NONE ? NONE : v * pixel;
         }
 }
 
 /* The taps of the tile whose pixels are at[0 .. rows), written to `taps`; returns how many there are. */
 static size_t list_taps(const struct job *job, struct smri_conv_tap *taps, const struct cursor *at, size_t rows) {
-    const size_t R = job->shape->R, S = job->shape->S, image = job->U * job->V * job->depth;
-    const float *images[SMRI_CONV_ROWS];
+    const size_t R = job->shape->R, S = job->shape->S, image = job->U * job->V * job->depth * job->number_bytes;
+    const char *images[SMRI_CONV_ROWS];
     const size_t *row_offsets[SMRI_CONV_ROWS], *col_offsets[SMRI_CONV_ROWS];
     for (size_t i = 0; i < rows; i++) {
         images[i] = job->source + at[i].n * image;
@@ -140,7 +144,7 @@ static size_t list_taps(const struct job *job, struct smri_conv_tap *taps, const
                 any |= hit;
                 taps[n_taps].rows[i] = hit ? images[i] + row + col : job->zeros;
             }
-            taps[n_taps].weights = (r * S + s) * job->depth * SMRI_CONV_BLOCK;
+            taps[n_taps].weights = (r * S + s) * job->tap_words * SMRI_CONV_BLOCK;
             n_taps += any; /* else the entry is written again */
         }
     return n_taps;
@@ -155,28 +159,32 @@ static void inside(size_t *first, size_t *last, size_t begin, size_t window, siz
     if (*last < *first) *last = *first;
 }
 
-void smri_conv2d_pack_window(float *out, const float *x, const struct smri_conv2d *s,
-                             const struct smri_conv_kernels *kernels, size_t n, size_t p, size_t q) {
+void smri_conv2d_pack_window(void *out, const void *x, const struct smri_conv2d *s, const struct smri_kernels *kernels,
+                             size_t n, size_t p, size_t q) {
     size_t r, r_end, t, t_end;
     inside(&r, &r_end, p * s->stride, s->R, s->H, s->pad);
     inside(&t, &t_end, q * s->stride, s->S, s->W, s->pad);
-    const size_t row_floats = s->S * s->C, floats = (t_end - t) * s->C;
-    if (floats < row_floats || r_end - r < s->R) memset(out, 0, s->R * row_floats * sizeof *out);
-    if (floats == 0 || r == r_end) return;
+    const size_t row = s->S * s->C, numbers = (t_end - t) * s->C;
+    if (numbers < row || r_end - r < s->R) memset(out, 0, s->R * row * smri_precision_bytes(s->precision));
+    if (numbers == 0 || r == r_end) return;
     const size_t h = p * s->stride + r - s->pad, w = q * s->stride + t - s->pad;
-    kernels->copy(out + r * row_floats + t * s->C, row_floats, x + ((n * s->H + h) * s->W + w) * s->C, s->W * s->C,
-                  r_end - r, floats);
+    const size_t to = r * row + t * s->C, from = ((n * s->H + h) * s->W + w) * s->C;
+    if (s->precision == SMRI_BF16)
+        kernels->pairs.copy((smri_bf16 *)out + to, row, (const smri_bf16 *)x + from, s->W * s->C, r_end - r, numbers);
+    else
+        kernels->conv.copy((float *)out + to, row, (const float *)x + from, s->W * s->C, r_end - r, numbers);
 }
 
 /* Fills the tile at `position` but for its columns. `packed` has room for its windows in mode PACKED. */
-static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, struct smri_conv_tap *taps, float *packed,
+static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, struct smri_conv_tap *taps, char *packed,
                          size_t position, size_t rows, struct cursor *cursor) {
-    tile->rows = rows, tile->taps = taps, tile->depth = job->tap_floats, tile->n_taps = 1;
+    const size_t out_bytes = job->cols * job->number_bytes, source_bytes = job->depth * job->number_bytes;
+    tile->rows = rows, tile->taps = taps, tile->depth = job->tap_depth, tile->n_taps = 1;
     tile->accumulate = job->accumulate, tile->block_stride = job->block_stride;
     if (job->mode == POINTWISE) {
         for (size_t i = 0; i < rows; i++) {
-            tile->out[i] = job->out + (position + i) * job->cols;
-            taps->rows[i] = job->source + (position + i) * job->depth;
+            tile->out[i] = job->out + (position + i) * out_bytes;
+            taps->rows[i] = job->source + (position + i) * source_bytes;
         }
         taps->weights = 0;
         return;
@@ -184,13 +192,13 @@ static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, str
     struct cursor at[SMRI_CONV_ROWS];
     for (size_t i = 0; i < rows; i++, advance(job, cursor)) {
         at[i] = *cursor;
-        tile->out[i] = job->out + ((at[i].n * job->I + at[i].i) * job->J + at[i].j) * job->cols;
+        tile->out[i] = job->out + ((at[i].n * job->I + at[i].i) * job->J + at[i].j) * out_bytes;
     }
     if (job->mode == TAPS) {
         tile->n_taps = list_taps(job, taps, at, rows);
         return;
     }
-    for (size_t i = 0; i < rows; i++, packed += job->tap_floats) {
+    for (size_t i = 0; i < rows; i++, packed += job->tap_depth * job->number_bytes) {
         smri_conv2d_pack_window(packed, job->source, job->shape, job->kernels, at[i].n, at[i].i, at[i].j);
         taps->rows[i] = packed;
     }
@@ -205,23 +213,25 @@ static void run_task(void *context, size_t index, size_t worker) {
     struct smri_conv_tile *tiles = (void *)(job->scratch + worker * job->worker_bytes);
     const size_t most_tiles = job->chunk_rows / SMRI_CONV_ROWS;
     struct smri_conv_tap *taps = (void *)(tiles + most_tiles);
-    float *packed = (void *)(taps + most_tiles * job->taps);
+    char *packed = (void *)(taps + most_tiles * job->taps);
+    const size_t packed_tile_bytes = SMRI_CONV_ROWS * job->tap_depth * job->number_bytes;
     struct cursor cursor = {0, 0, 0};
     if (job->mode != POINTWISE) cursor = cursor_at(job, begin);
     for (size_t t = 0; t < n_tiles; t++) {
         const size_t position = begin + t * SMRI_CONV_ROWS;
         const size_t rows = end - position < SMRI_CONV_ROWS ? end - position : SMRI_CONV_ROWS;
-        prepare_tile(job, &tiles[t], taps + t * job->taps, packed + t * SMRI_CONV_ROWS * job->tap_floats, position, rows,
-                     &cursor);
+        prepare_tile(job, &tiles[t], taps + t * job->taps, packed + t * packed_tile_bytes, position, rows, &cursor);
     }
+    void (*const compute)(const struct smri_conv_tile *) =
+        job->shape->precision == SMRI_BF16 ? job->kernels->pairs.tile : job->kernels->conv.tile;
     const size_t last = smri_chunk_end(job->cols, job->group_cols, group);
     for (size_t column = group * job->group_cols; column < last; column += SMRI_CONV_COLS)
         for (size_t t = 0; t < n_tiles; t++) {
             struct smri_conv_tile tile = tiles[t];
-            for (size_t i = 0; i < tile.rows; i++) tile.out[i] += column;
+            for (size_t i = 0; i < tile.rows; i++) tile.out[i] = (char *)tile.out[i] + column * job->number_bytes;
             tile.cols = last - column < SMRI_CONV_COLS ? last - column : SMRI_CONV_COLS;
-            tile.weights = job->weights + column / SMRI_CONV_BLOCK * job->block_stride;
-            job->kernels->tile(&tile);
+            tile.weights = job->weights + column / SMRI_CONV_BLOCK * job->block_stride * WORD_BYTES;
+            compute(&tile);
         }
 }
 
@@ -229,30 +239,32 @@ static size_t clamp(size_t value, size_t low, size_t high) { return value < low 
 
 static struct job new_job(bool backward, const struct smri_conv2d *s) {
     const size_t P = smri_conv2d_out_rows(s), Q = smri_conv2d_out_cols(s);
-    struct job job = {.shape = s, .kernels = &smri_kernels_get()->conv, .backward = backward};
+    struct job job = {.shape = s, .kernels = smri_kernels_get(), .backward = backward};
     job.I = backward ? s->H : P, job.J = backward ? s->W : Q;
     job.U = backward ? P : s->H, job.V = backward ? Q : s->W;
     job.depth = backward ? s->K : s->C, job.cols = backward ? s->C : s->K;
     job.step = backward ? s->stride : 1;
-    job.mode = smri_conv2d_is_pointwise(s) ? POINTWISE : !backward && s->C < SMRI_CONV2D_PACK_BELOW ? PACKED : TAPS;
+    job.mode = smri_conv2d_is_pointwise(s) ? POINTWISE : !backward && smri_conv2d_packs_windows(s) ? PACKED : TAPS;
+    job.number_bytes = smri_precision_bytes(s->precision);
     job.images_innermost = job.mode == TAPS && job.I <= SMALL_IMAGE && job.J <= SMALL_IMAGE;
     job.pixels = s->N * job.I * job.J;
     job.taps = job.mode == TAPS ? s->R * s->S : 1;
-    job.tap_floats = job.mode == PACKED ? s->R * s->S * s->C : job.depth;
-    job.block_stride = s->R * s->S * job.depth * SMRI_CONV_BLOCK;
-    job.chunk_rows = clamp(CHUNK_FLOATS / job.tap_floats, CHUNK_ROWS_MIN, CHUNK_ROWS_MAX) / SMRI_CONV_ROWS * SMRI_CONV_ROWS;
+    job.tap_depth = job.mode == PACKED ? s->R * s->S * s->C : job.depth;
+    job.tap_words = s->precision == SMRI_BF16 ? smri_conv2d_pairs(job.tap_depth) : job.tap_depth;
+    job.block_stride = (job.mode == PACKED ? 1 : s->R * s->S) * job.tap_words * SMRI_CONV_BLOCK;
+    job.chunk_rows = clamp(CHUNK_NUMBERS / job.tap_depth, CHUNK_ROWS_MIN, CHUNK_ROWS_MAX) / SMRI_CONV_ROWS * SMRI_CONV_ROWS;
     job.chunks = smri_chunk_count(job.pixels, job.chunk_rows);
     const size_t pairs = smri_chunk_count(job.cols, SMRI_CONV_COLS);
     job.group_cols = clamp(pairs * job.chunks / TASKS_WANTED, 1, pairs) * SMRI_CONV_COLS;
     job.groups = smri_chunk_count(job.cols, job.group_cols);
     const size_t tiles = job.chunk_rows / SMRI_CONV_ROWS;
     job.worker_bytes = tiles * (sizeof(struct smri_conv_tile) + job.taps * sizeof(struct smri_conv_tap));
-    if (job.mode == PACKED) job.worker_bytes += job.chunk_rows * job.tap_floats * sizeof(float);
+    if (job.mode == PACKED) job.worker_bytes += job.chunk_rows * job.tap_depth * job.number_bytes;
     job.worker_bytes = smri_align(job.worker_bytes);
     return job;
 }
 
-static size_t zeros_bytes(const struct job *job) { return smri_align(job->depth * sizeof(float)); }
+static size_t zeros_bytes(const struct job *job) { return smri_align(job->depth * job->number_bytes); }
 
 static size_t offsets_bytes(const struct job *job) {
     return smri_align((job->I * job->shape->R + job->J * job->shape->S) * sizeof(size_t));
@@ -261,32 +273,22 @@ static size_t offsets_bytes(const struct job *job) {
 /* What every call needs before the workers' scratch: the zeros and the tables of offsets. */
 static size_t shared_bytes(const struct job *job) { return zeros_bytes(job) + offsets_bytes(job); }
 
-static size_t transposed_bytes(const struct smri_conv2d *s) {
-    return smri_conv2d_blocks(s->C) * s->R * s->S * s->K * SMRI_CONV_BLOCK * sizeof(float);
-}
-
-static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
-    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape, n_threads);
-    const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
+size_t smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape, size_t n_threads) {
     const struct job job = new_job(backward, shape);
-    return shared_bytes(&job) + n_threads * job.worker_bytes + (backward ? transposed_bytes(shape) : 0);
+    return shared_bytes(&job) + n_threads * job.worker_bytes;
 }
 
-/* Workspace: zeros, offsets, the workers' scratch, and in backward-data the transposed weights. */
-static void run(struct job *job, void *workspace, smri_pool *pool) {
-    job->zeros = memset(workspace, 0, job->depth * sizeof(float));
-    size_t *offsets = (size_t *)((char *)workspace + zeros_bytes(job));
-    job->row_offsets = offsets, job->col_offsets = offsets + job->I * job->shape->R;
-    if (job->mode == TAPS) tabulate_offsets(job, offsets, offsets + job->I * job->shape->R);
-    job->scratch = (char *)workspace + shared_bytes(job);
-    smri_pool_run(pool, job->chunks * job->groups, run_task, job);
-}
-
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
-    struct job job = new_job(false, shape);
-    job.out = y, job.source = x, job.weights = w;
-    run(&job, workspace, pool);
+/* Workspace: zeros, offsets, the workers' scratch. */
+void smri_conv2d_gather(void *out, const void *source, const void *weights, bool backward, bool accumulate,
+                        const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    struct job job = new_job(backward, shape);
+    job.out = out, job.source = source, job.weights = weights, job.accumulate = accumulate;
+    job.zeros = memset(workspace, 0, job.depth * job.number_bytes);
+    size_t *offsets = (size_t *)((char *)workspace + zeros_bytes(&job));
+    job.row_offsets = offsets, job.col_offsets = offsets + job.I * shape->R;
+    if (job.mode == TAPS) tabulate_offsets(&job, offsets, offsets + job.I * shape->R);
+    job.scratch = (char *)workspace + shared_bytes(&job);
+    smri_pool_run(pool, job.chunks * job.groups, run_task, &job);
 }
 
 struct transposition {
@@ -313,13 +315,26 @@ void smri_conv2d_transpose_weights(float *out, const float *w, const struct smri
     smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), transpose_block, &t);
 }
 
+static size_t transposed_bytes(const struct smri_conv2d *s) {
+    return smri_align(smri_conv2d_blocks(s->C) * s->R * s->S * s->K * SMRI_CONV_BLOCK * sizeof(float));
+}
+
+static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape, n_threads);
+    const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
+    return (backward ? transposed_bytes(shape) : 0) + smri_conv2d_gather_bytes(backward, shape, n_threads);
+}
+
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
+    smri_conv2d_gather(y, x, w, false, false, shape, workspace, pool);
+}
+
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool) {
-    struct job job = new_job(true, shape);
-    float *transposed = (float *)((char *)workspace + shared_bytes(&job) + smri_pool_size(pool) * job.worker_bytes);
+    float *transposed = workspace;
     smri_conv2d_transpose_weights(transposed, w, shape, pool);
-    job.out = dx, job.source = dy, job.weights = transposed, job.accumulate = accumulate;
-    run(&job, workspace, pool);
+    smri_conv2d_gather(dx, dy, transposed, true, accumulate, shape, (char *)workspace + transposed_bytes(shape), pool);
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {

@@ -1,9 +1,12 @@
-/* The gradient of the weights by register tiles: dW[tap][c][k] = sum over pixels m of x[m under tap][c] * dy[m][k].
+/* The gradient of the weights by register tiles: dW[tap][c][k] = sum over pixels m of x[m under tap][c] * dy[m][k], in
+ * either precision.
  *
  * Both operands run along m, which is the sum. A task owns some input channels, up to 256 output channels and a part of
  * the pixels, and goes through its pixels in chunks that fit the second-level cache: dy's columns are packed once a chunk
  * (two blocks of 32 side by side, as the kernel reads them), and x's rows under each tap are packed beside them, with
- * zeros in the padding. A 1x1 window over few channels needs no packing of x: its rows lie one after the other.
+ * zeros in the padding. A 1x1 window over few channels needs no packing of x: its rows lie one after the other. In bf16
+ * a row of a panel is two neighbouring pixels, number by number beside each other (kernels/conv_pairs.h), so that
+ * everything is packed; a last odd pixel has zeros beside it.
  *
  * Where the weights are small and the pixels many (early layers), the parts of the pixels are summed apart and then
  * added in ascending order; how many parts depends on the shape alone. */
@@ -22,19 +25,22 @@
 #define PARTS_BYTES_MAX ((size_t)8 << 20)
 #define UNPACKED_CHANNELS_MAX 128 /* rows up to 512 bytes: a chunk of them does not collide in the first-level cache */
 #define REDUCE_FLOATS 16384
+#define WORD_BYTES 4
 
 struct job {
     const struct smri_conv2d *shape;
-    const struct smri_conv_kernels *kernels;
+    const struct smri_kernels *kernels;
     bool in_place, windows; /* x is read where it lies; whole windows are packed */
     bool dy_in_place;       /* dy is one panel already */
     size_t P, Q, pixels;
     size_t taps, rows;      /* taps and input rows of dW as the tasks see them: (1, R S C) with windows */
     size_t channel_groups, column_groups, parts, part_pixels;
-    size_t panel_stride;    /* floats from one packed pixel of x to the next */
+    size_t pixels_per_row;  /* of a panel: 1, or 2 in bf16 */
+    size_t panel_rows;
+    size_t panel_stride;    /* words of 4 bytes from one row of x's panel to the next: floats, or pairs */
     size_t weights_floats;  /* of packed dW */
     float *dw, *partial;    /* partial[parts - 1]: part 0 goes to dw */
-    const float *x, *dy;
+    const void *x, *dy;
     char *scratch;
     size_t worker_bytes;
 };
@@ -42,12 +48,14 @@ struct job {
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 static struct job new_job(const struct smri_conv2d *s) {
-    struct job job = {.shape = s, .kernels = &smri_kernels_get()->conv};
+    struct job job = {.shape = s, .kernels = smri_kernels_get()};
+    const bool pairs = s->precision == SMRI_BF16;
     job.P = smri_conv2d_out_rows(s), job.Q = smri_conv2d_out_cols(s);
     job.pixels = s->N * job.P * job.Q;
-    job.windows = s->C < SMRI_CONV2D_PACK_BELOW && !smri_conv2d_is_pointwise(s);
-    job.in_place = smri_conv2d_is_pointwise(s) && s->C <= UNPACKED_CHANNELS_MAX;
-    job.dy_in_place = s->K == SMRI_CONV_BLOCK || s->K == SMRI_CONV_COLS;
+    job.windows = smri_conv2d_packs_windows(s);
+    job.pixels_per_row = pairs ? 2 : 1;
+    job.in_place = !pairs && smri_conv2d_is_pointwise(s) && s->C <= UNPACKED_CHANNELS_MAX;
+    job.dy_in_place = !pairs && (s->K == SMRI_CONV_BLOCK || s->K == SMRI_CONV_COLS);
     job.taps = job.windows ? 1 : s->R * s->S;
     job.rows = job.windows ? s->R * s->S * s->C : s->C;
     job.channel_groups = smri_chunk_count(job.rows, CHANNELS_PER_TASK);
@@ -62,8 +70,9 @@ static struct job new_job(const struct smri_conv2d *s) {
     if (parts == 0) parts = 1;
     job.part_pixels = smri_chunk_count(smri_chunk_count(job.pixels, parts), CHUNK_PIXELS) * CHUNK_PIXELS;
     job.parts = smri_chunk_count(job.pixels, job.part_pixels);
-    job.worker_bytes = CHUNK_PIXELS * (COLS_PER_TASK + (job.in_place ? 0 : job.panel_stride)) * sizeof(float);
-    if (job.windows) job.worker_bytes += smri_align(job.rows * sizeof(float)); /* one window */
+    job.panel_rows = CHUNK_PIXELS / job.pixels_per_row;
+    job.worker_bytes = job.panel_rows * (COLS_PER_TASK + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
+    if (job.windows) job.worker_bytes += smri_align(job.rows * WORD_BYTES); /* the windows of one row */
     return job;
 }
 
@@ -74,47 +83,88 @@ size_t smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape, size_t 
 
 static size_t panel_width(size_t cols) { return cols > SMRI_CONV_BLOCK ? SMRI_CONV_COLS : SMRI_CONV_BLOCK; }
 
-/* Columns [k, k_end) of dy's rows [m, m_end) as panels [pair][m][64 or 32], zeros beyond k_end. Rows are read whole, one
- * after the other, as the hardware's prefetcher likes it. */
-static void pack_dy(const struct job *job, float *panels, size_t m, size_t m_end, size_t k, size_t k_end) {
-    const size_t depth = m_end - m;
-    for (size_t row = 0; row < depth; row++) {
-        const float *from = job->dy + (m + row) * job->shape->K;
-        float *panel = panels;
+/* Writes n words of a panel's row from that many numbers of one pixel, or of two; NULL counts as zeros. */
+static void pack_row(const struct job *job, char *panel, const void *first, const void *second, size_t n) {
+    if (job->pixels_per_row == 2)
+        job->kernels->pairs.interleave((uint32_t *)panel, first, second, n);
+    else if (first != NULL)
+        job->kernels->conv.copy((float *)panel, 0, first, 0, 1, n);
+    else
+        memset(panel, 0, n * WORD_BYTES);
+}
+
+static const void *number_at(const struct job *job, const void *numbers, size_t index) {
+    return (const char *)numbers + index * smri_precision_bytes(job->shape->precision);
+}
+
+/* Columns [k, k_end) of dy's pixels [m, m_end) as panels [pair of blocks][row][64 or 32], zeros beyond k_end. Pixels are
+ * read whole, one after the other, as the hardware's prefetcher likes it. */
+static void pack_dy(const struct job *job, char *panels, size_t m, size_t m_end, size_t k, size_t k_end) {
+    const size_t K = job->shape->K, depth = smri_chunk_count(m_end - m, job->pixels_per_row);
+    for (size_t row = 0; row < depth; row++, m += job->pixels_per_row) {
+        char *panel = panels;
         for (size_t col = k; col < k_end; col += SMRI_CONV_COLS) {
             const size_t left = smaller(k_end - col, SMRI_CONV_COLS), width = panel_width(left);
-            float *to = panel + row * width;
-            job->kernels->copy(to, 0, from + col, 0, 1, left);
-            for (size_t i = left; i < width; i++) to[i] = 0.0f;
-            panel += depth * width;
+            char *to = panel + row * width * WORD_BYTES;
+            const void *second = m + 1 < m_end ? number_at(job, job->dy, (m + 1) * K + col) : NULL;
+            pack_row(job, to, number_at(job, job->dy, m * K + col), second, left);
+            if (left < width) memset(to + left * WORD_BYTES, 0, (width - left) * WORD_BYTES);
+            panel += depth * width * WORD_BYTES;
         }
     }
 }
 
-/* Channels [c, c_end) of the pixels of x under `tap` of output pixels [m, m_end), one after the other. */
-static void pack_x(const struct job *job, float *panel, size_t tap, size_t m, size_t m_end, size_t c, size_t c_end) {
+/* Where a walk over the output pixels stands. */
+struct cursor {
+    size_t n, p, q;
+};
+
+static struct cursor cursor_at(const struct job *job, size_t m) {
+    return (struct cursor){m / job->Q / job->P, m / job->Q % job->P, m % job->Q};
+}
+
+static void advance(const struct job *job, struct cursor *at) {
+    if (++at->q < job->Q) return;
+    at->q = 0;
+    if (++at->p < job->P) return;
+    at->p = 0, at->n++;
+}
+
+/* Channel c of the pixel of x under tap (r, t) of an output pixel, or NULL in the padding. */
+static const void *under_tap(const struct job *job, struct cursor at, size_t r, size_t t, size_t c) {
     const struct smri_conv2d *s = job->shape;
-    size_t q = m % job->Q, p = m / job->Q % job->P, n = m / job->Q / job->P;
-    for (; m < m_end; m++, panel += job->panel_stride) {
-        const size_t h = p * s->stride + tap / s->S - s->pad, w = q * s->stride + tap % s->S - s->pad;
-        if (h < s->H && w < s->W)
-            job->kernels->copy(panel, 0, job->x + ((n * s->H + h) * s->W + w) * s->C + c, 0, 1, c_end - c);
-        else
-            memset(panel, 0, (c_end - c) * sizeof *panel);
-        if (++q == job->Q) q = 0, p++;
-        if (p == job->P) p = 0, n++;
+    const size_t h = at.p * s->stride + r - s->pad, w = at.q * s->stride + t - s->pad;
+    return h < s->H && w < s->W ? number_at(job, job->x, ((at.n * s->H + h) * s->W + w) * s->C + c) : NULL;
+}
+
+/* Channels [c, c_end) of the pixels of x under `tap` of output pixels [m, m_end), row by row. */
+static void pack_x(const struct job *job, char *panel, size_t tap, size_t m, size_t m_end, size_t c, size_t c_end) {
+    const size_t r = tap / job->shape->S, t = tap % job->shape->S;
+    struct cursor at = cursor_at(job, m);
+    for (; m < m_end; m += job->pixels_per_row, panel += job->panel_stride * WORD_BYTES) {
+        const void *first = under_tap(job, at, r, t, c), *second = NULL;
+        advance(job, &at);
+        if (job->pixels_per_row == 2 && m + 1 < m_end) {
+            second = under_tap(job, at, r, t, c);
+            advance(job, &at);
+        }
+        pack_row(job, panel, first, second, c_end - c);
     }
 }
 
-/* Entries [c, c_end) of the windows of output pixels [m, m_end); `window` has room for a whole one. */
-static void pack_windows(const struct job *job, float *panel, float *window, size_t m, size_t m_end, size_t c, size_t c_end) {
-    const bool whole = c == 0 && c_end == job->rows;
-    size_t q = m % job->Q, p = m / job->Q % job->P, n = m / job->Q / job->P;
-    for (; m < m_end; m++, panel += job->panel_stride) {
-        smri_conv2d_pack_window(whole ? panel : window, job->x, job->shape, job->kernels, n, p, q);
-        if (!whole) job->kernels->copy(panel, 0, window + c, 0, 1, c_end - c);
-        if (++q == job->Q) q = 0, p++;
-        if (p == job->P) p = 0, n++;
+/* Entries [c, c_end) of the windows of output pixels [m, m_end); `windows` has room for the whole ones of a row. */
+static void pack_windows(const struct job *job, char *panel, char *windows, size_t m, size_t m_end, size_t c, size_t c_end) {
+    const bool whole = job->pixels_per_row == 1 && c == 0 && c_end == job->rows;
+    const size_t window_bytes = job->rows * smri_precision_bytes(job->shape->precision);
+    struct cursor at = cursor_at(job, m);
+    for (; m < m_end; m += job->pixels_per_row, panel += job->panel_stride * WORD_BYTES) {
+        const size_t pixels = smaller(job->pixels_per_row, m_end - m);
+        for (size_t i = 0; i < pixels; i++, advance(job, &at))
+            smri_conv2d_pack_window(whole ? panel : windows + i * window_bytes, job->x, job->shape, job->kernels, at.n,
+                                    at.p, at.q);
+        if (whole) continue;
+        const void *second = pixels == 2 ? number_at(job, windows + window_bytes, c) : NULL;
+        pack_row(job, panel, number_at(job, windows, c), second, c_end - c);
     }
 }
 
@@ -123,10 +173,13 @@ struct task {
     float *dw;                 /* whole dW, or the partial sum */
 };
 
-/* Adds one chunk's products for one tap: a is [m][lda] from channel task->c on. */
-static void add_chunk(const struct job *job, const struct task *task, size_t tap, const float *a, size_t lda,
-                      const float *panel, size_t depth, bool accumulate) {
+/* Adds one chunk's products for one tap: a is [depth][lda] words from channel task->c on. */
+static void add_chunk(const struct job *job, const struct task *task, size_t tap, const void *a, size_t lda,
+                      const void *panel, size_t depth, bool accumulate) {
     const size_t block_floats = job->taps * job->rows * SMRI_CONV_BLOCK;
+    void (*const compute)(const struct smri_conv_outer *) =
+        job->pixels_per_row == 2 ? job->kernels->pairs.outer : job->kernels->conv.outer;
+    const char *b = panel;
     for (size_t k = task->k; k < task->k_end; k += SMRI_CONV_COLS) {
         const size_t blocks = panel_width(task->k_end - k) / SMRI_CONV_BLOCK;
         float *dw = task->dw + k / SMRI_CONV_BLOCK * block_floats + tap * job->rows * SMRI_CONV_BLOCK;
@@ -137,14 +190,14 @@ static void add_chunk(const struct job *job, const struct task *task, size_t tap
                 .rows = smaller(task->c_end - c, SMRI_CONV_ROWS),
                 .blocks = blocks,
                 .accumulate = accumulate,
-                .a = a + (c - task->c),
+                .a = (const char *)a + (c - task->c) * WORD_BYTES,
                 .lda = lda,
-                .b = panel,
+                .b = b,
                 .depth = depth,
             };
-            job->kernels->outer(&outer);
+            compute(&outer);
         }
-        panel += depth * blocks * SMRI_CONV_BLOCK;
+        b += depth * blocks * SMRI_CONV_BLOCK * WORD_BYTES;
     }
 }
 
@@ -169,26 +222,27 @@ static void run_task(void *context, size_t index, size_t worker) {
         column_group * COLS_PER_TASK, smri_chunk_end(job->shape->K, COLS_PER_TASK, column_group),
         part == 0 ? job->dw : job->partial + (part - 1) * job->weights_floats,
     };
-    float *dy_panel = (float *)(job->scratch + worker * job->worker_bytes);
-    float *x_panel = dy_panel + CHUNK_PIXELS * COLS_PER_TASK, *window = x_panel + CHUNK_PIXELS * job->panel_stride;
+    char *dy_panel = job->scratch + worker * job->worker_bytes;
+    char *x_panel = dy_panel + job->panel_rows * COLS_PER_TASK * WORD_BYTES;
+    char *windows = x_panel + job->panel_rows * job->panel_stride * WORD_BYTES;
     const size_t begin = part * job->part_pixels, end = smri_chunk_end(job->pixels, job->part_pixels, part);
     for (size_t m = begin; m < end; m += CHUNK_PIXELS) {
-        const size_t m_end = smaller(m + CHUNK_PIXELS, end);
-        const float *dy = dy_panel;
+        const size_t m_end = smaller(m + CHUNK_PIXELS, end), depth = smri_chunk_count(m_end - m, job->pixels_per_row);
+        const void *dy = dy_panel;
         if (job->dy_in_place)
-            dy = job->dy + m * job->shape->K;
+            dy = number_at(job, job->dy, m * job->shape->K);
         else
             pack_dy(job, dy_panel, m, m_end, task.k, task.k_end);
         for (size_t tap = 0; tap < job->taps; tap++) {
             if (job->in_place) {
-                add_chunk(job, &task, tap, job->x + m * job->rows + task.c, job->rows, dy, m_end - m, m > begin);
+                add_chunk(job, &task, tap, number_at(job, job->x, m * job->rows + task.c), job->rows, dy, depth, m > begin);
                 continue;
             }
             if (job->windows)
-                pack_windows(job, x_panel, window, m, m_end, task.c, task.c_end);
+                pack_windows(job, x_panel, windows, m, m_end, task.c, task.c_end);
             else
                 pack_x(job, x_panel, tap, m, m_end, task.c, task.c_end);
-            add_chunk(job, &task, tap, x_panel, job->panel_stride, dy, m_end - m, m > begin);
+            add_chunk(job, &task, tap, x_panel, job->panel_stride, dy, depth, m > begin);
         }
     }
     clear_padding(job, &task);

@@ -23,6 +23,7 @@ extern const struct smri_conv2d_ops smri_conv2d_gemm_ops;
 extern const struct smri_conv2d_ops smri_conv2d_winograd_ops;
 extern const struct smri_conv2d_ops smri_conv2d_direct_ops;
 extern const struct smri_conv2d_ops smri_conv2d_tiles_ops;
+extern const struct smri_conv2d_ops smri_conv2d_pairs_ops;
 extern const struct smri_conv2d_ops smri_conv2d_widened_ops;
 
 /* Packed weights [K/32][tap][C][32] to [C/32][tap][K][32], padded with zeros: backward-data's weights. */

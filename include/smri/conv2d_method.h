@@ -14,13 +14,14 @@ enum smri_conv2d_method {
     SMRI_CONV2D_DIRECT,    /* our register tiles, reading activations where they lie */
     SMRI_CONV2D_WINOGRAD,  /* F(4x4, 3x3): 3 x 3 windows with stride 1, on register tiles */
     SMRI_CONV2D_TILES,     /* bf16 on the tile registers of AMX */
+    SMRI_CONV2D_PAIRS,     /* bf16 by the direct method's tiles on pairs of numbers (AVX512_BF16) */
     SMRI_CONV2D_WIDENED,   /* bf16 on any CPU: the best fp32 method on widened copies */
     SMRI_CONV2D_METHODS
 };
 
 enum smri_conv2d_direction { SMRI_CONV2D_FORWARD, SMRI_CONV2D_BACKWARD_DATA, SMRI_CONV2D_BACKWARD_WEIGHTS };
 
-/* "reference", "gemm", "direct", "winograd", "tiles", "widened". */
+/* "reference", "gemm", "direct", "winograd", "tiles", "pairs", "widened". */
 const char *smri_conv2d_method_name(enum smri_conv2d_method method);
 
 /* Whether the method can do this shape and direction with the instruction set in use. */
