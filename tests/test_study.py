@@ -135,7 +135,7 @@ def test_the_arms_over_their_runs(crossed, data):
     mean = result.mean_difference("random", "simclr", "auc")
     assert mean.difference._all() == pytest.approx(difference.difference._all())
     assert result.wins("random", "simclr", 0.5)[1] == 4
-    for words in ("8 networks", "2 splits", "24 subjects", "of 4 runs", "standard deviation"):
+    for words in ("8 networks", "2 splits", "24 subjects", "of 4 runs", "standard deviation", "wholly above"):
         assert words in result.conclusions(), words
     text = (out / "study.md").read_text()
     assert "±" in text and result.conclusions() in text

@@ -69,7 +69,7 @@ def _comparison(result: StudyResult, metric: str) -> list[str]:
         f"The {name} by {result.level} from random weights, and after SimCLR (difference and its 95 % interval): "
         f"{'; '.join(clauses)}."
     )
-    return [text, _overall(result, metric, helped, hurt, len(clauses))]
+    return [_overall(result, metric, helped, hurt, len(clauses)), text]
 
 
 def _overall(result: StudyResult, metric: str, helped: list[str], hurt: list[str], n: int) -> str:
@@ -95,7 +95,8 @@ def _level(result: StudyResult, metric: str) -> str:
         return f"{text}."
     chance = 1 / len(result.split.dataset.classes)
     above = sum(line[f"{metric}_low"] > chance for line in lines)
-    return f"{text}; always answering one class scores {chance:.3f}, and {above} of {len(lines)} arms are above that."
+    n = f"{above} of {len(lines)} arms {'has' if above == 1 else 'have'}"
+    return f"{text}; always answering one class scores {chance:.3f}, and {n} an interval wholly above that."
 
 
 def _spread(result: StudyResult, metric: str) -> str:
@@ -104,7 +105,10 @@ def _spread(result: StudyResult, metric: str) -> str:
         return "Each arm was run once: what another seed or split would give is not known."
     low, high = (f"{value:.3f}" for value in (min(found), max(found)))
     what = low if low == high else f"{low} to {high}"
-    return f"Runs of one arm differ by a standard deviation of {what}."
+    return (
+        f"Runs of one arm differ by a standard deviation of {what}, which intervals over subjects hold only in part: "
+        "a difference smaller than that may be the luck of a seed."
+    )
 
 
 def _leak(result: StudyResult) -> str:

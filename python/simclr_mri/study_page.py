@@ -236,7 +236,12 @@ def _checks(report: Report, result: StudyResult) -> None:
             f"Start: {_name(arm)}, {100 * arm.label_fraction:g} % of the labels, {len(found.cams)} test images."
         )
         report.table(*found.table())
-        report.figures([(found.plot(), "Deletion and insertion."), (plot.class_maps(found), "Mean map of each class.")])
+        report.figures(
+            [
+                (found.plot(), "Deletion and insertion."),
+                (plot.class_maps(found), "Mean map of each class that was answered."),
+            ]
+        )
 
 
 def _looks(report: Report, result: StudyResult) -> None:

@@ -31,7 +31,7 @@ def scores(result: StudyResult, metric: str = "balanced_accuracy", *, ax: Axes |
             mine = [row for row in result.rows if row["init"] == name]
             x = [row["label_fraction"] * places[i] for row in mine]
             y = [row[metric] for row in mine]
-            ax.scatter(x, y, s=14, color=plot.COLOURS[i], marker=plot.MARKERS[i], alpha=0.35, linewidths=0)
+            ax.scatter(x, y, s=18, color=plot.COLOURS[i], marker=plot.MARKERS[i], alpha=0.45, linewidths=0)
     ax.set_ylabel(f"{metric.replace('_', ' ')} by {result.level}")
     return ax
 
