@@ -5,21 +5,16 @@
 ResNet-50 is taken at 128 x 128 and batch 32, ResNet-18 at 64 x 64 and batch 64, one input channel each. PyTorch gets
 channels_last tensors. Medians of wall time; with one thread processor time, which a busy neighbour disturbs less.
 GFLOP/s count the multiply-adds of the definition, padding included, so Winograd can exceed the peak. The peak is
-measured here with independent multiply-adds on registers. The gradient of the first layer's input is left out: training
-never asks for it. In bf16 PyTorch gets bf16 weights, ours converts them from fp32 within the call.
+measured in the same run with independent multiply-adds on registers. The gradient of the first layer's input is left
+out: training never asks for it. In bf16 PyTorch gets bf16 weights, ours converts them from fp32 within the call.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import statistics
-import subprocess
-import tempfile
-import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,54 +22,8 @@ import torch
 
 from simclr_mri import _core
 
-METHODS = {"fp32": ("direct", "winograd", "gemm"), "bf16": ("tiles", "widened")}
+METHODS = {"fp32": ("direct", "winograd", "gemm"), "bf16": ("tiles", "pairs", "widened")}
 DIRECTIONS = ("forward", "backward-data", "backward-weights")
-# Inline assembly: compilers spill or merge such sums, and the figure then measures the stack. AMX, 16 x 16 sums of 16
-# pairs an instruction, needs its 8 tiles described; 4 of them are sums.
-PEAK = r"""
-#include <stdint.h>
-#include <string.h>
-#if defined(AMX)
-#define STEP(i) "tdpbf16ps %%tmm7,%%tmm6,%%tmm" #i "\n"
-#define ROUND STEP(0) STEP(1) STEP(2) STEP(3) STEP(0) STEP(1) STEP(2) STEP(3) STEP(0) STEP(1) STEP(2) STEP(3)
-#define OPERATIONS (2 * 16 * 16 * 32)
-static void begin(void) {
-    uint8_t config[64] = {1};
-    for (int i = 0; i < 8; i++) config[16 + 2 * i] = 64, config[48 + i] = 16;
-    __asm__ volatile("ldtilecfg %0" ::"m"(config));
-    __asm__ volatile("tilezero %%tmm6\ntilezero %%tmm7" ::);
-}
-static void end(void) { __asm__ volatile("tilerelease" ::); }
-#else
-#if defined(BF16)
-#define STEP(i) "vdpbf16ps %%zmm14,%%zmm15,%%zmm" #i "\n"
-#define OPERATIONS 64
-#elif defined(AVX512)
-#define STEP(i) "vfmadd231ps %%zmm14,%%zmm15,%%zmm" #i "\n"
-#define OPERATIONS 32
-#else
-#define STEP(i) "vfmadd231ps %%ymm14,%%ymm15,%%ymm" #i "\n"
-#define OPERATIONS 16
-#endif
-#define ROUND STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8) STEP(9) STEP(10) STEP(11)
-static void begin(void) {}
-static void end(void) {}
-#endif
-double flops(long n) {
-    begin();
-    for (long i = n; i > 0; i--)
-        __asm__ volatile(ROUND ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-                         "xmm10", "xmm11");
-    end();
-    return 12.0 * OPERATIONS;
-}
-"""
-PEAK_FLAGS = {
-    ("avx2", "fp32"): [],
-    ("avx512", "fp32"): ["-DAVX512", "-mavx512f"],
-    ("avx512bf16", "bf16"): ["-DBF16", "-mavx512f"],
-    ("amx", "bf16"): ["-DAMX"],
-}
 
 
 class Layer(NamedTuple):
@@ -117,40 +66,6 @@ def resnet_layers(network: str) -> list[Layer]:
                 add(f"{name}.downsample", n, h, h, c, out, 1, 1, stride, 0)
             h, c = h // stride, out
     return [Layer(name, shape, count) for shape, (name, count) in found.items()]
-
-
-def peak_flags(precision: str) -> list[str]:
-    """Compiler flags for the widest multiply-add of the instruction set in use."""
-    levels = ["avx2", "avx512", "avx512bf16", "amx"]
-    level = _core.cpu_info()["isa"]
-    usable = levels[: levels.index(level) + 1] if level in levels else levels[:1]
-    bf16 = [PEAK_FLAGS[name, "bf16"] for name in usable if precision == "bf16" and (name, "bf16") in PEAK_FLAGS]
-    return (bf16 or [PEAK_FLAGS[name, "fp32"] for name in usable if (name, "fp32") in PEAK_FLAGS])[-1]
-
-
-def measured_peak(threads: int, precision: str = "fp32") -> float:
-    """GFLOP/s of `threads` threads doing nothing but multiply-adds on registers: the best of some tries."""
-    flags = peak_flags(precision)
-    with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder, "peak.c"), Path(folder, "peak.so")
-        source.write_text(PEAK)
-        subprocess.run(["cc", "-O2", "-mfma", *flags, "-shared", "-fPIC", "-o", library, source], check=True)
-        flops = ctypes.CDLL(str(library)).flops
-        flops.restype, flops.argtypes = ctypes.c_double, (ctypes.c_long,)
-        best, rounds = 0.0, 100_000
-        for _ in range(200):
-            workers = [threading.Thread(target=flops, args=(rounds,)) for _ in range(threads)]
-            begin = time.perf_counter()
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-            seconds = time.perf_counter() - begin
-            best = max(best, 1e-9 * threads * rounds * flops(0) / seconds)
-            rounds = max(
-                rounds, int(rounds * 2e-3 / seconds)
-            )  # 2 ms: long beside a thread's start, short for neighbours
-    return best
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
@@ -235,7 +150,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.set_grad_enabled(False)
     clock = time.thread_time if arguments.threads == 1 else time.perf_counter
-    peak = measured_peak(arguments.threads, arguments.precision)
+    peak = 1e-9 * _core.measured_peak(arguments.precision, arguments.threads, 1.0)
     info = _core.cpu_info()
     print(
         f"{info['cpu']}, {info['isa']}, {arguments.precision}, {arguments.threads} threads, peak {peak:.0f} GFLOP/s, "

@@ -13,7 +13,7 @@ import functools
 import numpy as np
 import pytest
 
-from conftest import SUPPORTED
+from conftest import FP32_LEVELS, SUPPORTED
 from reference import winograd
 from reference.guard import guarded
 from simclr_mri import _core
@@ -234,6 +234,25 @@ def test_planned_workspace_serves_every_smaller_batch(isa_bf16, shape, precision
 
     planned = needed(shape[0])
     assert all(needed(images) <= planned for images in range(1, shape[0]))
+
+
+@pytest.mark.skipif("avx512bf16" not in SUPPORTED, reason="pairs are chosen with AVX512_BF16 only")
+def test_chosen_methods_without_tile_registers():
+    def chosen(*sizes):
+        return [method for method, _ in _core.conv2d_plan(Shape(*sizes), precision="bf16")]
+
+    fast = _core.cpu_info()["cpu"].startswith("AMD")
+    try:
+        for level in FP32_LEVELS:
+            _core.set_isa(level)
+            assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["widened"] * 3
+        _core.set_isa("avx512bf16")
+        assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["pairs"] * 3
+        assert chosen(32, 16, 16, 128, 128, 3, 3, 1, 1) == ["widened"] * 3
+        assert chosen(32, 4, 4, 512, 512, 3, 3, 1, 1) == ["pairs" if fast else "widened"] * 3
+        assert chosen(32, 8, 8, 512, 1024, 1, 1, 1, 0) == ["pairs" if fast else "widened"] * 3
+    finally:
+        _core.set_isa(SUPPORTED[-1])
 
 
 def test_conversions(isa_bf16):

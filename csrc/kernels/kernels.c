@@ -50,8 +50,6 @@ static void fill(void) {
         }
         if (isa >= SMRI_ISA_AVX512BF16) {
             smri_peak_kernels_avx512bf16(&table->peak);
-        }
-        if (isa >= SMRI_ISA_AVX512BF16) {
             smri_pairs_kernels_avx512bf16(&table->pairs);
             smri_convert_kernels_avx512bf16(&table->convert);
             smri_norm_kernels_avx512bf16(table->norm);

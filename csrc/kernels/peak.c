@@ -6,7 +6,7 @@
 
 #include "kernels/kernels.h"
 
-#define JOB_S 0.005 /* long beside waking a thread (some 10 us), short beside a time slice */
+#define JOB_S 0.001 /* long beside waking a thread (some 10 us), short beside the time slice of a busy machine (3 ms) */
 
 struct job {
     double (*run)(size_t rounds);

@@ -3,14 +3,16 @@
 
 #include <immintrin.h>
 
+#define UNROLL_ALL _Pragma("GCC unroll 12") /* or the sums would live on the stack: half the rate */
+
 enum { SUMS = 12, LANES = 16, PRODUCTS = 2 };
 
 static double multiply_add_avx512bf16(size_t rounds) {
     const __m512bh factor = (__m512bh)_mm512_set1_epi16(0x3F80); /* 1 */
     __m512 sums[SUMS];
-    for (size_t i = 0; i < SUMS; i++) sums[i] = _mm512_setzero_ps();
+    UNROLL_ALL for (size_t i = 0; i < SUMS; i++) sums[i] = _mm512_setzero_ps();
     for (size_t round = 0; round < rounds; round++)
-        for (size_t i = 0; i < SUMS; i++) {
+        UNROLL_ALL for (size_t i = 0; i < SUMS; i++) {
             sums[i] = _mm512_dpbf16_ps(sums[i], factor, factor);
             __asm__ volatile("" : "+v"(sums[i])); /* or the compiler would find that all sums are the same */
         }

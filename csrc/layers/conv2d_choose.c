@@ -8,13 +8,26 @@
  *     4 x 4, 512 channels               1 image: 0.41 / 0.81 / 0.43  4: 0.89 / 1.04 / 1.01       8: 1.23 / 1.26 / 1.45
  *     8 x 8, 256 channels               1 image: 0.85 / 0.97 / 0.96  2: 1.26 / 1.26 / 1.40       16: 1.80 / 1.95 / 2.40
  *     32 images of 16 x 16              3 channels: 0.84 / 0.97 / 1.02   16: 1.69 / 1.70 / 2.70         64: 2.12 / 2.04 / 2.48
- * So Winograd pays when most of its 4 x 4 tiles is image and there are tiles enough to repay the transformed weights. */
+ * So Winograd pays when most of its 4 x 4 tiles is image and there are tiles enough to repay the transformed weights.
+ *
+ * bf16 on tile registers where there are any. Without them, pairs where AVX512_BF16 has twice the products of fp32 (Zen 4),
+ * except under Winograd's windows with up to 256 channels: there prototypes of whole steps gained 4 to 8 % with Winograd
+ * in fp32 on bf16 activations, and lost at 512 channels (not measured again with this code for want of such a machine).
+ * Where AVX512_BF16 has half the products of fp32 (the core above: 105 against 210 GFLOP/s), pairs still save the passes
+ * that widen and narrow. Time of pairs divided by widened, forward / backward-data / backward-weights, by the products for
+ * each number of x and y:
+ *      46 (7x7 1 to 64 channels)          0.89 /      / 0.86     51 (1x1 64 to 256)     0.84 / 0.74 / 0.70
+ *      85 (1x1 256 to 128)                0.92 / 0.98 / 0.88    102 (1x1 512 to 128)    1.01 / 0.92 / 0.92
+ *     171 (1x1 512 to 256)                1.15 / 1.12 / 0.99    230 (3x3 s2 128)        1.18 / 1.23 / 1.06
+ * and 1.9 to 2.7 where widened is Winograd. */
 #include "layers/conv2d_methods.h"
 #include "smri/cpu.h"
 
 #define WINOGRAD_TILE 4
 #define WINOGRAD_CHANNELS_MIN 16
 #define WINOGRAD_TILES_MIN 6
+#define WIDENED_WINOGRAD_CHANNELS_MAX 256 /* with fast pairs */
+#define SLOW_PAIRS_PRODUCTS_MAX 128.0
 
 static bool winograd_pays(const struct smri_conv2d *shape) {
     const size_t P = smri_conv2d_out_rows(shape), Q = smri_conv2d_out_cols(shape);
@@ -25,11 +38,29 @@ static bool winograd_pays(const struct smri_conv2d *shape) {
     return used > 0.55 && shape->N * tiles >= WINOGRAD_TILES_MIN;
 }
 
+/* Products for each number of x and y: what a convolution computes for what it moves. */
+static double products_per_number(const struct smri_conv2d *s) {
+    const double y = (double)(smri_conv2d_out_rows(s) * smri_conv2d_out_cols(s) * s->K);
+    return y * (double)(s->R * s->S * s->C) / (y + (double)(s->H * s->W * s->C));
+}
+
+static enum smri_conv2d_method choose_bf16(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    if (smri_isa_selected() >= SMRI_ISA_AMX && smri_conv2d_supports(SMRI_CONV2D_TILES, direction, shape))
+        return SMRI_CONV2D_TILES;
+    if (smri_isa_selected() < SMRI_ISA_AVX512BF16) return SMRI_CONV2D_WIDENED;
+    struct smri_conv2d wide = *shape;
+    wide.precision = SMRI_FP32;
+    const bool is_winograd = smri_conv2d_choose(direction, &wide) == SMRI_CONV2D_WINOGRAD;
+    if (smri_cpu_has_fast_pairs()) {
+        const size_t channels = shape->C > shape->K ? shape->C : shape->K;
+        return is_winograd && channels <= WIDENED_WINOGRAD_CHANNELS_MAX ? SMRI_CONV2D_WIDENED : SMRI_CONV2D_PAIRS;
+    }
+    const bool is_thin = products_per_number(shape) <= SLOW_PAIRS_PRODUCTS_MAX;
+    return is_thin && !is_winograd ? SMRI_CONV2D_PAIRS : SMRI_CONV2D_WIDENED;
+}
+
 enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    if (shape->precision == SMRI_BF16)
-        return smri_isa_selected() >= SMRI_ISA_AMX && smri_conv2d_supports(SMRI_CONV2D_TILES, direction, shape)
-                   ? SMRI_CONV2D_TILES
-                   : SMRI_CONV2D_WIDENED;
+    if (shape->precision == SMRI_BF16) return choose_bf16(direction, shape);
     /* The register tiles have no portable vector form; the BLAS brings its own. */
     if (smri_isa_selected() < SMRI_ISA_AVX2) return SMRI_CONV2D_GEMM;
     if (smri_conv2d_supports(SMRI_CONV2D_WINOGRAD, direction, shape) && winograd_pays(shape)) return SMRI_CONV2D_WINOGRAD;

@@ -49,8 +49,14 @@ static void read_brand(char name[49]) {
         if (!__get_cpuid(0x80000002u + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2], &words[4 * i + 3])) return;
     memcpy(name, words, 48);
 }
+
+static bool is_amd(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && c == signature_AMD_ecx && d == signature_AMD_edx;
+}
 #else
 static enum smri_isa detect(void) { return SMRI_ISA_REF; }
+static bool is_amd(void) { return false; }
 static void read_brand(char name[49]) { (void)name; }
 #endif
 
@@ -93,6 +99,8 @@ enum smri_isa smri_isa_selected(void) {
     const int isa = atomic_load(&selected);
     return isa < 0 ? smri_isa_supported() : (enum smri_isa)isa;
 }
+
+bool smri_cpu_has_fast_pairs(void) { return smri_isa_supported() >= SMRI_ISA_AVX512BF16 && is_amd(); }
 
 const char *smri_cpu_name(void) {
     static char name[49]; /* written with the same bytes by whoever comes first */
