@@ -44,12 +44,13 @@ RESNET = [
     (32, 4, 4, 64, 64, 3, 3, 2, 1),
     (2, 34, 32, 1, 64, 7, 7, 2, 3),
     (2, 20, 36, 3, 64, 7, 7, 2, 3),
-    (35, 2, 3, 256, 144, 3, 3, 1, 1),  # weights too large for a sum of their own in each part of the pixels
-    (4, 5, 4, 288, 528, 1, 1, 2, 0),
+    # Gradients of weights: too large for a sum of their own in each part of the pixels; rows in pieces.
+    (35, 2, 2, 128, 144, 3, 3, 1, 1),
+    (3, 3, 4, 416, 400, 1, 1, 2, 0),
     (34, 3, 3, 48, 40, 3, 3, 2, 1),
-    (2, 4, 150, 64, 32, 3, 3, 1, 1),  # rows in pieces
-    (1, 3, 700, 3, 32, 7, 7, 2, 3),
-    (1, 2, 600, 64, 64, 1, 1, 1, 0),
+    (2, 2, 50, 64, 32, 3, 3, 1, 1),
+    (1, 3, 240, 3, 32, 7, 7, 2, 3),
+    (1, 2, 50, 64, 64, 1, 1, 1, 0),
 ]
 SHAPES = [*SHAPES, *(Shape(*sizes) for sizes in RESNET)]
 IDS = ["x".join(map(str, shape)) for shape in SHAPES]

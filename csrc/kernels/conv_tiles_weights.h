@@ -46,12 +46,14 @@ struct smri_wtile_run {
 struct smri_wtile_product {
     float *sums;
     bool accumulate;
+    size_t pairs; /* of images, as begin was told */
     const struct smri_wtile_run *runs;
     size_t n_runs, a_step, b_step, a_tiles, b_tiles;
 };
 
 /* out[32 i + j] (+)= the sum over parts, in ascending order, of in[part][i][j], or of in[part][j][i] when `transposed`,
- * for i < rows and j < cols, both up to 16; zero for cols <= j < 16. */
+ * for i < rows and j < cols, both up to 16; zero for cols <= j < 16. Without `accumulate`, an out on cache lines is written
+ * past the caches. */
 struct smri_wtile_finish {
     float *out;
     const float *in;
@@ -63,10 +65,13 @@ struct smri_conv_tiles_weights_kernels {
     void (*pack)(const struct smri_wtile_pack *pack);
     void (*begin)(size_t images); /* sets this thread's tile registers up for groups of that many images */
     void (*product)(const struct smri_wtile_product *product);
-    void (*end)(void); /* gives the tile registers back: they slow down saving a thread's state */
+    /* Gives the tile registers back, if there are any (they slow down saving a thread's state), and completes what finish
+     * wrote, before other threads are told that it is there. */
+    void (*end)(void);
     void (*finish)(const struct smri_wtile_finish *finish);
 };
 
+void smri_conv_tiles_weights_kernels_ref(struct smri_conv_tiles_weights_kernels *kernels);
 void smri_conv_tiles_weights_kernels_amx(struct smri_conv_tiles_weights_kernels *kernels);
 
 #endif

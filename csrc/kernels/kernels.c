@@ -13,6 +13,7 @@ static void fill(void) {
         struct smri_kernels *table = &tables[isa];
         smri_conv_kernels_ref(&table->conv);
         smri_tiles_kernels_ref(&table->tiles);
+        smri_conv_tiles_weights_kernels_ref(&table->conv_tiles_weights);
         smri_pairs_kernels_ref(&table->pairs);
         smri_convert_kernels_ref(&table->convert);
         smri_norm_kernels_ref(table->norm);

@@ -23,7 +23,7 @@
 struct smri_kernels {
     struct smri_conv_kernels conv;
     struct smri_tiles_kernels tiles;
-    struct smri_conv_tiles_weights_kernels conv_tiles_weights; /* with AMX only */
+    struct smri_conv_tiles_weights_kernels conv_tiles_weights;
     struct smri_pairs_kernels pairs;
     struct smri_convert_kernels convert;
     struct smri_norm_kernels norm[SMRI_PRECISIONS];

@@ -9,7 +9,6 @@
 
 #include "kernels/kernels.h"
 #include "layers/conv2d_tiles_plan.h"
-#include "smri/cpu.h"
 #include "smri/memory.h"
 
 struct job {
@@ -349,7 +348,7 @@ static void backward_data(void *dx, const void *dy, const float *w, bool accumul
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (shape->precision != SMRI_BF16) return false;
     if (direction != SMRI_CONV2D_BACKWARD_WEIGHTS) return true;
-    return smri_isa_selected() >= SMRI_ISA_AMX && smri_conv2d_tiles_supports_weights(shape);
+    return smri_conv2d_tiles_supports_weights(shape);
 }
 
 const struct smri_conv2d_ops smri_conv2d_tiles_ops = {

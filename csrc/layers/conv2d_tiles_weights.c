@@ -20,21 +20,26 @@
 #define SIDE SMRI_WTILE_SIDE
 #define TILE SMRI_WTILE_NUMBERS
 #define BLOCK_SUMS (4 * SMRI_WTILE_SUMS) /* a product's sums: 2 x 2 tiles */
-#define WINDOW_ROWS_MAX 16
-#define PARTS_WANTED 8
-#define PARTS_SUMS_BYTES ((size_t)1 << 20) /* of one part: has to leave room in the second-level cache */
+#define WINDOW_MAX 16
+#define PLACES 8 /* in one product: 2 x 8 KiB of each operand, in the first-level cache; 16 and more are 5 % slower */
+#define PARTS_MIN 4
+#define PARTS_MAX 8
+#define PART_SUMS_BYTES ((size_t)640 << 10) /* of one part: has to leave room in the second-level cache */
+#define SUMS_BYTES ((size_t)2 << 20)        /* of all parts, where they are more than PARTS_MIN */
 #define UNIT_BYTES ((size_t)512 << 10)     /* packed places of a unit, likewise */
-#define ROWS_PER_TASK 4                    /* blocks of 32 channels: 128 x 128 channels of all places at a time */
-#define COLS_PER_TASK 4
+#define COLUMNS_BYTES ((size_t)512 << 10)  /* packed second operand that a task of a packed group goes through again and again */
+#define TASKS_WANTED 8
 #define RUNS 64
 
-/* One of x and dy: where its numbers lie, and what they become. Strides count numbers. */
+/* One of x and dy. Strides and sizes count numbers. */
 struct operand {
     const smri_bf16 *data;
-    size_t image, row, place; /* strides of the tensor; of the packed copy: */
-    size_t tiles, channels, step;
-    size_t packed_row; /* room for a row of a unit */
-    bool rows;         /* the first operand */
+    size_t image, row, place; /* strides of the tensor, whose pixels have */
+    size_t channels;
+    size_t tiles, step; /* of a packed place */
+    size_t places;      /* from one output to the next */
+    size_t packed_row;  /* room for a unit's row */
+    bool rows;          /* packed as first operand */
 };
 
 struct job {
@@ -43,12 +48,13 @@ struct job {
     bool windows;
     size_t taps, channels; /* of dW: (R, S C) with windows */
     size_t group_images, groups;
-    struct operand x, dy, *first, *second;
+    struct operand x, dy;
     size_t row_blocks, col_blocks; /* pairs of tiles of the first and the second operand */
     size_t sums_floats;            /* of all dW */
     bool by_parts;
     size_t chunk, chunks, units;   /* outputs of a unit; units in a row; and in all */
-    size_t parts, part_units;
+    size_t parts, part_units, parts_most; /* for this and every smaller N */
+    size_t task_rows, task_cols; /* blocks of a task of a packed group */
     size_t worker_numbers, group; /* scratch of a worker; the group in work */
     float *dw, *sums;
     smri_bf16 *scratch;
@@ -74,6 +80,23 @@ static void set_geometry(struct job *job, const struct smri_conv2d *s) {
 /* Columns of x under `n` outputs of a row. */
 static size_t columns_under(const struct job *job, size_t n) { return (n - 1) * job->stride + job->S; }
 
+/* Sums of many parts cost memory traffic, few parts leave threads without work. */
+static void set_parts(struct job *job) {
+    const size_t affordable = SUMS_BYTES / (job->sums_floats * sizeof(float));
+    const size_t wanted = affordable < PARTS_MIN ? PARTS_MIN : smaller(affordable, PARTS_MAX);
+    job->part_units = smri_chunk_count(job->units, wanted);
+    job->parts = smri_chunk_count(job->units, job->part_units);
+    job->parts_most = smaller(job->units, wanted);
+}
+
+/* Blocks of a task: as many columns as stay in the second-level cache, and rows so that there are tasks enough. */
+static void set_tasks(struct job *job) {
+    const size_t column_bytes = 2 * TILE * sizeof(smri_bf16) * (job->x.rows ? job->P * job->Q : job->H * job->W);
+    const size_t col_tasks = smri_chunk_count(job->col_blocks, COLUMNS_BYTES / column_bytes + 1);
+    job->task_cols = smri_chunk_count(job->col_blocks, col_tasks);
+    job->task_rows = smri_chunk_count(job->row_blocks, smri_chunk_count(TASKS_WANTED, col_tasks));
+}
+
 static struct job new_job(const struct smri_conv2d *s) {
     struct job job = {.kernels = &smri_kernels_get()->conv_tiles_weights};
     job.windows = s->C < SIDE && s->S > 1;
@@ -84,11 +107,12 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.row_blocks = smri_chunk_count(x_first ? x_tiles : dy_tiles, 2);
     job.col_blocks = smri_chunk_count(x_first ? dy_tiles : x_tiles, 2);
     job.sums_floats = job.taps * job.row_blocks * job.col_blocks * BLOCK_SUMS;
-    job.by_parts = job.sums_floats * sizeof(float) <= PARTS_SUMS_BYTES;
+    job.by_parts = job.sums_floats * sizeof(float) <= PART_SUMS_BYTES;
     set_geometry(&job, s);
     job.x.tiles = x_tiles, job.dy.tiles = dy_tiles;
     job.x.channels = s->C, job.dy.channels = s->K;
     job.x.rows = x_first, job.dy.rows = !x_first;
+    job.x.places = job.stride, job.dy.places = 1;
     job.x.step = job.windows ? s->C * SMRI_WTILE_IMAGES : x_tiles * TILE;
     job.dy.step = dy_tiles * TILE;
     job.groups = smri_chunk_count(s->N, SMRI_WTILE_IMAGES);
@@ -98,8 +122,8 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.chunk = job.by_parts ? smaller(job.Q, round_up(UNIT_BYTES / outputs_bytes + 1, 8)) : job.Q;
     job.chunks = smri_chunk_count(job.Q, job.chunk);
     job.units = job.groups * job.P * job.chunks;
-    job.part_units = smri_chunk_count(job.units, PARTS_WANTED);
-    job.parts = smri_chunk_count(job.units, job.part_units);
+    set_parts(&job);
+    set_tasks(&job);
     const size_t columns = columns_under(&job, job.chunk);
     job.dy.packed_row = job.chunk * job.dy.step;
     job.x.packed_row = job.windows ? (columns * s->C + SIDE) * SMRI_WTILE_IMAGES : smaller(columns, job.W) * job.x.step;
@@ -107,17 +131,15 @@ static struct job new_job(const struct smri_conv2d *s) {
     return job;
 }
 
-/* The operands in their order, once the job has its final address. */
-static void set_order(struct job *job) {
-    job->first = job->x.rows ? &job->x : &job->dy;
-    job->second = job->x.rows ? &job->dy : &job->x;
+static const struct operand *first_operand(const struct job *job) { return job->x.rows ? &job->x : &job->dy; }
+static const struct operand *second_operand(const struct job *job) { return job->x.rows ? &job->dy : &job->x; }
+
+bool smri_conv2d_tiles_supports_weights(const struct smri_conv2d *shape) {
+    return shape->R <= WINDOW_MAX && shape->S <= WINDOW_MAX;
 }
 
-bool smri_conv2d_tiles_supports_weights(const struct smri_conv2d *shape) { return shape->R <= WINDOW_ROWS_MAX; }
-
-/* The parts can only be fewer. */
 static size_t sums_bytes(const struct job *job) {
-    return job->by_parts ? smaller(job->units, PARTS_WANTED) * job->sums_floats * sizeof(float) : 0;
+    return job->by_parts ? job->parts_most * job->sums_floats * sizeof(float) : 0;
 }
 
 static size_t packed_bytes(const struct job *job, size_t n_threads) {
@@ -198,33 +220,43 @@ static bool row_under(const struct job *job, size_t p, size_t r, size_t *h) {
     return *h < job->H;
 }
 
-/* The run of one tap over a unit, from packed rows of x and dy: `places` is 0 where the tap never meets the image. */
-static struct smri_wtile_run run_of(const struct job *job, const struct unit *u, size_t tap, const smri_bf16 *x,
-                                    const smri_bf16 *dy) {
-    size_t q = u->q, q_end = u->q_end;
-    if (!job->windows) {
+/* Outputs [q, q_end) of the row whose column meets the image at position s of the window. */
+static void meet_image(const struct job *job, size_t s, size_t *q, size_t *q_end) {
+    const size_t first = s < job->pad ? smri_chunk_count(job->pad - s, job->stride) : 0;
+    const size_t end = job->W + job->pad > s ? (job->W + job->pad - s - 1) / job->stride + 1 : 0;
+    if (*q < first) *q = first;
+    if (*q_end > end) *q_end = end;
+}
+
+/* The run of one tap over outputs [q, q_end) of a unit, from its packed row of x and dy: `places` is 0 where the tap
+ * misses the image. */
+static struct smri_wtile_run run_of(const struct job *job, const struct unit *u, size_t q, size_t q_end, size_t tap,
+                                    const smri_bf16 *x, const smri_bf16 *dy) {
+    if (job->windows) {
+        x += (q - u->q) * job->stride * job->x.step;
+    } else {
         const size_t s = tap % job->S;
-        if (s < job->pad) q = smaller(q_end, q > smri_chunk_count(job->pad - s, job->stride) ? q : smri_chunk_count(job->pad - s, job->stride));
-        q_end = job->W + job->pad > s ? smaller(q_end, (job->W + job->pad - s - 1) / job->stride + 1) : 0;
+        meet_image(job, s, &q, &q_end);
         if (q >= q_end) return (struct smri_wtile_run){0};
         x += (q * job->stride + s - job->pad - first_column(job, u->q)) * job->x.step;
-        dy += (q - u->q) * job->dy.step;
     }
+    dy += (q - u->q) * job->dy.step;
     return (struct smri_wtile_run){job->x.rows ? x : dy, job->x.rows ? dy : x, q_end - q};
 }
 
-static void multiply(const struct job *job, float *sums, bool accumulate, const struct smri_wtile_run *runs, size_t n_runs,
+static void multiply(const struct job *job, float *sums, size_t group, bool accumulate, const struct smri_wtile_run *runs, size_t n_runs,
                      size_t row_block, size_t col_block) {
-    const size_t stride = job->x.rows ? job->stride : 1, other = job->x.rows ? 1 : job->stride;
+    const struct operand *first = first_operand(job), *second = second_operand(job);
     const struct smri_wtile_product product = {
         .sums = sums,
         .accumulate = accumulate,
+        .pairs = smri_chunk_count(images_of(job, group), 2),
         .runs = runs,
         .n_runs = n_runs,
-        .a_step = job->first->step * stride,
-        .b_step = job->second->step * other,
-        .a_tiles = smaller(2, job->first->tiles - 2 * row_block),
-        .b_tiles = smaller(2, job->second->tiles - 2 * col_block),
+        .a_step = first->step * first->places,
+        .b_step = second->step * second->places,
+        .a_tiles = smaller(2, first->tiles - 2 * row_block),
+        .b_tiles = smaller(2, second->tiles - 2 * col_block),
     };
     job->kernels->product(&product);
 }
@@ -250,28 +282,38 @@ static void finish(const struct job *job, const float *sums, size_t tap, size_t 
     }
 }
 
-/* Adds a unit's products for all taps and channels to a part's sums; rows[h % R] is packed row h of x. */
-static void add_unit(const struct job *job, const struct unit *u, float *sums, const smri_bf16 *x, const smri_bf16 *dy) {
-    const size_t taps_in_row = job->taps / job->R;
-    for (size_t tap = 0; tap < job->taps; tap++) {
-        size_t h;
-        if (!row_under(job, u->p, tap / taps_in_row, &h)) continue;
-        const struct smri_wtile_run all = run_of(job, u, tap, x + h % job->R * job->x.packed_row, dy);
-        if (all.places == 0) continue;
-        float *to = sums + tap * job->row_blocks * job->col_blocks * BLOCK_SUMS;
-        for (size_t i = 0; i < job->row_blocks; i++)
-            for (size_t j = 0; j < job->col_blocks; j++, to += BLOCK_SUMS) {
-                const struct smri_wtile_run run = {all.a + 2 * i * TILE, all.b + 2 * j * TILE, all.places};
-                multiply(job, to, true, &run, 1, i, j);
+/* Adds the products of outputs [q, q_end) of a unit for one row of taps and all channels; x is the row under them. The
+ * taps come last, as they read the same places, which then lie in the first-level cache. */
+static void add_row_of_taps(const struct job *job, const struct unit *u, size_t q, size_t q_end, size_t r, float *sums,
+                            const smri_bf16 *x, const smri_bf16 *dy) {
+    const size_t taps = job->taps / job->R, blocks = job->row_blocks * job->col_blocks;
+    struct smri_wtile_run runs[WINDOW_MAX];
+    for (size_t s = 0; s < taps; s++) runs[s] = run_of(job, u, q, q_end, s, x, dy);
+    for (size_t i = 0; i < job->row_blocks; i++)
+        for (size_t j = 0; j < job->col_blocks; j++)
+            for (size_t s = 0; s < taps; s++) {
+                if (runs[s].places == 0) continue;
+                const struct smri_wtile_run run = {runs[s].a + 2 * i * TILE, runs[s].b + 2 * j * TILE, runs[s].places};
+                const size_t block = (r * taps + s) * blocks + i * job->col_blocks + j;
+                multiply(job, sums + block * BLOCK_SUMS, u->group, true, &run, 1, i, j);
             }
-    }
+}
+
+/* Adds a unit's products for all taps and channels to a part's sums; row h % R of x is packed row h. */
+static void add_unit(const struct job *job, const struct unit *u, float *sums, const smri_bf16 *x, const smri_bf16 *dy) {
+    for (size_t q = u->q; q < u->q_end; q += PLACES)
+        for (size_t r = 0; r < job->R; r++) {
+            size_t h;
+            if (!row_under(job, u->p, r, &h)) continue;
+            add_row_of_taps(job, u, q, smaller(q + PLACES, u->q_end), r, sums, x + h % job->R * job->x.packed_row, dy);
+        }
 }
 
 static void run_part(void *context, size_t part, size_t worker) {
     const struct job *job = context;
     float *sums = job->sums + part * job->sums_floats;
     smri_bf16 *dy = job->scratch + worker * job->worker_numbers, *x = dy + job->dy.packed_row;
-    size_t kept[WINDOW_ROWS_MAX]; /* which row of x each place of the ring holds, over all images and chunks */
+    size_t kept[WINDOW_MAX]; /* which row of x each place of the ring holds, over all images and chunks */
     for (size_t r = 0; r < job->R; r++) kept[r] = SIZE_MAX;
     memset(sums, 0, job->sums_floats * sizeof *sums);
     const size_t begin = part * job->part_units, end = smri_chunk_end(job->units, job->part_units, part);
@@ -300,6 +342,7 @@ static void add_parts(void *context, size_t index, size_t worker) {
     const float *sums = job->sums + index * job->col_blocks * BLOCK_SUMS;
     for (size_t j = 0; j < job->col_blocks; j++)
         finish(job, sums + j * BLOCK_SUMS, index / job->row_blocks, index % job->row_blocks, j, false);
+    job->kernels->end();
 }
 
 /* Packs one row of dy or, after those, of x, for all tasks. */
@@ -324,11 +367,11 @@ static void sum_block(const struct job *job, float *sums, size_t tap, size_t row
         size_t h;
         if (row_under(job, p, tap / (job->taps / job->R), &h)) {
             const struct unit u = {job->group, p, 0, job->Q};
-            runs[n] = run_of(job, &u, tap, x + h * job->x.packed_row, dy + p * job->dy.packed_row);
+            runs[n] = run_of(job, &u, 0, job->Q, tap, x + h * job->x.packed_row, dy + p * job->dy.packed_row);
             if (runs[n].places > 0) runs[n].a += 2 * row_block * TILE, runs[n].b += 2 * col_block * TILE, n++;
         }
         if (n < RUNS && p + 1 < job->P) continue;
-        multiply(job, sums, accumulate, runs, n, row_block, col_block);
+        multiply(job, sums, job->group, accumulate, runs, n, row_block, col_block);
         accumulate = true, n = 0;
     }
 }
@@ -337,14 +380,14 @@ static void run_blocks(void *context, size_t index, size_t worker) {
     const struct job *job = context;
     smri_bf16 *scratch = job->scratch + job->P * job->dy.packed_row + job->H * job->x.packed_row;
     float *sums = (float *)(scratch + worker * job->worker_numbers);
-    const size_t col_tasks = smri_chunk_count(job->col_blocks, COLS_PER_TASK);
+    const size_t col_tasks = smri_chunk_count(job->col_blocks, job->task_cols);
     const size_t i = index / col_tasks, j = index % col_tasks;
-    const size_t i_end = smri_chunk_end(job->row_blocks, ROWS_PER_TASK, i);
-    const size_t j_end = smri_chunk_end(job->col_blocks, COLS_PER_TASK, j);
+    const size_t i_end = smri_chunk_end(job->row_blocks, job->task_rows, i);
+    const size_t j_end = smri_chunk_end(job->col_blocks, job->task_cols, j);
     job->kernels->begin(images_of(job, job->group));
-    for (size_t row = i * ROWS_PER_TASK; row < i_end; row++)
+    for (size_t row = i * job->task_rows; row < i_end; row++)
         for (size_t tap = 0; tap < job->taps; tap++)
-            for (size_t col = j * COLS_PER_TASK; col < j_end; col++) {
+            for (size_t col = j * job->task_cols; col < j_end; col++) {
                 sum_block(job, sums, tap, row, col);
                 finish(job, sums, tap, row, col, job->group > 0);
             }
@@ -354,7 +397,6 @@ static void run_blocks(void *context, size_t index, size_t worker) {
 void smri_conv2d_tiles_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                         void *workspace, smri_pool *pool) {
     struct job job = new_job(shape);
-    set_order(&job);
     job.dw = dw, job.x.data = x, job.dy.data = dy;
     job.sums = workspace;
     job.scratch = (smri_bf16 *)((char *)workspace + sums_bytes(&job));
@@ -363,7 +405,7 @@ void smri_conv2d_tiles_backward_weights(float *dw, const void *x, const void *dy
         smri_pool_run(pool, job.taps * job.row_blocks, add_parts, &job);
         return;
     }
-    const size_t tasks = smri_chunk_count(job.row_blocks, ROWS_PER_TASK) * smri_chunk_count(job.col_blocks, COLS_PER_TASK);
+    const size_t tasks = smri_chunk_count(job.row_blocks, job.task_rows) * smri_chunk_count(job.col_blocks, job.task_cols);
     for (job.group = 0; job.group < job.groups; job.group++) {
         smri_pool_run(pool, job.P + job.H, pack_group, &job);
         smri_pool_run(pool, tasks, run_blocks, &job);
