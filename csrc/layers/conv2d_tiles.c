@@ -191,7 +191,7 @@ static void place_half(const struct job *job, const struct walk *walk, struct sm
         out[k] = real ? job->result + ((n * p->rows.result + h) * p->cols.result + w) * p->result_channels : NULL;
         if (++g < p->group) continue;
         g = 0, j++;
-        if (j == p->pitch) j = 0, i++;
+        if (j == p->pitch) j = 0, i = p->linear ? i + 1 : walk->rows; /* by rows, the next one has its own halves */
     }
 }
 
