@@ -1,6 +1,6 @@
 """GB/s of every memory-bound pass beside what this machine's memory gives to the same pattern of reads and writes.
 
-    PYTHONPATH=python python tests/bench_memory.py [--threads 2] [--isa avx512] [--repeat 15]
+    PYTHONPATH=python python tests/bench_memory.py [--threads 2] [--isa avx512] [--precision bf16] [--repeat 15]
 
 The yardsticks are plain C loops compiled here with `cc`, cut in equal parts among the threads, in the better of
 ordinary and non-temporal stores. Bytes are those a pass must move: each array once for a read and once for a write.
@@ -106,16 +106,25 @@ def aligned(n: int, seed: int = 0) -> np.ndarray:
     return raw[start : start + n]
 
 
-def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int) -> list[Pass]:
+def activations(n: int, precision: str, seed: int = 0) -> np.ndarray:
+    """n random numbers of that precision at a 64-byte boundary."""
+    if precision == "fp32":
+        return aligned(n, seed)
+    halves = aligned(-(-n // 2)).view(np.uint16)[:n]
+    halves[...] = _core.bf16_from_float(aligned(n, seed))
+    return halves
+
+
+def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int, precision: str) -> list[Pass]:
     """Batch norm, ReLU and pooling of one activation tensor."""
     size = n * rows * cols * channels
-    x, dy, y, other = (aligned(size, i).reshape(1, -1, channels) for i in range(4))
+    x, dy, y, other = (activations(size, precision, i).reshape(1, -1, channels) for i in range(4))
     one, zero = np.ones((1, channels), np.float32), np.zeros((1, channels), np.float32)
     images, pixels = (n, rows, cols, channels), (n, rows * cols, channels)
     pooled, places = _core.maxpool_forward(x.reshape(images), 3, 2, 1)
     mean, var = _core.batchnorm_statistics(x)
-    b = 4 * size
-    pooling = b + b // 4 + b // 16
+    b = x.nbytes
+    pooling = b + b // 4 + size // 4
     arguments = {"n_threads": threads}
 
     def affine(x, out, **options):
@@ -131,10 +140,6 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int) -> l
         out = y.reshape(images)
         return _core.maxpool_backward(pooled, places, rows, cols, 3, 2, 1, out=out, **arguments)
 
-    def dropout():
-        out = other.reshape(n, -1)
-        return _core.dropout(out, 0.5, 1, out=out, **arguments)
-
     flat, mask = y.reshape(-1), x.reshape(-1)
     return [
         Pass("batch norm statistics", {"read": b}, lambda: _core.batchnorm_statistics(x, **arguments)),
@@ -149,7 +154,17 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int) -> l
         Pass("max pool 3x3/2", {"read": pooling}, max_forward),
         Pass("max pool backward", {"copy": pooling}, max_backward),
         Pass("average pool", {"read": b}, lambda: _core.avgpool_forward(x.reshape(pixels), **arguments)),
-        Pass("dropout in place", {"scale": 2 * b}, dropout),
+    ]
+
+
+def head_passes(n: int, features: int, threads: int) -> list[Pass]:
+    x = aligned(n * features).reshape(n, features)
+    return [
+        Pass(
+            "dropout in place",
+            {"scale": 2 * x.nbytes},
+            lambda: _core.dropout(x, 0.5, 1, out=x, n_threads=threads),
+        )
     ]
 
 
@@ -204,6 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=_core.cpu_info()["threads"])
     parser.add_argument("--isa", default=_core.cpu_info()["isa"])
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the activations")
     parser.add_argument("--repeat", type=int, default=15)
     parser.add_argument("--cpu", action="store_true", help="count CPU time, which a busy neighbour disturbs less")
     parser.add_argument("--only", default="", metavar="REGEX", help="passes whose name matches")
@@ -212,9 +228,11 @@ def main() -> None:
     library = compile_streams()
     threads = arguments.threads
     for shape in [(32, 64, 64, 64), (32, 32, 32, 256), (32, 4, 4, 2048)]:
-        floats = int(np.prod(shape))
-        title = f"activations {' x '.join(map(str, shape))} ({4 * floats / 1e6:.0f} MB)"
-        report(title, layer_passes(*shape, threads), floats, library, arguments)
+        megabytes = int(np.prod(shape)) * (4 if arguments.precision == "fp32" else 2) / 1e6
+        title = f"activations {' x '.join(map(str, shape))}, {arguments.precision} ({megabytes:.0f} MB)"
+        passes = layer_passes(*shape, threads, arguments.precision)
+        report(title, passes, int(megabytes * 1e6) // 4, library, arguments)
+    report("features 32 x 32768 (4 MB)", head_passes(32, 32768, threads), 32 * 32768, library, arguments)
     parameters = 25_600_000  # ResNet-50
     title = f"parameters ({4 * parameters / 1e6:.0f} MB)"
     report(title, optimizer_passes(parameters, threads), parameters, library, arguments)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import reference.batchnorm2d as reference
+from reference import bf16
 from reference.differences import gradient
 from reference.guard import guarded
 from simclr_mri import _core
@@ -212,6 +213,34 @@ def test_backward_with_fixed_statistics(isa, relu):
     np.testing.assert_allclose(dbeta, dy.sum(axis=(0, 1)), atol=8 * EPS * np.abs(dy).sum(axis=(0, 1)).max())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_mask_of_a_block(isa_bf16, channels, precision):
+    """The bits that the forward pass leaves, and backward by them: as if dy had been masked beforehand, to the bit."""
+    c = case(2, 50, channels)
+    other = case(2, 50, channels, seed=1)["x"]
+    if precision == "bf16":
+        c |= {"x": bf16.narrow(c["x"]), "dy": bf16.narrow(c["dy"])}
+        other = bf16.narrow(other)
+    mean, var, scale, shift = scale_and_shift(c)
+    x, dy, out = guarded(c["x"]), guarded(c["dy"]), guarded(np.zeros_like(other))
+    y, mask = _core.affine(x, scale, shift, guarded(other), relu=True, mask=True, out=out)
+    assert np.array_equal(y, _core.affine(x, scale, shift, other, relu=True))
+    kept = (bf16.widen(y) if precision == "bf16" else y) > 0
+    assert np.array_equal(mask, np.packbits(kept, axis=2, bitorder="little"))
+    masked = np.where(kept, dy, 0).astype(dy.dtype)
+    arguments = (x, c["gamma"], mean, var, scale, shift)
+    want = [*_core.batchnorm_backward(masked, *arguments), masked]
+    got = _core.batchnorm_backward(dy, *arguments, mask=guarded(mask), ds=guarded(np.ones_like(dy)))
+    assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+    got = _core.batchnorm_backward(dy, *arguments, mask=mask, ds=dy)
+    assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True)) and got[3] is dy
+    arguments = (x[:1], c["gamma"], mean[:1], var[:1], scale[:1], shift[:1])
+    want = [*_core.batchnorm_backward(masked[:1], *arguments, fixed=True), masked[:1]]
+    got = _core.batchnorm_backward(np.ascontiguousarray(c["dy"][:1]), *arguments, mask=mask[:1], fixed=True)
+    assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+
+
 def test_same_as_pytorch(isa):
     torch = pytest.importorskip("torch")
     c = case(1, 60, 40)
@@ -230,14 +259,20 @@ def test_same_as_pytorch(isa):
 @pytest.mark.parametrize("shape", [(2, 11000, 3), (1, 2500, 64), (2, 300, 520)])
 def test_same_bits_with_any_number_of_threads(isa, shape):
     c = case(*shape)
-    mean, var, scale, shift = scale_and_shift(c)
-    want = [mean, var, _core.affine(c["x"], scale, shift, relu=True), *backward(c, relu=True)]
-    for n_threads in (2, 3):
-        got = [
+    *_, scale, shift = scale_and_shift(c)
+
+    def passes(n_threads):
+        y, mask = _core.affine(c["x"], scale, shift, relu=True, mask=True, n_threads=n_threads)
+        return [
             *_core.batchnorm_statistics(c["x"], n_threads=n_threads),
-            _core.affine(c["x"], scale, shift, relu=True, n_threads=n_threads),
+            *(y, mask),
             *backward(c, relu=True, n_threads=n_threads),
+            *backward(c, mask=mask, n_threads=n_threads),
         ]
+
+    want = passes(1)
+    for n_threads in (2, 3):
+        got = passes(n_threads)
         assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
 
 
@@ -260,6 +295,10 @@ def test_errors_name_the_argument():
         _core.batchnorm_statistics(x.astype(np.float64))
     with pytest.raises(ValueError, match=r"scale: expected shape \(1, 3\), got \(1, 4\)"):
         _core.affine(x, np.ones((1, 4), np.float32), one)
+    with pytest.raises(ValueError, match="mask: there is one with relu only"):
+        _core.affine(x, one, one, mask=True)
+    with pytest.raises(TypeError, match="residual: expected dtype float32, got uint16"):
+        _core.affine(x, one, one, x.astype(np.uint16))
     with pytest.raises(ValueError, match="x: expected no empty dimension"):
         _core.batchnorm_statistics(x[:, :0])
     with pytest.raises(ValueError, match="out: expected a writeable"):

@@ -77,6 +77,17 @@ INLINE floats where_positive(floats v, floats by) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(by, _mm512_setzero_ps(), _CMP_GT_OQ), v);
 }
 
+/* The same in two steps: a bit for each of n lanes, in (n + 7) / 8 bytes; and v where they are set. */
+INLINE void put_positive_bits(uint8_t *bits, floats by, size_t n) {
+    const uint16_t set = _mm512_cmp_ps_mask(by, _mm512_setzero_ps(), _CMP_GT_OQ);
+    memcpy(bits, &set, (n + 7) / 8);
+}
+INLINE floats where_bits(floats v, const uint8_t *bits, size_t n) {
+    uint16_t set = 0;
+    memcpy(&set, bits, (n + 7) / 8);
+    return _mm512_maskz_mov_ps(set, v);
+}
+
 INLINE doubles all_double(double value) { return _mm512_set1_pd(value); }
 INLINE floats from_halves(doubles low, doubles high) {
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
@@ -147,6 +158,17 @@ INLINE floats positive(floats v) { return _mm256_max_ps(_mm256_setzero_ps(), v);
 
 INLINE floats where_positive(floats v, floats by) {
     return _mm256_and_ps(v, _mm256_cmp_ps(by, _mm256_setzero_ps(), _CMP_GT_OQ));
+}
+
+INLINE void put_positive_bits(uint8_t *bits, floats by, size_t n) {
+    (void)n; /* at most eight: one byte */
+    *bits = (uint8_t)_mm256_movemask_ps(_mm256_cmp_ps(by, _mm256_setzero_ps(), _CMP_GT_OQ));
+}
+INLINE floats where_bits(floats v, const uint8_t *bits, size_t n) {
+    (void)n;
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(*bits), lane), lane);
+    return _mm256_and_ps(v, _mm256_castsi256_ps(set));
 }
 
 INLINE doubles low_half(floats v) { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "smri/precision.h"
 
@@ -17,15 +18,18 @@ struct smri_affine_rows {
     const void *x, *residual;
     const float *scale, *shift, *residual_scale, *residual_shift;
     bool relu;
-    bool stream; /* y may bypass the caches; then it is neither x nor residual */
-    size_t rows, C, stride;
+    bool stream;   /* y may bypass the caches; then it is neither x nor residual */
+    uint8_t *mask; /* with relu, unless NULL: bit c of each row (byte c / 8, bit c % 8) says whether y > 0 */
+    size_t rows, C, stride, mask_stride; /* mask_stride in bytes */
 };
 
-/* dy is masked by scale * x + shift > 0 when scale is not NULL: call it dy*. */
+/* dy is masked by scale * x + shift > 0 when scale is not NULL, or by the bits when mask is not NULL: call it dy*. */
 struct smri_norm_gradient {
     const void *dy, *x;
     const float *mean, *scale, *shift;
-    size_t rows, C, stride;
+    const uint8_t *mask;
+    void *ds; /* with mask: gradient_sums writes dy* there; may be dy */
+    size_t rows, C, stride, mask_stride;
 };
 
 /* dx = dy_factor * dy* + x_factor * (x - mean) + constant, each per column; x_factor NULL: the first term alone. */
@@ -40,7 +44,7 @@ struct smri_norm_kernels {
     void (*affine)(const struct smri_affine_rows *job);
     /* sum_dy[C] = sum of dy*, sum_dyx[C] = sum of dy* (x - mean). */
     void (*gradient_sums)(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job);
-    /* dx has the same stride; dx may be dy. */
+    /* dx has the same stride; dx may be dy. mask is not read. */
     void (*gradient_dx)(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors);
 };
 

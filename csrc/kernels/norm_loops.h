@@ -83,22 +83,25 @@ INLINE void moments(double *mean, double *m2, const void *x, size_t rows, size_t
 }
 
 enum residual { NO_RESIDUAL, PLAIN_RESIDUAL, AFFINE_RESIDUAL };
+enum relu { NO_RELU, RELU, RELU_WITH_MASK };
 
-INLINE void affine_lanes(const struct smri_affine_rows *job, size_t row, size_t c, size_t n, enum residual kind, bool relu,
-                         enum smri_precision precision) {
+INLINE void affine_lanes(const struct smri_affine_rows *job, size_t row, size_t c, size_t n, enum residual kind,
+                         enum relu relu, enum smri_precision precision) {
     const size_t i = row * job->stride + c;
     floats y = fused(row_of(job->scale, c, n), get(job->x, i, n, precision), row_of(job->shift, c, n));
     if (kind == PLAIN_RESIDUAL) y = y + get(job->residual, i, n, precision);
     if (kind == AFFINE_RESIDUAL)
         y = y + fused(row_of(job->residual_scale, c, n), get(job->residual, i, n, precision),
                       row_of(job->residual_shift, c, n));
-    if (relu) y = positive(y);
+    if (relu == RELU_WITH_MASK) put_positive_bits(job->mask + row * job->mask_stride + c / 8, y, n);
+    if (relu != NO_RELU) y = positive(y);
     if (job->stream) put_past(job->y, i, y, precision);
     else put(job->y, i, y, n, precision);
 }
 
 /* Inlined for each kind, so that the inner loop has no branch. */
-INLINE void affine_kind(const struct smri_affine_rows *job, enum residual kind, bool relu, enum smri_precision precision) {
+INLINE void affine_kind(const struct smri_affine_rows *job, enum residual kind, enum relu relu,
+                        enum smri_precision precision) {
     for (size_t row = 0; row < job->rows; row++) {
         size_t c = 0;
         for (; c + LANES <= job->C; c += LANES) affine_lanes(job, row, c, LANES, kind, relu, precision);
@@ -106,21 +109,25 @@ INLINE void affine_kind(const struct smri_affine_rows *job, enum residual kind, 
     }
 }
 
+INLINE void affine_residual(const struct smri_affine_rows *job, enum residual kind, enum smri_precision precision) {
+    if (!job->relu) affine_kind(job, kind, NO_RELU, precision);
+    else if (job->mask == NULL) affine_kind(job, kind, RELU, precision);
+    else affine_kind(job, kind, RELU_WITH_MASK, precision);
+}
+
 INLINE void affine(const struct smri_affine_rows *job, enum smri_precision precision) {
     struct smri_affine_rows local = *job; /* so that stores through y cannot touch it */
     local.stream = job->stream && fits_lines(job->y, job->C, job->stride, precision);
     const enum residual kind =
         job->residual == NULL ? NO_RESIDUAL : job->residual_scale == NULL ? PLAIN_RESIDUAL : AFFINE_RESIDUAL;
-    if (kind == NO_RESIDUAL) {
-        job->relu ? affine_kind(&local, NO_RESIDUAL, true, precision) : affine_kind(&local, NO_RESIDUAL, false, precision);
-    } else if (kind == PLAIN_RESIDUAL) {
-        job->relu ? affine_kind(&local, PLAIN_RESIDUAL, true, precision) : affine_kind(&local, PLAIN_RESIDUAL, false, precision);
-    } else {
-        job->relu ? affine_kind(&local, AFFINE_RESIDUAL, true, precision)
-                  : affine_kind(&local, AFFINE_RESIDUAL, false, precision);
-    }
+    if (kind == NO_RESIDUAL) affine_residual(&local, NO_RESIDUAL, precision);
+    else if (kind == PLAIN_RESIDUAL) affine_residual(&local, PLAIN_RESIDUAL, precision);
+    else affine_residual(&local, AFFINE_RESIDUAL, precision);
     _mm_sfence(); /* before another thread is told that y is there */
 }
+
+/* How dy is masked: not, by the forward value recomputed from x, or by bits, in which case gradient_sums leaves it behind. */
+enum masking { UNMASKED, BY_X, BY_BITS };
 
 /* dy where the forward value, recomputed with the same rounding, is positive. */
 INLINE floats masked_dy(const struct smri_norm_gradient *job, size_t i, size_t c, floats x, size_t n, bool relu,
@@ -131,7 +138,7 @@ INLINE floats masked_dy(const struct smri_norm_gradient *job, size_t i, size_t c
 
 /* Adds dy* and dy* (x - mean) of `count` rows to the sums of `width` vectors of columns from c on. */
 INLINE void sums_columns(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job, size_t first, size_t count,
-                         size_t c, size_t width, size_t n, bool relu, enum smri_precision precision) {
+                         size_t c, size_t width, size_t n, enum masking masking, enum smri_precision precision) {
     floats mean[WIDTH], s[WIDTH], t[WIDTH];
     for (size_t k = 0; k < width; k++) {
         mean[k] = row_of(job->mean, c + k * LANES, n);
@@ -142,7 +149,12 @@ INLINE void sums_columns(double *sum_dy, double *sum_dyx, const struct smri_norm
             const size_t column = c + k * LANES, i = (first + r) * job->stride + column;
             prefetch(job->x, i + 8 * job->stride, precision);
             prefetch(job->dy, i + 8 * job->stride, precision);
-            const floats x = get(job->x, i, n, precision), dy = masked_dy(job, i, column, x, n, relu, precision);
+            const floats x = get(job->x, i, n, precision);
+            floats dy = masked_dy(job, i, column, x, n, masking == BY_X, precision);
+            if (masking == BY_BITS) {
+                dy = where_bits(dy, job->mask + (first + r) * job->mask_stride + column / 8, n);
+                put(job->ds, i, dy, n, precision);
+            }
             s[k] = s[k] + dy;
             t[k] = fused(dy, x - mean[k], t[k]);
         }
@@ -153,27 +165,28 @@ INLINE void sums_columns(double *sum_dy, double *sum_dyx, const struct smri_norm
 }
 
 INLINE void sums_rows(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job, size_t first, size_t count,
-                      bool relu, enum smri_precision precision) {
+                      enum masking masking, enum smri_precision precision) {
     size_t c = 0;
     for (; c + WIDTH * LANES <= job->C; c += WIDTH * LANES)
-        sums_columns(sum_dy, sum_dyx, job, first, count, c, WIDTH, LANES, relu, precision);
-    for (; c + LANES <= job->C; c += LANES) sums_columns(sum_dy, sum_dyx, job, first, count, c, 1, LANES, relu, precision);
-    if (c < job->C) sums_columns(sum_dy, sum_dyx, job, first, count, c, 1, job->C - c, relu, precision);
+        sums_columns(sum_dy, sum_dyx, job, first, count, c, WIDTH, LANES, masking, precision);
+    for (; c + LANES <= job->C; c += LANES) sums_columns(sum_dy, sum_dyx, job, first, count, c, 1, LANES, masking, precision);
+    if (c < job->C) sums_columns(sum_dy, sum_dyx, job, first, count, c, 1, job->C - c, masking, precision);
 }
 
-INLINE void sums_kind(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job, bool relu,
+INLINE void sums_kind(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job, enum masking masking,
                       enum smri_precision precision) {
     for (size_t c = 0; c < job->C; c++) sum_dy[c] = sum_dyx[c] = 0.0;
     size_t r = 0;
-    for (; r + 8 <= job->rows; r += 8) sums_rows(sum_dy, sum_dyx, job, r, 8, relu, precision);
-    if (r < job->rows) sums_rows(sum_dy, sum_dyx, job, r, job->rows - r, relu, precision);
+    for (; r + 8 <= job->rows; r += 8) sums_rows(sum_dy, sum_dyx, job, r, 8, masking, precision);
+    if (r < job->rows) sums_rows(sum_dy, sum_dyx, job, r, job->rows - r, masking, precision);
 }
 
 INLINE void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job,
                           enum smri_precision precision) {
     const struct smri_norm_gradient local = *job;
-    job->scale != NULL ? sums_kind(sum_dy, sum_dyx, &local, true, precision)
-                       : sums_kind(sum_dy, sum_dyx, &local, false, precision);
+    if (job->mask != NULL) sums_kind(sum_dy, sum_dyx, &local, BY_BITS, precision);
+    else if (job->scale != NULL) sums_kind(sum_dy, sum_dyx, &local, BY_X, precision);
+    else sums_kind(sum_dy, sum_dyx, &local, UNMASKED, precision);
 }
 
 INLINE void dx_lanes(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors, size_t row, size_t c,

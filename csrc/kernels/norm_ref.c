@@ -24,6 +24,11 @@ static inline void moments(double *mean, double *m2, const void *x, size_t rows,
     }
 }
 
+static void set_bit(uint8_t *row, size_t c, bool value) {
+    const unsigned bit = 1u << c % 8, others = c % 8 == 0 ? 0 : row[c / 8] & ~bit; /* the first of a byte overwrites it */
+    row[c / 8] = (uint8_t)(others | (value ? bit : 0));
+}
+
 static inline void affine(const struct smri_affine_rows *job, enum smri_precision precision) {
     for (size_t r = 0; r < job->rows; r++) {
         const size_t row = r * job->stride;
@@ -34,6 +39,7 @@ static inline void affine(const struct smri_affine_rows *job, enum smri_precisio
                 y += job->residual_scale != NULL ? job->residual_scale[c] * other + job->residual_shift[c] : other;
             }
             set_number(job->y, row + c, job->relu && y < 0.0f ? 0.0f : y, precision);
+            if (job->mask != NULL) set_bit(job->mask + r * job->mask_stride, c, y > 0.0f);
         }
     }
 }
@@ -50,7 +56,10 @@ static inline void gradient_sums(double *sum_dy, double *sum_dyx, const struct s
         double dy_total = 0.0, dyx_total = 0.0;
         for (size_t r = 0; r < job->rows; r++) {
             const size_t i = r * job->stride + c;
-            const double dy = (double)masked_dy(job, i, c, precision);
+            const bool kept = job->mask == NULL || job->mask[r * job->mask_stride + c / 8] >> c % 8 & 1;
+            const float passed = kept ? masked_dy(job, i, c, precision) : 0.0f;
+            const double dy = (double)passed;
+            if (job->mask != NULL) set_number(job->ds, i, passed, precision);
             dy_total += dy;
             dyx_total += dy * ((double)number_at(job->x, i, precision) - (double)job->mean[c]);
         }

@@ -187,21 +187,24 @@ static void affine_task(void *context, size_t index, size_t worker) {
     part.shift += channel;
     if (part.residual != NULL) part.residual = smri_numbers_from(part.residual, tile.offset, precision);
     if (part.residual_scale != NULL) part.residual_scale += channel, part.residual_shift += channel;
+    if (part.mask != NULL) part.mask += tile.offset / job->shape->C * part.mask_stride;
     part.rows = tile.rows;
     kernels_of(job->shape)->affine(&part);
 }
 
-void smri_affine(void *y, const void *x, const float *scale, const float *shift, const struct smri_affine_term *residual,
-                 bool relu, const struct smri_batchnorm2d *shape, smri_pool *pool) {
+void smri_affine(void *y, const struct smri_affine *terms, const struct smri_batchnorm2d *shape, smri_pool *pool) {
+    assert(terms->mask == NULL || terms->relu);
     struct affine_job job = {.shape = shape, .cut = cut_for_maps(shape)};
-    job.whole = (struct smri_affine_rows){.y = y, .x = x, .scale = scale, .shift = shift, .relu = relu};
-    job.whole.C = job.whole.stride = shape->C;
-    if (residual != NULL) {
-        job.whole.residual = residual->x;
-        job.whole.residual_scale = residual->scale;
-        job.whole.residual_shift = residual->scale != NULL ? residual->shift : NULL;
+    job.whole = (struct smri_affine_rows){.y = y, .x = terms->x, .scale = terms->scale, .shift = terms->shift,
+                                          .relu = terms->relu, .mask = terms->mask};
+    if (terms->residual != NULL) {
+        job.whole.residual = terms->residual;
+        job.whole.residual_scale = terms->residual_scale;
+        job.whole.residual_shift = terms->residual_shift;
     }
-    job.whole.stream = is_large(shape) && y != x && y != job.whole.residual;
+    job.whole.C = job.whole.stride = shape->C;
+    job.whole.mask_stride = smri_mask_bytes(shape->C);
+    job.whole.stream = is_large(shape) && y != terms->x && y != terms->residual;
     smri_pool_run(pool, tile_count(shape, &job.cut), affine_task, &job);
 }
 
@@ -221,6 +224,10 @@ static struct smri_norm_gradient gradient_part(const struct backward_job *job, c
     part.x = smri_numbers_from(part.x, tile->offset, job->shape->precision);
     part.mean += channel;
     if (part.scale != NULL) part.scale += channel, part.shift += channel;
+    if (part.mask != NULL) {
+        part.mask += (tile->offset / job->shape->C) * part.mask_stride + tile->column / 8;
+        part.ds = smri_numbers_into(part.ds, tile->offset, job->shape->precision);
+    }
     part.rows = tile->rows;
     part.C = tile->columns;
     return part;
@@ -277,50 +284,52 @@ static void sum_parameters(float *dgamma, float *dbeta, const struct backward_jo
     }
 }
 
-static struct backward_job backward_of(void *dx, const void *dy, const void *x, const float *mean, const float *scale,
-                                       const float *shift, bool relu, const struct smri_batchnorm2d *shape,
-                                       void *workspace) {
+static struct backward_job backward_of(void *dx, const struct smri_batchnorm2d_gradient *from,
+                                       const struct smri_batchnorm2d *shape, void *workspace) {
+    assert(shape->groups > 0 && shape->rows > 0 && shape->C > 0 && !(from->relu && from->mask != NULL));
     struct backward_job job = {.shape = shape, .space = carve(workspace, shape), .dx = dx};
-    job.whole = (struct smri_norm_gradient){.dy = dy, .x = x, .mean = mean, .C = shape->C, .stride = shape->C};
-    if (relu) job.whole.scale = scale, job.whole.shift = shift;
+    job.whole = (struct smri_norm_gradient){.dy = from->dy, .x = from->x, .mean = from->mean, .mask = from->mask,
+                                            .ds = from->ds, .C = shape->C, .stride = shape->C};
+    job.whole.mask_stride = smri_mask_bytes(shape->C);
+    if (from->relu) job.whole.scale = from->scale, job.whole.shift = from->shift;
     return job;
+}
+
+/* dx from the factors; what the sums have masked already is read from where they left it. */
+static void write_dx(struct backward_job *job, smri_pool *pool) {
+    if (job->whole.mask != NULL) job->whole.dy = job->whole.ds, job->whole.mask = NULL;
+    job->factors.stream = is_large(job->shape) && job->dx != job->whole.dy;
+    job->cut = cut_for_maps(job->shape);
+    smri_pool_run(pool, tile_count(job->shape, &job->cut), dx_task, job);
 }
 
 /* With s = 1 / sqrt(var + eps), xhat = (x - mean) s and n rows in a group:
  *     dx = gamma s (dy - mean of dy - xhat mean of (dy xhat)). */
-void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x,
-                               const float *gamma, const float *mean, const float *var, const float *scale,
-                               const float *shift, float eps, bool relu, const struct smri_batchnorm2d *shape,
-                               void *workspace, smri_pool *pool) {
-    assert(shape->groups > 0 && shape->rows > 0 && shape->C > 0);
-    struct backward_job job = backward_of(dx, dy, x, mean, scale, shift, relu, shape, workspace);
+void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
+                               const struct smri_batchnorm2d *shape, void *workspace, smri_pool *pool) {
+    struct backward_job job = backward_of(dx, from, shape, workspace);
     reduce_gradient(&job, pool);
-    sum_parameters(dgamma, dbeta, &job, var, eps);
+    sum_parameters(dgamma, dbeta, &job, from->var, from->eps);
     const struct space *space = &job.space;
     for (size_t i = 0; i < shape->groups * shape->C; i++) {
-        const double inverse_variance = 1.0 / ((double)var[i] + (double)eps);
-        const double factor = (double)gamma[i % shape->C] * sqrt(inverse_variance);
+        const double inverse_variance = 1.0 / ((double)from->var[i] + (double)from->eps);
+        const double factor = (double)from->gamma[i % shape->C] * sqrt(inverse_variance);
         space->dy_factor[i] = (float)factor;
         space->x_factor[i] = (float)(-factor * inverse_variance * space->sum_dyx[i] / (double)shape->rows);
         space->constant[i] = (float)(-factor * space->sum_dy[i] / (double)shape->rows);
     }
-    job.factors = (struct smri_norm_dx){space->dy_factor, space->x_factor, space->constant, is_large(shape) && dx != dy};
-    job.cut = cut_for_maps(shape);
-    smri_pool_run(pool, tile_count(shape, &job.cut), dx_task, &job);
+    job.factors = (struct smri_norm_dx){.dy_factor = space->dy_factor, .x_factor = space->x_factor, .constant = space->constant};
+    write_dx(&job, pool);
 }
 
-void smri_batchnorm2d_backward_fixed(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x,
-                                     const float *mean, const float *var, const float *scale, const float *shift,
-                                     float eps, bool relu, const struct smri_batchnorm2d *shape, void *workspace,
-                                     smri_pool *pool) {
-    assert(shape->groups == 1 && shape->rows > 0 && shape->C > 0);
-    struct backward_job job = backward_of(dx, dy, x, mean, scale, shift, relu, shape, workspace);
-    if (dgamma != NULL || dbeta != NULL) {
+void smri_batchnorm2d_backward_fixed(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
+                                     const struct smri_batchnorm2d *shape, void *workspace, smri_pool *pool) {
+    assert(shape->groups == 1);
+    struct backward_job job = backward_of(dx, from, shape, workspace);
+    if (dgamma != NULL || dbeta != NULL || from->mask != NULL) {
         reduce_gradient(&job, pool);
-        sum_parameters(dgamma, dbeta, &job, var, eps);
+        sum_parameters(dgamma, dbeta, &job, from->var, from->eps);
     }
-    job.factors.dy_factor = scale;
-    job.factors.stream = is_large(shape) && dx != dy;
-    job.cut = cut_for_maps(shape);
-    smri_pool_run(pool, tile_count(shape, &job.cut), dx_task, &job);
+    job.factors.dy_factor = from->scale;
+    write_dx(&job, pool);
 }

@@ -54,29 +54,33 @@ static void run_statistics(const struct smri_run *run, const struct smri_op *op)
 static void run_affine(const struct smri_run *run, const struct smri_op *op) {
     const size_t u = (size_t)op->unit;
     const struct smri_batchnorm2d shape = norm_shape(run, &run->network->units[u]);
-    struct smri_affine_term term = {.x = read_at(run, op->aux)};
+    struct smri_affine terms = {.x = read_at(run, op->x), .residual = read_at(run, op->aux), .relu = op->relu};
+    terms.scale = smri_run_statistics(run, u, SCALE);
+    terms.shift = smri_run_statistics(run, u, SHIFT);
     if (op->aux != SMRI_VALUE_NONE && op->aux_unit >= 0) {
-        term.scale = smri_run_statistics(run, (size_t)op->aux_unit, SCALE);
-        term.shift = smri_run_statistics(run, (size_t)op->aux_unit, SHIFT);
+        terms.residual_scale = smri_run_statistics(run, (size_t)op->aux_unit, SCALE);
+        terms.residual_shift = smri_run_statistics(run, (size_t)op->aux_unit, SHIFT);
     }
-    smri_affine(at(run, op->out), read_at(run, op->x), smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
-                term.x != NULL ? &term : NULL, op->relu, &shape, run->pool);
+    smri_affine(at(run, op->out), &terms, &shape, run->pool);
 }
 
 static void run_norm_backward(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_unit *unit = &run->network->units[op->unit];
     const size_t u = (size_t)op->unit;
     const struct smri_batchnorm2d shape = norm_shape(run, unit);
-    const float *mean = smri_run_statistics(run, u, MEAN), *var = smri_run_statistics(run, u, VAR);
-    const float *scale = smri_run_statistics(run, u, SCALE), *shift = smri_run_statistics(run, u, SHIFT);
-    const void *dy = read_at(run, op->dy), *x = read_at(run, op->x);
+    struct smri_batchnorm2d_gradient from = {.dy = read_at(run, op->dy), .x = read_at(run, op->x), .eps = SMRI_BN_EPS};
+    from.gamma = run->network->weights + unit->gamma;
+    from.mean = smri_run_statistics(run, u, MEAN);
+    from.var = smri_run_statistics(run, u, VAR);
+    from.scale = smri_run_statistics(run, u, SCALE);
+    from.shift = smri_run_statistics(run, u, SHIFT);
+    from.relu = op->relu;
+    void *dx = at(run, op->out), *scratch = at(run, op->scratch);
     if (run->kind == SMRI_PLAN_EXPLAIN)
-        smri_batchnorm2d_backward_fixed(at(run, op->out), NULL, NULL, dy, x, mean, var, scale, shift, SMRI_BN_EPS, op->relu,
-                                        &shape, at(run, op->scratch), run->pool);
+        smri_batchnorm2d_backward_fixed(dx, NULL, NULL, &from, &shape, scratch, run->pool);
     else
-        smri_batchnorm2d_backward(at(run, op->out), run->gradients + unit->gamma, run->gradients + unit->beta, dy, x,
-                                  run->network->weights + unit->gamma, mean, var, scale, shift, SMRI_BN_EPS, op->relu, &shape,
-                                  at(run, op->scratch), run->pool);
+        smri_batchnorm2d_backward(dx, run->gradients + unit->gamma, run->gradients + unit->beta, &from, &shape, scratch,
+                                  run->pool);
 }
 
 static void run_conv(const struct smri_run *run, const struct smri_op *op) {

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "smri/pool.h"
 #include "smri/precision.h"
@@ -36,28 +37,43 @@ void smri_batchnorm2d_update_running(float *running_mean, float *running_var, co
 void smri_batchnorm2d_fold(float *scale, float *shift, const float *gamma, const float *beta, const float *mean,
                            const float *var, float eps, const struct smri_batchnorm2d *shape);
 
-/* An optional second operand of smri_affine: x[groups][rows][C], added as it is when scale is NULL. */
-struct smri_affine_term {
-    const void *x;
-    const float *scale, *shift;
+/* Where a ReLU let through, one bit for each number: rows of so many bytes, bit c % 8 of byte c / 8 for channel c. */
+static inline size_t smri_mask_bytes(size_t C) { return (C + 7) / 8; }
+
+/* scale * x + shift, plus residual_scale * residual + residual_shift, or plus residual as it is when residual_scale is NULL,
+ * or nothing when residual is NULL; then max(0, .) when relu. Activations are [groups][rows][C]. */
+struct smri_affine {
+    const void *x, *residual;
+    const float *scale, *shift, *residual_scale, *residual_shift;
+    bool relu;
+    uint8_t *mask; /* with relu; unless NULL set to where y > 0: [groups][rows][smri_mask_bytes(C)] */
 };
 
-/* y = scale * x + shift (+ residual), then max(0, .) when relu. y may be x or residual.x; shapes [groups][rows][C]. */
-void smri_affine(void *y, const void *x, const float *scale, const float *shift,
-                 const struct smri_affine_term *residual, bool relu, const struct smri_batchnorm2d *shape, smri_pool *pool);
+/* y may be x or residual. */
+void smri_affine(void *y, const struct smri_affine *terms, const struct smri_batchnorm2d *shape, smri_pool *pool);
 
-/* Gradient with batch statistics. dy is the gradient of y = scale * x + shift, or, when relu, of max(0, y): the mask is
- * recomputed from x. dx may be dy. dgamma[C] and dbeta[C] sum over all groups. All outputs are overwritten. */
-void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x,
-                               const float *gamma, const float *mean, const float *var, const float *scale,
-                               const float *shift, float eps, bool relu, const struct smri_batchnorm2d *shape,
-                               void *workspace, smri_pool *pool);
+/* What a gradient is computed from. dy is the gradient of one of
+ *     y = scale * x + shift
+ *     max(0, y)             relu: the mask is recomputed from x
+ *     max(0, y + other)     mask, as smri_affine left it. dy times the mask is then written to ds: it is the gradient of
+ *                           `other`, too. ds may be dy. */
+struct smri_batchnorm2d_gradient {
+    const void *dy, *x;
+    const float *gamma, *mean, *var, *scale, *shift;
+    float eps;
+    bool relu;
+    const uint8_t *mask;
+    void *ds;
+};
+
+/* Gradient with batch statistics. dx may be dy, or ds where that is not needed. dgamma[C] and dbeta[C] sum over all groups.
+ * All outputs are overwritten. */
+void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
+                               const struct smri_batchnorm2d *shape, void *workspace, smri_pool *pool);
 
 /* The same with fixed (running) statistics, where mean and var do not depend on x: dx = scale * dy. groups = 1 and
- * mean, var, scale, shift are [C]. dgamma and dbeta may be NULL. */
-void smri_batchnorm2d_backward_fixed(void *dx, float *dgamma, float *dbeta, const void *dy, const void *x,
-                                     const float *mean, const float *var, const float *scale, const float *shift,
-                                     float eps, bool relu, const struct smri_batchnorm2d *shape, void *workspace,
-                                     smri_pool *pool);
+ * mean, var, scale, shift are [C]; gamma is not read. dgamma and dbeta may be NULL. */
+void smri_batchnorm2d_backward_fixed(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
+                                     const struct smri_batchnorm2d *shape, void *workspace, smri_pool *pool);
 
 #endif

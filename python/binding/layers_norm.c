@@ -85,65 +85,69 @@ static PyObject *batchnorm_fold(PyObject *module, PyObject *arguments, PyObject 
 
 static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"x", "scale", "shift", "residual", "residual_scale", "residual_shift", "relu", "n_threads",
-                            "out", NULL};
+                            "out", "mask", NULL};
     PyObject *x_object, *scale_object, *shift_object, *residual = NULL, *residual_scale = NULL, *residual_shift = NULL;
     PyObject *out = NULL;
-    int relu = 0;
+    int relu = 0, mask = 0;
     Py_ssize_t n_threads = 1;
-    if (!PARSE("OOO|OOOpnO", &x_object, &scale_object, &shift_object, &residual, &residual_scale, &residual_shift, &relu,
-               &n_threads, &out))
+    if (!PARSE("OOO|OOOpnOp", &x_object, &scale_object, &shift_object, &residual, &residual_scale, &residual_shift, &relu,
+               &n_threads, &out, &mask))
         return NULL;
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
     npy_intp dims[3];
-    const void *x = panel(&call, x_object, &shape, dims);
+    struct smri_affine terms = {.x = panel(&call, x_object, &shape, dims), .relu = relu != 0};
     npy_intp channels[2] = {dims[0], dims[2]};
-    const float *scale = smri_call_need(&call, scale_object, "scale", 2, channels);
-    const float *shift = smri_call_need(&call, shift_object, "shift", 2, channels);
-    struct smri_affine_term term;
-    term.x = same(&call, residual, "residual", 3, dims, shape.precision);
-    term.scale = smri_call_in(&call, residual_scale, "residual_scale", 2, channels);
-    term.shift = smri_call_in(&call, residual_shift, "residual_shift", 2, channels);
-    smri_call_check(&call, (term.scale == NULL) == (term.shift == NULL), "residual_scale, residual_shift: give both or none");
+    const npy_intp bits[3] = {dims[0], dims[1], (npy_intp)smri_mask_bytes(shape.C)};
+    terms.scale = smri_call_need(&call, scale_object, "scale", 2, channels);
+    terms.shift = smri_call_need(&call, shift_object, "shift", 2, channels);
+    terms.residual = same(&call, residual, "residual", 3, dims, shape.precision);
+    terms.residual_scale = smri_call_in(&call, residual_scale, "residual_scale", 2, channels);
+    terms.residual_shift = smri_call_in(&call, residual_shift, "residual_shift", 2, channels);
+    smri_call_check(&call, (terms.residual_scale == NULL) == (terms.residual_shift == NULL),
+                    "residual_scale, residual_shift: give both or none");
+    smri_call_check(&call, !mask || relu, "mask: there is one with relu only");
     void *y = smri_call_out_activations(&call, out, "out", 3, dims, shape.precision);
-    if (smri_call_begin(&call, n_threads, 0))
-        smri_affine(y, x, scale, shift, term.x != NULL ? &term : NULL, relu != 0, &shape, call.pool);
+    if (mask) terms.mask = smri_call_new(&call, NPY_UINT8, 3, bits);
+    if (smri_call_begin(&call, n_threads, 0)) smri_affine(y, &terms, &shape, call.pool);
     return smri_call_end(&call);
 }
 
 static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"dy", "x", "gamma", "mean", "var", "scale", "shift", "eps", "relu", "n_threads", "fixed",
-                            "out", NULL};
-    PyObject *dy_object, *x_object, *gamma_object, *mean_object, *var_object, *scale_object, *shift_object, *out = NULL;
-    float eps = 1e-5f;
+                            "out", "mask", "ds", NULL};
+    PyObject *dy, *x, *gamma, *mean, *var, *scale, *shift, *out = NULL, *mask = NULL, *ds = NULL;
     int relu = 0, fixed = 0;
     Py_ssize_t n_threads = 1;
-    if (!PARSE("OOOOOOO|fpnpO", &dy_object, &x_object, &gamma_object, &mean_object, &var_object, &scale_object,
-               &shift_object, &eps, &relu, &n_threads, &fixed, &out))
+    struct smri_batchnorm2d_gradient from = {.eps = 1e-5f};
+    if (!PARSE("OOOOOOO|fpnpOOO", &dy, &x, &gamma, &mean, &var, &scale, &shift, &from.eps, &relu, &n_threads, &fixed, &out,
+               &mask, &ds))
         return NULL;
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
     npy_intp dims[3];
-    const void *x = panel(&call, x_object, &shape, dims);
-    npy_intp channels[2] = {dims[0], dims[2]};
-    const void *dy = same(&call, dy_object, "dy", 3, dims, shape.precision);
-    const float *gamma = smri_call_need(&call, gamma_object, "gamma", 1, channels + 1);
-    const float *mean = smri_call_need(&call, mean_object, "mean", 2, channels);
-    const float *var = smri_call_need(&call, var_object, "var", 2, channels);
-    const float *scale = smri_call_need(&call, scale_object, "scale", 2, channels);
-    const float *shift = smri_call_need(&call, shift_object, "shift", 2, channels);
+    from.x = panel(&call, x, &shape, dims);
+    npy_intp channels[2] = {dims[0], dims[2]}, bits[3] = {dims[0], dims[1], (npy_intp)smri_mask_bytes(shape.C)};
+    from.dy = same(&call, dy, "dy", 3, dims, shape.precision);
+    from.gamma = smri_call_need(&call, gamma, "gamma", 1, channels + 1);
+    from.mean = smri_call_need(&call, mean, "mean", 2, channels);
+    from.var = smri_call_need(&call, var, "var", 2, channels);
+    from.scale = smri_call_need(&call, scale, "scale", 2, channels);
+    from.shift = smri_call_need(&call, shift, "shift", 2, channels);
+    from.relu = relu != 0;
     smri_call_check(&call, !fixed || dims[0] == 1, "fixed statistics: expected one group");
+    smri_call_check(&call, !relu || mask == NULL || mask == Py_None, "relu, mask: give one of them");
     void *dx = smri_call_out_activations(&call, out, "out", 3, dims, shape.precision);
     float *dgamma = smri_call_new(&call, NPY_FLOAT32, 1, channels + 1);
     float *dbeta = smri_call_new(&call, NPY_FLOAT32, 1, channels + 1);
+    if (mask != NULL && mask != Py_None) {
+        from.mask = smri_call_typed(&call, mask, "mask", NPY_UINT8, 3, bits);
+        from.ds = smri_call_out_activations(&call, ds, "ds", 3, dims, shape.precision);
+    }
     const size_t bytes = call.failed ? 0 : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
     if (smri_call_begin(&call, n_threads, bytes)) {
-        if (fixed)
-            smri_batchnorm2d_backward_fixed(dx, dgamma, dbeta, dy, x, mean, var, scale, shift, eps, relu != 0, &shape,
-                                            call.workspace, call.pool);
-        else
-            smri_batchnorm2d_backward(dx, dgamma, dbeta, dy, x, gamma, mean, var, scale, shift, eps, relu != 0, &shape,
-                                      call.workspace, call.pool);
+        if (fixed) smri_batchnorm2d_backward_fixed(dx, dgamma, dbeta, &from, &shape, call.workspace, call.pool);
+        else smri_batchnorm2d_backward(dx, dgamma, dbeta, &from, &shape, call.workspace, call.pool);
     }
     return smri_call_end(&call);
 }

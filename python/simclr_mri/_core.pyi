@@ -261,8 +261,10 @@ def affine(
     relu: bool = False,
     n_threads: int = 1,
     out: Activations | None = None,
-) -> Activations:
-    """scale * x + shift (+ residual, itself scaled and shifted if asked for), then ReLU if asked for."""
+    mask: bool = False,
+) -> Activations | tuple[Activations, NDArray[np.uint8]]:
+    """scale * x + shift (+ residual, itself scaled and shifted if asked for), then ReLU if asked for. With
+    `mask` also where that is positive, (groups, rows, ceil(C / 8)): bit c % 8 of byte c // 8."""
 
 def batchnorm_backward(
     dy: Activations,
@@ -277,8 +279,11 @@ def batchnorm_backward(
     n_threads: int = 1,
     fixed: bool = False,
     out: Activations | None = None,
-) -> tuple[Activations, NDArray[np.float32], NDArray[np.float32]]:
-    """dx (groups, rows, C), dgamma (C,), dbeta (C,); with `fixed`, mean and var do not depend on x."""
+    mask: NDArray[np.uint8] | None = None,
+    ds: Activations | None = None,
+) -> tuple[NDArray, ...]:
+    """dx (groups, rows, C), dgamma (C,), dbeta (C,); with `fixed`, mean and var do not depend on x.
+    With the mask of `affine`, dy is masked by it first, and what is left comes last in the result, or in `ds`."""
 
 def relu_forward(
     x: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None
