@@ -140,7 +140,11 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int, prec
         out = y.reshape(images)
         return _core.maxpool_backward(pooled, places, rows, cols, 3, 2, 1, out=out, **arguments)
 
-    flat, mask = y.reshape(-1), x.reshape(-1)
+    _, mask = _core.affine(x, one, zero, relu=True, mask=True, **arguments)
+
+    def block_backward():
+        return _core.batchnorm_backward(dy, x, one[0], mean, var, one, zero, mask=mask, ds=dy, out=y, **arguments)
+
     return [
         Pass("batch norm statistics", {"read": b}, lambda: _core.batchnorm_statistics(x, **arguments)),
         Pass("affine + relu", {"copy": 2 * b}, affine(x, y)),
@@ -148,9 +152,7 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int, prec
         Pass("affine + residual + relu", {"triad": 3 * b}, affine(x, y, residual=other)),
         Pass("batch norm backward", {"read": 2 * b, "triad": 3 * b}, backward(dy, y)),
         Pass("batch norm backward in place", {"read": 2 * b, "update": 3 * b}, backward(y, y)),
-        Pass(
-            "relu backward in place", {"update": 3 * b}, lambda: _core.relu_backward(flat, mask, out=flat, **arguments)
-        ),
+        Pass("block backward", {"update": 3 * b, "triad": 3 * b}, block_backward),
         Pass("max pool 3x3/2", {"read": pooling}, max_forward),
         Pass("max pool backward", {"copy": pooling}, max_backward),
         Pass("average pool", {"read": b}, lambda: _core.avgpool_forward(x.reshape(pixels), **arguments)),

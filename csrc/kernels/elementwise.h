@@ -5,8 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "smri/precision.h"
-
 /* One row's mask: word i of the Philox stream (key, counter with counter[0] = 0) belongs to element i, which is kept
  * when the word is at least `threshold` and then multiplied by `factor`. */
 struct smri_dropout_row {
@@ -15,9 +13,8 @@ struct smri_dropout_row {
 };
 
 struct smri_elementwise_kernels {
-    void (*relu_fwd)(float *y, const float *x, size_t n); /* x < 0 ? 0 : x, so NaN stays */
-    /* y > 0 ? dy : 0, in each precision */
-    void (*relu_bwd[SMRI_PRECISIONS])(void *dx, const void *dy, const void *y, size_t n);
+    void (*relu_fwd)(float *y, const float *x, size_t n);                  /* x < 0 ? 0 : x, so NaN stays */
+    void (*relu_bwd)(float *dx, const float *dy, const float *y, size_t n); /* y > 0 ? dy : 0 */
     void (*dropout)(float *y, const float *x, size_t n, const struct smri_dropout_row *row);
 };
 

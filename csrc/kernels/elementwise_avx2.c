@@ -14,9 +14,7 @@ static void relu_fwd(float *y, const float *x, size_t n) {
     for (; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];
 }
 
-static void relu_bwd(void *out, const void *in, const void *of, size_t n) {
-    float *dx = out;
-    const float *dy = in, *y = of;
+static void relu_bwd(float *dx, const float *dy, const float *y, size_t n) {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         const __m256 positive = _mm256_cmp_ps(_mm256_loadu_ps(y + i), _mm256_setzero_ps(), _CMP_GT_OQ);
@@ -85,7 +83,5 @@ static void dropout(float *y, const float *x, size_t n, const struct smri_dropou
 }
 
 void smri_elementwise_kernels_avx2(struct smri_elementwise_kernels *table) {
-    table->relu_fwd = relu_fwd;
-    table->relu_bwd[SMRI_FP32] = relu_bwd;
-    table->dropout = dropout;
+    *table = (struct smri_elementwise_kernels){relu_fwd, relu_bwd, dropout};
 }

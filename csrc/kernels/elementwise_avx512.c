@@ -16,9 +16,7 @@ INLINE __m512 pass(const float *dy, const float *y, __mmask16 lanes) {
     return _mm512_maskz_loadu_ps(_mm512_mask_cmp_ps_mask(lanes, value, _mm512_setzero_ps(), _CMP_GT_OQ), dy);
 }
 
-static void relu_bwd(void *out, const void *in, const void *of, size_t n) {
-    float *dx = out;
-    const float *dy = in, *y = of;
+static void relu_bwd(float *dx, const float *dy, const float *y, size_t n) {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) _mm512_storeu_ps(dx + i, pass(dy + i, y + i, ALL_LANES));
     const __mmask16 lanes = lanes_of(n - i);
@@ -79,7 +77,5 @@ static void dropout(float *y, const float *x, size_t n, const struct smri_dropou
 }
 
 void smri_elementwise_kernels_avx512(struct smri_elementwise_kernels *table) {
-    table->relu_fwd = relu_fwd;
-    table->relu_bwd[SMRI_FP32] = relu_bwd;
-    table->dropout = dropout;
+    *table = (struct smri_elementwise_kernels){relu_fwd, relu_bwd, dropout};
 }

@@ -3,19 +3,15 @@
 
 #include <string.h>
 
-#include "kernels/numbers.h"
 #include "smri/rng.h"
 
 static void relu_fwd(float *y, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];
 }
 
-static inline void relu_bwd(void *dx, const void *dy, const void *y, size_t n, enum smri_precision precision) {
-    for (size_t i = 0; i < n; i++)
-        set_number(dx, i, number_at(y, i, precision) > 0.0f ? number_at(dy, i, precision) : 0.0f, precision);
+static void relu_bwd(float *dx, const float *dy, const float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) dx[i] = y[i] > 0.0f ? dy[i] : 0.0f;
 }
-static void relu_bwd_fp32(void *dx, const void *dy, const void *y, size_t n) { relu_bwd(dx, dy, y, n, SMRI_FP32); }
-static void relu_bwd_bf16(void *dx, const void *dy, const void *y, size_t n) { relu_bwd(dx, dy, y, n, SMRI_BF16); }
 
 static void dropout(float *y, const float *x, size_t n, const struct smri_dropout_row *row) {
     uint32_t counter[4], words[4];
@@ -30,5 +26,5 @@ static void dropout(float *y, const float *x, size_t n, const struct smri_dropou
 }
 
 void smri_elementwise_kernels_ref(struct smri_elementwise_kernels *table) {
-    *table = (struct smri_elementwise_kernels){relu_fwd, {relu_bwd_fp32, relu_bwd_bf16}, dropout};
+    *table = (struct smri_elementwise_kernels){relu_fwd, relu_bwd, dropout};
 }

@@ -7,27 +7,23 @@
 #define GRAIN ((size_t)1 << 15)
 
 struct relu_job {
-    void *out;
-    const void *in, *y; /* y: backward only */
+    float *out;
+    const float *in, *y; /* y: backward only */
     size_t n;
-    enum smri_precision precision;
 };
 
 static void forward_task(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct relu_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    smri_kernels_get()->elementwise.relu_fwd((float *)job->out + first, (const float *)job->in + first, n);
+    smri_kernels_get()->elementwise.relu_fwd(job->out + first, job->in + first, n);
 }
 
 static void backward_task(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct relu_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    const enum smri_precision precision = job->precision;
-    smri_kernels_get()->elementwise.relu_bwd[precision](smri_numbers_into(job->out, first, precision),
-                                                        smri_numbers_from(job->in, first, precision),
-                                                        smri_numbers_from(job->y, first, precision), n);
+    smri_kernels_get()->elementwise.relu_bwd(job->out + first, job->in + first, job->y + first, n);
 }
 
 void smri_relu_forward(float *y, const float *x, size_t n, smri_pool *pool) {
@@ -35,7 +31,7 @@ void smri_relu_forward(float *y, const float *x, size_t n, smri_pool *pool) {
     smri_pool_run(pool, smri_chunk_count(n, GRAIN), forward_task, &job);
 }
 
-void smri_relu_backward(void *dx, const void *dy, const void *y, size_t n, enum smri_precision precision, smri_pool *pool) {
-    struct relu_job job = {.out = dx, .in = dy, .y = y, .n = n, .precision = precision};
+void smri_relu_backward(float *dx, const float *dy, const float *y, size_t n, smri_pool *pool) {
+    struct relu_job job = {.out = dx, .in = dy, .y = y, .n = n};
     smri_pool_run(pool, smri_chunk_count(n, GRAIN), backward_task, &job);
 }

@@ -55,6 +55,7 @@ static void run_affine(const struct smri_run *run, const struct smri_op *op) {
     const size_t u = (size_t)op->unit;
     const struct smri_batchnorm2d shape = norm_shape(run, &run->network->units[u]);
     struct smri_affine terms = {.x = read_at(run, op->x), .residual = read_at(run, op->aux), .relu = op->relu};
+    terms.mask = at(run, op->mask);
     terms.scale = smri_run_statistics(run, u, SCALE);
     terms.shift = smri_run_statistics(run, u, SHIFT);
     if (op->aux != SMRI_VALUE_NONE && op->aux_unit >= 0) {
@@ -75,6 +76,8 @@ static void run_norm_backward(const struct smri_run *run, const struct smri_op *
     from.scale = smri_run_statistics(run, u, SCALE);
     from.shift = smri_run_statistics(run, u, SHIFT);
     from.relu = op->relu;
+    from.mask = at(run, op->mask);
+    from.ds = at(run, op->aux);
     void *dx = at(run, op->out), *scratch = at(run, op->scratch);
     if (run->kind == SMRI_PLAN_EXPLAIN)
         smri_batchnorm2d_backward_fixed(dx, NULL, NULL, &from, &shape, scratch, run->pool);
@@ -144,7 +147,7 @@ static void run_op(const struct smri_run *run, const struct smri_op *op) {
     case SMRI_OP_DROPOUT: run_dropout(run, op); break;
     case SMRI_OP_RELU: smri_relu_forward(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
     case SMRI_OP_RELU_BACKWARD:
-        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, op->precision, run->pool);
+        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, run->pool);
         break;
     case SMRI_OP_KINDS: break;
     }

@@ -1,8 +1,9 @@
 /* Writes a pass as a program (program.h): forward, then the reverse walk.
  *
- * A training program keeps the convolutions' outputs z and the blocks' outputs. relu(scale * z + shift), the input of the
- * next convolution, is a temporary, made in forward and once more in backward for the weights' gradient; the ReLU masks
- * are recomputed from z by the batch norm's backward. An inference program normalises in place and keeps nothing.
+ * A training program keeps the convolutions' outputs z, the blocks' outputs, and a bit for each of their numbers: whether the
+ * block's ReLU let it through. relu(scale * z + shift), the input of the next convolution, is a temporary, made in forward
+ * and once more in backward for the weights' gradient; the other ReLU masks are recomputed from z by the batch norm's
+ * backward. An inference program normalises in place and keeps nothing.
  *
  * In a bf16 program the images are narrowed once, and activations and gradients of the trunk are bf16; the head, from the
  * features on, is fp32. Average pooling reads one and writes the other, flattened features are converted. */
@@ -22,8 +23,8 @@ struct writer {
     size_t n_threads;
     smri_status status;         /* of the first size that overflowed */
     short z[SMRI_UNITS_MAX];    /* the units' outputs */
-    short in[SMRI_BLOCKS_MAX];  /* the blocks' inputs and outputs */
-    short out[SMRI_BLOCKS_MAX];
+    short in[SMRI_BLOCKS_MAX];  /* the blocks' inputs, and where their ReLUs let through */
+    short mask[SMRI_BLOCKS_MAX];
     short images, winners; /* the stem's input, and the places of its maxima */
     short dense_in[SMRI_HEAD_MAX], dense_out[SMRI_HEAD_MAX];
 };
@@ -56,7 +57,7 @@ static void emit(struct writer *w, struct smri_op op) {
     assert(program->n_ops < SMRI_OPS_MAX);
     const short at = program->n_ops++;
     program->ops[at] = op;
-    const short named[] = {op.out, op.x, op.dy, op.aux, op.scratch};
+    const short named[] = {op.out, op.x, op.dy, op.aux, op.mask, op.scratch};
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         struct smri_value *value = &program->values[named[i]];
         if (value->first > at) value->first = at;
@@ -85,6 +86,10 @@ static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
 static short dense_scratch(struct writer *w, const struct smri_dense *dense) {
     const struct smri_linear shape = {w->config->batch, dense->in, dense->out};
     return new_scratch(w, smri_linear_workspace_bytes(&shape, w->n_threads));
+}
+
+static short new_mask(struct writer *w, const struct smri_unit *unit) {
+    return new_value(w, w->config->batch, unit->P * unit->Q * smri_mask_bytes(unit->conv.K), 1);
 }
 
 /* x for the trunk, from fp32. */
@@ -152,9 +157,10 @@ static short forward_block(struct writer *w, size_t index, short in) {
         add.aux = convolve(w, last + 1, in);
     }
     add.out = w->config->kind == SMRI_PLAN_INFER ? add.x : new_activations(w, unit_numbers(&w->network->units[last]));
+    if (w->config->kind != SMRI_PLAN_INFER) add.mask = new_mask(w, &w->network->units[last]);
     emit(w, add);
     w->in[index] = in;
-    w->out[index] = add.out;
+    w->mask[index] = add.mask;
     return add.out;
 }
 
@@ -223,6 +229,12 @@ static void backward_norm(struct writer *w, size_t index, short out, short dy, b
                              .x = w->z[index], .scratch = norm_scratch(w, &w->network->units[index])});
 }
 
+/* The same behind a block's ReLU, from the gradient of the block's output; ds (which may be dout) is that in front of it. */
+static void backward_sum(struct writer *w, size_t index, short out, short ds, short dout, short mask) {
+    emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .out = out, .dy = dout, .aux = ds,
+                             .mask = mask, .x = w->z[index], .scratch = norm_scratch(w, &w->network->units[index])});
+}
+
 static void backward_weights(struct writer *w, size_t index, short x, short dz) {
     if (!trains(w)) return;
     emit(w, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .unit = (short)index, .x = x, .dy = dz,
@@ -241,10 +253,8 @@ static short backward_block(struct writer *w, size_t index, short dout) {
     const struct smri_unit *units = w->network->units;
     const size_t last = block->first + block->n_units - 1, shortcut = last + 1;
     const short ds = dout != SMRI_VALUE_DOUTPUT ? dout : new_activations(w, unit_numbers(&units[last]));
-    emit(w, (struct smri_op){.kind = SMRI_OP_RELU_BACKWARD, .numbers = unit_numbers(&units[last]), .out = ds, .dy = dout,
-                             .x = w->out[index], .precision = w->config->precision});
     short dz = new_activations(w, unit_numbers(&units[last]));
-    backward_norm(w, last, dz, ds, false);
+    backward_sum(w, last, dz, ds, dout, w->mask[index]);
     if (block->projects) backward_norm(w, shortcut, ds, ds, false);
     for (size_t i = last; i > block->first; i--) {
         if (trains(w)) backward_weights(w, i, normalise(w, i - 1), dz);

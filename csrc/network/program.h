@@ -17,14 +17,15 @@ enum smri_op_kind {
     SMRI_OP_WIDEN,            /* out = x, from bf16 to fp32 */
     SMRI_OP_CONV,             /* out = conv(x) */
     SMRI_OP_STATISTICS,       /* batch statistics of x, and the unit's scale and shift */
-    SMRI_OP_AFFINE,           /* out = scale * x + shift (+ aux, normalised by aux_unit if there is one), ReLU if asked */
+    SMRI_OP_AFFINE,           /* out = scale * x + shift (+ aux, normalised by aux_unit if there is one), ReLU if asked,
+                               * mask = where it let through, if named */
     SMRI_OP_MAXPOOL,          /* out, aux (winners) = maxpool(x) */
     SMRI_OP_AVGPOOL,          /* out = mean of x */
     SMRI_OP_DROPOUT,          /* out = mask * x / (1 - p) */
     SMRI_OP_LINEAR,           /* out = x w^T + b */
     SMRI_OP_RELU,             /* out = max(0, x) */
     SMRI_OP_RELU_BACKWARD,    /* out = dy where x > 0 */
-    SMRI_OP_NORM_BACKWARD,    /* out = dx from dy and x; with ReLU if asked */
+    SMRI_OP_NORM_BACKWARD,    /* out = dx from dy and x; with ReLU if asked; with a mask from aux = mask * dy */
     SMRI_OP_CONV_DATA,        /* out (+)= dx from dy */
     SMRI_OP_CONV_WEIGHTS,     /* the unit's weight gradient from x and dy */
     SMRI_OP_MAXPOOL_BACKWARD, /* out from dy and aux */
@@ -41,9 +42,8 @@ struct smri_op {
     bool relu, accumulate;
     short unit;     /* of the network's units; of its dense layers for DROPOUT, LINEAR and LINEAR_BACKWARD */
     short aux_unit; /* AFFINE: the unit that normalises aux, or -1 */
-    short out, x, dy, aux, scratch;
+    short out, x, dy, aux, mask, scratch;
     size_t numbers; /* NARROW, WIDEN, RELU, RELU_BACKWARD: how many an image */
-    enum smri_precision precision; /* RELU_BACKWARD: of x, dy and out */
 };
 
 struct smri_value {

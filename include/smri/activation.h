@@ -1,4 +1,4 @@
-/* Element-wise layers: ReLU and dropout. All but the gradient of a block's ReLU belong to the head, which is fp32. */
+/* Element-wise layers of the head, which is fp32: ReLU and dropout. The trunk's ReLUs are part of batchnorm2d.h. */
 #ifndef SMRI_ACTIVATION_H
 #define SMRI_ACTIVATION_H
 
@@ -6,13 +6,12 @@
 #include <stdint.h>
 
 #include "smri/pool.h"
-#include "smri/precision.h"
 
 /* y = max(0, x), NaN kept; y may be x. */
 void smri_relu_forward(float *y, const float *x, size_t n, smri_pool *pool);
 
-/* dx = dy where y > 0, else 0; dx may be dy. `y` is the forward output. All three of that precision. */
-void smri_relu_backward(void *dx, const void *dy, const void *y, size_t n, enum smri_precision precision, smri_pool *pool);
+/* dx = dy where y > 0, else 0; dx may be dy. `y` is the forward output. */
+void smri_relu_backward(float *dx, const float *dy, const float *y, size_t n, smri_pool *pool);
 
 /* Which mask: a pure function of these, so forward, backward and SAM's second pass agree without storing it. */
 struct smri_dropout {

@@ -172,11 +172,10 @@ static PyObject *relu_backward(PyObject *module, PyObject *arguments, PyObject *
     if (!PARSE("OO|nO", &dy_object, &y_object, &n_threads, &out)) return NULL;
     struct smri_call call = {.module = module};
     npy_intp n[1] = {-1};
-    enum smri_precision precision;
-    const void *dy = smri_call_activations(&call, dy_object, "dy", 1, n, &precision);
-    const void *y = same(&call, y_object, "y", 1, n, precision);
-    void *dx = smri_call_out_activations(&call, out, "out", 1, n, precision);
-    if (smri_call_begin(&call, n_threads, 0)) smri_relu_backward(dx, dy, y, (size_t)n[0], precision, call.pool);
+    const float *dy = smri_call_need(&call, dy_object, "dy", 1, n);
+    const float *y = smri_call_need(&call, y_object, "y", 1, n);
+    float *dx = smri_call_out(&call, out, "out", 1, n);
+    if (smri_call_begin(&call, n_threads, 0)) smri_relu_backward(dx, dy, y, (size_t)n[0], call.pool);
     return smri_call_end(&call);
 }
 

@@ -290,7 +290,9 @@ def relu_forward(
 ) -> NDArray[np.float32]:
     """max(0, x) of a flat array; NaN stays."""
 
-def relu_backward(dy: Activations, y: Activations, n_threads: int = 1, out: Activations | None = None) -> Activations:
+def relu_backward(
+    dy: NDArray[np.float32], y: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """dy where y > 0, else 0."""
 
 def dropout(
