@@ -25,24 +25,19 @@ struct job {
     char *units;         /* when all are copied beforehand */
 };
 
-static size_t panels_bytes(const struct smri_tiles_plan *p) {
-    const size_t blocks = smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK);
-    return blocks * p->slices * p->taps * SMRI_TILES_PANEL * sizeof(smri_bf16);
+static size_t panels_bytes(const struct smri_tiles_plan *p, size_t columns) {
+    return smri_chunk_count(columns, SMRI_TILES_BLOCK) * smri_tiles_block_bytes(p);
 }
 
 static size_t taps_bytes(const struct smri_conv2d *s) { return smri_align(2 * s->R * s->S * sizeof(struct smri_tiles_tap)); }
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Panels of one block of columns and one slice of channels. A row of the window counts as one tap with S C channels in
+/* The panels of one block of columns and one slice of channels. A row of the window counts as one tap with S C channels in
  * layout WINDOWS, which is how it lies in the packed weights anyway. */
-static void pack_weights(void *context, size_t index, size_t worker) {
-    (void)worker;
-    const struct job *job = context;
+static void pack_slice(const struct job *job, smri_bf16 *panel, size_t block, size_t slice) {
     const struct smri_tiles_plan *p = &job->plan;
-    const size_t block = index / p->slices, slice = index % p->slices, C = job->shape->C;
-    const size_t channels = p->layout == SMRI_TILES_WINDOWS ? job->shape->S * C : C;
-    smri_bf16 *panel = job->panels + index * p->taps * SMRI_TILES_PANEL;
+    const size_t C = job->shape->C, channels = p->layout == SMRI_TILES_WINDOWS ? job->shape->S * C : C;
     for (size_t tap = 0; tap < p->taps; tap++, panel += SMRI_TILES_PANEL) {
         if (p->backward) {
             const float *w = job->w + ((slice * p->taps + tap) * C + block * SMRI_TILES_BLOCK) * SMRI_TILES_BLOCK;
@@ -52,6 +47,13 @@ static void pack_weights(void *context, size_t index, size_t worker) {
             job->kernels->pack(panel, w, smri_conv2d_block_width(channels, slice));
         }
     }
+}
+
+static void pack_shared(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct job *job = context;
+    const size_t slices = job->plan.slices;
+    pack_slice(job, job->panels + index * job->plan.taps * SMRI_TILES_PANEL, index / slices, index % slices);
 }
 
 /* Where a unit lies in the result: its first image, and the rows [begin, end) of each phase. */
@@ -164,6 +166,36 @@ static size_t list_taps(const struct smri_tiles_plan *p, struct smri_tiles_tap *
     return n;
 }
 
+/* The part of a task that its products share: result channels [first, last), the panels of `first`, scratch. */
+struct task {
+    size_t unit, first, last;
+    const smri_bf16 *panels;
+    struct smri_tiles_tap *taps;
+    char *copy;
+};
+
+/* Panels that only one task uses are packed by that task, and go no further than its second-level cache. */
+static struct task begin_task(const struct job *job, size_t index, size_t worker) {
+    const struct smri_tiles_plan *p = &job->plan;
+    const size_t group = index % p->col_groups;
+    struct task task = {.unit = index / p->col_groups, .first = group * p->task_cols};
+    task.last = smri_chunk_end(p->result_channels, p->task_cols, group);
+    char *scratch = job->scratch + worker * job->worker_bytes;
+    task.taps = (void *)scratch, scratch += taps_bytes(job->shape);
+    const size_t first_block = task.first / SMRI_TILES_BLOCK, slice_numbers = p->taps * SMRI_TILES_PANEL;
+    if (p->units > 1) {
+        task.panels = job->panels + first_block * p->slices * slice_numbers;
+    } else {
+        smri_bf16 *panels = (smri_bf16 *)scratch;
+        for (size_t i = 0; i < smri_chunk_count(task.last - task.first, SMRI_TILES_BLOCK) * p->slices; i++)
+            pack_slice(job, panels + i * slice_numbers, first_block + i / p->slices, i % p->slices);
+        task.panels = panels, scratch += panels_bytes(p, p->task_cols);
+    }
+    task.copy = p->shared ? job->units + task.unit * p->unit_bytes : scratch;
+    job->kernels->begin();
+    return task;
+}
+
 /* One phase of one unit. */
 struct walk {
     struct place place;
@@ -196,12 +228,13 @@ static void place_half(const struct job *job, const struct walk *walk, struct sm
 }
 
 /* Restricts a product to the result channels [begin, end); out points to channel 0. */
-static void multiply_columns(const struct job *job, const struct smri_tiles_product *whole, size_t begin, size_t end) {
+static void multiply_columns(const struct job *job, const struct task *task, const struct smri_tiles_product *whole,
+                             size_t begin, size_t end) {
     struct smri_tiles_product t = *whole;
     for (size_t i = 0; i < SMRI_TILES_PIXELS; i++)
         if (t.out[i] != NULL) t.out[i] += begin;
     t.cols = end - begin;
-    t.weights = job->panels + begin / SMRI_TILES_BLOCK * t.block_panels * SMRI_TILES_PANEL;
+    t.weights = task->panels + (begin - task->first) / SMRI_TILES_BLOCK * t.block_panels * SMRI_TILES_PANEL;
     job->kernels->product(&t);
 }
 
@@ -217,8 +250,7 @@ static struct smri_tiles_product new_product(const struct job *job, const struct
                                        .streamed = job->streamed};
 }
 
-static void multiply_phase(const struct job *job, struct walk *walk, struct smri_tiles_tap *taps, const char *unit,
-                           size_t begin, size_t end) {
+static void multiply_phase(const struct job *job, const struct task *task, struct walk *walk, size_t begin, size_t end) {
     const struct smri_tiles_plan *p = &job->plan;
     const size_t rows = smri_tiles_phase_length(&p->rows, walk->row_phase);
     walk->rows = least(rows, walk->place.end) - least(rows, walk->place.begin);
@@ -227,32 +259,28 @@ static void multiply_phase(const struct job *job, struct walk *walk, struct smri
     walk->row_halves = smri_chunk_count(walk->cols * p->group, SMRI_TILES_HALF);
     walk->halves = p->linear ? smri_chunk_count(((walk->rows - 1) * p->pitch + walk->cols) * p->group, SMRI_TILES_HALF)
                              : walk->rows * walk->row_halves;
-    struct smri_tiles_product t = new_product(job, taps);
-    if (!p->exact) t.n_taps = list_taps(p, taps, walk->row_phase, walk->col_phase, 0, 0);
+    struct smri_tiles_product t = new_product(job, task->taps);
+    if (!p->exact) t.n_taps = list_taps(p, task->taps, walk->row_phase, walk->col_phase, 0, 0);
     for (size_t half = 0; half < walk->halves; half += 2) {
         size_t row, col, unused;
-        place_half(job, walk, &t, 0, half, unit, &row, &col);
-        place_half(job, walk, &t, 1, half + 1, unit, &unused, &unused);
-        if (p->exact) t.n_taps = list_taps(p, taps, walk->row_phase, walk->col_phase, row, col);
-        multiply_columns(job, &t, begin, end);
+        place_half(job, walk, &t, 0, half, task->copy, &row, &col);
+        place_half(job, walk, &t, 1, half + 1, task->copy, &unused, &unused);
+        if (p->exact) t.n_taps = list_taps(p, task->taps, walk->row_phase, walk->col_phase, row, col);
+        multiply_columns(job, task, &t, begin, end);
     }
 }
 
 static void run_unit(void *context, size_t index, size_t worker) {
     const struct job *job = context;
     const struct smri_tiles_plan *p = &job->plan;
-    const size_t unit = index / p->col_groups, group = index % p->col_groups;
-    struct smri_tiles_tap *taps = (void *)(job->scratch + worker * job->worker_bytes);
-    char *copy = p->shared ? job->units + unit * p->unit_bytes : (char *)taps + taps_bytes(job->shape);
-    struct walk walk = {.place = place_of(p, unit)};
-    if (!p->shared && p->layout == SMRI_TILES_WINDOWS) copy_windows(job, copy, &walk.place);
-    if (!p->shared && p->layout == SMRI_TILES_SLICES) copy_image(job, copy, &walk.place, 0);
-    const size_t last = smri_chunk_end(p->result_channels, p->task_cols, group);
-    job->kernels->begin();
-    for (size_t begin = group * p->task_cols; begin < last; begin += p->panel_cols)
+    const struct task task = begin_task(job, index, worker);
+    struct walk walk = {.place = place_of(p, task.unit)};
+    if (!p->shared && p->layout == SMRI_TILES_WINDOWS) copy_windows(job, task.copy, &walk.place);
+    if (!p->shared && p->layout == SMRI_TILES_SLICES) copy_image(job, task.copy, &walk.place, 0);
+    for (size_t begin = task.first; begin < task.last; begin += p->panel_cols)
         for (walk.row_phase = 0; walk.row_phase < p->rows.result_step; walk.row_phase++)
             for (walk.col_phase = 0; walk.col_phase < p->cols.result_step; walk.col_phase++)
-                multiply_phase(job, &walk, taps, copy, begin, least(begin + p->panel_cols, last));
+                multiply_phase(job, &task, &walk, begin, least(begin + p->panel_cols, task.last));
     job->kernels->end();
 }
 
@@ -274,28 +302,32 @@ static void place_pixels(const struct job *job, struct smri_tiles_product *t, si
 static void run_pointwise(void *context, size_t index, size_t worker) {
     const struct job *job = context;
     const struct smri_tiles_plan *p = &job->plan;
-    const size_t group = index % p->col_groups, pixels = p->images * p->rows.result * p->cols.result;
-    const size_t first = index / p->col_groups * p->chunk_rows, end = least(first + p->chunk_rows, pixels);
-    const size_t last = smri_chunk_end(p->result_channels, p->task_cols, group);
-    char *tail = job->scratch + worker * job->worker_bytes + taps_bytes(job->shape);
+    const struct task task = begin_task(job, index, worker);
+    const size_t pixels = p->images * p->rows.result * p->cols.result;
+    const size_t first = task.unit * p->chunk_rows, end = least(first + p->chunk_rows, pixels);
     const struct smri_tiles_tap tap = {0, 0};
-    job->kernels->begin();
-    for (size_t begin = group * p->task_cols; begin < last; begin += p->panel_cols)
+    for (size_t begin = task.first; begin < task.last; begin += p->panel_cols)
         for (size_t at = first; at < end; at += SMRI_TILES_PIXELS) {
             struct smri_tiles_product t = new_product(job, &tap);
-            place_pixels(job, &t, at, end, tail);
-            multiply_columns(job, &t, begin, least(begin + p->panel_cols, last));
+            place_pixels(job, &t, at, end, task.copy);
+            multiply_columns(job, &task, &t, begin, least(begin + p->panel_cols, task.last));
         }
     job->kernels->end();
 }
 
 static size_t worker_bytes(const struct smri_tiles_plan *p, const struct smri_conv2d *shape) {
-    return taps_bytes(shape) + (p->shared ? 0 : smri_align(p->unit_bytes));
+    const size_t panels = p->units > 1 ? 0 : panels_bytes(p, p->task_cols);
+    return taps_bytes(shape) + panels + (p->shared ? 0 : smri_align(p->unit_bytes));
+}
+
+static size_t shared_panels_bytes(const struct smri_tiles_plan *p) {
+    return p->units > 1 ? panels_bytes(p, p->result_channels) : 0;
 }
 
 static size_t bytes_for(bool backward, const struct smri_conv2d *shape, size_t n_threads) {
     const struct smri_tiles_plan plan = smri_tiles_plan_of(backward, shape);
-    return panels_bytes(&plan) + n_threads * worker_bytes(&plan, shape) + (plan.shared ? plan.units * plan.unit_bytes : 0);
+    return shared_panels_bytes(&plan) + n_threads * worker_bytes(&plan, shape) +
+           (plan.shared ? plan.units * plan.unit_bytes : 0);
 }
 
 /* A smaller batch may take another layout, so all of them are asked; beyond 64 images the layout is the same. */
@@ -321,10 +353,11 @@ static void run(struct job *job, void *workspace, smri_pool *pool) {
     job->kernels = &smri_kernels_get()->tiles;
     job->streamed = !job->accumulate && smri_is_streamed(numbers * sizeof(smri_bf16));
     job->panels = workspace;
-    job->scratch = (char *)workspace + panels_bytes(p);
+    job->scratch = (char *)workspace + shared_panels_bytes(p);
     job->worker_bytes = worker_bytes(p, job->shape);
     job->units = job->scratch + smri_pool_size(pool) * job->worker_bytes;
-    smri_pool_run(pool, smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK) * p->slices, pack_weights, job);
+    const size_t blocks = smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK);
+    if (p->units > 1) smri_pool_run(pool, blocks * p->slices, pack_shared, job);
     if (p->shared) smri_pool_run(pool, p->units * p->group, copy_shared, job);
     const bool pointwise = p->layout == SMRI_TILES_POINTWISE;
     smri_pool_run(pool, p->units * p->col_groups, pointwise ? run_pointwise : run_unit, job);

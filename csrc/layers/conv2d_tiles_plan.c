@@ -17,9 +17,13 @@
 #define WINDOWS_BELOW 16                    /* channels */
 #define STRIP_BYTES ((size_t)384 << 10)     /* of a unit with one image: a fifth of a second-level cache */
 #define GROUP_BYTES ((size_t)5 << 18)       /* of a unit with several */
+#define CACHED_BYTES ((size_t)768 << 10)
+#define TAP_READING 7.0                     /* panel of 2 KiB from a third-level cache, 20 GB/s, in multiplications of 14 ns */
 #define PANEL_BYTES ((size_t)512 << 10)     /* weights that pass over a task's pixels at a time */
 #define TASKS_WANTED 16
+#define CHUNK_ROWS_MIN 128
 #define CHUNK_ROWS_MAX 512
+#define CHUNK_BYTES ((size_t)1 << 20)       /* source of a task whose weights pass by */
 
 static struct smri_tiles_axis new_axis(bool backward, size_t in, size_t out, size_t window, size_t stride, size_t pad) {
     struct smri_tiles_axis a = {.window = window, .stride = stride, .pad = pad, .backward = backward};
@@ -89,12 +93,19 @@ static void size_unit(struct smri_tiles_plan *p) {
     p->linear = p->group < SMRI_TILES_HALF && halves_linear(p, p->strip_rows) < halves_by_row(p, p->strip_rows);
 }
 
-/* Multiplications of a register by a tap for all images, with the plan's group. */
-static double work_of(const struct smri_tiles_plan *p, size_t images) {
+/* Whether the weights are too large to stay in a second-level cache, beside a unit, from one unit to the next. */
+static bool are_weights_large(const struct smri_tiles_plan *p) {
+    return smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK) * smri_tiles_block_bytes(p) > CACHED_BYTES;
+}
+
+/* The cost of all images with the plan's group, in multiplications of 16 pixels by a tap. */
+static double cost_of(const struct smri_tiles_plan *p, size_t images) {
     const double units = (double)smri_chunk_count(images, p->group);
-    if (p->group == SMRI_TILES_PIXELS) return 2.0 * units * (double)count_hits(&p->rows) * (double)count_hits(&p->cols);
+    const double reading = are_weights_large(p) ? TAP_READING * units * (double)p->taps : 0.0;
+    if (p->group == SMRI_TILES_PIXELS)
+        return reading + 2.0 * units * (double)count_hits(&p->rows) * (double)count_hits(&p->cols);
     const size_t halves = p->linear ? halves_linear(p, p->strip_rows) : halves_by_row(p, p->strip_rows);
-    return 2.0 * units * (double)smri_chunk_count(halves, 2) * (double)(p->rows.window * p->cols.window);
+    return reading + 2.0 * units * (double)smri_chunk_count(halves, 2) * (double)p->taps;
 }
 
 static void choose_group(struct smri_tiles_plan *p) {
@@ -102,12 +113,12 @@ static void choose_group(struct smri_tiles_plan *p) {
     p->group = 1, p->strip_rows = p->rows.length;
     size_unit(p);
     size_t best = 1;
-    double least = work_of(p, images);
+    double least = cost_of(p, images);
     for (size_t group = 2; group <= SMRI_TILES_PIXELS && p->layout == SMRI_TILES_SLICES; group *= 2) {
         p->group = group, size_unit(p);
         if (p->unit_bytes > GROUP_BYTES) break;
-        const double work = work_of(p, images);
-        if (work < 0.95 * least) best = group, least = work;
+        const double cost = cost_of(p, images);
+        if (cost < 0.95 * least) best = group, least = cost;
     }
     p->group = best, p->exact = best == SMRI_TILES_PIXELS;
     size_unit(p);
@@ -130,18 +141,19 @@ static void choose_columns(struct smri_tiles_plan *p) {
     const size_t task_blocks = smri_chunk_count(blocks, wanted < blocks ? wanted : blocks);
     p->task_cols = task_blocks * SMRI_TILES_BLOCK;
     p->col_groups = smri_chunk_count(blocks, task_blocks);
-    const size_t block_bytes = p->taps * p->slices * SMRI_TILES_PANEL * sizeof(smri_bf16);
+    const size_t block_bytes = smri_tiles_block_bytes(p);
     const size_t panel_blocks = block_bytes < PANEL_BYTES ? PANEL_BYTES / block_bytes : 1;
     p->panel_cols = (panel_blocks < task_blocks ? panel_blocks : task_blocks) * SMRI_TILES_BLOCK;
     p->shared = p->layout != SMRI_TILES_POINTWISE && (p->group > 1 || p->col_groups > 1);
 }
 
 static void plan_pointwise(struct smri_tiles_plan *p) {
-    const size_t pixels = p->images * p->rows.result * p->cols.result;
-    const size_t part = smri_chunk_count(smri_chunk_count(pixels, TASKS_WANTED), SMRI_TILES_PIXELS) * SMRI_TILES_PIXELS;
-    p->pixel_stride = p->source_channels * sizeof(smri_bf16), p->slice_stride = SMRI_TILES_SLICE_BYTES;
-    p->chunk_rows = part < CHUNK_ROWS_MAX ? part : CHUNK_ROWS_MAX;
-    if (p->chunk_rows < 128) p->chunk_rows = 128;
+    const size_t pixels = p->images * p->rows.result * p->cols.result, pixel = p->source_channels * sizeof(smri_bf16);
+    size_t chunk = are_weights_large(p) ? CHUNK_BYTES / pixel : smri_chunk_count(pixels, TASKS_WANTED);
+    if (chunk < CHUNK_ROWS_MIN) chunk = CHUNK_ROWS_MIN;
+    if (chunk > CHUNK_ROWS_MAX) chunk = CHUNK_ROWS_MAX;
+    p->pixel_stride = pixel, p->slice_stride = SMRI_TILES_SLICE_BYTES;
+    p->chunk_rows = smri_chunk_count(chunk, SMRI_TILES_PIXELS) * SMRI_TILES_PIXELS;
     p->units = smri_chunk_count(pixels, p->chunk_rows);
     p->unit_bytes = SMRI_TILES_PIXELS * p->pixel_stride; /* the last pixels, copied */
 }

@@ -47,6 +47,11 @@ struct smri_tiles_plan smri_tiles_plan_of(bool backward, const struct smri_conv2
 /* Whether tap `r` of the window belongs to this phase of the result; then its plane and offset in the copy. */
 bool smri_tiles_tap_of(const struct smri_tiles_axis *axis, size_t phase, size_t r, size_t *plane, size_t *offset);
 
+/* Panels of 32 result channels. */
+static inline size_t smri_tiles_block_bytes(const struct smri_tiles_plan *p) {
+    return p->slices * p->taps * SMRI_TILES_PANEL * sizeof(smri_bf16);
+}
+
 /* Pixels of the result in one phase. */
 static inline size_t smri_tiles_phase_length(const struct smri_tiles_axis *axis, size_t phase) {
     return phase < axis->result ? (axis->result - phase - 1) / axis->result_step + 1 : 0;
