@@ -32,6 +32,7 @@ struct smri_tiles_tap {
 struct smri_tiles_product {
     smri_bf16 *out[SMRI_TILES_PIXELS];
     const char *source[2];
+    const char *next[2]; /* what the next product will read, fetched meanwhile; NULL for nothing */
     size_t pixel_stride, slice_stride; /* bytes */
     const struct smri_tiles_tap *taps;
     size_t n_taps, slices;

@@ -97,7 +97,7 @@ static void copy_row(const struct job *job, char *row, size_t n, size_t u, bool 
                         end - begin, p->source_channels);
 }
 
-static void copy_image(const struct job *job, char *unit, const struct place *place, size_t image) {
+static void copy_slices(const struct job *job, char *unit, const struct place *place, size_t image) {
     const struct smri_tiles_plan *p = &job->plan;
     const size_t row_bytes = p->pitch * p->group * SMRI_TILES_SLICE_BYTES;
     char *row = unit + image * SMRI_TILES_SLICE_BYTES;
@@ -129,16 +129,21 @@ static void copy_windows(const struct job *job, char *unit, const struct place *
     memset(unit, 0, p->unit_bytes - p->plane_rows * p->pitch * pixel);
 }
 
+/* One image of a unit; a last group may have fewer than others, and what lies there instead does not matter. */
+static void copy_image(const struct job *job, char *unit, const struct place *place, size_t image) {
+    if (place->first_image + image >= job->plan.images) return;
+    if (job->plan.layout == SMRI_TILES_WINDOWS)
+        copy_windows(job, unit, place);
+    else
+        copy_slices(job, unit, place, image);
+}
+
 static void copy_shared(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct job *job = context;
-    const size_t unit = index / job->plan.group, image = index % job->plan.group;
+    const size_t unit = index / job->plan.group;
     const struct place place = place_of(&job->plan, unit);
-    char *to = job->units + unit * job->plan.unit_bytes;
-    if (job->plan.layout == SMRI_TILES_WINDOWS)
-        copy_windows(job, to, &place);
-    else if (place.first_image + image < job->plan.images)
-        copy_image(job, to, &place, image);
+    copy_image(job, job->units + unit * job->plan.unit_bytes, &place, index % job->plan.group);
 }
 
 /* The taps of one phase; `row` and `col` name a place in it whose misses are left out, when the plan is exact. */
@@ -203,6 +208,11 @@ struct walk {
     size_t row_halves, halves;
 };
 
+static size_t position_of(const struct smri_tiles_plan *p, const struct walk *walk, size_t half) {
+    if (p->linear) return half * SMRI_TILES_HALF;
+    return half / walk->row_halves * p->pitch * p->group + half % walk->row_halves * SMRI_TILES_HALF;
+}
+
 /* Points a half of the product at half number `index` of the walk; NULL for positions that are no result pixels. Returns
  * the first pixel's row and column. */
 static void place_half(const struct job *job, const struct walk *walk, struct smri_tiles_product *t, size_t half, size_t index,
@@ -210,10 +220,10 @@ static void place_half(const struct job *job, const struct walk *walk, struct sm
     const struct smri_tiles_plan *p = &job->plan;
     smri_bf16 **out = t->out + half * SMRI_TILES_HALF;
     const size_t row_positions = p->pitch * p->group;
-    size_t position = index * SMRI_TILES_HALF;
-    if (!p->linear) position = index / walk->row_halves * row_positions + index % walk->row_halves * SMRI_TILES_HALF;
+    const size_t position = position_of(p, walk, index);
     size_t i = position / row_positions, j = position % row_positions / p->group, g = position % p->group;
     t->source[half] = unit + position * p->pixel_stride;
+    if (p->taps == 1) t->next[half] = unit + position_of(p, walk, index + 2) * p->pixel_stride;
     *row = walk->place.begin + i, *col = j;
     for (size_t k = 0; k < SMRI_TILES_HALF; k++) {
         const size_t n = walk->place.first_image + g;
@@ -275,8 +285,7 @@ static void run_unit(void *context, size_t index, size_t worker) {
     const struct smri_tiles_plan *p = &job->plan;
     const struct task task = begin_task(job, index, worker);
     struct walk walk = {.place = place_of(p, task.unit)};
-    if (!p->shared && p->layout == SMRI_TILES_WINDOWS) copy_windows(job, task.copy, &walk.place);
-    if (!p->shared && p->layout == SMRI_TILES_SLICES) copy_image(job, task.copy, &walk.place, 0);
+    for (size_t image = 0; image < p->group && !p->shared; image++) copy_image(job, task.copy, &walk.place, image);
     for (size_t begin = task.first; begin < task.last; begin += p->panel_cols)
         for (walk.row_phase = 0; walk.row_phase < p->rows.result_step; walk.row_phase++)
             for (walk.col_phase = 0; walk.col_phase < p->cols.result_step; walk.col_phase++)
@@ -295,6 +304,7 @@ static void place_pixels(const struct job *job, struct smri_tiles_product *t, si
         t->source[0] = tail;
     }
     t->source[1] = t->source[0] + SMRI_TILES_HALF * t->pixel_stride;
+    for (size_t half = 0; half < 2; half++) t->next[half] = t->source[half] + SMRI_TILES_PIXELS * t->pixel_stride;
     for (size_t i = 0; i < SMRI_TILES_PIXELS; i++)
         t->out[i] = at + i < end ? job->result + (at + i) * p->result_channels : NULL;
 }

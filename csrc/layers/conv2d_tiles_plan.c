@@ -16,11 +16,14 @@
 
 #define WINDOWS_BELOW 16                    /* channels */
 #define STRIP_BYTES ((size_t)384 << 10)     /* of a unit with one image: a fifth of a second-level cache */
-#define GROUP_BYTES ((size_t)5 << 18)       /* of a unit with several */
-#define CACHED_BYTES ((size_t)768 << 10)
-#define TAP_READING 7.0                     /* panel of 2 KiB from a third-level cache, 20 GB/s, in multiplications of 14 ns */
+#define GROUP_BYTES ((size_t)2 << 20)       /* of a unit with several */
+#define CACHED_BYTES ((size_t)768 << 10)    /* weights that stay in a second-level cache from one unit to the next */
+#define PASSING_BYTES ((size_t)3 << 20)     /* beyond that, weights that come from the next cache every time */
+#define PANEL_READ 7.0   /* a panel of 2 KiB at 20 GB/s, in multiplications of 16 pixels by 32 x 32 weights: 14 ns */
+#define SLICE_COPIED 0.9 /* 64 bytes written and read again at 10 GB/s, in the same */
 #define PANEL_BYTES ((size_t)512 << 10)     /* weights that pass over a task's pixels at a time */
 #define TASKS_WANTED 16
+#define UNITS_ENOUGH 8                      /* else result channels are divided among tasks as well */
 #define CHUNK_ROWS_MIN 128
 #define CHUNK_ROWS_MAX 512
 #define CHUNK_BYTES ((size_t)1 << 20)       /* source of a task whose weights pass by */
@@ -93,19 +96,35 @@ static void size_unit(struct smri_tiles_plan *p) {
     p->linear = p->group < SMRI_TILES_HALF && halves_linear(p, p->strip_rows) < halves_by_row(p, p->strip_rows);
 }
 
-/* Whether the weights are too large to stay in a second-level cache, beside a unit, from one unit to the next. */
-static bool are_weights_large(const struct smri_tiles_plan *p) {
-    return smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK) * smri_tiles_block_bytes(p) > CACHED_BYTES;
+static size_t weights_bytes(const struct smri_tiles_plan *p) {
+    return smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK) * smri_tiles_block_bytes(p);
 }
 
-/* The cost of all images with the plan's group, in multiplications of 16 pixels by a tap. */
+/* The part of the weights that every unit reads from beyond a second-level cache. */
+static double weights_missed(const struct smri_tiles_plan *p) {
+    const size_t bytes = weights_bytes(p);
+    if (bytes <= CACHED_BYTES) return 0.0;
+    return bytes - CACHED_BYTES < PASSING_BYTES ? (double)(bytes - CACHED_BYTES) / (double)PASSING_BYTES : 1.0;
+}
+
+/* The cost of all images with the plan's group, in multiplications of 16 pixels by 32 x 32 weights, for one slice of
+ * channels and one block of result channels. */
 static double cost_of(const struct smri_tiles_plan *p, size_t images) {
-    const double units = (double)smri_chunk_count(images, p->group);
-    const double reading = are_weights_large(p) ? TAP_READING * units * (double)p->taps : 0.0;
-    if (p->group == SMRI_TILES_PIXELS)
-        return reading + 2.0 * units * (double)count_hits(&p->rows) * (double)count_hits(&p->cols);
+    const size_t units = smri_chunk_count(images, p->group);
+    double cost = PANEL_READ * weights_missed(p) * (double)(units * p->taps);
+    if (units < UNITS_ENOUGH) {
+        const size_t blocks = smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK);
+        cost += SLICE_COPIED * (double)(images * p->rows.source * p->cols.source) / (double)blocks;
+    }
+    if (p->group == SMRI_TILES_PIXELS) return cost + 2.0 * (double)units * (double)(count_hits(&p->rows) * count_hits(&p->cols));
     const size_t halves = p->linear ? halves_linear(p, p->strip_rows) : halves_by_row(p, p->strip_rows);
-    return reading + 2.0 * units * (double)smri_chunk_count(halves, 2) * (double)p->taps;
+    return cost + 2.0 * (double)(units * smri_chunk_count(halves, 2) * p->taps);
+}
+
+/* Bytes of a unit that products read: exact ones skip the padding. */
+static size_t cached_bytes(const struct smri_tiles_plan *p) {
+    if (p->group < SMRI_TILES_PIXELS) return p->unit_bytes;
+    return p->group * p->rows.source * p->cols.source * p->slices * SMRI_TILES_SLICE_BYTES;
 }
 
 static void choose_group(struct smri_tiles_plan *p) {
@@ -116,7 +135,7 @@ static void choose_group(struct smri_tiles_plan *p) {
     double least = cost_of(p, images);
     for (size_t group = 2; group <= SMRI_TILES_PIXELS && p->layout == SMRI_TILES_SLICES; group *= 2) {
         p->group = group, size_unit(p);
-        if (p->unit_bytes > GROUP_BYTES) break;
+        if (cached_bytes(p) > GROUP_BYTES) break;
         const double cost = cost_of(p, images);
         if (cost < 0.95 * least) best = group, least = cost;
     }
@@ -137,19 +156,19 @@ static void choose_strips(struct smri_tiles_plan *p) {
 
 static void choose_columns(struct smri_tiles_plan *p) {
     const size_t blocks = smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK);
-    const size_t wanted = smri_chunk_count(TASKS_WANTED, p->units);
+    const size_t wanted = p->units < UNITS_ENOUGH ? smri_chunk_count(TASKS_WANTED, p->units) : 1;
     const size_t task_blocks = smri_chunk_count(blocks, wanted < blocks ? wanted : blocks);
     p->task_cols = task_blocks * SMRI_TILES_BLOCK;
     p->col_groups = smri_chunk_count(blocks, task_blocks);
     const size_t block_bytes = smri_tiles_block_bytes(p);
     const size_t panel_blocks = block_bytes < PANEL_BYTES ? PANEL_BYTES / block_bytes : 1;
     p->panel_cols = (panel_blocks < task_blocks ? panel_blocks : task_blocks) * SMRI_TILES_BLOCK;
-    p->shared = p->layout != SMRI_TILES_POINTWISE && (p->group > 1 || p->col_groups > 1);
+    p->shared = p->layout != SMRI_TILES_POINTWISE && p->col_groups > 1;
 }
 
 static void plan_pointwise(struct smri_tiles_plan *p) {
     const size_t pixels = p->images * p->rows.result * p->cols.result, pixel = p->source_channels * sizeof(smri_bf16);
-    size_t chunk = are_weights_large(p) ? CHUNK_BYTES / pixel : smri_chunk_count(pixels, TASKS_WANTED);
+    size_t chunk = weights_bytes(p) > CACHED_BYTES ? CHUNK_BYTES / pixel : smri_chunk_count(pixels, TASKS_WANTED);
     if (chunk < CHUNK_ROWS_MIN) chunk = CHUNK_ROWS_MIN;
     if (chunk > CHUNK_ROWS_MAX) chunk = CHUNK_ROWS_MAX;
     p->pixel_stride = pixel, p->slice_stride = SMRI_TILES_SLICE_BYTES;
