@@ -185,6 +185,24 @@ static PyObject *failure_list(const struct smri_failure *failures, size_t n) {
     return list;
 }
 
+/* Files between two looks for Ctrl-C: some 20 ms of 128 x 128 JPEGs on two cores, under a second of 10-megapixel ones. */
+#define FILES_AT_ONCE ((size_t)128)
+
+/* Decodes all files, a slice at a time. -1 with an exception when a signal's handler raised one. */
+static int decode_slices(uint8_t *pixels, struct smri_failure *failures, size_t H, size_t W, size_t C,
+                         const struct smri_files *files, smri_pool *pool) {
+    for (size_t first = 0; first < files->n; first += FILES_AT_ONCE) {
+        struct smri_files slice = *files;
+        slice.paths += first;
+        slice.n = files->n - first < FILES_AT_ONCE ? files->n - first : FILES_AT_ONCE;
+        Py_BEGIN_ALLOW_THREADS;
+        smri_files_decode(pixels + first * H * W * C, failures + first, H, W, C, &slice, pool);
+        Py_END_ALLOW_THREADS;
+        if (PyErr_CheckSignals() < 0) return -1;
+    }
+    return 0;
+}
+
 static PyObject *decode_batch(PyObject *module, const struct smri_files *files, size_t n_threads) {
     size_t H, W, C;
     Py_BEGIN_ALLOW_THREADS;
@@ -198,11 +216,9 @@ static PyObject *decode_batch(PyObject *module, const struct smri_files *files, 
     if (failures == NULL) PyErr_NoMemory();
     smri_pool *pool = array != NULL && failures != NULL ? smri_pool_borrow(module, n_threads, &lease) : NULL;
     if (pool != NULL) {
-        Py_BEGIN_ALLOW_THREADS;
-        smri_files_decode(PyArray_DATA(array), failures, H, W, C, files, pool);
-        Py_END_ALLOW_THREADS;
+        const int interrupted = decode_slices(PyArray_DATA(array), failures, H, W, C, files, pool);
         smri_pool_return(lease);
-        list = failure_list(failures, files->n);
+        if (!interrupted) list = failure_list(failures, files->n);
         smri_failures_free(failures, files->n);
     }
     PyObject *result = list != NULL ? Py_BuildValue("OO", (PyObject *)array, list) : NULL;

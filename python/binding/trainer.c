@@ -372,6 +372,11 @@ static PyObject *get_memory_bytes(PyObject *object, void *ignored) {
     return PyLong_FromSize_t(smri_trainer_bytes(((trainer_object *)object)->trainer));
 }
 
+static PyObject *get_steps(PyObject *object, void *ignored) {
+    (void)ignored;
+    return PyLong_FromUnsignedLongLong(*smri_trainer_step_count(((trainer_object *)object)->trainer));
+}
+
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef methods[] = {
@@ -392,6 +397,7 @@ static PyMethodDef methods[] = {
 
 static PyGetSetDef properties[] = {
     {"memory_bytes", get_memory_bytes, NULL, "What this trainer allocated.", NULL},
+    {"steps", get_steps, NULL, "Steps that were done.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -153,6 +153,9 @@ class Trainer:
     @property
     def memory_bytes(self) -> int:
         """What this trainer allocated: activations, gradients, optimizer state, SAM's copy."""
+    @property
+    def steps(self) -> int:
+        """Steps that were done."""
 
 ConvShape = tuple[int, int, int, int, int, int, int, int, int]
 """(N, H, W, C, K, R, S, stride, pad)"""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from .config import PRECISIONS, as_dict
 from .progress import bytes_text, seconds_text
 from .runlog import History, RunLog, peak_memory_bytes, versions
 from .schedules import Schedule
-from .training import Loop, Position, epoch_order
+from .training import Loop, Position, abandonable, epoch_order
 from .views import Preprocess, plain_batch
 
 FEATURE_SIZE = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}
@@ -93,15 +95,17 @@ class NetworkEstimator(RichRepr, BaseEstimator):
     def _build(self, config: dict[str, Any], seed: int) -> None:
         warn_if_emulated(self.precision)
         self.network_config_ = config
-        self.network_ = _core.Network(
-            int(config["arch"].removeprefix("resnet")),
-            image_size=config["image_size"],
-            in_channels=config["in_channels"],
-            features=config["features"],
-            head=[tuple(layer) for layer in config["head"]],
-            head_name=config["head_name"],
-            seed=seed,
-            n_threads=n_threads(self.n_jobs),
+        self.network_ = abandonable(
+            lambda: _core.Network(
+                int(config["arch"].removeprefix("resnet")),
+                image_size=config["image_size"],
+                in_channels=config["in_channels"],
+                features=config["features"],
+                head=[tuple(layer) for layer in config["head"]],
+                head_name=config["head_name"],
+                seed=seed,
+                n_threads=n_threads(self.n_jobs),
+            )
         )
 
     def _load_backbone(self, weights: dict[str, np.ndarray], source: str) -> None:
@@ -165,18 +169,36 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             return weights * copies + self.network_.memory_bytes("train", at_once, bn_groups, self.precision)
 
         check_fits(need, max(1, batch // max(1, per_image)))
-        self._trainer = _core.Trainer(
-            self.network_,
-            optimizer=self.optimizer,
-            sharpness=self.sharpness,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
-            decay_all=self.decay_all,
-            batch=batch,
-            bn_groups=bn_groups,
-            micro_batch=micro_batch or 0,
-            precision=self.precision,
+        self._trainer = abandonable(
+            lambda: _core.Trainer(
+                self.network_,
+                optimizer=self.optimizer,
+                sharpness=self.sharpness,
+                nesterov=self.nesterov,
+                weight_decay=self.weight_decay,
+                decay_all=self.decay_all,
+                batch=batch,
+                bn_groups=bn_groups,
+                micro_batch=micro_batch or 0,
+                precision=self.precision,
+            )
         )
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self, title: str) -> Iterator[None]:
+        """Leaves this object as it was when what comes before the first step fails or is stopped."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException as error:
+            vars(self).clear()
+            vars(self).update(before)
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(
+                    f"{title}: stopped before the first step. Nothing was changed, here or on disk; the same call "
+                    "starts again"
+                ) from None
+            raise
 
     def _rho(self) -> float:
         return 0.0 if self.sharpness == "none" else self.rho
@@ -199,7 +221,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             order=lambda epoch: self._order(n, epoch),
             schedule=schedule,
             step=self._step,
-            steps_done=lambda: int(self._trainer.state()["step"]),
+            steps_done=lambda: self._trainer.steps,
             end_epoch=self._end_epoch,
             finish=self._finish,
             save=None if folder is None else lambda: str(self.save(folder)),

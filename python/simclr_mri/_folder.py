@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import os
 import re
 import warnings
 from collections import Counter
@@ -42,17 +43,36 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if p.is_dir() and not _hidden(p)), key=lambda p: natural_key(p.name))
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+def _is_image(entry: os.DirEntry) -> bool:
+    return entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".") and entry.is_file()
+
+
+def _files_below(folder: Path) -> list[os.DirEntry]:
+    """Files in a folder and in the folders below, but for hidden ones.
+
+    A list, not a generator as of `Path.rglob`: a Ctrl-C that reaches a generator while it is closed is lost.
+    """
+    files: list[os.DirEntry] = []
+    left: list[str | os.DirEntry] = [str(folder)]
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if not entry.is_dir():
+                    files.append(entry)
+                elif not entry.name.startswith((".", "_")) and not entry.is_symlink():
+                    left.append(entry)
+    return files
 
 
 def _images_below(folder: Path) -> list[str]:
-    found = [p.relative_to(folder) for p in folder.rglob("*") if _is_image(p)]
-    return sorted((p.as_posix() for p in found if not any(_hidden(Path(q)) for q in p.parts[:-1])), key=natural_key)
+    start = len(os.path.join(folder, ""))
+    found = [entry.path[start:].replace(os.sep, "/") for entry in _files_below(folder) if _is_image(entry)]
+    return sorted(found, key=natural_key)
 
 
 def _has_images(folder: Path) -> bool:
-    return any(_is_image(p) for p in folder.iterdir())
+    with os.scandir(folder) as entries:
+        return any([_is_image(entry) for entry in entries])
 
 
 def check_root(root: str | Path) -> Path:
@@ -141,7 +161,8 @@ def _explain_level(root: Path) -> None:
 
 
 def _warn_of_others(root: Path, folders: Sequence[Path]) -> None:
-    others = Counter(p.suffix.lower() for f in folders for p in f.rglob("*") if p.suffix.lower() in OTHER_IMAGES)
+    names = [entry.name.lower() for folder in folders for entry in _files_below(folder)]
+    others = Counter(os.path.splitext(name)[1] for name in names if name.endswith(OTHER_IMAGES))
     if others:
         which = ", ".join(f"{n:,} {suffix}" for suffix, n in sorted(others.items()))
         warnings.warn(f"{root}: {which} files are not read (only {', '.join(EXTENSIONS)})", DataWarning, stacklevel=4)

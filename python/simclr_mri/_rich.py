@@ -100,6 +100,7 @@ class NotebookBar:
         self._start_s = self._drawn_s = time.monotonic()
         self._shown: dict[str, Any] = {}
         self._losses: list[float] = []
+        self._closed = False
         self._handle = display(HTML(self.to_html()), display_id=True)
 
     def update(self, n: int) -> None:
@@ -120,6 +121,7 @@ class NotebookBar:
 
     def close(self) -> None:
         """Draw the last state, which stays."""
+        self._closed = True
         self._draw()
 
     def _draw(self) -> None:
@@ -135,7 +137,8 @@ class NotebookBar:
         facts = [f"{share:.0%}", *(f"{key} {value}" for key, value in self._shown.items())]
         if self.done > self._start_done:
             left = (self.total - self.done) / speed
-            facts += [f"{speed:.3g} images/s", f"{seconds_text(left)} left" if left else f"took {seconds_text(took)}"]
+            rest = f"{seconds_text(left)} left" if left and not self._closed else f"took {seconds_text(took)}"
+            facts += [f"{speed:.3g} images/s", f"stopped, {rest}" if left and self._closed else rest]
         bar = f'<progress value="{self.done}" max="{max(self.total, 1)}"></progress>'
         text = html.escape(" · ".join(facts))
         return f"<div>{html.escape(self.title)} {bar} {text} {sparkline(self._losses, label='loss by step')}</div>"

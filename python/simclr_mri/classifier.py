@@ -146,6 +146,25 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
             require_labels(val, "val")
             if val.classes != train.classes:
                 raise ValueError(f"val: expected the classes {', '.join(train.classes)}, got {', '.join(val.classes)}")
+        with self._all_or_nothing(self._title()):
+            ready = self._make_ready(train, val, checkpoint, resume, facts)
+        if ready:
+            folder = None if checkpoint is None else Path(checkpoint)
+            n = len(self._train)
+            self._run(self._title(), n, self._batch, self._n_epochs(), False, self._lr(), folder)
+            if not self.position_.finished and self._best is not None:
+                self.network_.load(self._best)
+        return self
+
+    def _make_ready(
+        self,
+        train: Dataset,
+        val: Dataset | None,
+        checkpoint: str | Path | None,
+        resume: str,
+        facts: dict[str, Any] | None,
+    ) -> bool:
+        """Everything before the first step; False when a finished run was found and read."""
         self.classes_ = train.classes
         self.labelled_ = self._draw_labelled(train)
         labelled = train[self.labelled_]
@@ -160,17 +179,13 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
         found = self._resumable(checkpoint, resume)
         if found is not None and found.progress["finished"]:
             self._restore(found)
-            return self
+            return False
         self._say_oddities()
         self._prepare(labelled, val, backbone, network, preprocess)
         if found is not None:
             self._resume(found)
             self._restore_best(found)
-        folder = None if checkpoint is None else Path(checkpoint)
-        self._run(self._title(), len(labelled), self._batch, self._n_epochs(), False, self._lr(), folder)
-        if not self.position_.finished and self._best is not None:
-            self.network_.load(self._best)
-        return self
+        return True
 
     def _prepare(
         self,

@@ -91,6 +91,22 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         check_dataset(train, "train")
         if val is not None:
             check_dataset(val, "val")
+        with self._all_or_nothing("SimCLR"):
+            ready = self._make_ready(train, val, checkpoint, resume, facts)
+        if ready:
+            folder = None if checkpoint is None else Path(checkpoint)
+            self._run("SimCLR", len(train), self.batch_size, self.epochs, True, self._lr(), folder)
+        return self
+
+    def _make_ready(
+        self,
+        train: Dataset,
+        val: Dataset | None,
+        checkpoint: str | Path | None,
+        resume: str,
+        facts: dict[str, Any] | None,
+    ) -> bool:
+        """Everything before the first step; False when a finished run was found and read."""
         if self.batch_size > len(train) or len(train) < 2:
             raise ValueError(
                 f"batch_size={self.batch_size} is larger than the {len(train)} training images; choose at most "
@@ -102,15 +118,13 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         found = self._resumable(checkpoint, resume)
         if found is not None and found.progress["finished"]:
             self._restore(found)
-            return self
+            return False
         self._say_oddities()
         self._prepare(train, val)
         if found is not None:
             self._resume(found)
             self._restore_monitor(found)
-        folder = None if checkpoint is None else Path(checkpoint)
-        self._run("SimCLR", len(train), self.batch_size, self.epochs, True, self._lr(), folder)
-        return self
+        return True
 
     def _prepare(self, train: Dataset, val: Dataset | None) -> None:
         images = train.images

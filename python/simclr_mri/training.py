@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from .progress import Progress
 from .runlog import History, RunLog
 from .schedules import Schedule
 
+T = TypeVar("T")
 SAVE_EVERY_S = 60.0  # between checkpoints of a running epoch: what a kill may cost
 _ORDER = 1  # keeps the order's random stream apart from others with the same seed and epoch
 
@@ -124,6 +125,30 @@ class Interrupts:
             self._at_once = False
 
 
+def abandonable(call: Callable[[], T]) -> T:
+    """The result of a call that does not look for Ctrl-C, from a thread that Ctrl-C leaves behind.
+
+    For calls of the core that take a second and change nothing, such as making a network: their result is dropped.
+    """
+    if threading.current_thread() is not threading.main_thread():  # Ctrl-C does not reach other threads
+        return call()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # raised again by whoever waits
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="simclr_mri", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
 @dataclass
 class Loop:
     """One run.
@@ -170,23 +195,23 @@ class Loop:
         bounds = batch_bounds(self.n, self.batch_size, self.drop_last)
         per_epoch = bounds[-1][1]
         done = position.epoch * per_epoch + position.n_images
-        self._progress = Progress(self.title, self.epochs * per_epoch, done, self.verbose)
-        self._saved_s = time.monotonic()
-        try:
-            with Interrupts() as interrupts:
-                try:
-                    while position.epoch < self.epochs:
-                        self._train_epoch(position, bounds, interrupts)
-                        self._finish_epoch(position, history, interrupts)
-                    position.finished = True
-                    self.finish()
-                    self._save()
-                except KeyboardInterrupt:
-                    self._count_if_done(position)
-                    self._tell_interrupted(position, len(bounds))
-                    return False
-        finally:
-            self._progress.close()
+        with Interrupts() as interrupts:
+            self._progress = Progress(self.title, self.epochs * per_epoch, done, self.verbose)
+            self._saved_s = time.monotonic()
+            try:
+                while position.epoch < self.epochs:
+                    self._train_epoch(position, bounds, interrupts)
+                    self._finish_epoch(position, history, interrupts)
+                position.finished = True
+                self.finish()
+                self._save()
+            except KeyboardInterrupt:
+                self._count_if_done(position)
+                self._progress.close()
+                self._tell_interrupted(position, len(bounds))
+                return False
+            finally:
+                self._progress.close()
         return True
 
     def _train_epoch(self, position: Position, bounds: list[tuple[int, int]], interrupts: Interrupts) -> None:
@@ -248,7 +273,9 @@ class Loop:
     def _tell_interrupted(self, position: Position, n_steps: int) -> None:
         where = self._save()
         kept = (
-            f"Saved to {where}; the same call or command goes on from there" if where else "Nothing was saved to disk"
+            f"Saved to {where}; the same call or command goes on from there"
+            if where
+            else "Nothing was saved to disk; save('folder'), then fit(..., checkpoint='folder') goes on from there"
         )
         message = (
             f"{self.title}: stopped in epoch {position.epoch + 1} of {self.epochs}, after step "
