@@ -111,7 +111,12 @@ def study(
     )
     shares = sorted(float(f) for f in fractions)
     order = [(k, seed) for k in range(len(chosen)) for seed in seeds]
-    return run.all([Arm(name, f, seed, k) for k, seed in order for name in inits for f in shares])
+    try:
+        return run.all([Arm(name, f, seed, k) for k, seed in order for name in inits for f in shares])
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"study: stopped. What was done is kept in {out}, and the same call goes on from there"
+        ) from None
 
 
 def _chosen_splits(ds: Dataset, given: int | Sequence[_splits.Split], split: _splits.Split | None) -> list:
