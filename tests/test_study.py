@@ -187,6 +187,8 @@ def test_by_image_each_slice_counts(data, tmp_path):
     result = run(data, tmp_path, split=parts, inits=("random",), fractions=(1.0,))
     assert result.level == "slice" and result.rows[0]["accuracy"] == result.rows[0]["slice_accuracy"]
     assert "how well heads are remembered" in result.conclusions()
+    text = (tmp_path / "study.md").read_text()
+    assert text.count("| labels | images | random |") == 2 and "Accuracy by slice on the test set" in text
 
 
 def test_what_cannot_be_split_is_said_at_once(data, tmp_path):

@@ -88,13 +88,14 @@ COMMANDS: dict[str, dict[str, Any]] = {
         ],
     },
     "study": {
-        "help": "starts x label fractions x seeds, one table",
+        "help": "starts x label fractions x seeds x splits, one table",
         "bare": ("study", "data", "run"),
         "prefixed": ("pretrain", "finetune"),
         "data": "required",
         "examples": [
             "simclr-mri study Dataset/ --recipe quick --image-size 64 --out runs/study",
             "simclr-mri study Dataset/ --inits random simclr --label-fractions 0.1 1 --seeds 3 --finetune.epochs 30",
+            "simclr-mri study Dataset/ --task 3class --splits 5 --label-fractions 0.1 1",
         ],
     },
     "bench": {

@@ -259,7 +259,7 @@ class _Run:
 
     def _write(self, result: StudyResult) -> None:
         result.looks = read_looks(self.out)
-        files = {"summary.csv": result.summary_csv(), "study.md": f"{result.to_markdown()}\n{result.conclusions()}\n"}
+        files = {"summary.csv": result.summary_csv(), "study.md": result.page()}
         for name, text in files.items():
             with atomic_writer(self.out / name) as file:
                 file.write(text.encode())

@@ -128,11 +128,11 @@ def _pretraining(report: Report, result: StudyResult, batch_size: int | None, fe
 def _scores(report: Report, result: StudyResult) -> None:
     report.section("How much do few labels teach?")
     report.text(f"{result.caption()}. Balanced accuracy is the mean of the classes' recalls. {_fairness(result)}")
-    report.figure(result.plot())
+    report.figures((result.plot(metric), "") for metric in result.main_metrics)
     report.table(*result.table())
-    if result.level == "slice":
-        report.text(f"{result.caption('accuracy')}:")
-        report.table(*result.table("accuracy"))
+    for metric in result.main_metrics[1:]:
+        report.text(f"{result.caption(metric)}:")
+        report.table(*result.table(metric))
     _differences(report, result)
     report.text("Every metric by slice, each image counted once, mean over the runs:")
     rows = []

@@ -91,6 +91,11 @@ class StudyResult:
         return level_of(self.split)
 
     @property
+    def main_metrics(self) -> tuple[str, ...]:
+        """What is shown first; by slice also the accuracy, which is what is published of such splits."""
+        return ("balanced_accuracy",) if self.level == "subject" else ("balanced_accuracy", "accuracy")
+
+    @property
     def inits(self) -> list[str]:
         return list(dict.fromkeys(arm.init for arm in self.evaluations))
 
@@ -216,6 +221,11 @@ class StudyResult:
         head, lines = self.table(metric)
         rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *lines]
         return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+    def page(self) -> str:
+        """study.md: the tables with what they show, and the conclusions."""
+        tables = [f"{self.caption(metric)}:\n\n{self.to_markdown(metric)}" for metric in self.main_metrics]
+        return "\n".join([*tables, f"{self.conclusions()}\n"])
 
     def conclusions(self, metric: str = "balanced_accuracy") -> str:
         """A paragraph computed from the figures."""
