@@ -42,8 +42,9 @@ ISA_FLAGS = {
 
 
 def sources() -> list[str]:
+    """All of them, on any machine: a source distribution serves every machine, whichever made it."""
     found = sorted((ROOT / "csrc").rglob("*.c")) + sorted((ROOT / "python" / "binding").glob("*.c"))
-    return [str(path.relative_to(ROOT)) for path in found if IS_X86 or not path.name.endswith(tuple(ISA_FLAGS))]
+    return [str(path.relative_to(ROOT)) for path in found]
 
 
 def headers() -> list[str]:
@@ -120,7 +121,7 @@ def require_codecs() -> None:
 
 
 class BuildExt(build_ext):
-    """Compiles file by file, each with the flags of its suffix, on all cores."""
+    """Compiles file by file, each with the flags of its suffix, on all cores; not what is for x86 only elsewhere."""
 
     def build_extension(self, ext: Extension) -> None:
         require_codecs()
@@ -145,8 +146,9 @@ class BuildExt(build_ext):
                 depends=ext.depends,
             )
 
+        here = [source for source in ext.sources if IS_X86 or not source.endswith(tuple(ISA_FLAGS))]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
-            objects = [name for names in workers.map(compile_one, ext.sources) for name in names]
+            objects = [name for names in workers.map(compile_one, here) for name in names]
 
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -101,6 +103,17 @@ def test_extension_exports_its_init_function_only():
     assert nm, "needs nm from binutils, as building the package does"
     done = subprocess.run([nm, "-D", "--defined-only", _core.__file__], capture_output=True, text=True, check=True)
     assert [line.split()[-1] for line in done.stdout.splitlines()] == ["PyInit__core"]
+
+
+def test_source_distribution_has_every_file_whichever_machine_made_it(monkeypatch):
+    setuptools = pytest.importorskip("setuptools", reason="builds the package")
+    given: dict = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **keywords: given.update(keywords))
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    found = {str(path.relative_to(ROOT)) for folder in ("csrc", "python") for path in (ROOT / folder).rglob("*.c")}
+    assert set(given["ext_modules"][0].sources) == found
 
 
 def test_core_is_a_c_library_without_python(tmp_path):
