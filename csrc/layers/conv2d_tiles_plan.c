@@ -20,7 +20,7 @@
 #define CACHED_BYTES ((size_t)768 << 10)    /* weights that stay in a second-level cache from one unit to the next */
 #define PASSING_BYTES ((size_t)3 << 20)     /* beyond that, weights that come from the next cache every time */
 #define PANEL_READ 7.0   /* a panel of 2 KiB at 20 GB/s, in multiplications of 16 pixels by 32 x 32 weights: 14 ns */
-#define SLICE_COPIED 0.9 /* 64 bytes written and read again at 10 GB/s, in the same */
+#define SLICE_COPIED 1.4 /* 64 bytes written and read again at 6 GB/s, in the same */
 #define PANEL_BYTES ((size_t)512 << 10)     /* weights that pass over a task's pixels at a time */
 #define TASKS_WANTED 16
 #define UNITS_ENOUGH 8                      /* else result channels are divided among tasks as well */
