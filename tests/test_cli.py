@@ -12,6 +12,7 @@ import pytest
 
 from simclr_mri import datasets
 from simclr_mri.cli import COMMANDS, main
+from simclr_mri.looks import read_looks
 
 SMALL = ["--arch", "resnet18", "--epochs", "1", "--batch-size", "8", "--verbose", "0"]
 
@@ -82,6 +83,32 @@ def test_evaluate_remembers_data_and_split(trained, capsys):
         main(["evaluate", str(trained / "clf"), "--on", "val", "--n-bootstrap", "0", "--out", str(trained / "x")]) == 0
     )
     assert (trained / "x" / "evaluation.json").exists()
+
+
+def test_every_look_at_the_test_set_is_on_record(trained, capsys):
+    before = len(read_looks(trained / "clf"))
+    for _ in range(2):
+        assert main(["evaluate", str(trained / "clf"), "--n-bootstrap", "0"]) == 0
+    assert f"Look {before + 2} at this test set" in capsys.readouterr().out
+    assert main(["evaluate", str(trained / "clf"), "--on", "val", "--n-bootstrap", "0"]) == 0
+    looks = read_looks(trained / "clf")
+    assert len(looks) == before + 2 and looks[-1]["purpose"] == "evaluate command" and looks[-1]["images"] == 6
+
+
+def test_a_run_of_a_fold_is_evaluated_on_what_its_fold_tests(folder, options, tmp_path, capsys):
+    small = ["--finetune.arch", "resnet18", "--finetune.epochs", "1", "--finetune.verbose", "0", "--n-bootstrap", "5"]
+    line = ["study", str(folder), *options, *small, "--splits", "3", "--inits", "random", "--label-fractions", "1"]
+    assert main([*line, "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "on the test sets of 3 splits together" in text and "3 networks were trained" in text
+    assert "Learning curves" in (tmp_path / "report.html").read_text()
+    run = tmp_path / "split1" / "random" / "100pct_seed0"
+    assert main(["evaluate", str(run), "--n-bootstrap", "0"]) == 0
+    files = (run / "test_predictions.csv", run / "evaluation_test" / "predictions.csv")
+    assert files[0].read_text() == files[1].read_text()
+    assert [look["purpose"] for look in read_looks(tmp_path)] == ["judged"] * 3 + ["evaluate command"]
+    assert "expected 0 to 2" in fails(capsys, ["data", str(folder), *options, "--folds", "3", "--fold", "3"])
+    assert "--splits" in fails(capsys, [*line, "--folds", "3", "--out", str(tmp_path)])
 
 
 def test_explain(trained, capsys):
