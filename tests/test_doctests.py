@@ -51,6 +51,32 @@ def test_what_is_public_has_an_example(name: str) -> None:
     assert ">>>" in (inspect.getdoc(thing) or ""), f"{name} has no example"
 
 
+@pytest.mark.parametrize("module", [sm, sm.datasets, sm.metrics, sm.plot, sm.splits], ids=lambda m: m.__name__)
+def test_tab_completion_offers_what_is_for_users_and_no_more(module):
+    assert dir(module) == sorted(module.__all__)
+    assert all(hasattr(module, name) for name in dir(module))
+    assert not [name for name in dir(module) if inspect.ismodule(getattr(module, name)) and module is not sm]
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+    assert (
+        not {name for name in own if not name.startswith("_")}
+        - set(dir(module))
+        - {
+            "alzheimer_mri_subjects",
+            "describe_overlap",
+            "is_alzheimer_mri",
+            "is_phantom_folder",
+            "styled",
+        }
+    )
+
+
+def test_tab_completion_of_estimators():
+    for estimator in (sm.SimCLR(), sm.Classifier(), sm.LinearProbe("x")):
+        offered = [name for name in dir(estimator) if not name.startswith("_")]
+        assert {"fit", "transform", "get_params"} <= set(offered)
+        assert not [name for name in offered if name.endswith(("_request", "_routing"))]
+
+
 def test_every_public_name_is_there_and_documented():
     for name in sm.__all__:
         value = getattr(sm, name)

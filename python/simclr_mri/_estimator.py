@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -296,8 +296,24 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         return checkpoint.save(path, self._snapshot())
 
     @classmethod
-    def load(cls, path: str | Path, *, n_jobs: int | None = None, precision: str | None = None) -> Any:
-        """Read a checkpoint: a fitted estimator; `precision` None is the one that it was trained in."""
+    def load(cls, path: str | Path, *, n_jobs: int | None = None, precision: str | None = None) -> Self:
+        """Read a checkpoint: a fitted estimator.
+
+        Parameters
+        ----------
+        path : path
+            A run folder, or a `.safetensors` file of `save`.
+        n_jobs : int or None
+            Threads; None for all.
+        precision : str or None
+            None is the one that it was trained in.
+
+        Raises
+        ------
+        FileNotFoundError
+        CheckpointError
+            Not a whole checkpoint, or one of another kind of estimator.
+        """
         found = checkpoint.load(path)
         if found.kind != cls.kind:
             raise CheckpointError(

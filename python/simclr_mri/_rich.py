@@ -145,7 +145,11 @@ class NotebookBar:
 
 
 class RichRepr:
-    """Shows an estimator as text and, in a notebook, by `estimator_html`."""
+    """Shows an estimator as text and, in a notebook, by `estimator_html`; completes to what is for users."""
+
+    def __dir__(self) -> list[str]:
+        """Without scikit-learn's metadata routing, which these estimators do not take part in."""
+        return [name for name in super().__dir__() if not name.endswith(("_request", "_metadata_routing"))]
 
     def _repr_html_(self) -> str:
         return estimator_html(self)

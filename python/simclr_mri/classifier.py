@@ -111,6 +111,13 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
     >>> from simclr_mri import Classifier
     >>> Classifier(init="random", arch="resnet18", label_fraction=0.1).label_fraction
     0.1
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=16, slices=1, image_size=32, task="cdr0")
+    >>> clf = Classifier(arch="resnet18", epochs=1, batch_size=8, verbose=0).fit(ds)
+    >>> clf.predict_proba(ds).shape, clf.classes_
+    ((16, 2), ('CDR_0', 'CDR_above_0'))
+    >>> clf.evaluate(ds, n_bootstrap=100)["balanced_accuracy"].value <= 1
+    True
     """
 
     kind = "classifier"

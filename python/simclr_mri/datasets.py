@@ -264,8 +264,11 @@ def open_dataset(
 
     Examples
     --------
-    >>> open_dataset("Dataset", image_size=64)  # doctest: +SKIP
-    <Dataset 'Alzheimer MRI': 6,400 images of 64 x 64 px, gray, 200 subjects, 4 classes>
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     made = write_phantoms(root, n_subjects=8, slices=1, image_size=32)
+    ...     open_dataset(root, task="cdr0")
+    <Dataset 'phantoms (seed 0)': 8 images of 32 x 32 px, gray, 8 subjects, 2 classes>
     """
     root = check_root(path)
     plain = groups is not None or class_order is not None or not labelled
@@ -287,3 +290,7 @@ def is_phantom_folder(root: str | Path) -> bool:
         return json.loads((Path(root) / MANIFEST).read_text(encoding="utf-8")).get("format") == "simclr_mri phantoms"
     except (OSError, ValueError):
         return False
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -497,3 +497,23 @@ def temperature_scale(logits: np.ndarray, labels: Sequence[int] | np.ndarray) ->
         middle = np.sqrt(low * high)
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return float(1 / np.sqrt(low * high))
+
+
+__all__ = [
+    "METRICS",
+    "NAMES",
+    "ClassResult",
+    "Difference",
+    "Estimate",
+    "Evaluation",
+    "Level",
+    "balanced_accuracy",
+    "evaluate_predictions",
+    "paired_difference",
+    "pool_subjects",
+    "temperature_scale",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -470,3 +470,27 @@ def embedding(
     ax.set_ylabel("second component" if method == "pca" else "t-SNE 2")
     ax.legend(fontsize=9, loc="best")
     return ax
+
+
+__all__ = [
+    "COLOURS",
+    "HEAT",
+    "LINES",
+    "MARKERS",
+    "STYLE",
+    "cam",
+    "cam_curves",
+    "class_maps",
+    "collapse",
+    "confusion",
+    "embedding",
+    "history",
+    "label_fractions",
+    "montage",
+    "overlay",
+    "views",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -54,6 +54,11 @@ class SimCLR(PretrainOptions, NetworkEstimator):
     True
     >>> SimCLR(recipe="seed").temperature
     0.5
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=16, slices=1, image_size=32)
+    >>> ssl = SimCLR("resnet18", epochs=1, batch_size=8, verbose=0).fit(ds)
+    >>> ssl.transform(ds).shape, ssl.history_[0]["images"]
+    ((16, 512), 16)
     """
 
     kind = "simclr"

@@ -580,3 +580,22 @@ def _judge(result: Split) -> None:
         LeakageWarning,
         stacklevel=3,
     )
+
+
+__all__ = [
+    "SET_NAMES",
+    "LeakageError",
+    "LeakageWarning",
+    "Overlap",
+    "Split",
+    "check_overlap",
+    "find_overlap",
+    "kfold",
+    "label_fractions",
+    "seed_split",
+    "split",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
