@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from .cam import CamResult, grad_cam
     from .cam_checks import CamChecks, check_cams
     from .checkpoint import CheckpointError
-    from .classifier import Classifier, LinearProbe
+    from .classifier import Classifier
+    from .crossval import cross_val_proba
     from .demo import run_demo
     from .metrics import evaluate_predictions
+    from .probe import LinearProbe
     from .report import Report
     from .runlog import History
     from .simclr import SimCLR
@@ -44,9 +46,10 @@ _HOMES = {
     "grad_cam": "cam",
     "CheckpointError": "checkpoint",
     "Classifier": "classifier",
-    "LinearProbe": "classifier",
+    "cross_val_proba": "crossval",
     "run_demo": "demo",
     "evaluate_predictions": "metrics",
+    "LinearProbe": "probe",
     "Report": "report",
     "History": "runlog",
     "SimCLR": "simclr",
@@ -78,6 +81,7 @@ __all__ = [
     "__version__",
     "audit",
     "check_cams",
+    "cross_val_proba",
     "datasets",
     "evaluate_predictions",
     "export_weights",

@@ -1,4 +1,4 @@
-"""Classifier: a ResNet trained on labels, from random weights, from SimCLR's, or from a file; and a linear probe."""
+"""Classifier: a ResNet trained on labels, from random weights, from SimCLR's, or from a file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 
 from . import checkpoint as files
 from . import splits
 from ._dataset import Dataset, check_dataset
 from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
-from ._rich import RichRepr
 from .config import ARCHS, FinetuneOptions
 from .metrics import Evaluation, balanced_accuracy, evaluate_predictions
 from .options import check, takes_recipe
@@ -33,6 +32,15 @@ def require_labels(ds: Dataset, argument: str) -> None:
         raise ValueError(f"{argument}: the data set has no labels")
     if len(ds) == 0:
         raise ValueError(f"{argument}: the data set is empty")
+
+
+def draw_labelled(estimator: Any, train: Dataset) -> np.ndarray:
+    """Which images' labels an estimator may use, by its label_fraction, fraction_by and random_state."""
+    if estimator.label_fraction >= 1:
+        return np.arange(len(train))
+    by = estimator.fraction_by if train.subjects is not None else "image"
+    drawn = splits.label_fractions(train, [estimator.label_fraction], by=by, seed=estimator.random_state)
+    return np.asarray(next(iter(drawn.values())))
 
 
 def _no_such_start(init: str, path: Path) -> str:
@@ -58,7 +66,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-class _Judge(ClassifierMixin):
+class Judge(ClassifierMixin):
     """predict, score and evaluate from `predict_proba` and `classes_`."""
 
     def predict(self, data: Dataset | np.ndarray) -> np.ndarray:
@@ -90,7 +98,7 @@ class _Judge(ClassifierMixin):
 
 @takes_recipe("finetune")
 @dataclass(repr=False, eq=False)
-class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
+class Classifier(Judge, FinetuneOptions, NetworkEstimator):
     """Learns classes from labelled images.
 
     The arguments are those of `simclr-mri finetune --help`, with the same names; those not given come from `recipe`.
@@ -173,7 +181,7 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
     ) -> bool:
         """Everything before the first step; False when a finished run was found and read."""
         self.classes_ = train.classes
-        self.labelled_ = self._draw_labelled(train)
+        self.labelled_ = draw_labelled(self, train)
         labelled = train[self.labelled_]
         present = np.unique(labelled.labels)
         if len(labelled) < 2 or len(present) < 2:
@@ -221,20 +229,13 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
         """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
         trial = type(self)(**{**self.get_params(deep=False), "init": "random"})
         trial.classes_ = train.classes
-        labelled = train[trial._draw_labelled(train)]
+        labelled = train[draw_labelled(trial, train)]
         trial._prepare(labelled, val, *trial._start(train))
         steps = trial._n_epochs() * -(-len(labelled) // trial._batch)
         n_val = 0 if val is None else len(val)
         return trial._measure(len(labelled), trial._batch, steps, looks=min(trial._n_epochs(), self.epochs) * n_val)
 
     # ---- where it starts --------------------------------------------------------------------------------------------
-
-    def _draw_labelled(self, train: Dataset) -> np.ndarray:
-        if self.label_fraction >= 1:
-            return np.arange(len(train))
-        by = self.fraction_by if train.subjects is not None else "image"
-        drawn = splits.label_fractions(train, [self.label_fraction], by=by, seed=self.random_state)
-        return np.asarray(next(iter(drawn.values())))
 
     def _start(self, train: Dataset) -> tuple[dict[str, np.ndarray] | None, dict[str, Any], Preprocess]:
         """(weights or None, network, normalisation) of `init`; sets its digest."""
@@ -397,78 +398,4 @@ class Classifier(_Judge, FinetuneOptions, NetworkEstimator):
         return softmax(self._forward(data, "head"))
 
 
-class LinearProbe(RichRepr, _Judge, BaseEstimator):
-    """Logistic regression on a frozen network's features: what the features know by themselves.
-
-    Parameters
-    ----------
-    init : SimCLR or Classifier, fitted, or path of a checkpoint
-    label_fraction, fraction_by, class_weight, random_state, n_jobs
-        As for `Classifier`.
-    C : float
-        Inverse strength of the L2 penalty, on standardised features.
-
-    Attributes
-    ----------
-    classes_ : tuple of str
-    model_ : sklearn.pipeline.Pipeline
-
-    Examples
-    --------
-    >>> from simclr_mri import LinearProbe
-    >>> LinearProbe("runs/ssl", C=0.1).get_params()["C"]
-    0.1
-    """
-
-    def __init__(
-        self,
-        init: Any,
-        *,
-        label_fraction: float = 1.0,
-        fraction_by: str = "subject",
-        class_weight: str | None = "balanced",
-        C: float = 0.01,
-        random_state: int = 0,
-        n_jobs: int | None = None,
-    ) -> None:
-        self.init = init
-        self.label_fraction = label_fraction
-        self.fraction_by = fraction_by
-        self.class_weight = class_weight
-        self.C = C
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-
-    def fit(self, train: Dataset, val: Dataset | None = None) -> LinearProbe:
-        """Fit on the labelled share of `train`; `val` is not used."""
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        require_labels(train, "train")
-        labelled = train[Classifier._draw_labelled(self, train)]
-        self.encoder_ = (
-            self.init if isinstance(self.init, NetworkEstimator) else SimCLR.load(self.init, n_jobs=self.n_jobs)
-        )
-        self.classes_ = train.classes
-        regression = LogisticRegression(
-            C=self.C, class_weight=self.class_weight, max_iter=2000, random_state=self.random_state
-        )
-        self.model_ = make_pipeline(StandardScaler(), regression).fit(
-            self.encoder_.transform(labelled), labelled.labels
-        )
-        return self
-
-    def transform(self, data: Dataset | np.ndarray) -> np.ndarray:
-        """The frozen features, float32 (N, D)."""
-        return self.encoder_.transform(data)
-
-    def predict_proba(self, data: Dataset | np.ndarray) -> np.ndarray:
-        """Probability of each class, float64 (N, classes); 0 for classes without a labelled image."""
-        found = self.model_.predict_proba(self.encoder_.transform(data))
-        full = np.zeros((len(found), len(self.classes_)))
-        full[:, self.model_.classes_] = found
-        return full
-
-
-__all__ = ["Classifier", "LinearProbe", "balanced_weights"]
+__all__ = ["Classifier", "balanced_weights"]
