@@ -46,12 +46,15 @@ LOOP(stream_copy, AT(b), _mm256_storeu_ps)
 LOOP(stream_copy_nt, AT(b), _mm256_stream_ps)
 LOOP(stream_triad, _mm256_add_ps(AT(b), AT(c)), _mm256_storeu_ps)
 LOOP(stream_triad_nt, _mm256_add_ps(AT(b), AT(c)), _mm256_stream_ps)
+LOOP(stream_write, _mm256_set1_ps(1.0f), _mm256_storeu_ps)
+LOOP(stream_write_nt, _mm256_set1_ps(1.0f), _mm256_stream_ps)
 LOOP(stream_scale, _mm256_add_ps(AT(a), AT(a)), _mm256_storeu_ps)
 LOOP(stream_update, _mm256_add_ps(AT(a), AT(b)), _mm256_storeu_ps)
 """
 # pattern: the loops that move memory in this way, and the arrays they touch for each element
 PATTERNS = {
     "read": (["stream_read"], 1),
+    "write": (["stream_write", "stream_write_nt"], 1),
     "copy": (["stream_copy", "stream_copy_nt"], 2),
     "triad": (["stream_triad", "stream_triad_nt"], 3),
     "scale": (["stream_scale"], 2),
@@ -154,7 +157,7 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int, prec
         Pass("batch norm backward in place", {"read": 2 * b, "update": 3 * b}, backward(y, y)),
         Pass("block backward", {"update": 3 * b, "triad": 3 * b}, block_backward),
         Pass("max pool 3x3/2", {"read": pooling}, max_forward),
-        Pass("max pool backward", {"copy": pooling}, max_backward),
+        Pass("max pool backward", {"read": pooling - b, "write": b}, max_backward),
         Pass("average pool", {"read": b}, lambda: _core.avgpool_forward(x.reshape(pixels), **arguments)),
     ]
 

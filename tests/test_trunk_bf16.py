@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import reference.batchnorm2d as reference
 from reference import bf16
 from reference.guard import guarded
 from simclr_mri import _core
+from test_batchnorm2d import case, gradient_tolerance
 
 EPS = float(np.finfo(np.float32).eps)
 CHANNELS = [1, 7, 8, 9, 17, 33, 64, 257]
@@ -92,3 +94,78 @@ def test_conversions(isa_bf16):
         assert np.array_equal(got[normal], bf16.narrow(x)[normal])
         back = guarded(got)
         assert np.array_equal(_core.bf16_to_float(back).view(np.uint32), bf16.widen(back).view(np.uint32))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", [(2, 300, 70), (1, 2500, 64)])
+def test_batch_norm_against_float64(isa_bf16, shape, relu):
+    """Tolerances are fp32's, and one rounding where activations are stored."""
+    c = case(*shape)
+    c |= {"x": bf16.rounded(c["x"]), "dy": bf16.rounded(c["dy"])}
+    if relu:  # keep clear of the kink, where the mask may differ by rounding
+        c["dy"][np.abs(reference.forward(c["x"], c["gamma"], c["beta"], 1e-5)) < 1e-4] = 0
+    x, dy = bf16.narrow(c["x"]), bf16.narrow(c["dy"])
+    mean, var = _core.batchnorm_statistics(x)
+    for got, want in zip((mean, var), reference.statistics(c["x"]), strict=True):
+        np.testing.assert_allclose(got, want, rtol=16 * EPS, atol=4 * EPS * np.abs(c["x"]).max())
+    scale, shift = _core.batchnorm_fold(c["gamma"], c["beta"], mean, var)
+    want = reference.forward(c["x"], c["gamma"], c["beta"], 1e-5, relu)
+    size = np.abs(scale).max() * np.abs(c["x"]).max() + np.abs(shift).max()
+    assert_is_rounded(_core.affine(x, scale, shift, relu=relu), want, size)
+    got = _core.batchnorm_backward(dy, x, c["gamma"], mean, var, scale, shift, relu=relu)
+    want = reference.backward(c["dy"], c["x"], c["gamma"], c["beta"], 1e-5, relu)
+    bounds = gradient_tolerance(c)
+    assert (np.abs(bf16.widen(got[0]) - want[0]) <= bf16.UNIT * np.abs(want[0]) + 2 * bounds[0]).all()
+    for value, expected, bound in zip(got[1:], want[1:], bounds[1:], strict=True):
+        assert (np.abs(value - expected) <= bound).all()
+
+
+def test_nan_and_infinity(isa_bf16):
+    x = bf16.narrow(np.tile(np.array([np.nan, np.inf, -np.inf, -1], np.float32), 20)).reshape(1, 1, 80)
+    one, zero = np.ones((1, 80), np.float32), np.zeros((1, 80), np.float32)
+    y, mask = _core.affine(x, one, zero, relu=True, mask=True)
+    want = np.tile(np.array([np.nan, np.inf, 0, 0], np.float32), 20)
+    assert np.array_equal(bf16.widen(y).ravel(), want, equal_nan=True)
+    assert (mask == 0b00100010).all()
+    dy = np.full_like(x, 0x3F80)
+    dx, _, _, ds = _core.batchnorm_backward(dy, x, one[0], zero, one, one, zero, fixed=True, mask=mask)
+    assert np.array_equal(bf16.widen(ds).ravel(), want == np.inf)
+    assert np.array_equal(bf16.widen(dx).ravel() != 0, want == np.inf)
+    images = x.reshape(1, 2, 40, 1)
+    y, places = _core.maxpool_forward(images, 3, 2, 1)
+    want_y, want_places = _core.maxpool_forward(bf16.widen(images), 3, 2, 1)
+    assert np.array_equal(bf16.widen(y), want_y, equal_nan=True) and np.array_equal(places, want_places)
+
+
+def test_same_bits_with_any_number_of_threads(isa_bf16):
+    x, dy = numbers(2, 1100, 100), numbers(2, 1100, 100, seed=1)
+    images = numbers(3, 40, 40, 20)
+
+    def passes(n_threads):
+        mean, var = _core.batchnorm_statistics(x, n_threads=n_threads)
+        scale, shift = _core.batchnorm_fold(np.ones(100, np.float32), np.zeros(100, np.float32), mean, var)
+        y, mask = _core.affine(x, scale, shift, dy, relu=True, mask=True, n_threads=n_threads)
+        statistics = (scale[0], mean, var, scale, shift)
+        back = _core.batchnorm_backward(dy, x, *statistics, mask=mask, n_threads=n_threads)
+        pooled, places = _core.maxpool_forward(images, 3, 2, 1, n_threads=n_threads)
+        gradient = _core.maxpool_backward(pooled, places, 40, 40, 3, 2, 1, n_threads=n_threads)
+        return [mean, var, y, mask, *back, pooled, places, gradient]
+
+    want = passes(1)
+    for n_threads in (2, 3):
+        assert all(np.array_equal(a, b) for a, b in zip(passes(n_threads), want, strict=True))
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_large_outputs_past_the_caches(isa_bf16, offset):
+    """From 8 MiB on outputs are streamed where alignment allows; the values are those of a small piece."""
+    x = numbers(1, 66_000, 64)
+    memory = np.full(x.size + 64, 0xFFFF, np.uint16)
+    start = -memory.ctypes.data % 64 // 2 + offset
+    out = memory[start : start + x.size].reshape(x.shape)
+    one, zero = np.ones((1, 64), np.float32), np.zeros((1, 64), np.float32)
+    y = _core.affine(x, one, zero, relu=True, n_threads=2, out=out)
+    assert np.array_equal(y, np.where(x >> 15, 0, x))
+    dx, *_ = _core.batchnorm_backward(x, x, one[0], zero, one, one, zero, fixed=True, n_threads=2, out=out)
+    assert np.array_equal(dx, x)
+    assert (memory[:start] == 0xFFFF).all() and (memory[start + x.size :] == 0xFFFF).all()

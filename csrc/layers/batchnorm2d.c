@@ -7,15 +7,17 @@
 
 #include <assert.h>
 #include <math.h>
-#include <string.h>
 
 #include "kernels/kernels.h"
 #include "smri/memory.h"
 
-/* A tile is at most 256 columns wide (2 KiB of double sums stay in the first-level cache beside the rows) and holds about
- * 2^15 floats: 128 KiB, long enough to hide the call and short enough to balance two threads on small layers. */
+/* A tile of a reduction is at most 256 columns wide (2 KiB of double sums stay in the first-level cache beside the rows) and
+ * holds about 2^16 numbers: the partial results of smaller ones take long to merge, those of larger ones would not balance
+ * threads on small layers. A tile of a map holds 2^15: it leaves nothing to merge. */
 #define TILE_COLUMNS ((size_t)256)
-#define TILE_FLOATS ((size_t)1 << 15)
+#define TILE_SUMMED ((size_t)1 << 16)
+#define TILE_MAPPED ((size_t)1 << 15)
+#define MERGED_COLUMNS ((size_t)64) /* columns that one task merges */
 
 static bool is_large(const struct smri_batchnorm2d *shape) {
     return smri_is_streamed(shape->groups * shape->rows * shape->C * smri_precision_bytes(shape->precision));
@@ -31,13 +33,13 @@ struct cut {
 
 static struct cut cut_for_sums(const struct smri_batchnorm2d *shape) {
     const size_t columns = shape->C < TILE_COLUMNS ? shape->C : TILE_COLUMNS;
-    size_t rows = TILE_FLOATS / columns;
+    size_t rows = TILE_SUMMED / columns;
     rows = rows < 8 ? 8 : rows / 8 * 8; /* the kernels take eight rows at a time */
     return (struct cut){rows, smri_chunk_count(shape->rows, rows), smri_chunk_count(shape->C, TILE_COLUMNS)};
 }
 
 static struct cut cut_for_maps(const struct smri_batchnorm2d *shape) {
-    const size_t rows = shape->C < TILE_FLOATS ? TILE_FLOATS / shape->C : 1;
+    const size_t rows = shape->C < TILE_MAPPED ? TILE_MAPPED / shape->C : 1;
     return (struct cut){rows, smri_chunk_count(shape->rows, rows), 1};
 }
 
@@ -96,11 +98,36 @@ size_t smri_batchnorm2d_workspace_bytes(const struct smri_batchnorm2d *shape, si
     return 2 * (partial_floats(shape) + channels) * sizeof(double) + 3 * channels * sizeof(float);
 }
 
+/* Some columns of one group, whose partial results one task merges. */
+struct columns {
+    size_t group, first, end;
+    const double *sums, *others; /* [row_tiles][C], both */
+    double *total, *other_total; /* [C], both */
+};
+
+static size_t merge_count(const struct smri_batchnorm2d *shape) {
+    return shape->groups * smri_chunk_count(shape->C, MERGED_COLUMNS);
+}
+
+static struct columns columns_at(const struct smri_batchnorm2d *shape, const struct cut *cut, const struct space *space,
+                                 size_t index) {
+    const size_t parts = smri_chunk_count(shape->C, MERGED_COLUMNS), part = index % parts, group = index / parts;
+    const size_t partial = group * cut->row_tiles * shape->C, channel = group * shape->C;
+    return (struct columns){group,
+                            part * MERGED_COLUMNS,
+                            smri_chunk_end(shape->C, MERGED_COLUMNS, part),
+                            space->first + partial,
+                            space->second + partial,
+                            space->sum_dy + channel,
+                            space->sum_dyx + channel};
+}
+
 struct statistics_job {
     const struct smri_batchnorm2d *shape;
     struct cut cut;
     struct space space;
     const void *x;
+    float *mean, *var;
 };
 
 static void statistics_task(void *context, size_t index, size_t worker) {
@@ -113,38 +140,37 @@ static void statistics_task(void *context, size_t index, size_t worker) {
                                     smri_numbers_from(job->x, tile.offset, job->shape->precision), tile.rows, tile.columns, C);
 }
 
-/* Merges one group's row tiles: mean = sum n_k mean_k / n, m2 = sum m2_k + n_k (mean_k - mean)^2. */
-static void merge_moments(float *mean, float *var, const struct statistics_job *job, size_t group) {
+/* Merges the row tiles: mean = sum n_k mean_k / n, m2 = sum m2_k + n_k (mean_k - mean)^2. */
+static void merge_moments(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct statistics_job *job = context;
     const size_t C = job->shape->C, rows = job->shape->rows;
-    const double *means = job->space.first + group * job->cut.row_tiles * C;
-    const double *m2s = job->space.second + group * job->cut.row_tiles * C;
-    double *total = job->space.sum_dy + group * C, *squares = job->space.sum_dyx + group * C;
-    memset(total, 0, C * sizeof *total);
-    memset(squares, 0, C * sizeof *squares);
+    const struct columns at = columns_at(job->shape, &job->cut, &job->space, index);
+    for (size_t c = at.first; c < at.end; c++) at.total[c] = at.other_total[c] = 0.0;
     for (size_t k = 0; k < job->cut.row_tiles; k++) {
         const double n = (double)(smri_chunk_end(rows, job->cut.rows, k) - k * job->cut.rows);
-        for (size_t c = 0; c < C; c++) total[c] += n * means[k * C + c];
+        for (size_t c = at.first; c < at.end; c++) at.total[c] += n * at.sums[k * C + c];
     }
-    for (size_t c = 0; c < C; c++) total[c] /= (double)rows;
+    for (size_t c = at.first; c < at.end; c++) at.total[c] /= (double)rows;
     for (size_t k = 0; k < job->cut.row_tiles; k++) {
         const double n = (double)(smri_chunk_end(rows, job->cut.rows, k) - k * job->cut.rows);
-        for (size_t c = 0; c < C; c++) {
-            const double apart = means[k * C + c] - total[c];
-            squares[c] += m2s[k * C + c] + n * apart * apart;
+        for (size_t c = at.first; c < at.end; c++) {
+            const double apart = at.sums[k * C + c] - at.total[c];
+            at.other_total[c] += at.others[k * C + c] + n * apart * apart;
         }
     }
-    for (size_t c = 0; c < C; c++) {
-        mean[group * C + c] = (float)total[c];
-        var[group * C + c] = (float)(squares[c] / (double)rows);
+    for (size_t c = at.first; c < at.end; c++) {
+        job->mean[at.group * C + c] = (float)at.total[c];
+        job->var[at.group * C + c] = (float)(at.other_total[c] / (double)rows);
     }
 }
 
 void smri_batchnorm2d_statistics(float *mean, float *var, const void *x, const struct smri_batchnorm2d *shape,
                                  void *workspace, smri_pool *pool) {
     assert(shape->groups > 0 && shape->rows > 0 && shape->C > 0);
-    struct statistics_job job = {shape, cut_for_sums(shape), carve(workspace, shape), x};
+    struct statistics_job job = {shape, cut_for_sums(shape), carve(workspace, shape), x, mean, var};
     smri_pool_run(pool, tile_count(shape, &job.cut), statistics_task, &job);
-    for (size_t group = 0; group < shape->groups; group++) merge_moments(mean, var, &job, group);
+    smri_pool_run(pool, merge_count(shape), merge_moments, &job);
 }
 
 void smri_batchnorm2d_update_running(float *running_mean, float *running_var, const float *mean, const float *var,
@@ -254,21 +280,24 @@ static void dx_task(void *context, size_t index, size_t worker) {
     kernels_of(job->shape)->gradient_dx(smri_numbers_into(job->dx, tile.offset, job->shape->precision), &part, &factors);
 }
 
+static void merge_sums(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct backward_job *job = context;
+    const size_t C = job->shape->C;
+    const struct columns at = columns_at(job->shape, &job->cut, &job->space, index);
+    for (size_t c = at.first; c < at.end; c++) at.total[c] = at.other_total[c] = 0.0;
+    for (size_t k = 0; k < job->cut.row_tiles; k++)
+        for (size_t c = at.first; c < at.end; c++) {
+            at.total[c] += at.sums[k * C + c];
+            at.other_total[c] += at.others[k * C + c];
+        }
+}
+
 /* sum_dy and sum_dyx of every group into the workspace. */
 static void reduce_gradient(struct backward_job *job, smri_pool *pool) {
-    const size_t C = job->shape->C;
     job->cut = cut_for_sums(job->shape);
     smri_pool_run(pool, tile_count(job->shape, &job->cut), sums_task, job);
-    memset(job->space.sum_dy, 0, job->shape->groups * C * sizeof(double));
-    memset(job->space.sum_dyx, 0, job->shape->groups * C * sizeof(double));
-    for (size_t group = 0; group < job->shape->groups; group++) {
-        double *sum_dy = job->space.sum_dy + group * C, *sum_dyx = job->space.sum_dyx + group * C;
-        for (size_t k = 0; k < job->cut.row_tiles; k++) {
-            const size_t tile = (group * job->cut.row_tiles + k) * C;
-            for (size_t c = 0; c < C; c++) sum_dy[c] += job->space.first[tile + c];
-            for (size_t c = 0; c < C; c++) sum_dyx[c] += job->space.second[tile + c];
-        }
-    }
+    smri_pool_run(pool, merge_count(job->shape), merge_sums, job);
 }
 
 static void sum_parameters(float *dgamma, float *dbeta, const struct backward_job *job, const float *var, float eps) {

@@ -16,9 +16,13 @@ static size_t out_size(size_t in, const struct smri_maxpool2d *shape) {
 size_t smri_maxpool2d_out_rows(const struct smri_maxpool2d *shape) { return out_size(shape->H, shape); }
 size_t smri_maxpool2d_out_cols(const struct smri_maxpool2d *shape) { return out_size(shape->W, shape); }
 
+/* Numbers of the larger side, x or dx, that a task covers, in whole rows. */
+#define GRAIN ((size_t)1 << 15)
+
 struct maxpool_job {
     const struct smri_maxpool2d *shape;
     size_t P, Q;
+    size_t rows, rows_a_task; /* of the output, in all images */
     void *out;             /* y, or dx */
     const void *in;        /* x, or dy */
     uint8_t *argmax;       /* forward; may be NULL */
@@ -38,9 +42,7 @@ static void inside(size_t *first, size_t *last, size_t origin, size_t size, cons
     *last = room < shape->window ? room : shape->window;
 }
 
-static void forward_row(void *context, size_t index, size_t worker) {
-    (void)worker;
-    const struct maxpool_job *job = context;
+static void forward_row(const struct maxpool_job *job, size_t index) {
     const struct smri_maxpool2d *shape = job->shape;
     const size_t n = index / job->P, p = index % job->P, C = shape->C;
     const enum smri_precision precision = shape->precision;
@@ -66,18 +68,29 @@ static void forward_row(void *context, size_t index, size_t worker) {
     }
 }
 
+static void forward_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct maxpool_job *job = context;
+    const size_t end = smri_chunk_end(job->rows, job->rows_a_task, index);
+    for (size_t row = index * job->rows_a_task; row < end; row++) forward_row(job, row);
+}
+
+static void run_rows(struct maxpool_job *job, size_t rows, size_t numbers_a_row, smri_task task, smri_pool *pool) {
+    job->rows = rows;
+    job->rows_a_task = numbers_a_row < GRAIN ? GRAIN / numbers_a_row : 1;
+    smri_pool_run(pool, smri_chunk_count(rows, job->rows_a_task), task, job);
+}
+
 void smri_maxpool2d_forward(void *y, uint8_t *argmax, const void *x, const struct smri_maxpool2d *shape,
                             smri_pool *pool) {
     assert(shape->window <= SMRI_MAX_WINDOW);
     struct maxpool_job job = {.shape = shape, .out = y, .in = x, .argmax = argmax};
     job.P = smri_maxpool2d_out_rows(shape);
     job.Q = smri_maxpool2d_out_cols(shape);
-    smri_pool_run(pool, shape->N * job.P, forward_row, &job);
+    run_rows(&job, shape->N * job.P, shape->stride * shape->W * shape->C, forward_task, pool);
 }
 
-static void backward_row(void *context, size_t index, size_t worker) {
-    (void)worker;
-    const struct maxpool_job *job = context;
+static void backward_row(const struct maxpool_job *job, size_t index) {
     const struct smri_maxpool2d *shape = job->shape;
     const size_t n = index / shape->H, h = index % shape->H, C = shape->C;
     const enum smri_precision precision = shape->precision;
@@ -96,13 +109,20 @@ static void backward_row(void *context, size_t index, size_t worker) {
     smri_kernels_get()->window[precision].max_bwd(&row);
 }
 
+static void backward_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct maxpool_job *job = context;
+    const size_t end = smri_chunk_end(job->rows, job->rows_a_task, index);
+    for (size_t row = index * job->rows_a_task; row < end; row++) backward_row(job, row);
+}
+
 void smri_maxpool2d_backward(void *dx, const void *dy, const uint8_t *argmax, const struct smri_maxpool2d *shape,
                              smri_pool *pool) {
     assert(shape->window <= SMRI_MAX_WINDOW);
     struct maxpool_job job = {.shape = shape, .out = dx, .in = dy, .places = argmax};
     job.P = smri_maxpool2d_out_rows(shape);
     job.Q = smri_maxpool2d_out_cols(shape);
-    smri_pool_run(pool, shape->N * shape->H, backward_row, &job);
+    run_rows(&job, shape->N * shape->H, shape->W * shape->C, backward_task, pool);
 }
 
 struct avgpool_job {
