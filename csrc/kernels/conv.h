@@ -33,8 +33,25 @@ struct smri_conv_tile {
     size_t block_stride;
 };
 
+/* Memory that will be read soon: rows of `lines` cache lines, `stride` bytes apart, of which `done` lines of the first are
+ * on their way. A kernel moves it along. */
+struct smri_conv_ahead {
+    const char *row;
+    size_t lines, stride, rows, done;
+};
+
+/* Asks for the next n lines, into the second-level cache. */
+static inline void smri_conv_fetch_ahead(struct smri_conv_ahead *ahead, size_t n) {
+    for (; n > 0 && ahead->rows > 0; n--) {
+        __builtin_prefetch(ahead->row + ahead->done * 64, 0, 2);
+        if (++ahead->done < ahead->lines) continue;
+        ahead->done = 0, ahead->row += ahead->stride, ahead->rows--;
+    }
+}
+
 /* The gradient of weights: out[j / 32 * block_stride + 32 i + j % 32] (+)= sum over m < depth of a[m lda + i] * b[m][j]
- * for i < rows <= 6 and j < 32 blocks; b is [depth][32 blocks], contiguous; blocks is 1 or 2. */
+ * for i < rows <= 6 and j < 32 blocks; b is [depth][32 blocks], contiguous; blocks is 1 or 2. While it multiplies, the
+ * kernel may ask for ahead_rate lines of `ahead` every four steps of m; 0 for none. */
 struct smri_conv_outer {
     float *out;
     size_t block_stride, rows, blocks;
@@ -43,6 +60,8 @@ struct smri_conv_outer {
     size_t lda;
     const void *b;
     size_t depth;
+    struct smri_conv_ahead *ahead;
+    size_t ahead_rate;
 };
 
 struct smri_conv_kernels {

@@ -8,6 +8,7 @@
 #define UNROLL_ALL _Pragma("GCC unroll 8")
 #define UNROLL_DEPTH _Pragma("GCC unroll 4")
 #define LANES 8
+#define STEPS 16 /* of outer, between two requests for memory ahead: four passes ask for as much as one of four steps */
 #define PASS 16 /* columns of one pass */
 
 /* Lanes below `left` set. */
@@ -58,19 +59,26 @@ static void tile_avx2(const struct smri_conv_tile *t) {
     }
 }
 
+ALWAYS_INLINE void outer_step(__m256 sum[SMRI_CONV_ROWS][2], const float *a, const float *b, const size_t rows) {
+    const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);
+    UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+        const __m256 x = _mm256_broadcast_ss(a + i);
+        sum[i][0] = _mm256_fmadd_ps(x, b0, sum[i][0]);
+        sum[i][1] = _mm256_fmadd_ps(x, b1, sum[i][1]);
+    }
+}
+
 ALWAYS_INLINE void outer_pass(const struct smri_conv_outer *o, const size_t rows, size_t column) {
     __m256 sum[SMRI_CONV_ROWS][2];
     UNROLL_ALL for (size_t i = 0; i < rows; i++) sum[i][0] = sum[i][1] = _mm256_setzero_ps();
     const float *a = o->a, *b = (const float *)o->b + column;
     const size_t ldb = o->blocks * SMRI_CONV_BLOCK;
-    UNROLL_DEPTH for (size_t m = 0; m < o->depth; m++, a += o->lda, b += ldb) {
-        const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);
-        UNROLL_ALL for (size_t i = 0; i < rows; i++) {
-            const __m256 x = _mm256_broadcast_ss(a + i);
-            sum[i][0] = _mm256_fmadd_ps(x, b0, sum[i][0]);
-            sum[i][1] = _mm256_fmadd_ps(x, b1, sum[i][1]);
-        }
+    size_t m = 0;
+    for (; m + STEPS <= o->depth; m += STEPS) {
+        if (o->ahead_rate > 0) smri_conv_fetch_ahead(o->ahead, o->ahead_rate);
+        UNROLL_DEPTH for (size_t i = 0; i < STEPS; i++, a += o->lda, b += ldb) outer_step(sum, a, b, rows);
     }
+    for (; m < o->depth; m++, a += o->lda, b += ldb) outer_step(sum, a, b, rows);
     float *out = o->out + column / SMRI_CONV_BLOCK * o->block_stride + column % SMRI_CONV_BLOCK;
     UNROLL_ALL for (size_t i = 0; i < rows; i++, out += SMRI_CONV_BLOCK)
         UNROLL_ALL for (size_t v = 0; v < 2; v++) {

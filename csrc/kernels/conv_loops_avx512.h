@@ -22,6 +22,7 @@
 #define UNROLL_ALL _Pragma("GCC unroll 8")
 #define UNROLL_DEPTH _Pragma("GCC unroll 4")
 #define LANES 16
+#define STEPS 4 /* of outer, between two requests for memory ahead */
 
 /* A row of weights: two vectors of each block. Words are loaded as floats, whatever they hold. */
 ALWAYS_INLINE void load_weights(__m512 w[4], const float *block0, const float *block1, const size_t vectors) {
@@ -78,6 +79,16 @@ static void tile(const struct smri_conv_tile *t) {
     }
 }
 
+ALWAYS_INLINE void outer_step(__m512 sum[SMRI_CONV_ROWS][4], const void *a, const float *b, const size_t rows,
+                              const size_t vectors) {
+    __m512 w[4];
+    UNROLL_ALL for (size_t v = 0; v < vectors; v++) w[v] = _mm512_loadu_ps(b + v * LANES);
+    UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+        const __m512 x = broadcast(a, i);
+        UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
+    }
+}
+
 ALWAYS_INLINE void outer_of(const struct smri_conv_outer *o, const size_t rows, const size_t vectors) {
     __m512 sum[SMRI_CONV_ROWS][4];
     UNROLL_ALL for (size_t i = 0; i < rows; i++)
@@ -86,14 +97,13 @@ ALWAYS_INLINE void outer_of(const struct smri_conv_outer *o, const size_t rows, 
             _mm_prefetch((const char *)(o->out + v / 2 * o->block_stride + i * SMRI_CONV_BLOCK + v % 2 * LANES), _MM_HINT_ET0);
         }
     const float *a = o->a, *b = o->b;
-    UNROLL_DEPTH for (size_t m = 0; m < o->depth; m++, a += o->lda, b += vectors * LANES) {
-        __m512 w[4];
-        UNROLL_ALL for (size_t v = 0; v < vectors; v++) w[v] = _mm512_loadu_ps(b + v * LANES);
-        UNROLL_ALL for (size_t i = 0; i < rows; i++) {
-            const __m512 x = broadcast(a, i);
-            UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
-        }
+    size_t m = 0;
+    for (; m + STEPS <= o->depth; m += STEPS) {
+        if (o->ahead_rate > 0) smri_conv_fetch_ahead(o->ahead, o->ahead_rate);
+        UNROLL_ALL for (size_t i = 0; i < STEPS; i++, a += o->lda, b += vectors * LANES)
+            outer_step(sum, a, b, rows, vectors);
     }
+    for (; m < o->depth; m++, a += o->lda, b += vectors * LANES) outer_step(sum, a, b, rows, vectors);
     UNROLL_ALL for (size_t v = 0; v < vectors; v++)
         UNROLL_ALL for (size_t i = 0; i < rows; i++) {
             float *out = o->out + v / 2 * o->block_stride + i * SMRI_CONV_BLOCK + v % 2 * LANES;

@@ -16,7 +16,7 @@
 #include "layers/conv2d_direct.h"
 #include "smri/memory.h"
 
-#define CHUNK_PIXELS 192
+#define CHUNK_ROWS 96 /* of a panel: 24 KiB of dy stay in the first-level cache; 128 is as fast, 192 takes 4 % longer */
 #define CHANNELS_PER_TASK 256 /* a multiple of SMRI_CONV_ROWS */
 #define PAIRS_PER_TASK 4
 #define COLS_PER_TASK (PAIRS_PER_TASK * SMRI_CONV_COLS)
@@ -26,6 +26,7 @@
 #define UNPACKED_CHANNELS_MAX 128 /* rows up to 512 bytes: a chunk of them does not collide in the first-level cache */
 #define REDUCE_FLOATS 16384
 #define WORD_BYTES 4
+#define STEPS 4 /* of the kernel, between two requests for memory ahead */
 
 struct job {
     const struct smri_conv2d *shape;
@@ -36,7 +37,7 @@ struct job {
     size_t taps, rows;      /* taps and input rows of dW as the tasks see them: (1, R S C) with windows */
     size_t channel_groups, column_groups, parts, part_pixels;
     size_t pixels_per_row;  /* of a panel: 1, or 2 in bf16 */
-    size_t panel_rows;
+    size_t chunk_pixels;    /* CHUNK_ROWS rows */
     size_t panel_stride;    /* words of 4 bytes from one row of x's panel to the next: floats, or pairs */
     size_t weights_floats;  /* of packed dW */
     float *dw, *partial;    /* partial[parts - 1]: part 0 goes to dw */
@@ -54,6 +55,7 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.pixels = s->N * job.P * job.Q;
     job.windows = smri_conv2d_packs_windows(s);
     job.pixels_per_row = pairs ? 2 : 1;
+    job.chunk_pixels = CHUNK_ROWS * job.pixels_per_row;
     job.in_place = !pairs && smri_conv2d_is_pointwise(s) && s->C <= UNPACKED_CHANNELS_MAX;
     job.dy_in_place = !pairs && (s->K == SMRI_CONV_BLOCK || s->K == SMRI_CONV_COLS);
     job.taps = job.windows ? 1 : s->R * s->S;
@@ -68,10 +70,9 @@ static struct job new_job(const struct smri_conv2d *s) {
     parts = smaller(parts, job.pixels / PART_PIXELS_MIN);
     parts = smaller(parts, PARTS_BYTES_MAX / (job.weights_floats * sizeof(float)));
     if (parts == 0) parts = 1;
-    job.part_pixels = smri_chunk_count(smri_chunk_count(job.pixels, parts), CHUNK_PIXELS) * CHUNK_PIXELS;
+    job.part_pixels = smri_chunk_count(smri_chunk_count(job.pixels, parts), job.chunk_pixels) * job.chunk_pixels;
     job.parts = smri_chunk_count(job.pixels, job.part_pixels);
-    job.panel_rows = CHUNK_PIXELS / job.pixels_per_row;
-    job.worker_bytes = job.panel_rows * (COLS_PER_TASK + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
+    job.worker_bytes = CHUNK_ROWS * (COLS_PER_TASK + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
     if (job.windows) job.worker_bytes += smri_align(job.rows * WORD_BYTES); /* the windows of one row */
     return job;
 }
@@ -171,10 +172,36 @@ static void pack_windows(const struct job *job, char *panel, char *windows, size
 struct task {
     size_t c, c_end, k, k_end; /* the part of dW */
     float *dw;                 /* whole dW, or the partial sum */
+    struct smri_conv_ahead ahead[2]; /* dy and x of the next chunk, fetched while this one is multiplied */
+    size_t ahead_rate;
 };
 
+/* `pixels` rows of an array with `width` numbers a pixel: numbers [begin, end) of each, from pixel m on. */
+static struct smri_conv_ahead rows_ahead(const struct job *job, const void *numbers, size_t width, size_t m, size_t pixels,
+                                         size_t begin, size_t end) {
+    const size_t bytes = smri_precision_bytes(job->shape->precision);
+    return (struct smri_conv_ahead){.row = number_at(job, numbers, m * width + begin),
+                                    .lines = smri_chunk_count((end - begin) * bytes, SMRI_ALIGNMENT),
+                                    .stride = width * bytes,
+                                    .rows = pixels};
+}
+
+/* Memory is slower than the kernel only while it packs, which is a quarter to a third of the time of early layers. So the
+ * kernel fetches the next chunk [m, m_end) evenly over its calls: 1.1 to 1.25 times faster. */
+static void look_ahead(const struct job *job, struct task *task, size_t m, size_t m_end) {
+    const struct smri_conv2d *s = job->shape;
+    const size_t x_pixels = smri_conv2d_is_pointwise(s) ? m_end - m : 0; /* of other windows the rows are not equally far */
+    task->ahead[0] = rows_ahead(job, job->dy, s->K, m, m_end - m, task->k, task->k_end);
+    task->ahead[1] = rows_ahead(job, job->x, s->C, m, x_pixels, task->c, task->c_end);
+    const size_t lines = task->ahead[0].lines * task->ahead[0].rows + task->ahead[1].lines * task->ahead[1].rows;
+    const size_t calls = job->taps * smri_chunk_count(task->k_end - task->k, SMRI_CONV_COLS) *
+                         smri_chunk_count(task->c_end - task->c, SMRI_CONV_ROWS);
+    const size_t steps = calls * (CHUNK_ROWS / STEPS);
+    task->ahead_rate = lines < steps ? lines > 0 : (lines + steps / 2) / steps;
+}
+
 /* Adds one chunk's products for one tap: a is [depth][lda] words from channel task->c on. */
-static void add_chunk(const struct job *job, const struct task *task, size_t tap, const void *a, size_t lda,
+static void add_chunk(const struct job *job, struct task *task, size_t tap, const void *a, size_t lda,
                       const void *panel, size_t depth, bool accumulate) {
     const size_t block_floats = job->taps * job->rows * SMRI_CONV_BLOCK;
     void (*const compute)(const struct smri_conv_outer *) =
@@ -194,6 +221,8 @@ static void add_chunk(const struct job *job, const struct task *task, size_t tap
                 .lda = lda,
                 .b = b,
                 .depth = depth,
+                .ahead = &task->ahead[task->ahead[0].rows > 0 ? 0 : 1],
+                .ahead_rate = task->ahead_rate,
             };
             compute(&outer);
         }
@@ -217,22 +246,25 @@ static void run_task(void *context, size_t index, size_t worker) {
     const size_t channel_group = index % job->channel_groups;
     const size_t column_group = index / job->channel_groups % job->column_groups;
     const size_t part = index / job->channel_groups / job->column_groups;
-    const struct task task = {
-        channel_group * CHANNELS_PER_TASK, smri_chunk_end(job->rows, CHANNELS_PER_TASK, channel_group),
-        column_group * COLS_PER_TASK, smri_chunk_end(job->shape->K, COLS_PER_TASK, column_group),
-        part == 0 ? job->dw : job->partial + (part - 1) * job->weights_floats,
+    struct task task = {
+        .c = channel_group * CHANNELS_PER_TASK,
+        .c_end = smri_chunk_end(job->rows, CHANNELS_PER_TASK, channel_group),
+        .k = column_group * COLS_PER_TASK,
+        .k_end = smri_chunk_end(job->shape->K, COLS_PER_TASK, column_group),
+        .dw = part == 0 ? job->dw : job->partial + (part - 1) * job->weights_floats,
     };
     char *dy_panel = job->scratch + worker * job->worker_bytes;
-    char *x_panel = dy_panel + job->panel_rows * COLS_PER_TASK * WORD_BYTES;
-    char *windows = x_panel + job->panel_rows * job->panel_stride * WORD_BYTES;
+    char *x_panel = dy_panel + CHUNK_ROWS * COLS_PER_TASK * WORD_BYTES;
+    char *windows = x_panel + CHUNK_ROWS * job->panel_stride * WORD_BYTES;
     const size_t begin = part * job->part_pixels, end = smri_chunk_end(job->pixels, job->part_pixels, part);
-    for (size_t m = begin; m < end; m += CHUNK_PIXELS) {
-        const size_t m_end = smaller(m + CHUNK_PIXELS, end), depth = smri_chunk_count(m_end - m, job->pixels_per_row);
+    for (size_t m = begin; m < end; m += job->chunk_pixels) {
+        const size_t m_end = smaller(m + job->chunk_pixels, end), depth = smri_chunk_count(m_end - m, job->pixels_per_row);
         const void *dy = dy_panel;
         if (job->dy_in_place)
             dy = number_at(job, job->dy, m * job->shape->K);
         else
             pack_dy(job, dy_panel, m, m_end, task.k, task.k_end);
+        look_ahead(job, &task, m_end, smaller(m_end + job->chunk_pixels, end));
         for (size_t tap = 0; tap < job->taps; tap++) {
             if (job->in_place) {
                 add_chunk(job, &task, tap, number_at(job, job->x, m * job->rows + task.c), job->rows, dy, depth, m > begin);

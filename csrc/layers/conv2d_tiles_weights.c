@@ -26,8 +26,8 @@
 #define PARTS_MAX 8
 #define PART_SUMS_BYTES ((size_t)640 << 10) /* of one part: has to leave room in the second-level cache */
 #define SUMS_BYTES ((size_t)2 << 20)        /* of all parts, where they are more than PARTS_MIN */
-#define UNIT_BYTES ((size_t)512 << 10)     /* packed places of a unit, likewise */
-#define COLUMNS_BYTES ((size_t)512 << 10)  /* packed second operand that a task of a packed group goes through again and again */
+#define UNIT_BYTES ((size_t)512 << 10)      /* packed places of a unit, likewise */
+#define COLUMNS_BYTES ((size_t)512 << 10)   /* packed columns that a task of a packed group multiplies with each row block */
 #define TASKS_WANTED 8
 #define RUNS 64
 
@@ -244,8 +244,8 @@ static struct smri_wtile_run run_of(const struct job *job, const struct unit *u,
     return (struct smri_wtile_run){job->x.rows ? x : dy, job->x.rows ? dy : x, q_end - q};
 }
 
-static void multiply(const struct job *job, float *sums, size_t group, bool accumulate, const struct smri_wtile_run *runs, size_t n_runs,
-                     size_t row_block, size_t col_block) {
+static void multiply(const struct job *job, float *sums, size_t group, bool accumulate, const struct smri_wtile_run *runs,
+                     size_t n_runs, size_t row_block, size_t col_block) {
     const struct operand *first = first_operand(job), *second = second_operand(job);
     const struct smri_wtile_product product = {
         .sums = sums,
@@ -262,7 +262,8 @@ static void multiply(const struct job *job, float *sums, size_t group, bool accu
 }
 
 /* dW of one block from its sums, or from all parts' sums. */
-static void finish(const struct job *job, const float *sums, size_t tap, size_t row_block, size_t col_block, bool accumulate) {
+static void finish(const struct job *job, const float *sums, size_t tap, size_t row_block, size_t col_block,
+                   bool accumulate) {
     for (size_t tile = 0; tile < 4; tile++) {
         const size_t row = 2 * row_block + tile / 2, col = 2 * col_block + tile % 2;
         const size_t c = SIDE * (job->x.rows ? row : col), k = SIDE * (job->x.rows ? col : row);
