@@ -1,24 +1,39 @@
 """Whole training steps and inference: ours beside PyTorch's on this CPU.
 
-    python tests/bench_step.py [--rows supervised simclr inference resnet18] [--rounds 5] [--threads 0] [--compile]
+    python tests/bench_step.py [--rows supervised simclr inference resnet18] [--precision fp32 bf16] [--rounds 5]
+                               [--threads 0] [--peers default tuned compiled ...] [--json FILE] [--profile]
 
 Each side runs in a process of its own, so that peak memory is its own, and waits while another one measures: a step of
-ours, one of each of PyTorch's configurations, and again; medians of that. PyTorch's configurations are its default and
-an allocator that does not give pages back to the system (MALLOC_MMAP_THRESHOLD_ and its like, which the C library reads
-at start), both with channels_last; with --compile, torch.compile on top of the tuned allocator.
+ours, one of each of PyTorch's configurations, and again; medians of that. PyTorch's configurations, all with
+channels_last, and in bf16 with autocast:
+
+    default          as it comes
+    tuned            an allocator that does not give pages back (MALLOC_MMAP_THRESHOLD_ and its like, which the C
+                     library reads at start)
+    compiled         torch.compile on top of the tuned allocator; needs a C++ compiler and setuptools
+    cast             bf16 inference only: weights rounded once (model.bfloat16()) instead of at every call, tuned
+    cast compiled    both
+
+The fastest of them is the one to compare with; a configuration that fails says why. Peak memory counts from the third
+step on, so that what compiling takes is not held against a program; flops are those of the convolutions, and the peak
+that they are compared with is measured in the same run, by products on registers.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import re
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,14 +42,42 @@ TUNED_ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "8000000000",
     "MALLOC_TOP_PAD_": "500000000",
 }
-PEERS = {"torch": {}, "torch_tuned": TUNED_ALLOCATOR, "torch_compile": TUNED_ALLOCATOR}
+PATIENCE_S = 900  # for the first steps: compiling a ResNet-50 takes minutes
 
-# name: (depth, pixels, images that go through a step, kind, the row's title)
+
+class Peer(NamedTuple):
+    environment: dict[str, str]
+    is_compiled: bool = False
+    is_cast: bool = False
+
+
+PEERS = {
+    "default": Peer({}),
+    "tuned": Peer(TUNED_ALLOCATOR),
+    "compiled": Peer(TUNED_ALLOCATOR, is_compiled=True),
+    "cast": Peer(TUNED_ALLOCATOR, is_cast=True),
+    "cast compiled": Peer(TUNED_ALLOCATOR, is_compiled=True, is_cast=True),
+}
+
+
+class Row(NamedTuple):
+    depth: int
+    pixels: int
+    images: int  # that go through a step
+    kind: str
+    title: str
+
+    @property
+    def per_step(self) -> int:
+        """What is counted: images, or pairs of views."""
+        return self.images // 2 if self.kind == "simclr" else self.images
+
+
 ROWS = {
-    "supervised": (50, 128, 32, "supervised", "ResNet-50, 128 px, supervised step, batch 32"),
-    "simclr": (50, 128, 64, "simclr", "ResNet-50, 128 px, SimCLR + ASAM step, 32 pairs"),
-    "inference": (50, 128, 32, "inference", "ResNet-50, 128 px, inference, batch 32"),
-    "resnet18": (18, 64, 64, "supervised", "ResNet-18, 64 px, supervised step, batch 64"),
+    "supervised": Row(50, 128, 32, "supervised", "ResNet-50, 128 px, supervised step, batch 32"),
+    "simclr": Row(50, 128, 64, "simclr", "ResNet-50, 128 px, SimCLR + ASAM step, 32 pairs"),
+    "inference": Row(50, 128, 32, "inference", "ResNet-50, 128 px, inference, batch 32"),
+    "resnet18": Row(18, 64, 64, "supervised", "ResNet-18, 64 px, supervised step, batch 64"),
 }
 
 
@@ -42,42 +85,59 @@ def head_of(kind: str) -> list[tuple[int, float, bool]]:
     return [(256, 0.0, True), (128, 0.0, False)] if kind == "simclr" else [(4, 0.0, False)]
 
 
-def our_step(row: str, n_threads: int) -> Callable[[], float]:
-    """A function that runs one step and returns its loss (inference: 0)."""
+# ---- ours ----------------------------------------------------------------------------------------------------------
+
+
+def our_step(row: Row, n_threads: int, precision: str) -> tuple[Callable[[], Any], Callable[[], float]]:
+    """(a function that runs one step, a function that tells the flops of the latest step's convolutions)."""
     from simclr_mri import _core
 
-    depth, pixels, n, kind, _ = ROWS[row]
-    network = _core.Network(depth, image_size=pixels, head=head_of(kind), n_threads=n_threads)
-    x = np.random.default_rng(0).uniform(size=(n, pixels, pixels, 1)).astype(np.float32)
-    if kind == "inference":
-        return lambda: float(network.forward(x, batch_size=n)[0, 0]) * 0.0
+    n = row.images
+    network = _core.Network(row.depth, image_size=row.pixels, head=head_of(row.kind), n_threads=n_threads)
+    x = np.random.default_rng(0).uniform(size=(n, row.pixels, row.pixels, 1)).astype(np.float32)
+
+    def flops(source: Any, passes: int) -> float:
+        return passes * sum(flops for *_, flops in source.profile())
+
+    if row.kind == "inference":
+        return lambda: network.forward(x, batch_size=n, precision=precision), lambda: flops(network, 1)
     options = {"lr": 0.01, "momentum": 0.9, "seed": 0, "step": 0}
-    if kind == "simclr":
-        trainer = _core.Trainer(network, batch=n, bn_groups=2, sharpness="asam")
-        return lambda: trainer.simclr_step(x, temperature=0.5, rho=1.0, **options)["loss"]
+    if row.kind == "simclr":
+        trainer = _core.Trainer(network, batch=n, bn_groups=2, sharpness="asam", precision=precision)
+        return lambda: trainer.simclr_step(x, temperature=0.5, rho=1.0, **options), lambda: flops(trainer, 2)
     labels = (np.arange(n) % 4).astype(np.int32)
-    trainer = _core.Trainer(network, batch=n)
-    return lambda: trainer.supervised_step(x, labels, **options)["loss"]
+    trainer = _core.Trainer(network, batch=n, precision=precision)
+    return lambda: trainer.supervised_step(x, labels, **options), lambda: flops(trainer, 1)
 
 
-def torch_step(row: str, n_threads: int, use_compile: bool) -> Callable[[], float]:
-    """The same in PyTorch: channels_last; SimCLR in two passes, ASAM with torch._foreach operations."""
+# ---- PyTorch's -----------------------------------------------------------------------------------------------------
+
+
+def torch_step(row: Row, n_threads: int, precision: str, peer: Peer) -> Callable[[], Any]:
+    """The same in PyTorch; SimCLR in two passes, ASAM with torch._foreach operations."""
     import torch
 
     from reference.resnet_torch import ResNet, nt_xent
 
     if n_threads:
         torch.set_num_threads(n_threads)
-    depth, pixels, n, kind, _ = ROWS[row]
-    model = ResNet(depth, image_size=pixels, head=head_of(kind)).to(memory_format=torch.channels_last)
-    forward = torch.compile(model) if use_compile else model
-    x = torch.from_numpy(np.random.default_rng(0).uniform(size=(n, pixels, pixels, 1)).astype(np.float32))
-    if kind == "inference":
+    n = row.images
+    model = ResNet(row.depth, image_size=row.pixels, head=head_of(row.kind)).to(memory_format=torch.channels_last)
+    x = torch.from_numpy(np.random.default_rng(0).uniform(size=(n, row.pixels, row.pixels, 1)).astype(np.float32))
+    if peer.is_cast:
+        model, x = model.bfloat16(), x.bfloat16()
+    compiled = torch.compile(model) if peer.is_compiled else model
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16" and not peer.is_cast):
+            return compiled(images).float()
+
+    if row.kind == "inference":
         model.eval()
 
         def infer() -> float:
             with torch.inference_mode():
-                return float(forward(x)[0, 0]) * 0.0
+                return float(forward(x)[0, 0])
 
         return infer
     parameters = list(model.parameters())
@@ -85,7 +145,7 @@ def torch_step(row: str, n_threads: int, use_compile: bool) -> Callable[[], floa
     labels = torch.arange(n) % 4
 
     def loss() -> torch.Tensor:
-        if kind == "simclr":
+        if row.kind == "simclr":
             return nt_xent(torch.cat([forward(x[: n // 2]), forward(x[n // 2 :])]), 0.5)
         return torch.nn.functional.cross_entropy(forward(x), labels)
 
@@ -102,7 +162,7 @@ def torch_step(row: str, n_threads: int, use_compile: bool) -> Callable[[], floa
         optimizer.zero_grad()
         first = loss()
         first.backward()
-        if kind == "simclr":
+        if row.kind == "simclr":
             with torch.no_grad():
                 kept = ascend()
             optimizer.zero_grad()
@@ -115,117 +175,197 @@ def torch_step(row: str, n_threads: int, use_compile: bool) -> Callable[[], floa
     return step
 
 
-def serve(side: str, row: str, n_threads: int) -> None:
-    """The child: warms up, then answers each line on stdin with seconds of a step; at the end with peak memory."""
-    import resource
+# ---- the child -----------------------------------------------------------------------------------------------------
 
+
+def forget_peak_memory() -> None:
+    """The kernel's record of the most resident memory starts anew."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes() -> int:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found.group(1)) * 1024
+
+
+def serve(side: str, row: Row, n_threads: int, precision: str) -> None:
+    """Warms up, then answers each line on stdin with the seconds of a step; at the end {"peak_bytes", "flops"}."""
     sys.path.insert(0, str(Path(__file__).parent))
-    step = our_step(row, n_threads) if side == "ours" else torch_step(row, n_threads, side == "torch_compile")
-    for _ in range(2):
-        step()
-    print(json.dumps("ready"), flush=True)
+    flops: Callable[[], float] = lambda: 0.0  # noqa: E731
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"no step within {PATIENCE_S} s"))
+    signal.alarm(PATIENCE_S)
+    try:
+        if side == "ours":
+            step, flops = our_step(row, n_threads, precision)
+        else:
+            step = torch_step(row, n_threads, precision, PEERS[side])
+        for _ in range(2):
+            step()
+    except (Exception, SystemExit) as error:  # whatever a compiler or a missing library throws is the answer
+        text = str(error).strip() or type(error).__name__
+        return print(json.dumps({"failed": text.splitlines()[0][:200]}), flush=True)
+    signal.alarm(0)
+    forget_peak_memory()
+    print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:
         before = time.perf_counter()
         step()
         print(json.dumps(time.perf_counter() - before), flush=True)
-    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024), flush=True)
+    print(json.dumps({"peak_bytes": peak_memory_bytes(), "flops": flops()}), flush=True)
 
 
-def start(side: str, row: str, n_threads: int) -> subprocess.Popen | None:
-    """A child that has warmed up, or None when it failed (no compiler for torch.compile, say)."""
-    command = [sys.executable, "-W", "ignore", __file__, "--serve", side, row, "--threads", str(n_threads)]
-    environment = {**os.environ, **PEERS.get(side, {})}
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    if child.stdout.readline().strip() == json.dumps("ready"):
-        return child
+# ---- the parent ----------------------------------------------------------------------------------------------------
+
+
+def start(side: str, row: str, n_threads: int, precision: str) -> tuple[subprocess.Popen | None, str]:
+    """(a child that has warmed up, ""), or (None, why not)."""
+    command = [sys.executable, "-W", "ignore", __file__, "--serve", side, row, precision, "--threads", str(n_threads)]
+    environment = {**os.environ, **(PEERS[side].environment if side in PEERS else {})}
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    )
+    try:
+        answer = json.loads(child.stdout.readline())
+    except json.JSONDecodeError:
+        answer = {"failed": "the process died"}
+    if "ready" in answer:
+        return child, ""
     child.kill()
     child.wait()
-    return None
+    return None, answer["failed"]
 
 
-def measure(row: str, *, rounds: int, n_threads: int, peers: list[str]) -> dict[str, dict[str, float]]:
-    """Side -> {"seconds": median of the rounds, "fastest": seconds, "images_per_s", "peak_bytes"}; alternating."""
-    children = {side: start(side, row, n_threads) for side in ["ours", *peers]}
-    children = {side: child for side, child in children.items() if child is not None}
+def measure(row: str, precision: str, *, rounds: int, n_threads: int, peers: list[str]) -> dict[str, Any]:
+    """{"sides": side -> {"seconds": median, "fastest", "per_s", "peak_bytes"} or {"failed": why}, ...}; alternating."""
+    from simclr_mri import _core
+
+    started = {side: start(side, row, n_threads, precision) for side in ["ours", *peers]}
+    sides: dict[str, dict[str, Any]] = {side: {"failed": why} for side, (_, why) in started.items()}
+    children = {side: child for side, (child, _) in started.items() if child is not None}
+    if "ours" not in children:
+        raise RuntimeError(f"{row}: {sides['ours']['failed']}")
     seconds: dict[str, list[float]] = {side: [] for side in children}
     for _ in range(rounds):
         for side, child in children.items():
             child.stdin.write("\n")
             child.stdin.flush()
             seconds[side].append(json.loads(child.stdout.readline()))
-    results = {}
+    flops = 0.0
     for side, child in children.items():
         child.stdin.close()
-        peak = json.loads(child.stdout.readline())
+        end = json.loads(child.stdout.readline())
         child.wait()
         median = statistics.median(seconds[side])
-        results[side] = {
+        per_s = ROWS[row].per_step / median
+        sides[side] = {
             "seconds": median,
             "fastest": min(seconds[side]),
-            "images_per_s": ROWS[row][2] / median,
-            "peak_bytes": peak,
+            "per_s": per_s,
+            "peak_bytes": end["peak_bytes"],
         }
-    return results
+        flops = end["flops"] or flops
+    found = {"row": row, "title": ROWS[row].title, "precision": precision, "sides": sides, "flops": flops}
+    found["peak_flops"] = _core.measured_peak(precision, n_threads, 0.5)
+    found["isa"] = _core.cpu_info()["isa"]
+    measured = [side for side in peers if "seconds" in sides[side]]
+    if measured:
+        best = min(measured, key=lambda side: sides[side]["seconds"])
+        found["best_peer"] = best
+        found["ratio"] = sides[best]["seconds"] / sides["ours"]["seconds"]
+        found["memory_ratio"] = sides["ours"]["peak_bytes"] / sides[best]["peak_bytes"]
+    return found
 
 
-def profile(row: str, n_threads: int) -> dict[str, float]:
-    """Seconds of one pass of ours by kind of operation: the best of five for each operation."""
+def report(found: dict[str, Any]) -> str:
+    """A table of one row in one precision."""
+    row = ROWS[found["row"]]
+    unit = "pairs/s" if row.kind == "simclr" else "images/s"
+    lines = [f"{row.title}, {found['precision']}", f"  {'':20} {unit:>9} {'ms':>8} {'peak MB':>8}"]
+    for side, r in found["sides"].items():
+        name = side if side == "ours" else f"torch, {side}"
+        if "failed" in r:
+            lines.append(f"  {name:20} failed: {r['failed']}")
+            continue
+        lines.append(f"  {name:20} {r['per_s']:9.1f} {1e3 * r['seconds']:8.1f} {r['peak_bytes'] / 1e6:8.0f}")
+    rate, peak = found["flops"] / found["sides"]["ours"]["seconds"], found["peak_flops"]
+    lines.append(
+        f"  ours: {rate / 1e9:.0f} GFLOP/s in convolutions over the whole step, {rate / peak:.0%} of "
+        f"{peak / 1e9:.0f} GFLOP/s ({found['isa']}, products on registers)"
+    )
+    if "best_peer" in found:
+        best = found["best_peer"]
+        lines.append(
+            f"  {found['ratio']:.2f} times the best of PyTorch's ({best}), {found['memory_ratio']:.2f} of its memory"
+        )
+    return "\n".join(lines)
+
+
+def profile(name: str, n_threads: int, precision: str) -> dict[str, tuple[float, float]]:
+    """Kind of operation -> (seconds, flops) of one pass of ours: for each operation the best of five."""
     from simclr_mri import _core
 
-    depth, pixels, n, kind, _ = ROWS[row]
-    network = _core.Network(depth, image_size=pixels, head=head_of(kind), n_threads=n_threads)
-    x = np.random.default_rng(0).uniform(size=(n, pixels, pixels, 1)).astype(np.float32)
-    trainer = None if kind == "inference" else _core.Trainer(network, batch=n, bn_groups=2 if kind == "simclr" else 1)
+    row = ROWS[name]
+    n = row.images
+    network = _core.Network(row.depth, image_size=row.pixels, head=head_of(row.kind), n_threads=n_threads)
+    x = np.random.default_rng(0).uniform(size=(n, row.pixels, row.pixels, 1)).astype(np.float32)
+    groups = 2 if row.kind == "simclr" else 1
+    trainer = None
+    if row.kind != "inference":
+        trainer = _core.Trainer(network, batch=n, bn_groups=groups, precision=precision)
     best: list[float] = []
     for i in range(6):
         if trainer is None:
-            network.forward(x, batch_size=n)
+            network.forward(x, batch_size=n, precision=precision)
         else:
             trainer.supervised_step(x, np.zeros(n, np.int32), lr=0.0, momentum=0.0, seed=0, step=i)
         rows = (trainer or network).profile()
         found = [seconds for _, _, seconds, _ in rows]
         best = found if not best else [min(pair) for pair in zip(best, found, strict=True)]
-    totals: dict[str, float] = {}
-    for (operation, *_), seconds in zip(rows, best, strict=True):
+    totals: dict[str, tuple[float, float]] = {}
+    for (operation, _, _, flops), seconds in zip(rows, best, strict=True):
         if seconds > 0:
-            totals[operation] = totals.get(operation, 0.0) + seconds
+            before = totals.get(operation, (0.0, 0.0))
+            totals[operation] = (before[0] + seconds, before[1] + flops)
     return totals
 
 
-def report(row: str, results: dict[str, dict[str, float]]) -> str:
-    peers = {side: r for side, r in results.items() if side != "ours"}
-    lines = [ROWS[row][4], f"  {'':14} {'images/s':>9} {'ms':>8} {'peak MB':>8}"]
-    for side, r in results.items():
-        lines.append(f"  {side:14} {r['images_per_s']:9.1f} {1e3 * r['seconds']:8.1f} {r['peak_bytes'] / 1e6:8.0f}")
-    if peers:
-        best = min(peers, key=lambda side: peers[side]["seconds"])
-        ours = results["ours"]
-        speed = peers[best]["seconds"] / ours["seconds"]
-        memory = ours["peak_bytes"] / peers[best]["peak_bytes"]
-        lines.append(f"  {speed:.2f} times the best of PyTorch's ({best}), {memory:.2f} of its memory")
-    return "\n".join(lines)
+def print_profile(name: str, n_threads: int, precision: str) -> None:
+    totals = profile(name, n_threads, precision)
+    whole = sum(seconds for seconds, _ in totals.values())
+    print(f"{ROWS[name].title}, {precision}: {1e3 * whole:.1f} ms, {ROWS[name].images / whole:.1f} images/s")
+    for operation, (seconds, flops) in sorted(totals.items(), key=lambda item: -item[1][0]):
+        rate = f"{flops / seconds / 1e9:8.0f} GFLOP/s" if flops else ""
+        print(f"  {operation:22} {1e3 * seconds:8.1f} ms {seconds / whole:6.1%} {rate}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="0: all processors")
-    parser.add_argument("--compile", action="store_true", help="torch.compile too (needs a C++ compiler)")
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--profile", action="store_true", help="ours only: seconds by kind of operation")
-    parser.add_argument("--serve", nargs=2, metavar=("SIDE", "ROW"), help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, help="write what was measured to this file, too")
+    parser.add_argument("--serve", nargs=3, metavar=("SIDE", "ROW", "PRECISION"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        return serve(*options.serve, options.threads)
-    for row in options.rows:
-        if options.profile:
-            totals = profile(row, options.threads)
-            print(ROWS[row][4])
-            for name, seconds in sorted(totals.items(), key=lambda item: -item[1]):
-                print(f"  {name:22} {1e3 * seconds:8.1f} ms {seconds / sum(totals.values()):6.1%}")
-            continue
-        peers = [side for side in PEERS if options.compile or side != "torch_compile"]
-        print(report(row, measure(row, rounds=options.rounds, n_threads=options.threads, peers=peers)), flush=True)
+        side, row, precision = options.serve
+        return serve(side, ROWS[row], options.threads, precision)
+    results = []
+    for precision in options.precision:
+        for row in options.rows:
+            if options.profile:
+                print_profile(row, options.threads, precision)
+                continue
+            can_cast = precision == "bf16" and ROWS[row].kind == "inference"
+            peers = [side for side in options.peers if can_cast or not PEERS[side].is_cast]
+            found = measure(row, precision, rounds=options.rounds, n_threads=options.threads, peers=peers)
+            results.append(found)
+            print(report(found), flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":
