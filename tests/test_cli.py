@@ -153,10 +153,15 @@ def test_audit_writes_a_page(folder, tmp_path, capsys):
     assert (tmp_path / "audit" / "audit.json").stat().st_size > 400
 
 
-def test_bench_measures(capsys):
-    assert main(["bench", "--rows", "resnet18", "--rounds", "1"]) == 0
+def test_bench_measures(tmp_path, capsys):
+    line = ["bench", "--rows", "resnet18", "--rounds", "1", "--precision", "fp32", "bf16", "--layers"]
+    assert main([*line, "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert "ResNet-18, 64 px" in text and "images/s" in text and "conv" in text
+    assert "ResNet-18, 64 px, supervised step, batch 64, bf16" in text and "images/s" in text and "GFLOP/s" in text
+    assert text.count("layer4.1.conv2.weight") == 2
+    first, second = json.loads((tmp_path / "bench.json").read_text())
+    assert (first["precision"], second["precision"]) == ("fp32", "bf16") and first["flops"] == second["flops"] > 1e9
+    assert (tmp_path / "bench.png").stat().st_size > 4000
 
 
 # ---- mistakes ------------------------------------------------------------------------------------------------------

@@ -1,13 +1,17 @@
-"""How fast this program is on this machine: whole steps and inference, by image and by kind of operation.
+"""How fast this program is on this machine: whole steps and inference, by kind of operation and by layer.
 
-Beside PyTorch they are measured by tests/bench_step.py of the source tree, which `simclr-mri bench --peer yes` runs.
+Flops are those of the convolutions' definition (a multiply and an add are two), so Winograd's method can exceed the
+peak, which is measured in the same run by independent products on registers. Beside PyTorch all of it is measured by
+tests/bench_step.py and tests/bench_conv.py of the source tree, which `simclr-mri bench --peer` runs.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,50 +22,134 @@ import numpy as np
 
 from . import _core
 from ._machine import n_threads
+from .progress import bytes_text
 
-PEER_SCRIPT = Path(__file__).parents[2] / "tests" / "bench_step.py"
+TESTS = Path(__file__).parents[2] / "tests"
+DIRECTIONS = ("conv forward", "conv backward data", "conv backward weights")
 
 
 @dataclass(frozen=True)
 class Row:
     """What is measured: `images` go through a step (twice the pairs for SimCLR)."""
 
+    name: str
     title: str
     depth: int
     pixels: int
     images: int
     kind: str
 
+    @property
+    def per_step(self) -> int:
+        """What is counted: images, or pairs of views."""
+        return self.images // 2 if self.kind == "simclr" else self.images
+
+    @property
+    def unit(self) -> str:
+        return "pairs/s" if self.kind == "simclr" else "images/s"
+
 
 ROWS = {
-    "supervised": Row("ResNet-50, 128 px, supervised step, batch 32", 50, 128, 32, "supervised"),
-    "simclr": Row("ResNet-50, 128 px, SimCLR + ASAM step, 32 pairs", 50, 128, 64, "simclr"),
-    "inference": Row("ResNet-50, 128 px, inference, batch 32", 50, 128, 32, "inference"),
-    "resnet18": Row("ResNet-18, 64 px, supervised step, batch 64", 18, 64, 64, "supervised"),
+    row.name: row
+    for row in (
+        Row("supervised", "ResNet-50, 128 px, supervised step, batch 32", 50, 128, 32, "supervised"),
+        Row("simclr", "ResNet-50, 128 px, SimCLR + ASAM step, 32 pairs", 50, 128, 64, "simclr"),
+        Row("inference", "ResNet-50, 128 px, inference, batch 32", 50, 128, 32, "inference"),
+        Row("resnet18", "ResNet-18, 64 px, supervised step, batch 64", 18, 64, 64, "supervised"),
+    )
 }
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds a step (median), memory, and where the time of the last pass went."""
+    """Seconds a step (median), memory, and where the time of a pass went.
+
+    Attributes
+    ----------
+    row : Row
+    precision : {"fp32", "bf16"}
+    seconds : float
+    memory_bytes : int
+        Weights, optimizer and activations.
+    operations : list of (operation, layer, seconds, flops)
+        In order; the best of all rounds for each.
+    flops : float
+        Of the convolutions in a step: of both passes with ASAM.
+    peak_flops : float
+        Flops a second of products on registers, in the same precision and with as many threads.
+    """
 
     row: Row
+    precision: str
     seconds: float
     memory_bytes: int
-    by_operation: dict[str, float]
+    operations: list[tuple[str, str, float, float]]
+    flops: float
+    peak_flops: float
 
     @property
-    def images_per_s(self) -> float:
-        """Slices a second; two views of a slice are one slice."""
-        return self.row.images / (2 if self.row.kind == "simclr" else 1) / self.seconds
+    def per_s(self) -> float:
+        """Images a second; pairs of views for SimCLR."""
+        return self.row.per_step / self.seconds
+
+    @property
+    def by_operation(self) -> dict[str, float]:
+        totals: dict[str, float] = {}
+        for operation, _, seconds, _ in self.operations:
+            totals[operation] = totals.get(operation, 0.0) + seconds
+        return totals
+
+    def __str__(self) -> str:
+        by_operation = self.by_operation
+        total = sum(by_operation.values()) or 1.0
+        most = sorted(by_operation.items(), key=lambda item: -item[1])[:6]
+        rate = self.flops / self.seconds
+        return (
+            f"{self.row.title}, {self.precision}\n"
+            f"    {self.per_s:.1f} {self.row.unit}, {1000 * self.seconds:.1f} ms, {bytes_text(self.memory_bytes)}, "
+            f"{rate / 1e9:.0f} GFLOP/s: {rate / self.peak_flops:.0%} of {self.peak_flops / 1e9:.0f}\n"
+            f"    {', '.join(f'{operation} {seconds / total:.0%}' for operation, seconds in most)}\n"
+        )
+
+    def layer_table(self) -> str:
+        """Every convolution: ms, GFLOP/s and percent of the peak in its three directions."""
+        layers: dict[str, dict[str, tuple[float, float]]] = {}
+        for operation, layer, seconds, flops in self.operations:
+            if operation in DIRECTIONS:
+                layers.setdefault(layer, {})[operation] = (seconds, flops)
+        lines = [f"    {'':30}" + "".join(f"{direction.removeprefix('conv '):>26}" for direction in DIRECTIONS)]
+        lines.append(f"    {'':30}" + f"{'ms':>10}{'GFLOP/s':>10}{'peak':>6}" * len(DIRECTIONS))
+        for layer, found in layers.items():
+            cells = [self._cell(*found[direction]) if direction in found else " " * 26 for direction in DIRECTIONS]
+            lines.append(f"    {layer:30}" + "".join(cells).rstrip())
+        return "\n".join(lines) + "\n"
+
+    def _cell(self, seconds: float, flops: float) -> str:
+        rate = flops / max(seconds, 1e-9)
+        return f"{1000 * seconds:10.2f}{rate / 1e9:10.0f}{rate / self.peak_flops:6.0%}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As tests/bench_step.py writes its results, without a peer."""
+        ours = {"seconds": self.seconds, "per_s": self.per_s, "peak_bytes": self.memory_bytes}
+        return {
+            "row": self.row.name,
+            "title": self.row.title,
+            "precision": self.precision,
+            "sides": {"ours": ours},
+            "flops": self.flops,
+            "peak_flops": self.peak_flops,
+            "isa": _core.cpu_info()["isa"],
+            "by_operation": self.by_operation,
+        }
 
 
-def measure(row: Row, *, rounds: int = 5, n_jobs: int | None = None) -> Measurement:
+def measure(row: Row, *, precision: str = "fp32", rounds: int = 5, n_jobs: int | None = None) -> Measurement:
     """Times a row after one round that touches its memory for the first time.
 
     Parameters
     ----------
     row : Row
+    precision : {"fp32", "bf16"}
     rounds : int
         Steps; the median counts.
     n_jobs : int or None
@@ -74,52 +162,73 @@ def measure(row: Row, *, rounds: int = 5, n_jobs: int | None = None) -> Measurem
     head = [(2048, 0.0, True), (128, 0.0, False)] if is_simclr else [(4, 0.0, False)]
     network = _core.Network(row.depth, image_size=row.pixels, head=head, n_threads=n_threads(n_jobs))
     x = np.random.default_rng(0).uniform(size=(row.images, row.pixels, row.pixels, 1)).astype(np.float32)
-    step, source, memory = _step(row, network, x)
+    step, source, memory = _step(row, network, x, precision)
     step()
-    times = []
+    times: list[float] = []
+    best: list[tuple[str, str, float, float]] = []
     for _ in range(rounds):
         began_s = time.perf_counter()
         step()
         times.append(time.perf_counter() - began_s)
-    by_operation: dict[str, float] = {}
-    for operation, _, seconds, _ in source.profile():
-        by_operation[operation] = by_operation.get(operation, 0.0) + seconds
-    return Measurement(row, statistics.median(times), memory, by_operation)
+        found = source.profile()
+        best = [min(pair, key=lambda one: one[2]) for pair in zip(best, found, strict=True)] if best else found
+    if row.kind == "inference":
+        best = [operation for operation in best if operation[2] > 0]
+    flops = sum(flops for *_, flops in best) * (2 if is_simclr else 1)
+    peak = _core.measured_peak(precision, n_threads(n_jobs))
+    return Measurement(row, precision, statistics.median(times), memory, best, flops, peak)
 
 
-def _step(row: Row, network: Any, x: np.ndarray) -> tuple[Callable[[], Any], Any, int]:
+def _step(row: Row, network: Any, x: np.ndarray, precision: str) -> tuple[Callable[[], Any], Any, int]:
     """(a step, what has its profile, bytes that it needs)."""
     weights = 4 * network.n_parameters
     if row.kind == "inference":
-        memory = weights + network.memory_bytes("infer", row.images)
-        return lambda: network.forward(x, batch_size=row.images), network, memory
+        memory = weights + network.memory_bytes("infer", row.images, 1, precision)
+        return lambda: network.forward(x, batch_size=row.images, precision=precision), network, memory
     options = {"lr": 0.01, "momentum": 0.9, "seed": 0, "step": 0}
     if row.kind == "simclr":
-        trainer = _core.Trainer(network, batch=row.images, bn_groups=2, sharpness="asam")
+        trainer = _core.Trainer(network, batch=row.images, bn_groups=2, sharpness="asam", precision=precision)
         return (
             lambda: trainer.simclr_step(x, temperature=0.5, rho=1.0, **options),
             trainer,
             weights + trainer.memory_bytes,
         )
     labels = (np.arange(row.images) % 4).astype(np.int32)
-    trainer = _core.Trainer(network, batch=row.images)
+    trainer = _core.Trainer(network, batch=row.images, precision=precision)
     return lambda: trainer.supervised_step(x, labels, **options), trainer, weights + trainer.memory_bytes
 
 
-def run_peer(rows: tuple[str, ...], rounds: int, n_jobs: int | None) -> int:
-    """Both programs in turn, by the script of the source tree; FileNotFoundError where there is none."""
-    if not PEER_SCRIPT.is_file():
+def run_peer(
+    rows: tuple[str, ...], precisions: tuple[str, ...], rounds: int, n_jobs: int | None, layers: bool
+) -> list[dict[str, Any]]:
+    """Both programs in turn, by the scripts of the source tree, which print; what the one of whole steps measured.
+
+    Raises
+    ------
+    FileNotFoundError
+        Without a source tree.
+    RuntimeError
+        When a script fails; it has said why.
+    """
+    if not (TESTS / "bench_step.py").is_file():
         raise FileNotFoundError(
-            f"the comparison with PyTorch needs the source tree (there is no {PEER_SCRIPT}) and pip install '.[bench]'"
+            f"the comparison with PyTorch needs the source tree (there is no {TESTS / 'bench_step.py'}) and pip "
+            "install '.[bench]'"
         )
-    line = [
-        sys.executable,
-        str(PEER_SCRIPT),
-        "--rows",
-        *rows,
-        "--rounds",
-        str(rounds),
-        "--threads",
-        str(n_threads(n_jobs)),
-    ]
-    return subprocess.run(line, check=False).returncode
+    threads = str(n_threads(n_jobs) or _core.cpu_info()["threads"])
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder, "found.json")
+        options = ["--rows", *rows, "--precision", *precisions, "--rounds", str(rounds), "--json", str(found)]
+        _run_script("bench_step.py", [*options, "--threads", threads])
+        results = json.loads(found.read_text())
+    networks = sorted({f"resnet{ROWS[row].depth}" for row in rows}) if layers else []
+    for network in networks:
+        for precision in precisions:
+            _run_script("bench_conv.py", ["--network", network, "--precision", precision, "--threads", threads])
+    return results
+
+
+def _run_script(name: str, options: list[str]) -> None:
+    code = subprocess.run([sys.executable, str(TESTS / name), *options], check=False).returncode
+    if code:
+        raise RuntimeError(f"{name} ended with exit code {code}")

@@ -100,8 +100,12 @@ COMMANDS: dict[str, dict[str, Any]] = {
     },
     "bench": {
         "help": "how fast training and inference are on this machine",
-        "bare": ("bench",),
-        "examples": ["simclr-mri bench", "simclr-mri bench --rows resnet18 --n-jobs 1", "simclr-mri bench --peer"],
+        "bare": ("bench", "run"),
+        "examples": [
+            "simclr-mri bench --precision fp32 bf16",
+            "simclr-mri bench --rows resnet18 --n-jobs 1 --layers",
+            "simclr-mri bench --peer",
+        ],
     },
 }
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from . import _core, checkpoint, plot, splits
 from ._dataset import Dataset
+from ._machine import warn_if_emulated
 from .audits import audit as run_audit
 from .bench import ROWS, measure, run_peer
+from .bench_plot import speed_and_memory
 from .cam import grad_cam
 from .cam_checks import check_cams
 from .checkpoint import atomic_writer
@@ -323,21 +325,24 @@ def audit(args: argparse.Namespace) -> int:
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Images a second of whole steps."""
-    chosen = Settings(args).bench
+    """Speed and memory of whole steps, of operations and of layers."""
+    settings = Settings(args)
+    chosen, out = settings.bench, _out(settings, "bench")
     if chosen.peer:
-        return run_peer(chosen.rows, chosen.rounds, chosen.n_jobs)
-    info = _core.cpu_info()
-    print(f"{info['cpu']}, {info['isa']}, {chosen.n_jobs or info['threads']} threads, medians of {chosen.rounds}")
-    for name in chosen.rows:
-        found = measure(ROWS[name], rounds=chosen.rounds, n_jobs=chosen.n_jobs)
-        speed = (
-            f"{found.images_per_s:8.1f} images/s  {1000 * found.seconds:8.1f} ms  {bytes_text(found.memory_bytes):>7}"
-        )
-        print(f"{found.row.title:<50}{speed}")
-        total = sum(found.by_operation.values()) or 1.0
-        most = sorted(found.by_operation.items(), key=lambda item: -item[1])[:6]
-        print("    " + ", ".join(f"{operation} {seconds / total:.0%}" for operation, seconds in most), flush=True)
+        results = run_peer(chosen.rows, chosen.precision, chosen.rounds, chosen.n_jobs, chosen.layers)
+    else:
+        info = _core.cpu_info()
+        print(f"{info['cpu']}, {info['isa']}, {chosen.n_jobs or info['threads']} threads, medians of {chosen.rounds}")
+        results = []
+        for precision in chosen.precision:
+            warn_if_emulated(precision)
+            for name in chosen.rows:
+                found = measure(ROWS[name], precision=precision, rounds=chosen.rounds, n_jobs=chosen.n_jobs)
+                print(f"{found}{found.layer_table() if chosen.layers else ''}", flush=True)
+                results.append(found.to_dict())
+    write_json(out / "bench.json", results)
+    _save(speed_and_memory(results), out / "bench.png")
+    print(f"{out}/: bench.json, bench.png")
     return 0
 
 

@@ -302,9 +302,16 @@ class BenchOptions:
         group="bench",
         choices=("supervised", "simclr", "inference", "resnet18"),
     )
+    precision: tuple[str, ...] = option(
+        ("fp32",),
+        "what activations are stored and multiplied in: fp32, bf16 or both",
+        group="bench",
+        choices=PRECISIONS,
+    )
     rounds: int = option(5, "steps of each; the median counts", group="bench", at_least=1)
+    layers: bool = option(False, "a table of every convolution, in its three directions", group="bench")
     n_jobs: int | None = option(None, "threads (none or -1: all that this process may use)", group="bench", at_least=-1)
-    peer: bool = option(False, "PyTorch beside it, from a source tree", group="bench")
+    peer: bool = option(False, "PyTorch's configurations beside it, from a source tree", group="bench")
 
 
 @dataclass(repr=False, eq=False)
