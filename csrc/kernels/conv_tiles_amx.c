@@ -31,9 +31,11 @@ INLINE void fetch_half(const char *next, size_t pixel_stride) {
     UNROLL_16 for (size_t i = 0; i < SMRI_TILES_HALF; i++) _mm_prefetch(next + i * pixel_stride, _MM_HINT_T1);
 }
 
-/* `both` halves of the pixels, both halves of the columns (`wide`) and `ahead` are constants at every call. */
-INLINE void accumulate_of(const struct smri_tiles_product *t, const smri_bf16 *weights, const bool both, const bool wide,
-                          const bool ahead) {
+/* `both` halves of the pixels, both halves of the columns (`wide`) and `ahead` are constants at every call. Lines that will
+ * be overwritten are fetched two a step: all at once they would fill the buffers of the first-level cache. */
+INLINE void accumulate_of(const struct smri_tiles_product *t, size_t column, const smri_bf16 *weights, const bool both,
+                          const bool wide, const bool ahead) {
+    size_t to_fetch = t->streamed ? 0 : (both ? 2 : 1) * SMRI_TILES_HALF;
     _tile_zero(0);
     if (wide) _tile_zero(1);
     if (both) _tile_zero(2);
@@ -42,6 +44,10 @@ INLINE void accumulate_of(const struct smri_tiles_product *t, const smri_bf16 *w
         for (size_t tap = 0; tap < t->n_taps; tap++) {
             const size_t offset = slice * t->slice_stride + t->taps[tap].source;
             const smri_bf16 *panel = weights + (slice * t->slice_panels + t->taps[tap].weights) * SMRI_TILES_PANEL;
+            if (to_fetch > 0) {
+                _mm_prefetch((const char *)(t->out[--to_fetch] + column), _MM_HINT_ET0);
+                _mm_prefetch((const char *)(t->out[--to_fetch] + column), _MM_HINT_ET0);
+            }
             if (ahead) {
                 fetch_half(t->next[0] + offset, t->pixel_stride);
                 fetch_half(t->next[1] + offset, t->pixel_stride);
@@ -88,25 +94,18 @@ INLINE void write_block(const struct smri_tiles_product *t, size_t column, size_
     }
 }
 
-/* Lines that will be overwritten come to the first-level cache while their sums are computed. */
-INLINE void fetch_out(const struct smri_tiles_product *t, size_t column, size_t halves) {
-    for (size_t i = 0; i < halves * SMRI_TILES_HALF; i++)
-        if (t->out[i] != NULL) _mm_prefetch((const char *)(t->out[i] + column), _MM_HINT_ET0);
-}
-
 INLINE void product_of(const struct smri_tiles_product *t, const bool both) {
     float sums[SMRI_TILES_PIXELS * SMRI_TILES_BLOCK] __attribute__((aligned(64)));
     const size_t row_bytes = SMRI_TILES_BLOCK * sizeof *sums, halves = both ? 2 : 1;
     const smri_bf16 *weights = t->weights;
     for (size_t column = 0; column < t->cols; column += SMRI_TILES_BLOCK, weights += t->block_panels * SMRI_TILES_PANEL) {
         const bool wide = t->cols - column > SMRI_TILES_HALF, ahead = column == 0 && t->next[0] != NULL;
-        if (!t->streamed) fetch_out(t, column, halves);
         if (wide && ahead)
-            accumulate_of(t, weights, both, true, true);
+            accumulate_of(t, column, weights, both, true, true);
         else if (wide)
-            accumulate_of(t, weights, both, true, false);
+            accumulate_of(t, column, weights, both, true, false);
         else
-            accumulate_of(t, weights, both, false, false);
+            accumulate_of(t, column, weights, both, false, false);
         _tile_stored(0, sums, row_bytes);
         if (wide) _tile_stored(1, sums + SMRI_TILES_HALF, row_bytes);
         if (both) _tile_stored(2, sums + SMRI_TILES_HALF * SMRI_TILES_BLOCK, row_bytes);
