@@ -246,6 +246,30 @@ def test_typing_mistakes_are_usage_errors(capsys):
     assert main([]) == 2 and "demo" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("pretrian D", "there is no command 'pretrian'. Did you mean 'pretrain'?"),
+        ("pretrain D --epoch 3", "unknown option --epoch. Did you mean '--epochs'?"),
+        ("study D --finetune.epoch=3", "unknown option --finetune.epoch. Did you mean '--finetune.epochs'?"),
+        ("pretrain D --arch resnet20", "--arch 'resnet20' is unknown. Did you mean 'resnet50'?"),
+        ("pretrain D E", "unexpected 'E'"),
+        ("pretrain D --lr fast", "--lr: invalid float value: 'fast'"),
+    ],
+)
+def test_typing_mistakes_end_in_one_line_that_helps(line, said, capsys):
+    with pytest.raises(SystemExit):
+        main(line.split())
+    text = capsys.readouterr().err
+    assert said in text and text.count("\n") == 1
+
+
+def test_a_missing_start_is_found_before_anything_is_timed(folder, capsys, monkeypatch):
+    monkeypatch.setattr("simclr_mri.classifier.Classifier._measure", None)
+    assert "init='nowhere'" in fails(capsys, ["finetune", str(folder), "--by", "image", "--init", "nowhere"])
+    assert "(10 % is 0.1)" in fails(capsys, ["finetune", str(folder), "--label-fraction", "10"])
+
+
 def test_the_environment_is_left_as_it_was(tmp_path, monkeypatch, capsys):
     """A notebook that calls main and then starts another kernel must not hand on a backend without pictures."""
     monkeypatch.delenv("MPLBACKEND", raising=False)

@@ -227,6 +227,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
     def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
         """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
+        self._check_start()
         trial = type(self)(**{**self.get_params(deep=False), "init": "random"})
         trial.classes_ = train.classes
         labelled = train[draw_labelled(trial, train)]
@@ -263,12 +264,18 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         self._digest = digest.hexdigest()[:12]
         return weights, network, preprocess
 
+    def _check_start(self) -> None:
+        """FileNotFoundError when `init` names a file that is not there."""
+        if not isinstance(self.init, NetworkEstimator) and self.init != "random":
+            path = files.checkpoint_path(self.init)
+            if not path.is_file():
+                raise FileNotFoundError(_no_such_start(str(self.init), path))
+
     def _start_from_file(
         self, train: Dataset, preprocess: Preprocess
     ) -> tuple[dict[str, np.ndarray], dict[str, Any], Preprocess]:
+        self._check_start()
         path = files.checkpoint_path(self.init)
-        if not path.is_file():
-            raise FileNotFoundError(_no_such_start(str(self.init), path))
         weights = files.load_weights(path, train.n_channels)
         if files.read_safetensors(path)[1].get("format") != files.FORMAT:
             return weights, {}, preprocess

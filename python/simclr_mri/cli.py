@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .config import SECTIONS
 from .options import (
@@ -110,9 +111,38 @@ COMMANDS: dict[str, dict[str, Any]] = {
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Mistakes end in one line that names what was meant, not in a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        self.exit(2, f"{self.prog}: error: {self._nearest(message)} See {self.prog} --help\n")
+
+    def _nearest(self, message: str) -> str:
+        found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)$", message)
+        if found is None:
+            return message + "."
+        known = re.findall(r"[\w.-]+", found[2])
+        what = message[: found.start()].removeprefix("argument ").removesuffix(": ")
+        if what == "COMMAND":
+            return f"there is no command '{found[1]}'.{did_you_mean(found[1], known)}"
+        return f"{what} '{found[1]}' is unknown.{did_you_mean(found[1], known)}"
+
+    def unknown(self, words: Sequence[str]) -> NoReturn:
+        """Exit with 2 for what no option and no argument took."""
+        known = [name for action in self._actions for name in action.option_strings]
+        option = words[0].split("=")[0]
+        if not option.startswith("-"):
+            self.error(f"unexpected '{' '.join(words)}'")
+        near = did_you_mean(option, known)
+        self.exit(
+            2, f"{self.prog}: error: unknown option {option}.{near if 'mean' in near else ''} See {self.prog} --help\n"
+        )
+
+
+def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="simclr-mri",
         description="SimCLR pretraining, fine-tuning and heat maps for brain MRI slices, on a CPU.",
         epilog="Start with: simclr-mri demo. Each command has its own --help. A research tool, not a medical device.",
@@ -134,6 +164,7 @@ def _add_command(commands: Any, name: str, about: dict[str, Any]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    command.set_defaults(parser=command)
     if about.get("model"):
         command.add_argument("model", metavar="MODEL", help="run folder or checkpoint of a classifier")
     if about.get("data") == "required":
@@ -219,7 +250,9 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args, left = parser.parse_known_args(argv)
+    if left:
+        (args.parser if args.command else parser).unknown(left)
     if args.version:
         from . import show_versions
 

@@ -116,7 +116,8 @@ def _check_range(field: dataclasses.Field, label: str, value: Any) -> None:
     if low is not None and not value >= low:
         raise ValueError(f"{label}={value!r}: expected at least {low}")
     if high is not None and not value <= high:
-        raise ValueError(f"{label}={value!r}: expected at most {high}")
+        share = f" ({value:g} % is {value / 100:g})" if high == 1 and 1 < value <= 100 else ""
+        raise ValueError(f"{label}={value!r}: expected at most {high}{share}")
 
 
 def check(section_object: Any) -> None:

@@ -28,6 +28,7 @@ LINES = ("-", "--", "-.", ":")
 HEAT = "inferno"
 
 STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any
 
+NOT_BEHIND_A_BAR = ("temperature", "chance_loss", "alignment", "uniformity")  # a terminal's line is short
 LINE_EVERY_S = 30.0  # a log file gets about one line in this time, so that it shows that the run lives
 
 
@@ -38,7 +40,18 @@ def _bar(title: str, n_images: int, done: int) -> Any:
         return NotebookBar(title, n_images, done)
     from tqdm import tqdm
 
-    return tqdm(total=n_images, initial=done, desc=title, unit=" images", unit_scale=True, dynamic_ncols=True)
+    width = (
+        {"dynamic_ncols": True} if _columns() else {"ncols": 100, "nrows": 20}
+    )  # a terminal of no width shows no bar
+    return tqdm(total=n_images, initial=done, desc=title, unit=" images", unit_scale=True, **width)
+
+
+def _columns() -> int:
+    """Of the terminal that stderr is; 0 where it does not tell, as under `docker exec -t`."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 class Progress:
@@ -84,7 +97,8 @@ class Progress:
         skipped = ("epoch", "lr", "seconds", "images_per_s", "images")
         shown = {key: f"{v:.4g}" for key, v in row.items() if isinstance(v, (int, float)) and key not in skipped}
         if self._bar is not None:
-            self._bar.set_postfix({"epoch": f"{epoch}/{epochs}", **shown}, refresh=False)
+            short = {key: value for key, value in shown.items() if key not in NOT_BEHIND_A_BAR}
+            self._bar.set_postfix({"epoch": f"{epoch}/{epochs}", **short}, refresh=False)
         if self._as_lines and (epoch == epochs or time.monotonic() - self._line_s >= self._every_s):
             took = seconds_text(time.monotonic() - self._start_s)
             rest = f"done in {took}" if epoch == epochs else f"{seconds_text(self._seconds_left())} left"
