@@ -109,13 +109,19 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         )
 
     def _load_backbone(self, weights: dict[str, np.ndarray], source: str) -> None:
-        missing, unexpected = self.network_.load(weights, strict=False)
+        arch, theirs = self.network_config_["arch"], checkpoint.arch_of(weights)
+        hint = f". They are a {theirs}'s: choose arch='{theirs}'" if theirs not in (None, arch) else ""
+        try:
+            missing, unexpected = self.network_.load(weights, strict=False)
+        except ValueError as error:  # a shape
+            raise CheckpointError(f"{source}: these weights are not of a {arch}: {error}{hint}") from None
         head = self.network_config_["head_name"]
         lacking = [name for name in missing if not name.startswith(head)]
         if lacking or unexpected:
             raise CheckpointError(
-                f"{source}: these weights are not of a {self.network_config_['arch']}: "
+                f"{source}: these weights are not of a {arch}: "
                 + (f"missing {', '.join(lacking[:3])}" if lacking else f"unexpected {', '.join(unexpected[:3])}")
+                + hint
             )
 
     # ---- use ------------------------------------------------------------------------------------------------------

@@ -213,6 +213,19 @@ def load_weights(path: str | Path, in_channels: int) -> dict[str, np.ndarray]:
     return kept
 
 
+def arch_of(weights: Mapping[str, np.ndarray]) -> str | None:
+    """Which ResNet's weights these are, by the kind and the number of blocks of its third stage; None if none of ours.
+
+    Examples
+    --------
+    >>> arch_of({f"layer3.{i}.conv{j}.weight": np.zeros(0) for i in range(6) for j in (1, 2, 3)})
+    'resnet50'
+    """
+    blocks = {name.split(".")[1] for name in weights if name.startswith("layer3.")}
+    found = (len(blocks), "layer3.0.conv3.weight" in weights)
+    return {(2, False): "resnet18", (6, False): "resnet34", (6, True): "resnet50", (23, True): "resnet101"}.get(found)
+
+
 def _read_any(path: Path) -> tuple[dict[str, np.ndarray], bool]:
     """(tensors, whether the file is a checkpoint of ours)."""
     if not path.is_file():

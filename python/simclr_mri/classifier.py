@@ -277,7 +277,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         self._check_start()
         path = files.checkpoint_path(self.init)
         weights = files.load_weights(path, train.n_channels)
-        if files.read_safetensors(path)[1].get("format") != files.FORMAT:
+        if path.suffix != ".safetensors" or files.read_safetensors(path)[1].get("format") != files.FORMAT:
             return weights, {}, preprocess
         found = files.load(path)
         return weights, found.network, Preprocess(*(tuple(found.extra["preprocess"][key]) for key in ("mean", "std")))

@@ -8,6 +8,7 @@ the bytes that the file really holds. PyTorch is not needed.
 from __future__ import annotations
 
 import math
+import os
 import pickletools
 import zipfile
 from collections.abc import Callable, Mapping
@@ -32,6 +33,9 @@ _STORAGES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("u1"),
 }
+MOST_EXPANSION = 16
+"""Memory over bytes of the file: bool becomes int64 (8), and weights may be tied (2)."""
+
 _WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which training scripts store the weights
 _PREFIXES = ("module.", "model.", "backbone.")
 
@@ -110,6 +114,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
             ValueError,
             OverflowError,
             RuntimeError,
+            MemoryError,
         ) as error:
             raise WeightsError(f"{path}: not a whole weights file ({type(error).__name__}: {error})") from None
     if not tensors:
@@ -176,9 +181,20 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         raise WeightsError(f"has a tensor type that numpy lacks ({error}); store it as float32") from None
 
 
+def _size_of(file: BinaryIO) -> int:
+    here = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(here)
+    return size
+
+
 def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
     """The format since PyTorch 1.6: a zip archive with data.pkl and one member for each storage."""
+    n_bytes = _size_of(file)
     with zipfile.ZipFile(file) as archive:
+        packed = [info.filename for info in archive.infolist() if info.file_size > n_bytes]
+        if packed:
+            raise WeightsError(f"{packed[0]} claims to be larger than the file: refused")
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise WeightsError("a zip archive, but not one of torch.save (no data.pkl)")
@@ -191,11 +207,12 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
         def load(storage: _Storage) -> bytes:
             return archive.read(f"{folder}data/{storage.key}")
 
-        return _collect(tree, load)
+        return _collect(tree, load, n_bytes)
 
 
 def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
     """The format before PyTorch 1.6: magic, version, machine, the dictionary, the keys, and then each storage."""
+    n_bytes = _size_of(file)
     if _interpret(file) != _MAGIC:
         raise WeightsError("a pickle, but not one of torch.save")
     _interpret(file)
@@ -211,8 +228,13 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
             raise WeightsError(f"storage {key!r} belongs to no tensor")
         if count != kinds[key].size:
             raise WeightsError(f"storage {key!r}: expected {kinds[key].size} numbers, got {count}")
-        contents[key] = file.read(count * _STORAGES[kinds[key].kind].itemsize)
-    return _collect(tree, lambda storage: contents[storage.key])
+        wanted = count * _STORAGES[kinds[key].kind].itemsize
+        if wanted > n_bytes - file.tell():
+            raise WeightsError(
+                f"storage {key!r}: expected {wanted:,} bytes, the file ends after {n_bytes - file.tell():,}"
+            )
+        contents[key] = file.read(wanted)
+    return _collect(tree, lambda storage: contents[storage.key], n_bytes)
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> _Tensor:
@@ -338,7 +360,10 @@ def _tensors_of(tree: Any) -> dict[str, _Tensor]:
     return {name: value for name, value in tree.items() if isinstance(name, str) and isinstance(value, _Tensor)}
 
 
-def _collect(tree: Any, load: Callable[[_Storage], bytes]) -> dict[str, np.ndarray]:
+def _collect(tree: Any, load: Callable[[_Storage], bytes], n_bytes: int) -> dict[str, np.ndarray]:
+    numbers = sum(math.prod(tensor.shape) for tensor in _tensors_of(tree).values())
+    if 4 * numbers > MOST_EXPANSION * n_bytes:  # tensors may share a storage, and a small file name a large one often
+        raise WeightsError(f"holds {n_bytes:,} bytes and names tensors of {numbers:,} numbers: refused")
     return {name: _materialize(name, tensor, load(tensor.storage)) for name, tensor in _tensors_of(tree).items()}
 
 
