@@ -89,7 +89,7 @@ def test_to_pytorch(ds, tmp_path, rgb):
 def test_another_network_is_named(ds, foreign, tmp_path):
     path = written(foreign.state_dict(), tmp_path / "resnet18", "zip")
     with pytest.raises(
-        CheckpointError, match=r"resnet18\.pth: these weights are not of a resnet50.*choose arch='resnet18'"
+        CheckpointError, match=r"resnet18\.pth.*: these weights are not of a resnet50.*choose arch='resnet18'"
     ):
         sm.Classifier(str(path), arch="resnet50", epochs=0, verbose=0).fit(ds)
     other = {"conv1.0.weight": torch.zeros(32, 3, 3, 3), "bn1.weight": torch.zeros(64)}  # timm's resnet50d
