@@ -16,10 +16,10 @@
  * Where AVX512_BF16 has half the products of fp32 (the core above: 105 against 210 GFLOP/s), pairs still save the passes
  * that widen and narrow. Time of pairs divided by widened, forward / backward-data / backward-weights, by the products for
  * each number of x and y:
- *      46 (7x7 1 to 64 channels)          0.89 /      / 0.86     51 (1x1 64 to 256)     0.84 / 0.74 / 0.70
- *      85 (1x1 256 to 128)                0.92 / 0.98 / 0.88    102 (1x1 512 to 128)    1.01 / 0.92 / 0.92
- *     171 (1x1 512 to 256)                1.15 / 1.12 / 0.99    230 (3x3 s2 128)        1.18 / 1.23 / 1.06
- * and 1.9 to 2.7 where widened is Winograd. */
+ *      32 (1x1 64 to 64 channels)         0.69 / 0.66 / 0.68     46 (7x7 1 to 64)       0.94 /      / 1.08
+ *      51 (1x1 64 to 256)                 0.88 / 0.82 / 0.77     85 (1x1 256 to 128)    1.07 / 1.07 / 0.97
+ *     102 (1x1 512 to 128)                1.14 / 1.07 / 1.00    171 (1x1 512 to 256)    1.31 / 1.32 / 1.18
+ *     230 (3x3 stride 2 128 to 128)       1.38 / 1.35 / 1.26    and 2.2 to 3.4 where widened is Winograd. */
 #include "layers/conv2d_methods.h"
 #include "smri/cpu.h"
 
@@ -27,7 +27,7 @@
 #define WINOGRAD_CHANNELS_MIN 16
 #define WINOGRAD_TILES_MIN 6
 #define WIDENED_WINOGRAD_CHANNELS_MAX 256 /* with fast pairs */
-#define SLOW_PAIRS_PRODUCTS_MAX 128.0
+#define SLOW_PAIRS_PRODUCTS_MAX 64.0
 
 static bool winograd_pays(const struct smri_conv2d *shape) {
     const size_t P = smri_conv2d_out_rows(shape), Q = smri_conv2d_out_cols(shape);
