@@ -238,3 +238,18 @@ def test_chosen_methods():
         (32, 16, 16, 128, 128, 1, 1, 1, 0),
     ]:
         assert chosen(*sizes) == ["direct" if best else "gemm"] * 3
+
+
+@pytest.mark.parametrize("channels", [64, 65])
+def test_results_written_past_the_caches(isa, channels):
+    """From 8 MiB on, where rows lie on cache lines (64 channels) or only some do (65)."""
+    shape = Shape(1, 128, 258, 8, channels, 1, 1, 1, 0)
+    x, w, _ = operands(shape)
+    expected = (x.reshape(-1, 8).astype(np.float64) @ w.reshape(channels, 8).T).reshape(1, 128, 258, channels)
+    out = guarded(np.full(expected.shape, np.nan, np.float32), at="end")
+    run(0, shape, x, _core.conv2d_pack(w), out=out, method="direct", n_threads=2)
+    assert np.abs(out - expected).max() <= 10 * EPS * 8 * np.abs(x).max() * np.abs(w).max()
+    mirrored = Shape(1, 128, 258, channels, 8, 1, 1, 1, 0)
+    packed = _core.conv2d_pack(np.ascontiguousarray(w.transpose(1, 0, 2, 3)))
+    dx = run(1, mirrored, x, packed, method="direct", n_threads=2)
+    assert np.abs(dx - expected).max() <= 10 * EPS * 8 * np.abs(x).max() * np.abs(w).max()

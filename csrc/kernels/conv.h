@@ -22,7 +22,8 @@ struct smri_conv_tap {
 
 /* out[i][j] (+)= sum over taps, over d < depth of tap.rows[i][d] * weights[tap.weights + j / 32 * block_stride + 32 d + j % 32]
  * for i < rows <= 6 and j < cols <= 64. Without `accumulate` out is never read; no taps give zeros. All 32 lanes of a block
- * of weights are read; the second block is not touched when cols <= 32. */
+ * of weights are read; the second block is not touched when cols <= 32. `streamed` writes whole cache lines past the
+ * caches, if out lies on them and is not accumulated to. */
 struct smri_conv_tile {
     void *out[SMRI_CONV_ROWS];
     size_t rows, cols;
@@ -31,6 +32,7 @@ struct smri_conv_tile {
     size_t n_taps, depth;
     const void *weights;
     size_t block_stride;
+    bool streamed;
 };
 
 /* Memory that will be read soon: rows of `lines` cache lines, `stride` bytes apart, of which `done` lines of the first are
@@ -67,6 +69,7 @@ struct smri_conv_outer {
 struct smri_conv_kernels {
     void (*tile)(const struct smri_conv_tile *tile);
     void (*outer)(const struct smri_conv_outer *outer);
+    void (*settle)(void); /* completes streamed tiles, before other threads are told that they are there */
     /* out[32][32] = in[32][32] transposed, both contiguous; only the first `rows` rows of in are read (the others count as
      * zeros) and only the first `cols` rows of out are written. */
     void (*transpose)(float *out, const float *in, size_t rows, size_t cols);

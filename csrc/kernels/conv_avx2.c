@@ -1,6 +1,7 @@
 /* The convolution kernels with 256-bit vectors: a tile of 6 x 64 is done in four passes of 6 x 16, whose 12 accumulators,
  * 2 vectors of weights and 1 broadcast fill the 16 registers. A pass reads one cache line of each row of weights. */
 #include <immintrin.h>
+#include <stdint.h>
 
 #include "kernels/conv.h"
 
@@ -41,7 +42,10 @@ ALWAYS_INLINE void tile_pass(const struct smri_conv_tile *t, const size_t rows, 
         UNROLL_ALL for (size_t i = 0; i < rows; i++) {
             float *out = (float *)t->out[i] + begin;
             if (t->accumulate) sum[i][v] = _mm256_add_ps(sum[i][v], _mm256_maskload_ps(out, mask));
-            _mm256_maskstore_ps(out, mask, sum[i][v]);
+            if (t->streamed && !t->accumulate && column + PASS <= t->cols && (uintptr_t)(t->out[i]) % 64 == 0)
+                _mm256_stream_ps(out, sum[i][v]);
+            else
+                _mm256_maskstore_ps(out, mask, sum[i][v]);
         }
     }
 }
@@ -58,6 +62,8 @@ static void tile_avx2(const struct smri_conv_tile *t) {
         }
     }
 }
+
+static void settle_avx2(void) { _mm_sfence(); }
 
 ALWAYS_INLINE void outer_step(__m256 sum[SMRI_CONV_ROWS][2], const float *a, const float *b, const size_t rows) {
     const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + LANES);
@@ -153,5 +159,5 @@ static void copy_avx2(float *restrict out, size_t out_stride, const float *restr
 }
 
 void smri_conv_kernels_avx2(struct smri_conv_kernels *kernels) {
-    *kernels = (struct smri_conv_kernels){tile_avx2, outer_avx2, transpose_avx2, copy_avx2};
+    *kernels = (struct smri_conv_kernels){tile_avx2, outer_avx2, settle_avx2, transpose_avx2, copy_avx2};
 }

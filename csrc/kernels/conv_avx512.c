@@ -1,5 +1,6 @@
 /* The convolution kernels with 512-bit vectors: the tiles of conv_loops_avx512.h on floats, and the movers of data. */
 #include <immintrin.h>
+#include <stdint.h>
 
 #include "kernels/conv.h"
 
@@ -11,10 +12,15 @@ ALWAYS_INLINE __m512 broadcast(const void *row, size_t word) { return _mm512_set
 
 ALWAYS_INLINE __m512 multiply_add(__m512 x, __m512 w, __m512 sum) { return _mm512_fmadd_ps(x, w, sum); }
 
-ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate) {
+ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, bool streamed) {
     if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(lanes, out));
-    _mm512_mask_storeu_ps(out, lanes, sum);
+    if (streamed && lanes == 0xFFFF && (uintptr_t)out % 64 == 0)
+        _mm512_stream_ps(out, sum);
+    else
+        _mm512_mask_storeu_ps(out, lanes, sum);
 }
+
+static void settle_avx512(void) { _mm_sfence(); }
 
 #include "kernels/conv_loops_avx512.h"
 
@@ -80,5 +86,5 @@ static void copy_avx512(float *restrict out, size_t out_stride, const float *res
 }
 
 void smri_conv_kernels_avx512(struct smri_conv_kernels *kernels) {
-    *kernels = (struct smri_conv_kernels){tile, outer, transpose_avx512, copy_avx512};
+    *kernels = (struct smri_conv_kernels){tile, outer, settle_avx512, transpose_avx512, copy_avx512};
 }

@@ -6,7 +6,7 @@
  *     broadcast(row, word)                that word of a row in all lanes
  *     broadcast_last(row, number)         the same of a last number without a partner (NUMBERS 2)
  *     multiply_add(x, w, sum)             sum + the products of 16 words
- *     put(out, lanes, sum, accumulate)    16 results of a tile
+ *     put(out, lanes, sum, accumulate, streamed)    16 results of a tile
  *
  * and gets the kernels `tile` and `outer` of conv.h. A tile of 6 x 64 keeps 24 accumulators, 4 vectors of weights and 1
  * broadcast in the 32 registers. On a core with two 512-bit multiply-add ports the two loads a cycle are not free: 10
@@ -32,11 +32,12 @@ ALWAYS_INLINE void load_weights(__m512 w[4], const float *block0, const float *b
 
 /* `rows` and `vectors` (2 for each block) are constants at every call, so the loops over them vanish. */
 ALWAYS_INLINE void tile_of(const struct smri_conv_tile *t, const size_t rows, const size_t vectors) {
+    const bool streamed = t->streamed && !t->accumulate;
     __m512 sum[SMRI_CONV_ROWS][4];
     UNROLL_ALL for (size_t i = 0; i < rows; i++)
         UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
             sum[i][v] = _mm512_setzero_ps();
-            _mm_prefetch((const char *)t->out[i] + v * LANES * OUT_BYTES, _MM_HINT_ET0);
+            if (!streamed) _mm_prefetch((const char *)t->out[i] + v * LANES * OUT_BYTES, _MM_HINT_ET0);
         }
     for (size_t tap = 0; tap < t->n_taps; tap++) {
         const void *row[SMRI_CONV_ROWS];
@@ -63,7 +64,7 @@ ALWAYS_INLINE void tile_of(const struct smri_conv_tile *t, const size_t rows, co
         const size_t left = t->cols > v * LANES ? t->cols - v * LANES : 0;
         const __mmask16 lanes = left >= LANES ? 0xFFFF : (__mmask16)((1u << left) - 1);
         UNROLL_ALL for (size_t i = 0; i < rows; i++)
-            put((char *)t->out[i] + v * LANES * OUT_BYTES, lanes, sum[i][v], t->accumulate);
+            put((char *)t->out[i] + v * LANES * OUT_BYTES, lanes, sum[i][v], t->accumulate, streamed);
     }
 }
 

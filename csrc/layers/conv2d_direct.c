@@ -32,7 +32,7 @@ struct job {
     const struct smri_conv2d *shape;
     const struct smri_kernels *kernels;
     enum mode mode;
-    bool backward, images_innermost, accumulate;
+    bool backward, images_innermost, accumulate, streamed;
     size_t I, J, U, V;         /* rows and columns of the result and of the source */
     size_t depth, cols, step;  /* source channels, result channels, phases in each direction */
     size_t pixels, chunk_rows, chunks;
@@ -180,7 +180,7 @@ static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, str
                          size_t position, size_t rows, struct cursor *cursor) {
     const size_t out_bytes = job->cols * job->number_bytes, source_bytes = job->depth * job->number_bytes;
     tile->rows = rows, tile->taps = taps, tile->depth = job->tap_depth, tile->n_taps = 1;
-    tile->accumulate = job->accumulate, tile->block_stride = job->block_stride;
+    tile->accumulate = job->accumulate, tile->streamed = job->streamed, tile->block_stride = job->block_stride;
     if (job->mode == POINTWISE) {
         for (size_t i = 0; i < rows; i++) {
             tile->out[i] = job->out + (position + i) * out_bytes;
@@ -233,6 +233,7 @@ static void run_task(void *context, size_t index, size_t worker) {
             tile.weights = job->weights + column / SMRI_CONV_BLOCK * job->block_stride * WORD_BYTES;
             compute(&tile);
         }
+    if (job->streamed) job->kernels->conv.settle();
 }
 
 static size_t clamp(size_t value, size_t low, size_t high) { return value < low ? low : value > high ? high : value; }
@@ -283,6 +284,9 @@ void smri_conv2d_gather(void *out, const void *source, const void *weights, bool
                         const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     struct job job = new_job(backward, shape);
     job.out = out, job.source = source, job.weights = weights, job.accumulate = accumulate;
+    /* In fp32, whose 16 results fill a line. */
+    job.streamed = !accumulate && shape->precision == SMRI_FP32 &&
+                   smri_is_streamed(job.pixels * job.cols * sizeof(float));
     job.zeros = memset(workspace, 0, job.depth * job.number_bytes);
     size_t *offsets = (size_t *)((char *)workspace + zeros_bytes(&job));
     job.row_offsets = offsets, job.col_offsets = offsets + job.I * shape->R;
