@@ -223,9 +223,9 @@ def collapse(history: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) ->
     handles += right.plot(
         epochs, values, color=COLOURS[2], linestyle="--", marker=MARKERS[2], markersize=4, label=label
     )
-    right.set_ylim(-4.2, 0)
+    right.set_ylim(-4.2, 0.2)
     right.set_ylabel("uniformity")
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(-0.03, max(1.05, ax.get_ylim()[1]))  # at least to 1, so that a collapse looks like one
     ax.set_xlabel("epoch")
     ax.set_ylabel("spread, alignment")
     ax.xaxis.get_major_locator().set_params(integer=True)

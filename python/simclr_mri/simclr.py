@@ -217,8 +217,8 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             self._told_collapse = True
             warnings.warn(
                 f"epoch {row['epoch']}: the embeddings have collapsed to almost one point (spread "
-                f"{self._collapse.spread:.3f}; 1 is an even sphere). Try a lower lr, more warmup_epochs or a larger "
-                "batch",
+                f"{self._collapse.spread:.3f}; 1 is an even sphere). Try "
+                f"{'' if self.embedding_norm else 'embedding_norm=True, '}a lower lr, more warmup_epochs or a larger batch",
                 CollapseWarning,
                 stacklevel=2,
             )
