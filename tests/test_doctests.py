@@ -40,7 +40,7 @@ def test_examples_run(name: str) -> None:
     assert result.failed == 0
 
 
-INTERNAL = {"plot.styled", "splits.describe_overlap"}  # a decorator, and what find_overlap's example prints
+INTERNAL = {"plot.styled"}  # a decorator
 
 
 @pytest.mark.parametrize("name", sorted(public_objects().keys() - INTERNAL))
@@ -62,7 +62,6 @@ def test_tab_completion_offers_what_is_for_users_and_no_more(module):
         - set(dir(module))
         - {
             "alzheimer_mri_subjects",
-            "describe_overlap",
             "is_alzheimer_mri",
             "is_phantom_folder",
             "styled",

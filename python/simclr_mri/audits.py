@@ -26,8 +26,9 @@ from ._baselines import Baseline, run_baselines
 from ._dataset import Dataset, DataWarning, concatenate
 from ._folder import check_root, find_parts, some
 from ._groups import Groups, infer_groups
+from ._overlap import describe_overlap
 from .datasets import open_dataset
-from .splits import Split, describe_overlap
+from .splits import Split
 
 NEAR_COPY = 0.999
 """Correlation from which two pictures are called copies. Adjacent slices, 1 mm apart, reach .993 in the real set."""

@@ -215,10 +215,11 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         row |= {name: round(value, 4) for name, value in self._collapse.as_dict().items()}
         if self._collapse.is_collapsed and not self._told_collapse:  # once is enough
             self._told_collapse = True
+            norm = "" if self.embedding_norm else "embedding_norm=True, "
             warnings.warn(
                 f"epoch {row['epoch']}: the embeddings have collapsed to almost one point (spread "
-                f"{self._collapse.spread:.3f}; 1 is an even sphere). Try "
-                f"{'' if self.embedding_norm else 'embedding_norm=True, '}a lower lr, more warmup_epochs or a larger batch",
+                f"{self._collapse.spread:.3f}; 1 is an even sphere). Try {norm}a lower lr, more warmup_epochs or a "
+                "larger batch",
                 CollapseWarning,
                 stacklevel=2,
             )
