@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,11 @@ def real_data() -> Path:
     if not (REAL_DATA / "alzheimer_mri_128").is_dir():
         pytest.skip(f"needs the real data set at {REAL_DATA}")
     return REAL_DATA
+
+
+@pytest.fixture(autouse=True)
+def _figures_closed():
+    """No test sees the figures that another one has left."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

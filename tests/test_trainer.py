@@ -78,11 +78,11 @@ def test_rho_0_is_the_base_optimizer(sharpness, optimizer):
     assert same(*results)
 
 
-def test_sam_by_hand():
-    """ASAM's second gradients are the plain ones at w + rho / |w g| * w^2 g, with the same dropout masks; running
-    statistics come from the first pass."""
+def asam_errors(seed: int) -> dict[str, float]:
+    """Relative distance, by tensor, of one ASAM step's change from the one computed by hand: the plain gradients at
+    w + rho / |w g| * w^2 g, with the same dropout masks; running statistics come from the first pass."""
     head = [(16, 0.5, True), (4, 0.0, False)]
-    x, y, step = images(6), labels(6), {"lr": 0.1, "momentum": 0.0, "seed": 1, "step": 5}
+    x, y, step = images(6), labels(6), {"lr": 0.1, "momentum": 0.0, "seed": seed, "step": 5}
     network, plain = tiny(head=head), tiny(head=head)
     start = network.state()
     result = _core.Trainer(network, batch=6, sharpness="asam").supervised_step(x, y, **step, rho=0.5)
@@ -97,13 +97,21 @@ def test_sam_by_hand():
     plain.load({**start, **moved})
     trainer.supervised_step(x, y, **{**step, "lr": 0.0})
     second, after = trainer.gradients(), network.state()
-    for name, gradient in second.items():
-        change, expected = after[name] - start[name], -0.1 * gradient
-        # Rounding of the perturbed weights, amplified through the network: the direction agrees, the size too.
-        assert np.linalg.norm(change - expected) <= 2e-3 * np.linalg.norm(expected) + 1e-7, name
     for name in statistics:
         if "running" in name:
             assert np.array_equal(after[name], statistics[name]), name
+    return {
+        name: np.linalg.norm((after[name] - start[name]) / -0.1 - gradient) / (np.linalg.norm(gradient) + 1e-6)
+        for name, gradient in second.items()
+    }
+
+
+def test_sam_by_hand():
+    """Rounding of the perturbed weights is amplified to about 1e-4, and to 1e-2 where an activation crosses zero for it,
+    which one mask in ten meets: the median over masks must be below 1e-3, and a wrong step differs for all."""
+    errors = [asam_errors(seed) for seed in range(1, 6)]
+    for name in errors[0]:
+        assert np.median([e[name] for e in errors]) <= 1e-3, name
 
 
 def test_two_groups_are_two_passes():
