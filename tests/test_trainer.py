@@ -107,7 +107,7 @@ def asam_errors(seed: int) -> dict[str, float]:
 
 
 def test_sam_by_hand():
-    """Rounding of the perturbed weights is amplified to about 1e-4, and to 1e-2 where an activation crosses zero for it,
+    """Rounding of the perturbed weights grows to about 1e-4, and to 1e-2 where an activation crosses zero for it,
     which one mask in ten meets: the median over masks must be below 1e-3, and a wrong step differs for all."""
     errors = [asam_errors(seed) for seed in range(1, 6)]
     for name in errors[0]:
