@@ -1,6 +1,6 @@
 """Convolutions in bfloat16: every method and direction on the instruction sets that change it, against float64.
 
-Tolerances: operands are rounded to bfloat16 first, so their products are exact in fp32 and a sum of L of them in any
+Tolerances: operands are rounded to bfloat16 first (but for the weights of Winograd's method, which stay fp32), so their products are exact in fp32 and a sum of L of them in any
 order is within e = L eps sum|a b| of the true one (eps = 2**-24; sum|a b| is the convolution of absolute values). A
 result in bfloat16 is rounded once more, by at most u = 2**-8 of itself: u |y| + (1 + u) e. Instructions that multiply
 bfloat16 flush denormal operands, products and sums, which costs at most 2**-126 a product.
@@ -26,6 +26,7 @@ WINOGRAD_ROUNDINGS = 32  # as in test_winograd.py
 LEVELS = {
     "reference": ["ref"],
     "widened": ["ref", "avx2", "avx512", "avx512bf16"],
+    "winograd": ["ref", "avx2", "avx512", "avx512bf16"],
     "tiles": ["ref", "amx"],
     "pairs": ["ref", "avx512bf16"],
 }
@@ -59,8 +60,11 @@ ON_SHAPES = pytest.mark.parametrize("shape", SHAPES, ids=IDS)
 
 
 @pytest.fixture
-def method(case):
+def method(case, request):
     """The case's method, with its instruction set in use."""
+    shape = request.node.callspec.params.get("shape")
+    if case[1] == "winograd" and (shape is None or shape[5:8] != (3, 3, 1)):
+        pytest.skip("Winograd's method is for 3 x 3 windows with stride 1")
     _core.set_isa(case[0])
     yield case[1]
     _core.set_isa(SUPPORTED[-1])
@@ -80,11 +84,17 @@ def rounded(x: np.ndarray) -> np.ndarray:
     return as_float(as_bf16(x))
 
 
-@functools.cache
-def case_of(direction, shape):
-    """Operands (x, dy as bfloat16; w rounded), the float64 result, sum|a b| and L."""
+def multiplied(method, shape):
+    """The operands (x, w, dy) as the method multiplies them, in float32."""
     x, w, dy = operands(shape)
-    expected, magnitude, length = expected_of(direction, shape, *map(rounded, (x, w, dy)))
+    return rounded(x), w if method == "winograd" else rounded(w), rounded(dy)
+
+
+@functools.cache
+def case_of(direction, shape, method):
+    """Operands (x, dy as bfloat16), the float64 result, sum|a b| and L."""
+    x, w, dy = operands(shape)
+    expected, magnitude, length = expected_of(direction, shape, *multiplied(method, shape))
     return as_bf16(x), w, as_bf16(dy), expected, magnitude, length
 
 
@@ -97,8 +107,8 @@ def plan(shape, direction, method, n_threads=1):
 
 def sum_error(method, direction, shape, magnitude, length):
     """The bound e of the fp32 sums, element by element. The widened method may be Winograd's, with more roundings."""
-    if method == "widened" and _core.conv2d_plan(shape, 1)[direction][0] == "winograd":
-        x, w, dy = map(rounded, operands(shape))
+    if method == "winograd" or method == "widened" and _core.conv2d_plan(shape, 1)[direction][0] == "winograd":
+        x, w, dy = multiplied(method, shape)
         if direction == 0:
             magnitude = winograd.forward(x, w, shape.pad, absolute=True)
         elif direction == 1:
@@ -144,7 +154,7 @@ def guarded_run(direction, s, operands, at, method, accumulate_into=None, n_thre
 @ON_METHODS
 @ON_SHAPES
 def test_forward(method, shape):
-    x, w, _, expected, magnitude, length = case_of(0, shape)
+    x, w, _, expected, magnitude, length = case_of(0, shape, method)
     e = sum_error(method, 0, shape, magnitude, length)
     for at in ("end", "start"):
         assert_close(guarded_run(0, shape, (x, _core.conv2d_pack(w)), at, method), expected, e, narrowed=True)
@@ -153,7 +163,7 @@ def test_forward(method, shape):
 @ON_METHODS
 @ON_SHAPES
 def test_backward_data(method, shape):
-    x, w, dy, expected, magnitude, length = case_of(1, shape)
+    x, w, dy, expected, magnitude, length = case_of(1, shape, method)
     packed = _core.conv2d_pack(w)
     e = sum_error(method, 1, shape, magnitude, length)
     for at in ("end", "start"):
@@ -167,7 +177,7 @@ def test_backward_data(method, shape):
 @ON_SHAPES
 def test_backward_weights(method, shape):
     s = shape
-    x, _, dy, expected, magnitude, length = case_of(2, shape)
+    x, _, dy, expected, magnitude, length = case_of(2, shape, method)
     e = sum_error(method, 2, shape, magnitude, length)
     for at in ("end", "start"):
         dw = guarded_run(2, shape, (x, dy), at, method)
@@ -178,7 +188,7 @@ def test_backward_weights(method, shape):
 @ON_METHODS
 @pytest.mark.parametrize("shape", SHAPES[1::2], ids=IDS[1::2])
 def test_same_bits_with_any_threads(method, shape):
-    x, w, dy, *_ = case_of(0, shape)
+    x, w, dy, *_ = case_of(0, shape, method)
     packed = _core.conv2d_pack(w)
     for direction, (a, b) in enumerate([(x, packed), (dy, packed), (x, dy)]):
         if _core.conv2d_plan(shape, 1, method, precision="bf16")[direction] is None:
@@ -247,10 +257,11 @@ def test_chosen_methods_without_tile_registers():
         for level in FP32_LEVELS:
             _core.set_isa(level)
             assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["widened"] * 3
+            assert chosen(32, 16, 16, 128, 128, 3, 3, 1, 1) == ["widened" if level == "ref" else "winograd"] * 3
         _core.set_isa("avx512bf16")
         assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["pairs"] * 3
-        assert chosen(32, 16, 16, 128, 128, 3, 3, 1, 1) == ["widened"] * 3
-        assert chosen(32, 4, 4, 512, 512, 3, 3, 1, 1) == ["pairs" if fast else "widened"] * 3
+        assert chosen(32, 4, 4, 512, 512, 3, 3, 1, 1) == ["winograd"] * 3
+        assert chosen(64, 2, 2, 512, 512, 3, 3, 1, 1) == ["pairs" if fast else "widened"] * 3
         assert chosen(32, 8, 8, 512, 1024, 1, 1, 1, 0) == ["pairs" if fast else "widened"] * 3
     finally:
         _core.set_isa(SUPPORTED[-1])

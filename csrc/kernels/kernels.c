@@ -22,13 +22,13 @@ static void fill(void) {
         smri_softmax_kernels_ref(&table->softmax);
         smri_optimizer_kernels_ref(&table->optimizer);
         smri_pixel_kernels_ref(&table->pixels);
-        smri_winograd_kernels_ref(&table->winograd);
+        smri_winograd_kernels_ref(table->winograd);
         smri_peak_kernels_ref(&table->peak);
 #if defined(__x86_64__)
         if (isa >= SMRI_ISA_AVX2) {
             smri_conv_kernels_avx2(&table->conv);
             smri_pixel_kernels_avx2(&table->pixels);
-            smri_winograd_kernels_avx2(&table->winograd);
+            smri_winograd_kernels_avx2(table->winograd);
             smri_convert_kernels_avx2(&table->convert);
             smri_norm_kernels_avx2(table->norm);
             smri_elementwise_kernels_avx2(&table->elementwise);
@@ -40,7 +40,7 @@ static void fill(void) {
         if (isa >= SMRI_ISA_AVX512) {
             smri_conv_kernels_avx512(&table->conv);
             smri_pixel_kernels_avx512(&table->pixels);
-            smri_winograd_kernels_avx512(&table->winograd);
+            smri_winograd_kernels_avx512(table->winograd);
             smri_convert_kernels_avx512(&table->convert);
             smri_norm_kernels_avx512(table->norm);
             smri_elementwise_kernels_avx512(&table->elementwise);
@@ -55,6 +55,7 @@ static void fill(void) {
             smri_convert_kernels_avx512bf16(&table->convert);
             smri_norm_kernels_avx512bf16(table->norm);
             smri_window_kernels_avx512bf16(table->window);
+            smri_winograd_kernels_avx512bf16(table->winograd);
         }
         if (isa >= SMRI_ISA_AMX) {
             smri_tiles_kernels_amx(&table->tiles);

@@ -32,7 +32,7 @@ struct smri_kernels {
     struct smri_softmax_kernels softmax;
     struct smri_optimizer_kernels optimizer;
     struct smri_pixel_kernels pixels;
-    struct smri_winograd_kernels winograd;
+    struct smri_winograd_kernels winograd[SMRI_PRECISIONS];
     struct smri_peak_kernels peak;
 };
 

@@ -16,21 +16,23 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smri/precision.h"
+
 #define SMRI_WINOGRAD_POINTS 36
 #define SMRI_WINOGRAD_IN 6     /* side of a tile of inputs */
 #define SMRI_WINOGRAD_OUT 4    /* side of a tile of outputs */
 #define SMRI_WINOGRAD_LANES 32 /* channels are padded to a multiple of this in transformed tiles */
 
+/* Transformed tiles and weights are fp32; pixels are numbers of the table's precision. */
 struct smri_winograd_kernels {
     /* v[p * stride + c] = (B^T X B)[p] of channel c, with X[i] = pixels[i][c] for i < 36; zeros follow up to the next
      * multiple of 32 channels. */
-    void (*input)(float *v, size_t stride, const float *const *pixels, size_t channels);
+    void (*input)(float *v, size_t stride, const void *const *pixels, size_t channels);
     /* The same of A dY A^T, with dY[i] = pixels[i][c] for i < 16. */
-    void (*gradient)(float *v, size_t stride, const float *const *pixels, size_t channels);
-    /* pixels[i][channel + c] (+)= (A^T M A)[i] for i < 16, with M[p] = m[p * stride + c]. Pixels may coincide (a place
-     * to drop what lies outside of the image). Without `accumulate` they are never read. */
-    void (*output)(float *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
-                   bool accumulate);
+    void (*gradient)(float *v, size_t stride, const void *const *pixels, size_t channels);
+    /* pixels[i][channel + c] (+)= (A^T M A)[i] for i < 16, with M[p] = m[p * stride + c]; sums are rounded once. Pixels
+     * may coincide (a place to drop what lies outside of the image). Without `accumulate` they are never read. */
+    void (*output)(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels, bool accumulate);
     /* u[p * stride + i] = (G g G^T)[p] with g[tap] = w[tap * tap_stride + i] for i < count, a multiple of 32. */
     void (*weights)(float *u, size_t stride, const float *w, size_t tap_stride, size_t count);
     /* dw[tap * tap_stride + i] = (G^T U G)[tap] for i < count, a multiple of 32, with U[p] = sum over part < parts of
@@ -39,8 +41,10 @@ struct smri_winograd_kernels {
                              size_t part_stride);
 };
 
-void smri_winograd_kernels_ref(struct smri_winograd_kernels *kernels);
-void smri_winograd_kernels_avx2(struct smri_winograd_kernels *kernels);
-void smri_winograd_kernels_avx512(struct smri_winograd_kernels *kernels);
+/* Each fills the tables of both precisions. With AVX512_BF16 denormal results are rounded to zero: the instruction does. */
+void smri_winograd_kernels_ref(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
+void smri_winograd_kernels_avx2(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
+void smri_winograd_kernels_avx512(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
+void smri_winograd_kernels_avx512bf16(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
 
 #endif

@@ -1,20 +1,22 @@
 /* Winograd's transforms in portable C, one channel at a time: what the vector variants are compared with. */
 #include "kernels/winograd.h"
 
-typedef float vector;
+typedef float floats;
 #define LANES 1
+#define INLINE static inline __attribute__((always_inline))
 
-static inline vector splat(float f) { return f; }
-static inline vector multiply_add(vector a, vector b, vector c) { return a * b + c; }
-static inline vector load(const float *p) { return *p; }
-static inline void store(float *p, vector v) { *p = v; }
-static inline vector load_part(const float *p, size_t n) { return n > 0 ? *p : 0.0f; }
-static inline void store_part(float *p, vector v, size_t n) {
-    if (n > 0) *p = v;
+INLINE float all(float f) { return f; }
+INLINE float fused(float a, float b, float c) { return a * b + c; }
+INLINE float get(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
+    (void)n; /* 1 */
+    return precision == SMRI_BF16 ? smri_bf16_to_float(((const smri_bf16 *)numbers)[i]) : ((const float *)numbers)[i];
+}
+INLINE void put(void *numbers, size_t i, float v, size_t n, enum smri_precision precision) {
+    (void)n;
+    if (precision == SMRI_BF16) ((smri_bf16 *)numbers)[i] = smri_bf16_from_float(v);
+    else ((float *)numbers)[i] = v;
 }
 
 #include "kernels/winograd_tiles.h"
 
-void smri_winograd_kernels_ref(struct smri_winograd_kernels *kernels) {
-    *kernels = (struct smri_winograd_kernels){input, gradient, output, weights, weights_gradient};
-}
+void smri_winograd_kernels_ref(struct smri_winograd_kernels tables[SMRI_PRECISIONS]) { fill(tables); }

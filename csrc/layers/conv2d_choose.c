@@ -10,26 +10,25 @@
  *     32 images of 16 x 16              3 channels: 0.84 / 0.97 / 1.02   16: 1.69 / 1.70 / 2.70         64: 2.12 / 2.04 / 2.48
  * So Winograd pays when most of its 4 x 4 tiles is image and there are tiles enough to repay the transformed weights.
  *
- * bf16 on tile registers where there are any. Without them, pairs where AVX512_BF16 has twice the products of fp32 (Zen 4),
- * except under Winograd's windows with up to 256 channels: there prototypes of whole steps gained 4 to 8 % with Winograd
- * in fp32 on bf16 activations, and lost at 512 channels (not measured again with this code for want of such a machine).
- * Where AVX512_BF16 has half the products of fp32 (the core above: 105 against 210 GFLOP/s), pairs still save the passes
- * that widen and narrow. Time of pairs divided by widened, forward / backward-data / backward-weights, by the products for
- * each number of x and y:
+ * bf16 on tile registers where there are any. Without them, Winograd where it pays in fp32: it reads and writes bf16, and on
+ * Zen 4 (236 GFLOP/s in fp32, 472 in pairs, two threads) it takes 3.8 to 4.5 ms for each 3 x 3 layer of ResNet-50 where
+ * pairs take 4.3 to 7.5. Else pairs where AVX512_BF16 has twice the products of fp32, as on Zen 4. Where it has half of
+ * them (the core above: 105 against 210 GFLOP/s), pairs still save the passes that widen and narrow. Time of pairs divided
+ * by widened, forward / backward-data / backward-weights, by the products for each number of x and y:
  *      32 (1x1 64 to 64 channels)         0.69 / 0.66 / 0.68     46 (7x7 1 to 64)       0.94 /      / 1.08
  *      51 (1x1 64 to 256)                 0.88 / 0.82 / 0.77     85 (1x1 256 to 128)    1.07 / 1.07 / 0.97
  *     102 (1x1 512 to 128)                1.14 / 1.07 / 1.00    171 (1x1 512 to 256)    1.31 / 1.32 / 1.18
- *     230 (3x3 stride 2 128 to 128)       1.38 / 1.35 / 1.26    and 2.2 to 3.4 where widened is Winograd. */
+ *     230 (3x3 stride 2 128 to 128)       1.38 / 1.35 / 1.26 */
 #include "layers/conv2d_methods.h"
 #include "smri/cpu.h"
 
 #define WINOGRAD_TILE 4
 #define WINOGRAD_CHANNELS_MIN 16
 #define WINOGRAD_TILES_MIN 6
-#define WIDENED_WINOGRAD_CHANNELS_MAX 256 /* with fast pairs */
 #define SLOW_PAIRS_PRODUCTS_MAX 64.0
 
-static bool winograd_pays(const struct smri_conv2d *shape) {
+static bool winograd_pays(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    if (!smri_conv2d_supports(SMRI_CONV2D_WINOGRAD, direction, shape)) return false;
     const size_t P = smri_conv2d_out_rows(shape), Q = smri_conv2d_out_cols(shape);
     if (P < WINOGRAD_TILE || Q < WINOGRAD_TILE) return false;
     if (shape->C < WINOGRAD_CHANNELS_MIN || shape->K < WINOGRAD_CHANNELS_MIN) return false;
@@ -47,22 +46,15 @@ static double products_per_number(const struct smri_conv2d *s) {
 static enum smri_conv2d_method choose_bf16(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (smri_isa_selected() >= SMRI_ISA_AMX && smri_conv2d_supports(SMRI_CONV2D_TILES, direction, shape))
         return SMRI_CONV2D_TILES;
+    if (smri_isa_selected() >= SMRI_ISA_AVX2 && winograd_pays(direction, shape)) return SMRI_CONV2D_WINOGRAD;
     if (smri_isa_selected() < SMRI_ISA_AVX512BF16) return SMRI_CONV2D_WIDENED;
-    struct smri_conv2d wide = *shape;
-    wide.precision = SMRI_FP32;
-    const bool is_winograd = smri_conv2d_choose(direction, &wide) == SMRI_CONV2D_WINOGRAD;
-    if (smri_cpu_has_fast_pairs()) {
-        const size_t channels = shape->C > shape->K ? shape->C : shape->K;
-        return is_winograd && channels <= WIDENED_WINOGRAD_CHANNELS_MAX ? SMRI_CONV2D_WIDENED : SMRI_CONV2D_PAIRS;
-    }
     const bool is_thin = products_per_number(shape) <= SLOW_PAIRS_PRODUCTS_MAX;
-    return is_thin && !is_winograd ? SMRI_CONV2D_PAIRS : SMRI_CONV2D_WIDENED;
+    return is_thin || smri_cpu_has_fast_pairs() ? SMRI_CONV2D_PAIRS : SMRI_CONV2D_WIDENED;
 }
 
 enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (shape->precision == SMRI_BF16) return choose_bf16(direction, shape);
     /* The register tiles have no portable vector form; the BLAS brings its own. */
     if (smri_isa_selected() < SMRI_ISA_AVX2) return SMRI_CONV2D_GEMM;
-    if (smri_conv2d_supports(SMRI_CONV2D_WINOGRAD, direction, shape) && winograd_pays(shape)) return SMRI_CONV2D_WINOGRAD;
-    return SMRI_CONV2D_DIRECT;
+    return winograd_pays(direction, shape) ? SMRI_CONV2D_WINOGRAD : SMRI_CONV2D_DIRECT;
 }

@@ -1,4 +1,4 @@
-/* Convolution of 3 x 3, stride 1, by Winograd's F(4x4, 3x3) in fp32: forward and backward-data.
+/* Convolution of 3 x 3, stride 1, by Winograd's F(4x4, 3x3): forward and backward-data.
  *
  *     Y = A^T [ sum over c of U[k][c] .* V[c] ] A,   U = G g G^T,   V = B^T X B       (kernels/winograd.h)
  *
@@ -6,7 +6,10 @@
  * never leaves the second-level cache. Of V and U, the one that is used by few tasks is made where it is used
  * (again for each of them); the other is made once, in a first pass, and streamed from the third-level cache:
  *     many tiles, few weights:  U shared, V private        few tiles, many weights:  V shared, U private
- * Backward-data is the same with dy for x and the weights rotated by half a turn and transposed. */
+ * Backward-data is the same with dy for x and the weights rotated by half a turn and transposed.
+ *
+ * bf16 activations are widened as tiles are transformed and results rounded as they are stored; everything between them,
+ * the weights included, stays fp32 (transformed operands rounded to bf16 would cost an error of 2 %). */
 #include <string.h>
 
 #include "layers/conv2d_winograd.h"
@@ -56,11 +59,11 @@ static size_t weights_stride(size_t depth) { return depth * PAIR + SKEW; }
 static struct job plan(bool transposed, const struct smri_conv2d *s) {
     struct job job = {.kernels = smri_kernels_get(), .transposed = transposed, .w_channels = s->C};
     const size_t P = smri_conv2d_out_rows(s), Q = smri_conv2d_out_cols(s);
-    job.in = (struct smri_winograd_tensor){.H = s->H, .W = s->W, .C = s->C, .pad = s->pad};
-    job.out = (struct smri_winograd_tensor){.H = P, .W = Q, .C = s->K};
+    job.in = (struct smri_winograd_tensor){s->precision, .H = s->H, .W = s->W, .C = s->C, .pad = s->pad};
+    job.out = (struct smri_winograd_tensor){s->precision, .H = P, .W = Q, .C = s->K};
     if (transposed) {
-        job.in = (struct smri_winograd_tensor){.H = P, .W = Q, .C = s->K, .pad = 2 - s->pad};
-        job.out = (struct smri_winograd_tensor){.H = s->H, .W = s->W, .C = s->C};
+        job.in = (struct smri_winograd_tensor){s->precision, .H = P, .W = Q, .C = s->K, .pad = 2 - s->pad};
+        job.out = (struct smri_winograd_tensor){s->precision, .H = s->H, .W = s->W, .C = s->C};
     }
     job.grid = smri_winograd_grid(s->N, job.out.H, job.out.W);
     job.share_u = s->C * s->K <= SHARED_U_LIMIT;
@@ -95,7 +98,7 @@ static void weights_panel(const struct job *job, float *u, size_t pair, size_t c
     for (size_t b = 0; b < blocks; b++, u += depth * SMRI_CONV2D_BLOCK) {
         if (!job->transposed) {
             const float *w = job->w + (pair * 2 + b) * TAPS * tap_stride + first * SMRI_CONV2D_BLOCK;
-            job->kernels->winograd.weights(u, stride, w, tap_stride, depth * SMRI_CONV2D_BLOCK);
+            job->kernels->winograd[SMRI_FP32].weights(u, stride, w, tap_stride, depth * SMRI_CONV2D_BLOCK);
             continue;
         }
         const size_t c = pair * PAIR + b * SMRI_CONV2D_BLOCK;
@@ -106,21 +109,21 @@ static void weights_panel(const struct job *job, float *u, size_t pair, size_t c
             const size_t rows = smri_winograd_min(C - c, SMRI_CONV2D_BLOCK);
             for (size_t tap = 0; tap < TAPS; tap++)
                 job->kernels->conv.transpose(turned[TAPS - 1 - tap], w + tap * tap_stride, rows, cols);
-            job->kernels->winograd.weights(u + k * SMRI_CONV2D_BLOCK, stride, turned[0],
+            job->kernels->winograd[SMRI_FP32].weights(u + k * SMRI_CONV2D_BLOCK, stride, turned[0],
                                            SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK, cols * SMRI_CONV2D_BLOCK);
         }
     }
 }
 
-/* Memory that will be needed soon, in pieces: the products, which leave the memory idle, fetch `floats` of each into
+/* Memory that will be needed soon, in pieces: the products, which leave the memory idle, fetch `bytes` of each into
  * the second-level cache (forward: 4 to 10 %). */
 struct ahead {
-    float *const *pieces;
-    size_t count, skip, floats; /* the first `skip` floats of each piece are left out */
+    void *const *pieces;
+    size_t count, skip, bytes; /* the first `skip` bytes of each piece are left out */
 };
 
-static void fetch(const float *p, size_t floats) {
-    for (size_t f = 0; f < floats; f += SMRI_ALIGNMENT / sizeof(float)) __builtin_prefetch(p + f, 0, 2);
+static void fetch(const void *p, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += SMRI_ALIGNMENT) __builtin_prefetch((const char *)p + at, 0, 2);
 }
 
 /* The part of the fetching that belongs to one of `steps` products. */
@@ -128,7 +131,7 @@ static void fetch_ahead(const struct ahead *ahead, size_t step, size_t steps) {
     if (ahead == NULL) return;
     const size_t share = (ahead->count + steps - 1) / steps;
     for (size_t i = step * share; i < (step + 1) * share && i < ahead->count; i++)
-        fetch(ahead->pieces[i] + ahead->skip, ahead->floats);
+        fetch((const char *)ahead->pieces[i] + ahead->skip, ahead->bytes);
 }
 
 #define BLOCK_PIXELS (TILES_PRIVATE_U * OUT * OUT) /* at most, of either plan */
@@ -156,13 +159,14 @@ static void multiply(const struct job *job, float *m, const float *v, const floa
             }
             fetch_ahead(outputs, step, steps);
             fetch_ahead(operands, step, steps);
-            if (!job->share_u && point + 1 < POINTS) fetch(tap.rows[0] + v_stride, product.rows * lanes);
+            if (!job->share_u && point + 1 < POINTS)
+                fetch(v + (point + 1) * v_stride + tile * lanes, product.rows * lanes * sizeof(float));
             job->kernels->conv.tile(&product);
         }
 }
 
 /* pixels[tile][4 * 4] of the block's outputs, or of the inputs at the same places: most of the 6 x 6, each once. */
-static void block_pixels(const struct job *job, float **pixels, const struct smri_winograd_tensor *tensor,
+static void block_pixels(const struct job *job, void **pixels, const struct smri_winograd_tensor *tensor,
                          size_t block) {
     struct smri_winograd_tensor unpadded = *tensor;
     unpadded.pad = 0;
@@ -172,7 +176,7 @@ static void block_pixels(const struct job *job, float **pixels, const struct smr
 
 /* The packed weights of one chunk and one pair: for each block of 32 on the one side, for each tap, a run of channels
  * of the other side. Returns how many pieces there are. They are only read: outputs' pixels have the same type. */
-static size_t weights_pieces(const struct job *job, float **pieces, size_t pair, size_t chunk) {
+static size_t weights_pieces(const struct job *job, void **pieces, size_t pair, size_t chunk) {
     const size_t depth = chunk_channels(job, chunk), channels = pair_channels(job, pair);
     const size_t block = (job->transposed ? chunk * job->depth : pair * PAIR) / SMRI_CONV2D_BLOCK;
     const size_t blocks = smri_conv2d_blocks(job->transposed ? depth : channels);
@@ -180,15 +184,15 @@ static size_t weights_pieces(const struct job *job, float **pieces, size_t pair,
     const float *w = job->w + (block * TAPS * job->w_channels + first) * SMRI_CONV2D_BLOCK;
     size_t count = 0;
     for (size_t i = 0; i < blocks * TAPS; i++, w += job->w_channels * SMRI_CONV2D_BLOCK)
-        for (size_t at = 0; at < run * SMRI_CONV2D_BLOCK; at += WEIGHTS_PIECE) pieces[count++] = (float *)w + at;
+        for (size_t at = 0; at < run * SMRI_CONV2D_BLOCK; at += WEIGHTS_PIECE) pieces[count++] = (void *)(w + at);
     return count;
 }
 
 /* The outputs of one block of tiles and one pair from M. */
-static void store_outputs(const struct job *job, float *const *pixels, const float *m, size_t block, size_t pair) {
+static void store_outputs(const struct job *job, void *const *pixels, const float *m, size_t block, size_t pair) {
     const size_t tiles = block_end(job, block) - block * job->tiles, channels = pair_channels(job, pair);
     for (size_t tile = 0; tile < tiles; tile++, m += PAIR, pixels += OUT * OUT)
-        job->kernels->winograd.output(pixels, pair * PAIR, m, smri_winograd_stride(tiles, PAIR), channels,
+        job->kernels->winograd[job->out.precision].output(pixels, pair * PAIR, m, smri_winograd_stride(tiles, PAIR), channels,
                                       job->accumulate);
 }
 
@@ -227,23 +231,25 @@ static struct smri_winograd_tensor outputs_of(const struct job *job, size_t work
 static void block_of_tiles(const struct job *job, size_t block, size_t next, size_t worker) {
     float *m = worker_m(job, worker), *v = worker_panels(job, worker);
     const size_t begin = block * job->tiles, end = block_end(job, block);
+    const size_t bytes = smri_precision_bytes(job->out.precision);
     const size_t v_floats = smri_winograd_panel(job->tiles, job->depth);
     for (size_t chunk = 0; chunk < job->n_chunks; chunk++)
         smri_winograd_input_panel(v + chunk * v_floats, &job->in, &job->grid, begin, end, chunk * job->depth,
                                   chunk_channels(job, chunk));
 
-    float *out_pixels[BLOCK_PIXELS], *in_pixels[BLOCK_PIXELS];
+    void *out_pixels[BLOCK_PIXELS], *in_pixels[BLOCK_PIXELS];
     const struct smri_winograd_tensor out = outputs_of(job, worker);
     block_pixels(job, out_pixels, &out, block);
     if (next != block) block_pixels(job, in_pixels, &job->in, next);
     struct ahead outputs = {.pieces = out_pixels, .count = (end - begin) * OUT * OUT}, inputs = {.pieces = in_pixels};
     inputs.count = next != block ? (block_end(job, next) - next * job->tiles) * OUT * OUT : 0;
     for (size_t pair = 0; pair < job->n_pairs; pair++) {
-        outputs.skip = pair * PAIR, outputs.floats = pair_channels(job, pair);
+        outputs.skip = pair * PAIR * bytes, outputs.bytes = pair_channels(job, pair) * bytes;
         for (size_t chunk = 0; chunk < job->n_chunks; chunk++) {
             const float *u = job->shared + (pair * job->n_chunks + chunk) * job->panel_floats;
-            inputs.skip = chunk * job->depth, inputs.floats = chunk_channels(job, chunk);
-            multiply(job, m, v + chunk * v_floats, u, end - begin, inputs.floats, padded_cols(job, pair), chunk > 0,
+            const size_t depth = chunk_channels(job, chunk);
+            inputs.skip = chunk * job->depth * bytes, inputs.bytes = depth * bytes;
+            multiply(job, m, v + chunk * v_floats, u, end - begin, depth, padded_cols(job, pair), chunk > 0,
                      chunk + 1 == job->n_chunks ? &outputs : NULL, pair == 0 ? &inputs : NULL);
         }
         store_outputs(job, out_pixels, m, block, pair);
@@ -264,13 +270,14 @@ static void pair_task(void *context, size_t index, size_t worker) {
     const size_t pair = index / job->n_blocks, block = index % job->n_blocks;
     const size_t tiles = block_end(job, block) - block * job->tiles;
     const float *v = job->shared + block * job->n_chunks * job->panel_floats;
-    float *out_pixels[BLOCK_PIXELS], *w_pieces[WEIGHTS_PIECES];
+    void *out_pixels[BLOCK_PIXELS], *w_pieces[WEIGHTS_PIECES];
     const struct smri_winograd_tensor out = outputs_of(job, worker);
     block_pixels(job, out_pixels, &out, block);
-    const struct ahead outputs = {out_pixels, tiles * OUT * OUT, pair * PAIR, pair_channels(job, pair)};
+    const size_t bytes = smri_precision_bytes(job->out.precision);
+    const struct ahead outputs = {out_pixels, tiles * OUT * OUT, pair * PAIR * bytes, pair_channels(job, pair) * bytes};
     for (size_t chunk = 0; chunk < job->n_chunks; chunk++) {
         const bool last = chunk + 1 == job->n_chunks;
-        struct ahead weights = {.pieces = w_pieces, .floats = WEIGHTS_PIECE};
+        struct ahead weights = {.pieces = w_pieces, .bytes = WEIGHTS_PIECE * sizeof(float)};
         if (!last) weights.count = weights_pieces(job, w_pieces, pair, chunk + 1);
         weights_panel(job, u, pair, chunk);
         multiply(job, m, v + chunk * job->panel_floats, u, tiles, chunk_channels(job, chunk), padded_cols(job, pair),
@@ -279,9 +286,9 @@ static void pair_task(void *context, size_t index, size_t worker) {
     store_outputs(job, out_pixels, m, block, pair);
 }
 
-static void run(struct job *job, float *out, const float *in, const float *w, void *workspace, smri_pool *pool) {
+static void run(struct job *job, void *out, const void *in, const float *w, void *workspace, smri_pool *pool) {
     const size_t edge = smri_winograd_lanes(job->in.C);
-    job->in.data = (float *)in; /* read only: the type is shared with the output's */
+    job->in.data = (char *)in; /* read only: the type is shared with the output's */
     job->in.edge = workspace;
     job->out.data = out;
     job->w = w;
@@ -310,7 +317,7 @@ static void backward_data(void *dx, const void *dy, const float *w, bool accumul
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *s) {
     (void)direction;
-    return s->precision == SMRI_FP32 && s->R == 3 && s->S == 3 && s->stride == 1 && s->pad <= 2;
+    return s->R == 3 && s->S == 3 && s->stride == 1 && s->pad <= 2;
 }
 
 static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {

@@ -20,9 +20,10 @@
 /* An image tensor [N][H][W][C] and the tiles that cover it: tile (n, i, j) has its corner at row 4 i - pad, column
  * 4 j - pad. `edge` is a pixel that stands for all those outside: zeros to read, or room to write. */
 struct smri_winograd_tensor {
-    float *data;
+    enum smri_precision precision;
+    char *data;
     size_t H, W, C, pad;
-    float *edge;
+    void *edge;
 };
 
 /* Tiles of 4 x 4 outputs, numbered image by image, row by row. */
@@ -50,9 +51,10 @@ static inline size_t smri_winograd_panel(size_t rows, size_t channels) {
 static inline size_t smri_winograd_min(size_t a, size_t b) { return a < b ? a : b; }
 
 /* pixels[side * side]: where the pixels of a tile begin at `channel`. */
-static inline void smri_winograd_pixels(float **pixels, const struct smri_winograd_tensor *x,
+static inline void smri_winograd_pixels(void **pixels, const struct smri_winograd_tensor *x,
                                         const struct smri_winograd_grid *grid, size_t tile, size_t side,
                                         size_t channel) {
+    const size_t bytes = smri_precision_bytes(x->precision);
     const size_t n = tile / (grid->rows * grid->cols);
     const size_t top = tile / grid->cols % grid->rows * OUT - x->pad; /* wraps to huge when negative */
     const size_t left = tile % grid->cols * OUT - x->pad;
@@ -60,7 +62,7 @@ static inline void smri_winograd_pixels(float **pixels, const struct smri_winogr
         for (size_t j = 0; j < side; j++) {
             const size_t h = top + i, w = left + j;
             const bool inside = h < x->H && w < x->W;
-            *pixels++ = inside ? x->data + ((n * x->H + h) * x->W + w) * x->C + channel : x->edge;
+            *pixels++ = inside ? x->data + (((n * x->H + h) * x->W + w) * x->C + channel) * bytes : x->edge;
         }
 }
 
@@ -69,12 +71,12 @@ static inline void smri_winograd_pixels(float **pixels, const struct smri_winogr
 static inline void smri_winograd_input_panel(float *panel, const struct smri_winograd_tensor *x,
                                              const struct smri_winograd_grid *grid, size_t begin, size_t end,
                                              size_t channel, size_t channels) {
-    const struct smri_kernels *kernels = smri_kernels_get();
+    const struct smri_winograd_kernels *kernels = &smri_kernels_get()->winograd[x->precision];
     const size_t stride = smri_winograd_stride(end - begin, channels);
     for (size_t tile = begin; tile < end; tile++, panel += smri_winograd_lanes(channels)) {
-        float *pixels[IN * IN];
+        void *pixels[IN * IN];
         smri_winograd_pixels(pixels, x, grid, tile, IN, channel);
-        kernels->winograd.input(panel, stride, (const float *const *)pixels, channels);
+        kernels->input(panel, stride, (const void *const *)pixels, channels);
     }
 }
 

@@ -35,8 +35,8 @@ static struct job plan(const struct smri_conv2d *s) {
     struct job job = {.kernels = smri_kernels_get(), .shape = s};
     const size_t P = smri_conv2d_out_rows(s), Q = smri_conv2d_out_cols(s);
     job.grid = smri_winograd_grid(s->N, P, Q);
-    job.x = (struct smri_winograd_tensor){.H = s->H, .W = s->W, .C = s->C, .pad = s->pad};
-    job.dy = (struct smri_winograd_tensor){.H = P, .W = Q, .C = s->K};
+    job.x = (struct smri_winograd_tensor){s->precision, .H = s->H, .W = s->W, .C = s->C, .pad = s->pad};
+    job.dy = (struct smri_winograd_tensor){s->precision, .H = P, .W = Q, .C = s->K};
     job.tiles = smri_winograd_min(TILES, job.grid.total);
     job.n_chunks = smri_chunk_count(job.grid.total, job.tiles);
     job.n_sides = smri_chunk_count(s->C, SIDE);
@@ -80,9 +80,9 @@ static void gradient_panel(const struct job *job, float *panel, size_t chunk, si
     const size_t begin = chunk * job->tiles, end = chunk_end(job, chunk), channels = pair_channels(job, pair);
     const size_t stride = smri_winograd_stride(end - begin, channels);
     for (size_t tile = begin; tile < end; tile++, panel += smri_winograd_lanes(channels)) {
-        float *pixels[OUT * OUT];
+        void *pixels[OUT * OUT];
         smri_winograd_pixels(pixels, &job->dy, &job->grid, tile, OUT, pair * PAIR);
-        job->kernels->winograd.gradient(panel, stride, (const float *const *)pixels, channels);
+        job->kernels->winograd[job->dy.precision].gradient(panel, stride, (const void *const *)pixels, channels);
     }
 }
 
@@ -109,7 +109,7 @@ static void store_weights(const struct job *job, const float *product, size_t pa
     const size_t tap_stride = job->shape->C * SMRI_CONV2D_BLOCK;
     float *dw = job->dw + (pair * 2 + b) * TAPS * tap_stride + c * SMRI_CONV2D_BLOCK;
     product += (b * SIDE + c % SIDE) * SMRI_CONV2D_BLOCK;
-    job->kernels->winograd.weights_gradient(dw, tap_stride, product, PRODUCT_STRIDE, rows * SMRI_CONV2D_BLOCK, parts,
+    job->kernels->winograd[SMRI_FP32].weights_gradient(dw, tap_stride, product, PRODUCT_STRIDE, rows * SMRI_CONV2D_BLOCK, parts,
                                             job->n_blocks * PRODUCT_FLOATS);
 }
 
@@ -149,7 +149,7 @@ void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, co
     struct job job = plan(shape);
     memset(workspace, 0, edge_floats(&job) * sizeof(float));
     job.x.edge = job.dy.edge = workspace;
-    job.x.data = (float *)x, job.dy.data = (float *)dy; /* read only: the type is shared with the forward's output */
+    job.x.data = (char *)x, job.dy.data = (char *)dy; /* read only: the type is shared with the forward's output */
     job.dw = dw;
     job.panels = (float *)workspace + edge_floats(&job);
     job.products = job.panels + smri_pool_size(pool) * (job.v_floats + job.d_floats);
