@@ -14,7 +14,7 @@
 #define WIDTH ((size_t)4) /* vectors side by side, so that each row is read in runs of cache lines */
 
 INLINE void prefetch(const void *numbers, size_t i, enum smri_precision precision) {
-    _mm_prefetch((const char *)smri_numbers_from(numbers, i, precision), _MM_HINT_T0);
+    _mm_prefetch((const char *)smri_numbers_from(numbers, i, precision), _MM_HINT_T1);
 }
 
 INLINE floats row_of(const float *parameters, size_t c, size_t n) { return get(parameters, c, n, SMRI_FP32); }
@@ -30,7 +30,7 @@ INLINE void moments_columns(double *sums, double *squares, const void *x, size_t
     for (size_t r = 0; r < count; r++)
         for (size_t k = 0; k < width; k++) {
             const size_t i = at + r * stride + k * LANES;
-            prefetch(x, i + 16 * stride, precision); /* 11.5 GB/s without, 13 with, of 15 */
+            prefetch(x, i + 32 * stride, precision);
             const floats d = get(x, i, n, precision) - pivot[k];
             s[k] = s[k] + d;
             q[k] = fused(d, d, q[k]);
@@ -147,8 +147,8 @@ INLINE void sums_columns(double *sum_dy, double *sum_dyx, const struct smri_norm
     for (size_t r = 0; r < count; r++)
         for (size_t k = 0; k < width; k++) {
             const size_t column = c + k * LANES, i = (first + r) * job->stride + column;
-            prefetch(job->x, i + 8 * job->stride, precision);
-            prefetch(job->dy, i + 8 * job->stride, precision);
+            prefetch(job->x, i + 16 * job->stride, precision);
+            prefetch(job->dy, i + 16 * job->stride, precision);
             const floats x = get(job->x, i, n, precision);
             floats dy = masked_dy(job, i, column, x, n, masking == BY_X, precision);
             if (masking == BY_BITS) {

@@ -69,7 +69,7 @@ INLINE void max_columns(void *y, uint8_t *place, const void *const *x, const uin
     for (size_t i = 1; i < n_taps; i++) {
         const places_of here = all_places(places[i]);
         for (size_t k = 0; k < width; k++) {
-            _mm_prefetch((const char *)smri_numbers_from(x[i], c + k * LANES + ahead, precision), _MM_HINT_T0);
+            _mm_prefetch((const char *)smri_numbers_from(x[i], c + k * LANES + ahead, precision), _MM_HINT_T1);
             challenge(&best[k], &where[k], get(x[i], c + k * LANES, n, precision), here);
         }
     }
@@ -128,7 +128,9 @@ INLINE void sum_columns(float *y, const void *x, double factor, size_t rows, siz
     for (size_t k = 0; k < width; k++) low[k] = high[k] = all_double(0.0);
     for (size_t r = 0; r < rows; r++)
         for (size_t k = 0; k < width; k++) {
-            const floats v = get(x, r * stride + c + k * LANES, n, precision);
+            const size_t i = r * stride + c + k * LANES;
+            _mm_prefetch((const char *)smri_numbers_from(x, i + 32 * stride, precision), _MM_HINT_T1);
+            const floats v = get(x, i, n, precision);
             low[k] = low[k] + low_half(v);
             high[k] = high[k] + high_half(v);
         }
