@@ -157,6 +157,19 @@ def test_smaller_batches_in_a_larger_trainer():
     assert same(*results)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("n", [5, 31])
+def test_last_batches_of_a_resnet50(n, precision):
+    """With 5 images stage 4 is too small for Winograd's method; 31 are cut into more parts than 32 at stage 2."""
+    found = []
+    for batch in (32, n):
+        network = _core.Network(50, image_size=128, head=[(4, 0.0, False)])
+        trainer = _core.Trainer(network, batch=batch, precision=precision)
+        trainer.supervised_step(images(n, 128), labels(n), **SGD, step=0)
+        found.append(trainer.gradients())
+    assert same(*found)
+
+
 def test_weight_decay_spares_biases_and_norms():
     for decay_all in (False, True):
         network = tiny()

@@ -90,13 +90,16 @@ size_t smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method, enum s
     return methods[method]->workspace_bytes(direction, shape, n_threads);
 }
 
+/* A smaller batch may need more: it may be computed by another method, or be cut into more parts. So each is asked. */
 size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
     size_t largest = 0;
-    for (int direction = SMRI_CONV2D_FORWARD; direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++) {
-        const enum smri_conv2d_method method = smri_conv2d_choose(direction, shape);
-        const size_t bytes = smri_conv2d_method_workspace_bytes(method, direction, shape, n_threads);
-        if (bytes > largest) largest = bytes;
-    }
+    struct smri_conv2d part = *shape;
+    for (part.N = 1; part.N <= shape->N; part.N++)
+        for (int direction = SMRI_CONV2D_FORWARD; direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++) {
+            const enum smri_conv2d_method method = smri_conv2d_choose(direction, &part);
+            const size_t bytes = smri_conv2d_method_workspace_bytes(method, direction, &part, n_threads);
+            if (bytes > largest) largest = bytes;
+        }
     return largest;
 }
 

@@ -233,6 +233,18 @@ static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *ke
     return plan;
 }
 
+static PyObject *conv2d_workspace_bytes(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"shape", "n_threads", "precision", NULL};
+    PyObject *tuple;
+    Py_ssize_t n_threads = 0;
+    const char *precision_name = "fp32";
+    struct smri_conv2d shape;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|n$s", names, &tuple, &n_threads, &precision_name)) return NULL;
+    if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
+    if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
+    return PyLong_FromSize_t(smri_conv2d_workspace_bytes(&shape, n_threads > 0 ? (size_t)n_threads : smri_cpu_count()));
+}
+
 static PyObject *linear_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"x", "w", "b", "out", "n_threads", NULL};
     PyObject *x_object, *w_object, *b_object = Py_None, *out_object = NULL;
@@ -335,6 +347,8 @@ static PyMethodDef functions[] = {
     {"conv2d_unpack", conv2d_unpack, METH_VARARGS, "conv2d_unpack(packed, (K, C, R, S)) -> w [K, C, R, S]."},
     {"conv2d_plan", KEYWORDS(conv2d_plan),
      "conv2d_plan(shape, n_threads=0, method='auto', *, precision='fp32') -> [(method, workspace bytes) or None] of the three directions."},
+    {"conv2d_workspace_bytes", KEYWORDS(conv2d_workspace_bytes),
+     "conv2d_workspace_bytes(shape, n_threads=0, *, precision='fp32') -> bytes for any direction and batch up to N."},
     {"linear_forward", KEYWORDS(linear_forward), "linear_forward(x, w, b=None, *, out=None, n_threads=0) -> y [N, K]."},
     {"linear_backward", KEYWORDS(linear_backward), "linear_backward(dy, x, w, *, n_threads=0) -> (dx, dw, db)."},
     {NULL, NULL, 0, NULL},
