@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kernels/epilogue.h"
+
 #define SMRI_CONV_ROWS 6   /* 6 x 64 floats are 24 accumulators of 512 bits: 10 loads for 24 multiply-adds a step */
 #define SMRI_CONV_COLS 64  /* two blocks of packed weights */
 #define SMRI_CONV_BLOCK 32 /* columns of one block */
@@ -23,7 +25,7 @@ struct smri_conv_tap {
 /* out[i][j] (+)= sum over taps, over d < depth of tap.rows[i][d] * weights[tap.weights + j / 32 * block_stride + 32 d + j % 32]
  * for i < rows <= 6 and j < cols <= 64. Without `accumulate` out is never read; no taps give zeros. All 32 lanes of a block
  * of weights are read; the second block is not touched when cols <= 32. `streamed` writes whole cache lines past the
- * caches, if out lies on them and is not accumulated to. */
+ * caches, if out lies on them and is not accumulated to. epilogue.scale and shift are of column 0; cols of each are read. */
 struct smri_conv_tile {
     void *out[SMRI_CONV_ROWS];
     size_t rows, cols;
@@ -33,6 +35,7 @@ struct smri_conv_tile {
     const void *weights;
     size_t block_stride;
     bool streamed;
+    struct smri_epilogue epilogue;
 };
 
 /* Memory that will be read soon: rows of `lines` cache lines, `stride` bytes apart, of which `done` lines of the first are

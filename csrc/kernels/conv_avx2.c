@@ -1,6 +1,7 @@
 /* The convolution kernels with 256-bit vectors: a tile of 6 x 64 is done in four passes of 6 x 16, whose 12 accumulators,
  * 2 vectors of weights and 1 broadcast fill the 16 registers. A pass reads one cache line of each row of weights. */
 #include <immintrin.h>
+#include <math.h>
 #include <stdint.h>
 
 #include "kernels/conv.h"
@@ -36,12 +37,19 @@ ALWAYS_INLINE void tile_pass(const struct smri_conv_tile *t, const size_t rows, 
             }
         }
     }
+    const __m256 floor = _mm256_set1_ps(t->epilogue.relu ? 0.0f : -INFINITY);
     UNROLL_ALL for (size_t v = 0; v < 2; v++) {
         const size_t begin = column + v * LANES;
         const __m256i mask = lane_mask(t->cols > begin ? t->cols - begin : 0);
+        if (t->epilogue.scale != NULL) {
+            const __m256 scale = _mm256_maskload_ps(t->epilogue.scale + begin, mask);
+            const __m256 shift = _mm256_maskload_ps(t->epilogue.shift + begin, mask);
+            UNROLL_ALL for (size_t i = 0; i < rows; i++) sum[i][v] = _mm256_fmadd_ps(scale, sum[i][v], shift);
+        }
         UNROLL_ALL for (size_t i = 0; i < rows; i++) {
             float *out = (float *)t->out[i] + begin;
             if (t->accumulate) sum[i][v] = _mm256_add_ps(sum[i][v], _mm256_maskload_ps(out, mask));
+            sum[i][v] = _mm256_max_ps(floor, sum[i][v]); /* the second one when it is NaN */
             if (t->streamed && !t->accumulate && column + PASS <= t->cols && (uintptr_t)(t->out[i]) % 64 == 0)
                 _mm256_stream_ps(out, sum[i][v]);
             else

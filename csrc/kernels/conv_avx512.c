@@ -12,8 +12,9 @@ ALWAYS_INLINE __m512 broadcast(const void *row, size_t word) { return _mm512_set
 
 ALWAYS_INLINE __m512 multiply_add(__m512 x, __m512 w, __m512 sum) { return _mm512_fmadd_ps(x, w, sum); }
 
-ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, bool streamed) {
+ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, __m512 floor, bool streamed) {
     if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(lanes, out));
+    sum = _mm512_max_ps(floor, sum); /* the second one when it is NaN */
     if (streamed && lanes == 0xFFFF && (uintptr_t)out % 64 == 0)
         _mm512_stream_ps(out, sum);
     else

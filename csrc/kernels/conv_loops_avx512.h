@@ -6,7 +6,7 @@
  *     broadcast(row, word)                that word of a row in all lanes
  *     broadcast_last(row, number)         the same of a last number without a partner (NUMBERS 2)
  *     multiply_add(x, w, sum)             sum + the products of 16 words
- *     put(out, lanes, sum, accumulate, streamed)    16 results of a tile
+ *     put(out, lanes, sum, accumulate, floor, streamed)    16 results of a tile, none below the floor
  *
  * and gets the kernels `tile` and `outer` of conv.h. A tile of 6 x 64 keeps 24 accumulators, 4 vectors of weights and 1
  * broadcast in the 32 registers. On a core with two 512-bit multiply-add ports the two loads a cycle are not free: 10
@@ -16,6 +16,7 @@
 #define SMRI_KERNELS_CONV_LOOPS_AVX512_H
 
 #include <immintrin.h>
+#include <math.h>
 
 #include "kernels/conv.h"
 
@@ -60,11 +61,17 @@ ALWAYS_INLINE void tile_of(const struct smri_conv_tile *t, const size_t rows, co
         }
 #endif
     }
+    const __m512 floor = _mm512_set1_ps(t->epilogue.relu ? 0.0f : -INFINITY);
     UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
         const size_t left = t->cols > v * LANES ? t->cols - v * LANES : 0;
         const __mmask16 lanes = left >= LANES ? 0xFFFF : (__mmask16)((1u << left) - 1);
+        if (t->epilogue.scale != NULL) {
+            const __m512 scale = _mm512_maskz_loadu_ps(lanes, t->epilogue.scale + v * LANES);
+            const __m512 shift = _mm512_maskz_loadu_ps(lanes, t->epilogue.shift + v * LANES);
+            UNROLL_ALL for (size_t i = 0; i < rows; i++) sum[i][v] = _mm512_fmadd_ps(scale, sum[i][v], shift);
+        }
         UNROLL_ALL for (size_t i = 0; i < rows; i++)
-            put((char *)t->out[i] + v * LANES * OUT_BYTES, lanes, sum[i][v], t->accumulate, streamed);
+            put((char *)t->out[i] + v * LANES * OUT_BYTES, lanes, sum[i][v], t->accumulate, floor, streamed);
     }
 }
 

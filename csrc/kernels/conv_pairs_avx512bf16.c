@@ -23,12 +23,13 @@ ALWAYS_INLINE __m512 multiply_add(__m512 x, __m512 w, __m512 sum) {
     return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w);
 }
 
-ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, bool streamed) {
+ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, __m512 floor, bool streamed) {
     (void)streamed; /* half a line */
     if (accumulate) {
         const __m512i old = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, out));
         sum = _mm512_add_ps(sum, _mm512_castsi512_ps(_mm512_slli_epi32(old, 16)));
     }
+    sum = _mm512_max_ps(floor, sum); /* the second one when it is NaN */
     _mm256_mask_storeu_epi16(out, lanes, (__m256i)_mm512_cvtneps_pbh(sum));
 }
 

@@ -18,7 +18,9 @@ static void tile_ref(const struct smri_conv_tile *t) {
                 }
             }
             smri_bf16 *out = (smri_bf16 *)t->out[i] + j;
-            *out = smri_bf16_from_float(t->accumulate ? smri_bf16_to_float(*out) + sum : sum);
+            if (t->epilogue.scale != NULL) sum = t->epilogue.scale[j] * sum + t->epilogue.shift[j];
+            if (t->accumulate) sum += smri_bf16_to_float(*out);
+            *out = smri_bf16_from_float(t->epilogue.relu && sum < 0.0f ? 0.0f : sum);
         }
 }
 

@@ -12,7 +12,9 @@ static void tile_ref(const struct smri_conv_tile *t) {
                 for (size_t d = 0; d < t->depth; d++) sum += row[d] * column[d * SMRI_CONV_BLOCK];
             }
             float *out = (float *)t->out[i] + j;
-            *out = t->accumulate ? *out + sum : sum;
+            if (t->epilogue.scale != NULL) sum = t->epilogue.scale[j] * sum + t->epilogue.shift[j];
+            if (t->accumulate) sum += *out;
+            *out = t->epilogue.relu && sum < 0.0f ? 0.0f : sum;
         }
 }
 

@@ -11,7 +11,7 @@ INLINE void convert_lanes(enum conversion conversion, void *out, const void *in,
     const floats v = get(in, i, n, conversion == WIDEN ? SMRI_BF16 : SMRI_FP32);
     if (conversion == WIDEN) put(out, i, v, n, SMRI_FP32);
     if (conversion == NARROW) put(out, i, v, n, SMRI_BF16);
-    if (conversion == ROUND) put(out, i, widened(round_to_bf16(v)), n, SMRI_FP32);
+    if (conversion == ROUND) put(out, i, rounded(v), n, SMRI_FP32);
     if (conversion == ADD) put(out, i, get(out, i, n, SMRI_BF16) + v, n, SMRI_BF16);
 }
 

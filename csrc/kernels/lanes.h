@@ -191,6 +191,8 @@ INLINE void add_in_double(double *sums, floats v, size_t n) {
 
 #endif
 
+INLINE floats rounded(floats v) { return widened(round_to_bf16(v)); }
+
 /* Whether rows of C numbers that begin at p, `stride` apart, can be written past the caches by whole cache lines. */
 INLINE bool fits_lines(const void *p, size_t C, size_t stride, enum smri_precision precision) {
     const size_t bytes = smri_precision_bytes(precision);

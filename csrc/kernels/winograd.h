@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kernels/epilogue.h"
 #include "smri/precision.h"
 
 #define SMRI_WINOGRAD_POINTS 36
@@ -31,9 +32,12 @@ struct smri_winograd_kernels {
     /* The same of A dY A^T, with dY[i] = pixels[i][c] for i < 16. */
     void (*gradient)(float *v, size_t stride, const void *const *pixels, size_t channels);
     /* pixels[i][channel + c] (+)= (A^T M A)[i] for i < 16, with M[p] = m[p * stride + c]; sums are rounded once. Pixels
-     * may coincide (a place to drop what lies outside of the image). Without `accumulate` they are never read. */
-    void (*output)(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels, bool accumulate);
-    /* u[p * stride + i] = (G g G^T)[p] with g[tap] = w[tap * tap_stride + i] for i < count, a multiple of 32. */
+     * may coincide (a place to drop what lies outside of the image). Without `accumulate` they are never read. The
+     * epilogue's scale and shift are those of `channel`. */
+    void (*output)(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels, bool accumulate,
+                   struct smri_epilogue epilogue);
+    /* u[p * stride + i] = (G g G^T)[p] with g[tap] = w[tap * tap_stride + i], rounded to the table's precision, for
+     * i < count, a multiple of 32. */
     void (*weights)(float *u, size_t stride, const float *w, size_t tap_stride, size_t count);
     /* dw[tap * tap_stride + i] = (G^T U G)[tap] for i < count, a multiple of 32, with U[p] = sum over part < parts of
      * u[part * part_stride + p * stride + i] in ascending order. */

@@ -7,6 +7,8 @@ typedef float floats;
 
 INLINE float all(float f) { return f; }
 INLINE float fused(float a, float b, float c) { return a * b + c; }
+INLINE float rounded(float v) { return smri_bf16_to_float(smri_bf16_from_float(v)); }
+INLINE float positive(float v) { return v < 0.0f ? 0.0f : v; }
 INLINE float get(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
     (void)n; /* 1 */
     return precision == SMRI_BF16 ? smri_bf16_to_float(((const smri_bf16 *)numbers)[i]) : ((const float *)numbers)[i];

@@ -2,6 +2,7 @@
  *
  *     floats, LANES                  a vector of LANES floats (it may be a float) with the operators + and -
  *     all(f), fused(a, b, c)         f in every lane; a b + c
+ *     positive(v), rounded(v)        max(0, v); v rounded to bfloat16
  *     get(numbers, i, n, precision), put(numbers, i, v, n, precision)    n lanes at numbers[i], of either precision
  *
  * and gets `fill`, which fills winograd.h's tables. A two-dimensional transform is a one-dimensional one ("line") of each
@@ -148,19 +149,24 @@ INLINE void gradient_lanes(float *v, size_t stride, const void *const *pixels, s
 }
 
 INLINE void output_lanes(void *const *pixels, size_t channel, const float *m, size_t stride, const bool accumulate,
-                         size_t n, enum smri_precision precision) {
+                         const struct smri_epilogue *epilogue, size_t c, size_t n, enum smri_precision precision) {
     floats half[OUT][IN], column[IN], line[OUT];
     UNROLL_ALL for (size_t j = 0; j < IN; j++) {
-        UNROLL_ALL for (size_t i = 0; i < IN; i++) column[i] = get_floats(m + (i * IN + j) * stride);
+        UNROLL_ALL for (size_t i = 0; i < IN; i++) column[i] = get_floats(m + (i * IN + j) * stride + c);
         output_line(line, column);
         UNROLL_ALL for (size_t i = 0; i < OUT; i++) half[i][j] = line[i];
     }
+    const bool scaled = epilogue->scale != NULL;
+    const floats scale = scaled ? get(epilogue->scale, c, n, SMRI_FP32) : all(1.0f);
+    const floats shift = scaled ? get(epilogue->shift, c, n, SMRI_FP32) : all(0.0f);
     UNROLL_ALL for (size_t i = 0; i < OUT; i++) {
         output_line(line, half[i]);
         UNROLL_ALL for (size_t j = 0; j < OUT; j++) {
             void *pixel = pixels[i * OUT + j];
-            if (accumulate) line[j] = line[j] + get(pixel, channel, n, precision);
-            put(pixel, channel, line[j], n, precision);
+            if (scaled) line[j] = fused(scale, line[j], shift);
+            if (accumulate) line[j] = line[j] + get(pixel, channel + c, n, precision);
+            if (epilogue->relu) line[j] = positive(line[j]);
+            put(pixel, channel + c, line[j], n, precision);
         }
     }
 }
@@ -187,12 +193,12 @@ INLINE void gradient_of(float *v, size_t stride, const void *const *pixels, size
 }
 
 INLINE void output_of(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels, bool accumulate,
-                      enum smri_precision precision) {
+                      const struct smri_epilogue *epilogue, enum smri_precision precision) {
     size_t c = 0;
     for (; c + LANES <= channels; c += LANES)
-        accumulate ? output_lanes(pixels, channel + c, m + c, stride, true, LANES, precision)
-                   : output_lanes(pixels, channel + c, m + c, stride, false, LANES, precision);
-    if (c < channels) output_lanes(pixels, channel + c, m + c, stride, accumulate, channels - c, precision);
+        accumulate ? output_lanes(pixels, channel, m, stride, true, epilogue, c, LANES, precision)
+                   : output_lanes(pixels, channel, m, stride, false, epilogue, c, LANES, precision);
+    if (c < channels) output_lanes(pixels, channel, m, stride, accumulate, epilogue, c, channels - c, precision);
 }
 
 static void input_fp32(float *v, size_t stride, const void *const *pixels, size_t channels) {
@@ -208,19 +214,23 @@ static void gradient_bf16(float *v, size_t stride, const void *const *pixels, si
     gradient_of(v, stride, pixels, channels, SMRI_BF16);
 }
 static void output_fp32(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
-                        bool accumulate) {
-    output_of(pixels, channel, m, stride, channels, accumulate, SMRI_FP32);
+                        bool accumulate, struct smri_epilogue epilogue) {
+    output_of(pixels, channel, m, stride, channels, accumulate, &epilogue, SMRI_FP32);
 }
 static void output_bf16(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
-                        bool accumulate) {
-    output_of(pixels, channel, m, stride, channels, accumulate, SMRI_BF16);
+                        bool accumulate, struct smri_epilogue epilogue) {
+    output_of(pixels, channel, m, stride, channels, accumulate, &epilogue, SMRI_BF16);
 }
 
-static void weights(float *u, size_t stride, const float *w, size_t tap_stride, size_t count) {
+INLINE void weights_of(float *u, size_t stride, const float *w, size_t tap_stride, size_t count,
+                       enum smri_precision precision) {
     for (size_t c = 0; c < count; c += LANES) {
         floats half[IN][TAPS], column[TAPS], line[IN];
         UNROLL_ALL for (size_t j = 0; j < TAPS; j++) {
-            UNROLL_ALL for (size_t i = 0; i < TAPS; i++) column[i] = get_floats(w + (i * TAPS + j) * tap_stride + c);
+            UNROLL_ALL for (size_t i = 0; i < TAPS; i++) {
+                column[i] = get_floats(w + (i * TAPS + j) * tap_stride + c);
+                if (precision == SMRI_BF16) column[i] = rounded(column[i]);
+            }
             weights_line(line, column);
             UNROLL_ALL for (size_t i = 0; i < IN; i++) half[i][j] = line[i];
         }
@@ -229,6 +239,13 @@ static void weights(float *u, size_t stride, const float *w, size_t tap_stride, 
             UNROLL_ALL for (size_t j = 0; j < IN; j++) put_floats(u + (i * IN + j) * stride + c, line[j]);
         }
     }
+}
+
+static void weights_fp32(float *u, size_t stride, const float *w, size_t tap_stride, size_t count) {
+    weights_of(u, stride, w, tap_stride, count, SMRI_FP32);
+}
+static void weights_bf16(float *u, size_t stride, const float *w, size_t tap_stride, size_t count) {
+    weights_of(u, stride, w, tap_stride, count, SMRI_BF16);
 }
 
 static void weights_gradient(float *dw, size_t tap_stride, const float *u, size_t stride, size_t count, size_t parts,
@@ -251,8 +268,10 @@ static void weights_gradient(float *dw, size_t tap_stride, const float *u, size_
 }
 
 static void fill(struct smri_winograd_kernels tables[SMRI_PRECISIONS]) {
-    tables[SMRI_FP32] = (struct smri_winograd_kernels){input_fp32, gradient_fp32, output_fp32, weights, weights_gradient};
-    tables[SMRI_BF16] = (struct smri_winograd_kernels){input_bf16, gradient_bf16, output_bf16, weights, weights_gradient};
+    tables[SMRI_FP32] =
+        (struct smri_winograd_kernels){input_fp32, gradient_fp32, output_fp32, weights_fp32, weights_gradient};
+    tables[SMRI_BF16] =
+        (struct smri_winograd_kernels){input_bf16, gradient_bf16, output_bf16, weights_bf16, weights_gradient};
 }
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "layers/conv2d_methods.h"
+#include "smri/batchnorm2d.h"
 #include "smri/memory.h"
 
 size_t smri_conv2d_out_rows(const struct smri_conv2d *shape) {
@@ -106,7 +107,45 @@ size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_thr
 void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
                             const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
-    methods[method]->forward(y, x, w, shape, workspace, pool);
+    methods[method]->forward(y, x, w, NULL, shape, workspace, pool);
+}
+
+static size_t y_bytes(const struct smri_conv2d *shape) {
+    const size_t pixels = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape);
+    return smri_align(pixels * shape->K * smri_precision_bytes(shape->precision));
+}
+
+size_t smri_conv2d_method_epilogue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads) {
+    const size_t bytes = methods[method]->workspace_bytes(SMRI_CONV2D_FORWARD, shape, n_threads);
+    return methods[method]->has_epilogue ? bytes : y_bytes(shape) + bytes;
+}
+
+size_t smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+    size_t largest = 0;
+    struct smri_conv2d part = *shape;
+    for (part.N = 1; part.N <= shape->N; part.N++) {
+        const enum smri_conv2d_method method = smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part);
+        const size_t bytes = smri_conv2d_method_epilogue_bytes(method, &part, n_threads);
+        if (bytes > largest) largest = bytes;
+    }
+    return largest;
+}
+
+/* A method without an epilogue leaves its result in front of its workspace, and a pass over it does the rest. */
+void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
+                                     const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape,
+                                     void *workspace, smri_pool *pool) {
+    assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
+    if (methods[method]->has_epilogue) {
+        methods[method]->forward(y, x, w, epilogue, shape, workspace, pool);
+        return;
+    }
+    methods[method]->forward(workspace, x, w, NULL, shape, (char *)workspace + y_bytes(shape), pool);
+    const size_t rows = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape);
+    const struct smri_batchnorm2d panel = {1, rows, shape->K, shape->precision};
+    const struct smri_affine terms = {.x = workspace, .residual = epilogue->accumulate ? y : NULL, .scale = epilogue->scale,
+                                      .shift = epilogue->shift, .relu = epilogue->relu};
+    smri_affine(y, &terms, &panel, pool);
 }
 
 void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
@@ -124,6 +163,11 @@ void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, 
 void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
                          smri_pool *pool) {
     smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, shape, workspace, pool);
+}
+
+void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
+                                  const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    smri_conv2d_forward_epilogue_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, epilogue, shape, workspace, pool);
 }
 
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,

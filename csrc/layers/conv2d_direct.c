@@ -45,6 +45,7 @@ struct job {
     char *out;
     const char *source, *weights;
     const char *zeros;         /* one source pixel */
+    struct smri_epilogue epilogue;
     const size_t *row_offsets, *col_offsets; /* see tabulate_offsets */
     char *scratch;
     size_t worker_bytes;
@@ -181,6 +182,7 @@ static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, str
     const size_t out_bytes = job->cols * job->number_bytes, source_bytes = job->depth * job->number_bytes;
     tile->rows = rows, tile->taps = taps, tile->depth = job->tap_depth, tile->n_taps = 1;
     tile->accumulate = job->accumulate, tile->streamed = job->streamed, tile->block_stride = job->block_stride;
+    tile->epilogue = job->epilogue;
     if (job->mode == POINTWISE) {
         for (size_t i = 0; i < rows; i++) {
             tile->out[i] = job->out + (position + i) * out_bytes;
@@ -229,6 +231,7 @@ static void run_task(void *context, size_t index, size_t worker) {
         for (size_t t = 0; t < n_tiles; t++) {
             struct smri_conv_tile tile = tiles[t];
             for (size_t i = 0; i < tile.rows; i++) tile.out[i] = (char *)tile.out[i] + column * job->number_bytes;
+            if (job->epilogue.scale != NULL) tile.epilogue.scale += column, tile.epilogue.shift += column;
             tile.cols = last - column < SMRI_CONV_COLS ? last - column : SMRI_CONV_COLS;
             tile.weights = job->weights + column / SMRI_CONV_BLOCK * job->block_stride * WORD_BYTES;
             compute(&tile);
@@ -281,11 +284,16 @@ size_t smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape, 
 
 /* Workspace: zeros, offsets, the workers' scratch. */
 void smri_conv2d_gather(void *out, const void *source, const void *weights, bool backward, bool accumulate,
-                        const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                        const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
+                        smri_pool *pool) {
     struct job job = new_job(backward, shape);
     job.out = out, job.source = source, job.weights = weights, job.accumulate = accumulate;
+    if (epilogue != NULL) {
+        job.accumulate = epilogue->accumulate;
+        job.epilogue = (struct smri_epilogue){epilogue->scale, epilogue->shift, epilogue->relu};
+    }
     /* In fp32, whose 16 results fill a line. */
-    job.streamed = !accumulate && shape->precision == SMRI_FP32 &&
+    job.streamed = !job.accumulate && shape->precision == SMRI_FP32 &&
                    smri_is_streamed(job.pixels * job.cols * sizeof(float));
     job.zeros = memset(workspace, 0, job.depth * job.number_bytes);
     size_t *offsets = (size_t *)((char *)workspace + zeros_bytes(&job));
@@ -329,16 +337,16 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
     return (backward ? transposed_bytes(shape) : 0) + smri_conv2d_gather_bytes(backward, shape, n_threads);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
-    smri_conv2d_gather(y, x, w, false, false, shape, workspace, pool);
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    smri_conv2d_gather(y, x, w, false, false, epilogue, shape, workspace, pool);
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool) {
     float *transposed = workspace;
     smri_conv2d_transpose_weights(transposed, w, shape, pool);
-    smri_conv2d_gather(dx, dy, transposed, true, accumulate, shape, (char *)workspace + transposed_bytes(shape), pool);
+    smri_conv2d_gather(dx, dy, transposed, true, accumulate, NULL, shape, (char *)workspace + transposed_bytes(shape), pool);
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
@@ -347,5 +355,5 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 }
 
 const struct smri_conv2d_ops smri_conv2d_direct_ops = {
-    "direct", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights,
+    "direct", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
 };

@@ -10,12 +10,14 @@ struct smri_conv2d_ops {
     const char *name;
     bool (*supports)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
     size_t (*workspace_bytes)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads);
-    void (*forward)(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool);
+    /* `epilogue` is NULL unless has_epilogue. */
+    void (*forward)(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
     void (*backward_data)(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool);
     void (*backward_weights)(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape, void *workspace,
                              smri_pool *pool);
+    bool has_epilogue; /* forward applies one itself */
 };
 
 extern const struct smri_conv2d_ops smri_conv2d_reference_ops;

@@ -68,8 +68,9 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
            smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &wide.shape), direction, &wide.shape, n_threads);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)epilogue;
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.x, x, wide.x_numbers, pool);
     convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
@@ -95,5 +96,5 @@ static void backward_weights(float *dw, const void *x, const void *dy, const str
 }
 
 const struct smri_conv2d_ops smri_conv2d_widened_ops = {
-    "widened", supports, workspace_bytes, forward, backward_data, backward_weights,
+    "widened", supports, workspace_bytes, forward, backward_data, backward_weights, false,
 };

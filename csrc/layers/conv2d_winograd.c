@@ -8,8 +8,8 @@
  *     many tiles, few weights:  U shared, V private        few tiles, many weights:  V shared, U private
  * Backward-data is the same with dy for x and the weights rotated by half a turn and transposed.
  *
- * bf16 activations are widened as tiles are transformed and results rounded as they are stored; everything between them,
- * the weights included, stays fp32 (transformed operands rounded to bf16 would cost an error of 2 %). */
+ * In bf16 activations are widened and weights rounded as they are transformed, and results rounded as they are stored;
+ * between that all is fp32 (transformed operands rounded to bf16 would cost an error of 2 %). */
 #include <string.h>
 
 #include "layers/conv2d_winograd.h"
@@ -32,6 +32,7 @@ struct job {
     const float *w;
     size_t w_channels;            /* the C of the packed weights */
     bool transposed, accumulate;  /* backward-data */
+    struct smri_epilogue epilogue;
     bool share_u;                 /* else V is shared */
     size_t depth, tiles;          /* of one panel */
     size_t n_chunks, n_pairs, n_blocks, run_blocks;
@@ -98,7 +99,7 @@ static void weights_panel(const struct job *job, float *u, size_t pair, size_t c
     for (size_t b = 0; b < blocks; b++, u += depth * SMRI_CONV2D_BLOCK) {
         if (!job->transposed) {
             const float *w = job->w + (pair * 2 + b) * TAPS * tap_stride + first * SMRI_CONV2D_BLOCK;
-            job->kernels->winograd[SMRI_FP32].weights(u, stride, w, tap_stride, depth * SMRI_CONV2D_BLOCK);
+            job->kernels->winograd[job->in.precision].weights(u, stride, w, tap_stride, depth * SMRI_CONV2D_BLOCK);
             continue;
         }
         const size_t c = pair * PAIR + b * SMRI_CONV2D_BLOCK;
@@ -109,7 +110,7 @@ static void weights_panel(const struct job *job, float *u, size_t pair, size_t c
             const size_t rows = smri_winograd_min(C - c, SMRI_CONV2D_BLOCK);
             for (size_t tap = 0; tap < TAPS; tap++)
                 job->kernels->conv.transpose(turned[TAPS - 1 - tap], w + tap * tap_stride, rows, cols);
-            job->kernels->winograd[SMRI_FP32].weights(u + k * SMRI_CONV2D_BLOCK, stride, turned[0],
+            job->kernels->winograd[job->in.precision].weights(u + k * SMRI_CONV2D_BLOCK, stride, turned[0],
                                            SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK, cols * SMRI_CONV2D_BLOCK);
         }
     }
@@ -191,9 +192,11 @@ static size_t weights_pieces(const struct job *job, void **pieces, size_t pair, 
 /* The outputs of one block of tiles and one pair from M. */
 static void store_outputs(const struct job *job, void *const *pixels, const float *m, size_t block, size_t pair) {
     const size_t tiles = block_end(job, block) - block * job->tiles, channels = pair_channels(job, pair);
+    struct smri_epilogue epilogue = job->epilogue;
+    if (epilogue.scale != NULL) epilogue.scale += pair * PAIR, epilogue.shift += pair * PAIR;
     for (size_t tile = 0; tile < tiles; tile++, m += PAIR, pixels += OUT * OUT)
-        job->kernels->winograd[job->out.precision].output(pixels, pair * PAIR, m, smri_winograd_stride(tiles, PAIR), channels,
-                                      job->accumulate);
+        job->kernels->winograd[job->out.precision].output(pixels, pair * PAIR, m, smri_winograd_stride(tiles, PAIR),
+                                                          channels, job->accumulate, epilogue);
 }
 
 static size_t padded_cols(const struct job *job, size_t pair) {
@@ -302,9 +305,13 @@ static void run(struct job *job, void *out, const void *in, const float *w, void
         smri_pool_run(pool, job->n_pairs * job->n_blocks, pair_task, job);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     struct job job = plan(false, shape);
+    if (epilogue != NULL) {
+        job.accumulate = epilogue->accumulate;
+        job.epilogue = (struct smri_epilogue){epilogue->scale, epilogue->shift, epilogue->relu};
+    }
     run(&job, y, x, w, workspace, pool);
 }
 
@@ -326,5 +333,5 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
 }
 
 const struct smri_conv2d_ops smri_conv2d_winograd_ops = {
-    "winograd", supports, workspace_bytes, forward, backward_data, smri_winograd_backward_weights,
+    "winograd", supports, workspace_bytes, forward, backward_data, smri_winograd_backward_weights, true,
 };

@@ -91,13 +91,19 @@ static void run_conv(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_conv2d shape = conv_shape(run, unit);
     const float *weights = run->network->weights + unit->weight;
     void *scratch = at(run, op->scratch);
-    if (op->kind == SMRI_OP_CONV)
+    if (op->kind == SMRI_OP_CONV) {
         smri_conv2d_forward(at(run, op->out), read_at(run, op->x), weights, &shape, scratch, run->pool);
-    else if (op->kind == SMRI_OP_CONV_DATA)
+    } else if (op->kind == SMRI_OP_CONV_NORMALISED) {
+        const size_t u = (size_t)op->unit;
+        const struct smri_conv2d_epilogue epilogue = {smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
+                                                      op->accumulate, op->relu};
+        smri_conv2d_forward_epilogue(at(run, op->out), read_at(run, op->x), weights, &epilogue, &shape, scratch, run->pool);
+    } else if (op->kind == SMRI_OP_CONV_DATA) {
         smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), weights, op->accumulate, &shape, scratch, run->pool);
-    else
+    } else {
         smri_conv2d_backward_weights(run->gradients + unit->weight, read_at(run, op->x), read_at(run, op->dy), &shape, scratch,
                                      run->pool);
+    }
 }
 
 static void run_linear(const struct smri_run *run, const struct smri_op *op) {
@@ -129,6 +135,7 @@ static void run_op(const struct smri_run *run, const struct smri_op *op) {
     case SMRI_OP_NARROW: smri_narrow(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
     case SMRI_OP_WIDEN: smri_widen(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
     case SMRI_OP_CONV:
+    case SMRI_OP_CONV_NORMALISED:
     case SMRI_OP_CONV_DATA:
     case SMRI_OP_CONV_WEIGHTS: run_conv(run, op); break;
     case SMRI_OP_STATISTICS: run_statistics(run, op); break;

@@ -187,6 +187,7 @@ static const char *const op_names[SMRI_OP_KINDS] = {
     [SMRI_OP_NARROW] = "narrow",
     [SMRI_OP_WIDEN] = "widen",
     [SMRI_OP_CONV] = "conv forward",
+    [SMRI_OP_CONV_NORMALISED] = "conv forward",
     [SMRI_OP_STATISTICS] = "norm statistics",
     [SMRI_OP_AFFINE] = "normalise",
     [SMRI_OP_MAXPOOL] = "maxpool",
@@ -210,7 +211,8 @@ const struct smri_op_time *smri_plan_times(smri_plan *plan, size_t *count) {
         const struct smri_op *op = &plan->program.ops[i];
         struct smri_op_time *time = &plan->times[i];
         *time = (struct smri_op_time){.op = op_names[op->kind], .layer = "", .seconds = plan->seconds[i]};
-        const bool is_conv = op->kind == SMRI_OP_CONV || op->kind == SMRI_OP_CONV_DATA || op->kind == SMRI_OP_CONV_WEIGHTS;
+        const bool is_conv = op->kind == SMRI_OP_CONV || op->kind == SMRI_OP_CONV_NORMALISED || op->kind == SMRI_OP_CONV_DATA ||
+                             op->kind == SMRI_OP_CONV_WEIGHTS;
         const bool is_norm = op->kind == SMRI_OP_STATISTICS || op->kind == SMRI_OP_AFFINE || op->kind == SMRI_OP_NORM_BACKWARD;
         if (!is_conv && !is_norm) continue;
         const struct smri_unit *unit = &network->units[op->unit];

@@ -3,7 +3,8 @@
  * A training program keeps the convolutions' outputs z, the blocks' outputs, and a bit for each of their numbers: whether the
  * block's ReLU let it through. relu(scale * z + shift), the input of the next convolution, is a temporary, made in forward
  * and once more in backward for the weights' gradient; the other ReLU masks are recomputed from z by the batch norm's
- * backward. An inference program normalises in place and keeps nothing.
+ * backward. An inference program knows scale and shift beforehand, so convolutions normalise, add the residual where it
+ * lies, and apply ReLU themselves; it keeps nothing.
  *
  * In a bf16 program the images are narrowed once, and activations and gradients of the trunk are bf16; the head, from the
  * features on, is fp32. Average pooling reads one and writes the other, flattened features are converted. */
@@ -30,6 +31,7 @@ struct writer {
 };
 
 static bool trains(const struct writer *w) { return w->config->kind == SMRI_PLAN_TRAIN; }
+static bool infers(const struct writer *w) { return w->config->kind == SMRI_PLAN_INFER; }
 
 static short new_value(struct writer *w, size_t images, size_t numbers, size_t bytes_each) {
     struct smri_program *program = w->program;
@@ -73,7 +75,9 @@ static short conv_scratch(struct writer *w, const struct smri_unit *unit) {
     shape.N = w->config->batch;
     shape.precision = w->config->precision;
     if (w->status == SMRI_OK) w->status = smri_conv2d_check(&shape);
-    return w->status == SMRI_OK ? new_scratch(w, smri_conv2d_workspace_bytes(&shape, w->n_threads)) : (short)SMRI_VALUE_NONE;
+    if (w->status != SMRI_OK) return SMRI_VALUE_NONE;
+    return new_scratch(w, infers(w) ? smri_conv2d_epilogue_workspace_bytes(&shape, w->n_threads)
+                                    : smri_conv2d_workspace_bytes(&shape, w->n_threads));
 }
 
 static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
@@ -121,23 +125,37 @@ static short convolve(struct writer *w, size_t index, short x) {
     return z;
 }
 
-/* relu(scale * z + shift): a temporary, or z itself where z is not needed again. */
-static short normalise(struct writer *w, size_t index) {
-    const short z = w->z[index];
-    const bool in_place = w->config->kind == SMRI_PLAN_INFER;
-    const short out = in_place ? z : new_activations(w, unit_numbers(&w->network->units[index]));
-    emit(w, (struct smri_op){.kind = SMRI_OP_AFFINE, .unit = (short)index, .aux_unit = -1, .relu = true, .out = out, .x = z});
+/* scale * conv(x) + shift: a new value, or added to `sum`. */
+static short convolve_normalised(struct writer *w, size_t index, short x, short sum, bool relu) {
+    const struct smri_unit *unit = &w->network->units[index];
+    const short out = sum != SMRI_VALUE_NONE ? sum : new_activations(w, unit_numbers(unit));
+    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_NORMALISED, .unit = (short)index, .relu = relu,
+                             .accumulate = sum != SMRI_VALUE_NONE, .out = out, .x = x, .scratch = conv_scratch(w, unit)});
     return out;
+}
+
+/* relu(scale * z + shift): a temporary. */
+static short normalise(struct writer *w, size_t index) {
+    const short out = new_activations(w, unit_numbers(&w->network->units[index]));
+    emit(w, (struct smri_op){.kind = SMRI_OP_AFFINE, .unit = (short)index, .aux_unit = -1, .relu = true, .out = out,
+                             .x = w->z[index]});
+    return out;
+}
+
+/* relu(scale * conv(x) + shift), by way of z but for inference. */
+static short activate(struct writer *w, size_t index, short x) {
+    if (infers(w)) return convolve_normalised(w, index, x, SMRI_VALUE_NONE, true);
+    convolve(w, index, x);
+    return normalise(w, index);
 }
 
 static short forward_stem(struct writer *w) {
     const struct smri_maxpool2d *pool = &w->network->pool;
     w->images = narrowed(w, unit_inputs(&w->network->units[0]), SMRI_VALUE_IMAGES);
-    convolve(w, 0, w->images);
-    const short stem = normalise(w, 0);
+    const short stem = activate(w, 0, w->images);
     const size_t numbers = smri_maxpool2d_out_rows(pool) * smri_maxpool2d_out_cols(pool) * pool->C;
     const short pooled = new_activations(w, numbers);
-    if (w->config->kind != SMRI_PLAN_INFER) w->winners = new_value(w, w->config->batch, numbers, 1);
+    if (!infers(w)) w->winners = new_value(w, w->config->batch, numbers, 1);
     emit(w, (struct smri_op){.kind = SMRI_OP_MAXPOOL, .out = pooled, .x = stem, .aux = w->winners});
     return pooled;
 }
@@ -146,18 +164,20 @@ static short forward_block(struct writer *w, size_t index, short in) {
     const struct smri_block *block = &w->network->blocks[index];
     const size_t last = block->first + block->n_units - 1;
     short x = in;
-    for (size_t i = block->first; i <= last; i++) {
-        convolve(w, i, x);
-        if (i < last) x = normalise(w, i);
+    for (size_t i = block->first; i < last; i++) x = activate(w, i, x);
+    if (infers(w)) {
+        const short residual = block->projects ? convolve_normalised(w, last + 1, in, SMRI_VALUE_NONE, false) : in;
+        return convolve_normalised(w, last, x, residual, true);
     }
+    convolve(w, last, x);
     struct smri_op add = {.kind = SMRI_OP_AFFINE, .unit = (short)last, .aux_unit = -1, .relu = true, .x = w->z[last]};
     add.aux = in;
     if (block->projects) {
         add.aux_unit = (short)(last + 1);
         add.aux = convolve(w, last + 1, in);
     }
-    add.out = w->config->kind == SMRI_PLAN_INFER ? add.x : new_activations(w, unit_numbers(&w->network->units[last]));
-    if (w->config->kind != SMRI_PLAN_INFER) add.mask = new_mask(w, &w->network->units[last]);
+    add.out = new_activations(w, unit_numbers(&w->network->units[last]));
+    add.mask = new_mask(w, &w->network->units[last]);
     emit(w, add);
     w->in[index] = in;
     w->mask[index] = add.mask;

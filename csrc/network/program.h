@@ -16,6 +16,7 @@ enum smri_op_kind {
     SMRI_OP_NARROW,           /* out = x rounded to bf16 */
     SMRI_OP_WIDEN,            /* out = x, from bf16 to fp32 */
     SMRI_OP_CONV,             /* out = conv(x) */
+    SMRI_OP_CONV_NORMALISED,  /* out (+)= scale * conv(x) + shift, ReLU if asked (INFER) */
     SMRI_OP_STATISTICS,       /* batch statistics of x, and the unit's scale and shift */
     SMRI_OP_AFFINE,           /* out = scale * x + shift (+ aux, normalised by aux_unit if there is one), ReLU if asked,
                                * mask = where it let through, if named */

@@ -42,6 +42,19 @@ size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_thr
 void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
                          smri_pool *pool);
 
+/* What becomes of a sum before it is stored, for inference, where a convolution's batch norm is known beforehand:
+ *     y = scale[k] * (the convolution) + shift[k], plus what y holds if `accumulate` (a residual), then max(0, .) if `relu`
+ * in fp32, rounded once. */
+struct smri_conv2d_epilogue {
+    const float *scale, *shift; /* [K] */
+    bool accumulate, relu;
+};
+
+/* Forward with an epilogue, in one pass where the method can, and its workspace for this N and every smaller one. */
+size_t smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
+void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
+                                  const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+
 /* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. */
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
                                const struct smri_conv2d *shape, void *workspace, smri_pool *pool);

@@ -105,22 +105,31 @@ static struct dims dims_of(const struct smri_conv2d *s) {
 
 /* The common body: out = direction(a, b). */
 static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, enum smri_conv2d_direction direction) {
-    static char *names[] = {"shape", "a", "b", "out", "accumulate", "n_threads", "method", "workspace", "precision", NULL};
+    static char *names[] = {"shape", "a", "b", "out", "accumulate", "n_threads", "method", "workspace", "precision",
+                            "scale", "shift", "relu", NULL};
     static const char *const operand_names[3][2] = {{"x", "w"}, {"dy", "w"}, {"x", "dy"}};
     PyObject *tuple, *a_object, *b_object, *out_object = NULL, *workspace_object = NULL, *result = NULL;
-    int accumulate = 0;
+    PyObject *scale_object = NULL, *shift_object = NULL;
+    PyArrayObject *scale = NULL, *shift = NULL;
+    int accumulate = 0, relu = 0;
     Py_ssize_t n_threads = 0;
     const char *method_name = "auto", *precision_name = "fp32";
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOs", names, &tuple, &a_object, &b_object, &out_object,
-                                     &accumulate, &n_threads, &method_name, &workspace_object, &precision_name))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOsOOp", names, &tuple, &a_object, &b_object, &out_object,
+                                     &accumulate, &n_threads, &method_name, &workspace_object, &precision_name,
+                                     &scale_object, &shift_object, &relu))
         return NULL;
     struct smri_conv2d shape;
     enum smri_conv2d_method method;
     if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
     if (parse_method(method_name, direction, &shape, &method) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
-    if (accumulate && (direction != SMRI_CONV2D_BACKWARD_DATA || out_object == NULL || out_object == Py_None))
-        return PyErr_Format(PyExc_ValueError, "accumulate: only backward_data can, and only into a given out");
+    const bool finishes = scale_object != NULL && scale_object != Py_None; /* forward with an epilogue */
+    if (finishes != (shift_object != NULL && shift_object != Py_None) || (relu && !finishes) ||
+        (finishes && direction != SMRI_CONV2D_FORWARD))
+        return PyErr_Format(PyExc_ValueError, "scale, shift: expected both, with or without relu, of forward only");
+    if (accumulate && ((direction != SMRI_CONV2D_BACKWARD_DATA && !finishes) || out_object == NULL || out_object == Py_None))
+        return PyErr_Format(PyExc_ValueError,
+                            "accumulate: only backward_data and forward with scale and shift can, and only into a given out");
 
     const struct dims dims = dims_of(&shape);
     const npy_intp *a_dims = direction == SMRI_CONV2D_BACKWARD_DATA ? dims.y : dims.x;
@@ -134,14 +143,28 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     PyArrayObject *b = a != NULL ? input_array(b_object, operand_names[direction][1], b_type, 4, b_dims) : NULL;
     PyArrayObject *out = b != NULL ? output_array(out_object, "out", out_type, 4, out_dims[direction]) : NULL;
     if (out == NULL) goto end;
+    if (finishes) {
+        scale = smri_array(scale_object, NPY_FLOAT32, 1, "scale");
+        shift = scale != NULL ? smri_array(shift_object, NPY_FLOAT32, 1, "shift") : NULL;
+        if (shift == NULL || smri_expect_shape(scale, "scale", 1, dims.y + 3) < 0 ||
+            smri_expect_shape(shift, "shift", 1, dims.y + 3) < 0)
+            goto end;
+    }
     struct smri_shared_pool *lease;
     smri_pool *pool = smri_pool_borrow(module, (size_t)n_threads, &lease);
     if (pool == NULL) goto end;
-    const size_t bytes = smri_conv2d_method_workspace_bytes(method, direction, &shape, smri_pool_size(pool));
+    const size_t threads = smri_pool_size(pool);
+    const size_t bytes = finishes ? smri_conv2d_method_epilogue_bytes(method, &shape, threads)
+                                  : smri_conv2d_method_workspace_bytes(method, direction, &shape, threads);
     void *workspace = borrow_workspace(module, workspace_object, bytes, &owned);
     if (workspace != NULL) {
+        const struct smri_conv2d_epilogue epilogue = {finishes ? smri_floats(scale) : NULL,
+                                                      finishes ? smri_floats(shift) : NULL, accumulate, relu};
         Py_BEGIN_ALLOW_THREADS;
-        if (direction == SMRI_CONV2D_FORWARD)
+        if (finishes)
+            smri_conv2d_forward_epilogue_by(method, PyArray_DATA(out), PyArray_DATA(a), smri_floats(b), &epilogue, &shape,
+                                            workspace, pool);
+        else if (direction == SMRI_CONV2D_FORWARD)
             smri_conv2d_forward_by(method, PyArray_DATA(out), PyArray_DATA(a), smri_floats(b), &shape, workspace, pool);
         else if (direction == SMRI_CONV2D_BACKWARD_DATA)
             smri_conv2d_backward_data_by(method, PyArray_DATA(out), PyArray_DATA(a), smri_floats(b), accumulate, &shape,
@@ -158,6 +181,8 @@ end:
     Py_XDECREF((PyObject *)a);
     Py_XDECREF((PyObject *)b);
     Py_XDECREF((PyObject *)out);
+    Py_XDECREF((PyObject *)scale);
+    Py_XDECREF((PyObject *)shift);
     return result;
 }
 
@@ -336,7 +361,8 @@ end:
 
 static PyMethodDef functions[] = {
     {"conv2d_forward", KEYWORDS(conv2d_forward),
-     "conv2d_forward(shape, x, w, *, out=None, n_threads=0, method='auto', workspace=None, precision='fp32') -> y [N, P, Q, K]."},
+     "conv2d_forward(shape, x, w, *, out=None, n_threads=0, method='auto', workspace=None, precision='fp32', scale=None, "
+     "shift=None, relu=False, accumulate=False) -> y [N, P, Q, K], or scale * y + shift (+ out), no less than 0 with relu."},
     {"conv2d_backward_data", KEYWORDS(conv2d_backward_data),
      "conv2d_backward_data(shape, dy, w, *, out=None, accumulate=False, n_threads=0, method='auto', workspace=None, "
      "precision='fp32') -> dx."},

@@ -173,8 +173,15 @@ def conv2d_forward(
     method: str = "auto",
     workspace: NDArray[np.uint8] | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
+    scale: NDArray[np.float32] | None = None,
+    shift: NDArray[np.float32] | None = None,
+    relu: bool = False,
+    accumulate: bool = False,
 ) -> Activations:
-    """y [N, P, Q, K] of x [N, H, W, C] and packed weights [ceil(K/32), R*S, C, 32]."""
+    """y [N, P, Q, K] of x [N, H, W, C] and packed weights [ceil(K/32), R*S, C, 32].
+
+    With scale and shift [K]: scale * y + shift, plus what `out` holds if `accumulate`, no less than 0 if `relu`.
+    """
 
 def conv2d_backward_data(
     shape: ConvShape,
