@@ -23,6 +23,7 @@ import torch
 from simclr_mri import _core
 
 METHODS = {"fp32": ("direct", "winograd", "gemm"), "bf16": ("tiles", "pairs", "widened")}
+SETTLE_S = 0.02  # PyTorch's threads spin on after a call, and take a core from whoever comes next
 DIRECTIONS = ("forward", "backward-data", "backward-weights")
 
 
@@ -123,14 +124,15 @@ def contestants(
 def time_alternating(
     calls: dict[str, Callable[[], object]], repeat: int, clock: Callable[[], float]
 ) -> dict[str, float]:
-    """Median seconds of each call, all of them in turn in every round; one round to warm up."""
+    """Median seconds of each call, all of them in turn in every round: a pause, a call to warm up, and one that counts."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for round_ in range(repeat + 1):
+    for _ in range(repeat):
         for name, call in calls.items():
+            time.sleep(SETTLE_S)
+            call()
             begin = clock()
             call()
-            if round_ > 0:
-                times[name].append(clock() - begin)
+            times[name].append(clock() - begin)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

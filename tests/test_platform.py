@@ -81,3 +81,34 @@ def test_measured_peak(isa_bf16, precision):
         _core.measured_peak("fp8")
     with pytest.raises(ValueError, match=r"seconds in \(0, 60\]"):
         _core.measured_peak(precision, 1, 0.0)
+
+
+N_CPUS = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.skipif(N_CPUS < 2, reason="one processor only")
+@pytest.mark.parametrize("n_threads", sorted({2, N_CPUS, N_CPUS + 3}))
+def test_workers_keep_off_the_callers_processor(n_threads):
+    """With a processor for each thread, with more, and with fewer; also after the caller has moved."""
+    program = f"""
+import os, sys
+import numpy as np
+from simclr_mri import _core
+
+def call():
+    before = set(os.listdir("/proc/self/task"))
+    _core.conv2d_forward((8, 8, 8, 32, 64, 1, 1, 1, 0), x, w, n_threads={n_threads})
+    return set(os.listdir("/proc/self/task")) - before
+
+x = np.ones((8, 8, 8, 32), np.float32)
+w = _core.conv2d_pack(np.ones((64, 32, 1, 1), np.float32))
+cpus = sorted(os.sched_getaffinity(0))
+workers = call()
+assert len(workers) == {n_threads} - 1, workers
+for cpu in (cpus[0], cpus[-1], cpus[0]):
+    os.sched_setaffinity(0, {{cpu}})
+    call()
+    for worker in workers:
+        assert cpu not in os.sched_getaffinity(int(worker)), (cpu, worker)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
