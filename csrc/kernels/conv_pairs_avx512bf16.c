@@ -51,9 +51,22 @@ static void weights(uint32_t *out, const float *in, size_t rows) {
 
 static __mmask16 lanes_of(size_t left) { return left >= LANES ? 0xFFFF : (__mmask16)((1u << left) - 1); }
 
+/* Words 0 to 15 of a and b in turn; 16 to 31 are 16 further. */
+static const uint16_t in_turn[32] __attribute__((aligned(64))) = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                                                  8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+
 static void interleave(uint32_t *out, const smri_bf16 *even, const smri_bf16 *odd, size_t n) {
     const __mmask16 has_even = even != NULL ? 0xFFFF : 0, has_odd = odd != NULL ? 0xFFFF : 0;
-    for (size_t i = 0; i < n; i += LANES) {
+    size_t i = 0;
+    if (even != NULL && odd != NULL) {
+        const __m512i low = _mm512_load_si512(in_turn), high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+        for (; i + 2 * LANES <= n; i += 2 * LANES) {
+            const __m512i a = _mm512_loadu_si512(even + i), b = _mm512_loadu_si512(odd + i);
+            _mm512_storeu_si512(out + i, _mm512_permutex2var_epi16(a, low, b));
+            _mm512_storeu_si512(out + i + LANES, _mm512_permutex2var_epi16(a, high, b));
+        }
+    }
+    for (; i < n; i += LANES) {
         const __mmask16 lanes = lanes_of(n - i);
         const __m256i a = _mm256_maskz_loadu_epi16(lanes & has_even, has_even ? even + i : NULL);
         const __m256i b = _mm256_maskz_loadu_epi16(lanes & has_odd, has_odd ? odd + i : NULL);
