@@ -124,7 +124,7 @@ def contestants(
 def time_alternating(
     calls: dict[str, Callable[[], object]], repeat: int, clock: Callable[[], float]
 ) -> dict[str, float]:
-    """Median seconds of each call, all of them in turn in every round: a pause, a call to warm up, and one that counts."""
+    """Median seconds of each call, all in turn in every round: a pause, a call to warm up, and one that counts."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeat):
         for name, call in calls.items():

@@ -4,8 +4,8 @@
                                [--threads 0] [--peers default tuned compiled ...] [--json FILE] [--profile]
 
 Each side runs in a process of its own, so that peak memory is its own, and waits while another one measures: a turn of
-ours, one of each of PyTorch's configurations, and again; medians of that. A turn is a step that is not counted, since after
-a second of waiting caches and clock are cold (3 to 10 % of ours), and two that are. PyTorch's configurations, all with
+ours, one of each of PyTorch's configurations, and again; medians of that. A turn is a step that is not counted, since
+after a second of waiting caches and clock are cold (3 to 10 % of ours), and two that are. PyTorch's configurations, all with
 channels_last, and in bf16 with autocast:
 
     default          as it comes
@@ -192,7 +192,7 @@ def peak_memory_bytes() -> int:
 
 
 def serve(side: str, row: Row, n_threads: int, precision: str) -> None:
-    """Warms up, then answers each line on stdin with the seconds of a turn's steps; at the end {"peak_bytes", "flops"}."""
+    """Warms up, then answers a line on stdin with the seconds of a turn's steps; at the end {"peak_bytes", "flops"}."""
     sys.path.insert(0, str(Path(__file__).parent))
     flops: Callable[[], float] = lambda: 0.0  # noqa: E731
     signal.signal(signal.SIGALRM, lambda *_: sys.exit(f"no step within {PATIENCE_S} s"))

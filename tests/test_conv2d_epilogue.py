@@ -1,7 +1,7 @@
 """Forward with an epilogue: scale, shift, residual and ReLU, by every method in both precisions, against float64.
 
-Tolerances: the sum's own (test_conv2d.py, test_winograd.py, test_conv2d_bf16.py) times |scale|, and four more roundings of
-what is added up. In bf16 one rounding of the result, and where the method takes a pass of its own, of the sum before it.
+Tolerances: the sum's own (test_conv2d.py, test_winograd.py, test_conv2d_bf16.py) times |scale|, and four more roundings
+of what is added up. In bf16 one rounding of the result, and where the method takes a pass of its own, of the sum before.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import FP32_LEVELS, SUPPORTED
+from reference import winograd
 from reference.guard import guarded
 from simclr_mri import _core
 from test_conv2d import EPS, Shape, expected_of, operands, run
@@ -29,8 +30,8 @@ BF16 = [
     for isa in levels
     if isa in SUPPORTED
 ]
-# Columns below and above vectors, blocks and tiles; pixels below and above six; odd depths; the stem; strides; and 3 x 3
-# with stride 1, small weights and large ones, for Winograd's two plans.
+# Columns below and above vectors, blocks and tiles; pixels below and above six; odd depths; the stem; strides; and for
+# Winograd's two plans 3 x 3 with stride 1, small weights and large ones.
 SHAPES = [
     (1, 1, 1, 1, 1, 1, 1, 1, 0),
     (2, 5, 3, 17, 33, 1, 1, 1, 0),
@@ -41,19 +42,24 @@ SHAPES = [
     (2, 8, 7, 17, 33, 3, 3, 1, 1),
     (3, 4, 4, 130, 140, 3, 3, 1, 1),
 ]
-SHAPES = [Shape(*sizes) for sizes in SHAPES]
-IDS = ["x".join(map(str, shape)) for shape in SHAPES]
 
 
-@pytest.fixture(params=[*FP32, *BF16], ids="-".join)
-def case(request):
+def on_methods(shapes):
+    """Every case with every shape that its method is for."""
+    pairs = [
+        pytest.param(case, shape, id=f"{'x'.join(map(str, shape))}-{'-'.join(case)}")
+        for shape in (Shape(*sizes) for sizes in shapes)
+        for case in [*FP32, *BF16]
+        if case[1] != "winograd" or shape[5:8] == (3, 3, 1)
+    ]
+    return pytest.mark.parametrize(("case", "shape"), pairs)
+
+
+@pytest.fixture
+def way(case):
     """(method, precision), with the instruction set in use."""
-    isa, method, precision = request.param
-    shape = request.node.callspec.params.get("shape", (1, 4, 4, 8, 8, 3, 3, 1, 1))
-    if method == "winograd" and shape[5:8] != (3, 3, 1):
-        pytest.skip("Winograd's method is for 3 x 3 windows with stride 1")
-    _core.set_isa(isa)
-    yield method, precision
+    _core.set_isa(case[0])
+    yield case[1:]
     _core.set_isa(SUPPORTED[-1])
 
 
@@ -73,15 +79,13 @@ def error_of_sum(method, precision, s, x, w):
         return y, e if method in ONE_PASS else e + U * np.abs(y)
     y, magnitude, length = expected_of(0, s, x, w, dy)
     if method == "winograd":
-        from reference import winograd
-
         return y, (s.C + 32) * EPS * winograd.forward(x, w, s.pad, absolute=True)
     return y, (length + 2) * EPS * magnitude
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=IDS)
-def test_against_float64(case, shape):
-    method, precision = case
+@on_methods(SHAPES)
+def test_against_float64(way, shape):
+    method, precision = way
     s, narrow = shape, as_bf16 if precision == "bf16" else np.array
     x, w, _ = operands(s)
     scale, shift, residual = terms_of(s)
@@ -90,8 +94,17 @@ def test_against_float64(case, shape):
     bytes_ = _core.conv2d_plan(s, 2, method, precision=precision)[0][1]
     if method not in ONE_PASS:
         bytes_ += -(-narrow(residual).nbytes // 64) * 64
-    for at, relu, accumulate in [("end", True, True), ("start", False, False), ("end", False, True), ("start", True, False)]:
-        before = narrow(residual) if accumulate else np.full_like(narrow(residual), 0x7FC0 if precision == "bf16" else np.nan)
+    for at, relu, accumulate in [
+        ("end", True, True),
+        ("start", False, False),
+        ("end", False, True),
+        ("start", True, False),
+    ]:
+        before = (
+            narrow(residual)
+            if accumulate
+            else np.full_like(narrow(residual), 0x7FC0 if precision == "bf16" else np.nan)
+        )
         out = guarded(before, at=at)
         run(
             0,
@@ -118,23 +131,32 @@ def test_against_float64(case, shape):
         assert np.isfinite(error).all() and (error <= bound).all(), f"{at}, {relu}, {accumulate}: {error.max():.3g}"
 
 
-@pytest.mark.parametrize("shape", SHAPES[5:7], ids=IDS[5:7])
-def test_same_bits_with_any_threads(case, shape):
-    method, precision = case
+@on_methods(SHAPES[5:7])
+def test_same_bits_with_any_threads(way, shape):
+    method, precision = way
     narrow = as_bf16 if precision == "bf16" else np.array
     x, w, _ = operands(shape)
     scale, shift, residual = terms_of(shape)
     bits = set()
     for n_threads in (1, 2, 3):
         options = {"scale": scale, "shift": shift, "relu": True, "accumulate": True, "out": narrow(residual)}
-        y = run(0, shape, narrow(x), _core.conv2d_pack(w), method=method, precision=precision, n_threads=n_threads, **options)
+        y = run(
+            0,
+            shape,
+            narrow(x),
+            _core.conv2d_pack(w),
+            method=method,
+            precision=precision,
+            n_threads=n_threads,
+            **options,
+        )
         bits.add(y.tobytes())
     assert len(bits) == 1
 
 
-def test_a_relu_keeps_what_is_not_a_number(case):
-    method, precision = case
-    shape = Shape(1, 4, 4, 8, 8, 3, 3, 1, 1)
+@on_methods([(1, 4, 4, 8, 8, 3, 3, 1, 1)])
+def test_a_relu_keeps_what_is_not_a_number(way, shape):
+    method, precision = way
     narrow, widen = (as_bf16, as_float) if precision == "bf16" else (np.array, np.array)
     x, w, _ = operands(shape)
     scale, shift, _ = terms_of(shape)
