@@ -1,7 +1,8 @@
 """Forward with an epilogue: scale, shift, residual and ReLU, by every method in both precisions, against float64.
 
-Tolerances: the sum's own (test_conv2d.py, test_winograd.py, test_conv2d_bf16.py) times |scale|, and four more roundings
-of what is added up. In bf16 one rounding of the result, and where the method takes a pass of its own, of the sum before.
+Tolerances: the sum's own (test_conv2d.py, test_winograd.py, test_conv2d_bf16.py) times |scale|, and four more
+roundings of what is added up. In bf16 one rounding of the result, and where the method takes a pass of its own, of the
+sum before.
 """
 
 from __future__ import annotations

@@ -221,9 +221,7 @@ def conv2d_plan(
 ) -> list[tuple[str, int] | None]:
     """Method and workspace bytes of forward, backward-data, backward-weights; None where `method` cannot."""
 
-def conv2d_workspace_bytes(
-    shape: ConvShape, n_threads: int = 0, *, precision: Literal["fp32", "bf16"] = "fp32"
-) -> int:
+def conv2d_workspace_bytes(shape: ConvShape, n_threads: int = 0, *, precision: Literal["fp32", "bf16"] = "fp32") -> int:
     """Workspace that is enough for any direction, by the chosen methods, and any batch up to the shape's."""
 
 def linear_forward(
