@@ -111,6 +111,16 @@ def test_a_run_of_a_fold_is_evaluated_on_what_its_fold_tests(folder, options, tm
     assert "--splits" in fails(capsys, [*line, "--folds", "3", "--out", str(tmp_path)])
 
 
+def test_a_study_chooses_among_rates(folder, options, tmp_path, capsys):
+    small = ["--finetune.arch", "resnet18", "--finetune.epochs", "1", "--finetune.verbose", "0", "--n-bootstrap", "5"]
+    line = ["study", str(folder), *options, *small, "--inits", "random", "--label-fractions", "1", "--out"]
+    assert main([*line, str(tmp_path / "a"), "--lrs", "1e-3", "1e-4"]) == 0
+    printed = capsys.readouterr().out
+    assert "tried the learning rates 0.0001 and 0.001 alike" in printed and "rates.csv" in printed
+    assert len((tmp_path / "a" / "rates.csv").read_text().splitlines()) == 3
+    assert "two or more to choose from" in fails(capsys, [*line, str(tmp_path / "b"), "--lrs", "1e-3"])
+
+
 def test_explain(trained, capsys):
     line = ["explain", str(trained / "clf"), "--n-images", "4", "--layer", "layer2", "--method", "layercam"]
     assert main([*line, "--checks", "3", "--target", "Very_Mild_Demented"]) == 0

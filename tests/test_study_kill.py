@@ -44,11 +44,11 @@ def data():
         return ds, split(ds, seed=0)
 
 
-def run_study(data, out: Path) -> None:
+def run_study(data, out: Path, **more) -> None:
     ds, parts = data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        study(ds, out=out, split=parts, fractions=(1.0,), n_bootstrap=5, pretrain=SSL, finetune=CLF)
+        study(ds, out=out, split=parts, fractions=(1.0,), n_bootstrap=5, pretrain=SSL, finetune=CLF, **more)
 
 
 def arm(moment: tuple[str, int], pipe: int) -> None:
@@ -90,7 +90,7 @@ def arm(moment: tuple[str, int], pipe: int) -> None:
         cls._step = told(cls._step)
 
 
-def ended_by(data, out: Path, moment: tuple[str, int] | None) -> int:
+def ended_by(data, out: Path, moment: tuple[str, int] | None, **more) -> int:
     """Runs the study in a child process; the signal that ended it, 0 if none."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -101,7 +101,7 @@ def ended_by(data, out: Path, moment: tuple[str, int] | None) -> int:
             training.SAVE_EVERY_S = 0.0  # a checkpoint after every step
             if moment is not None:
                 arm(moment, writing)
-            run_study(data, out)
+            run_study(data, out, **more)
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -136,3 +136,24 @@ def test_a_study_killed_at_ten_moments_ends_with_the_same_table(data, tmp_path):
         mine, theirs = checkpoint.load(killed / path.relative_to(whole)), checkpoint.load(path)
         assert all((mine.model[name] == theirs.model[name]).all() for name in theirs.model), path
     assert not list(killed.rglob("*.tmp"))  # what the kills left behind has been swept
+
+
+def test_a_study_killed_while_it_chooses_rates_ends_with_the_same_table(data, tmp_path):
+    """Of two trials one becomes the run: killed in a trial, after both, and before and after the checkpoint's copy."""
+    more = {"inits": ("random",), "lrs": (1e-4, 1e-3)}
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    run = killed / "random" / "100pct_seed0" / "checkpoint.safetensors"
+    for moment, is_there in (
+        (("step", 3), False),
+        (("renamed manifest.json", 2), False),
+        (("rename checkpoint.safetensors", 1), False),  # finished trials write no checkpoint: this is the copy
+        (("renamed checkpoint.safetensors", 1), True),
+    ):
+        assert ended_by(data, killed, moment, **more) == signal.SIGKILL, moment
+        assert run.exists() == is_there, moment
+    for out in (killed, whole):
+        assert ended_by(data, out, None, **more) == 0
+    names = ("study.csv", "summary.csv", "study.md", "rates.csv", "evaluation.json", "test_predictions.csv")
+    one, two = files_of(killed, *names), files_of(whole, *names)
+    assert len(one) == 6 and one == two
+    assert len(read_looks(killed)) == 1 and not list(killed.rglob("*.tmp"))

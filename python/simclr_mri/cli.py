@@ -96,7 +96,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "examples": [
             "simclr-mri study Dataset/ --recipe quick --image-size 64 --out runs/study",
             "simclr-mri study Dataset/ --inits random simclr --label-fractions 0.1 1 --seeds 3 --finetune.epochs 30",
-            "simclr-mri study Dataset/ --task 3class --splits 5 --label-fractions 0.1 1",
+            "simclr-mri study Dataset/ --task 3class --splits 5 --label-fractions 0.1 1 --lrs 1e-4 3e-4 1e-3",
         ],
     },
     "bench": {

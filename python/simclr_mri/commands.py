@@ -293,6 +293,7 @@ def study(args: argparse.Namespace) -> int:
         out=out,
         pretrain=ssl,
         finetune=clf,
+        lrs=chosen.lrs,
         n_bootstrap=chosen.n_bootstrap,
         resume=settings.run.resume,
         facts=_facts(settings.data, settings.recipe),
@@ -303,6 +304,7 @@ def study(args: argparse.Namespace) -> int:
         result, title=f"Study: {ds.name}", intro=intro, views=ssl.views, pretrain_batch_size=ssl.batch_size
     )
     files = "study.csv, summary.csv, study.md, study.png, learning_curves.png, runs.md, test_looks.jsonl"
+    files += ", rates.csv" if result.trials else ""
     print(f"{report.write(out / 'report.html')}\n{out}/: {files}")
     return 0
 

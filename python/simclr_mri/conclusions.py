@@ -28,7 +28,7 @@ def conclusions(result: StudyResult, metric: str = "balanced_accuracy") -> str:
     str
         One paragraph.
     """
-    parts = [_size(result)]
+    parts = [_size(result), _rates(result)]
     if {"random", "simclr"} <= set(result.inits):
         parts += _comparison(result, metric)
     parts += [_level(result, metric), _spread(result, metric), _leak(result)]
@@ -50,6 +50,21 @@ def _size(result: StudyResult) -> str:
     ds = result.split.dataset[tested]
     who = f"{ds.n_subjects:,} subjects" if result.level == "subject" else f"{len(ds):,} images"
     return f"{len(result.rows)} networks were trained ({shape}) and judged on {who}."
+
+
+def _rates(result: StudyResult) -> str:
+    if not result.trials:
+        return ""
+    rates = sorted({trial["lr"] for trial in result.trials})
+    found = {}
+    for trial in result.trials:
+        if trial["chosen"]:
+            found.setdefault(trial["init"], set()).add(trial["lr"])
+    kept = [f"{STARTS.get(name, name)} {_list([f'{lr:g}' for lr in sorted(lrs)])}" for name, lrs in found.items()]
+    return (
+        f"Every start tried the learning rates {_list([f'{lr:g}' for lr in rates])} alike, and what was best on "
+        f"validation data was kept ({', '.join(kept)})."
+    )
 
 
 def _comparison(result: StudyResult, metric: str) -> list[str]:

@@ -268,6 +268,12 @@ class StudyOptions:
     splits: int = option(
         1, "1 holds out one test set; more are folds, so that every subject is tested once", group="study", at_least=1
     )
+    lrs: tuple[float, ...] | None = option(
+        None,
+        "fine-tuning rates that every start tries; the best on validation data is kept (none: --finetune.lr for all)",
+        group="study",
+        at_least=0,
+    )
     n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="study", at_least=0)
 
 

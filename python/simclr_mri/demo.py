@@ -87,6 +87,7 @@ def run_demo(
         split=parts,
         pretrain=pretrain,
         finetune=finetune,
+        lrs=study_options.lrs,
         n_bootstrap=study_options.n_bootstrap,
         resume=resume,
     )
@@ -113,12 +114,13 @@ def _announce(parts: splits.Split, chosen: StudyOptions, ssl: SimCLR, clf: Class
     """Say beforehand what will be done, how long it takes and how much memory, from a few real steps."""
     estimates = [ssl.estimate(parts.train)] if "simclr" in chosen.inits else []
     repeats = chosen.seeds * chosen.splits
+    n_tried = max(0, len(chosen.lrs or ()) - 1) * chosen.splits  # one of the rates tried is the first seed's run
     n_runs = len(chosen.inits) * len(chosen.label_fractions) * repeats
     seconds = sum(e.seconds for e in estimates) * repeats + REPORT_S
     val = parts.val if "val" in parts.indices else None
     for fraction in chosen.label_fractions:
         estimates.append(clf_at(clf, fraction).estimate(parts.train, val))
-        seconds += estimates[-1].seconds * len(chosen.inits) * repeats
+        seconds += estimates[-1].seconds * len(chosen.inits) * (repeats + n_tried)
     fractions = ", ".join(f"{100 * f:g} %" for f in chosen.label_fractions)
     print(
         f"This demo works on {len(parts.dataset):,} phantom slices of {parts.dataset.n_subjects} made-up subjects "

@@ -93,6 +93,8 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
         return value
     kind, may_be_none = _parts(hints(section)[name])
     label = f"{where}: {name}" if where else name
+    if isinstance(value, (list, tuple)) and list(value) == [None]:  # "none" for an option that takes several values
+        value = None
     if may_be_none and (value is None or (isinstance(value, str) and value.lower() == "none")):  # TOML has no null
         return None
     is_tuple = typing.get_origin(kind) is tuple

@@ -10,6 +10,7 @@ import csv
 import difflib
 import io
 import json
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -29,6 +30,7 @@ from .metrics import Evaluation, evaluate_predictions
 from .runlog import RunLog, write_json
 from .simclr import SimCLR
 from .study_plan import Plan
+from .study_rates import RateSearch, adopt_trial, checked_rates, held_back, trial_name, trials_become_runs
 from .study_result import METRICS, Arm, StudyResult, level_of
 
 N_EXAMPLES = 12  # images whose heat maps are kept for every arm
@@ -46,6 +48,7 @@ def study(
     split: _splits.Split | None = None,
     pretrain: SimCLR | Mapping[str, Any] | None = None,
     finetune: Classifier | Mapping[str, Any] | None = None,
+    lrs: Sequence[float] | None = None,
     cam_layer: str = "layer3",
     n_bootstrap: int = 1000,
     resume: str = "auto",
@@ -68,12 +71,17 @@ def study(
         `list(kfold(ds, repeats=3, val=0.2))`.
     out : path
         Folder of the study: study.csv (a row a run), summary.csv (a row an arm), study.md, study.png, runs.md (what
-        is done and how long the rest will take), test_looks.jsonl, manifest.json and a folder for each run.
+        is done and how long the rest will take), rates.csv (what each of `lrs` scored), test_looks.jsonl,
+        manifest.json and a folder for each run.
     split : Split, optional
         By default by subject with seed 42. With K folds it says by what, from which seed, and how much is for
         validation.
     pretrain, finetune : estimator or dict, optional
         The budget of every arm: an unfitted `SimCLR` and `Classifier`, or their arguments.
+    lrs : sequence of float, optional
+        Fine-tuning rates that every start tries at each label fraction in each split, with the first seed; the best by
+        validation data serves all seeds, instead of one rate for all. A split without validation data holds back 15 %
+        of its training set for that; the networks that are judged learn from all of it.
     cam_layer : str
         Stage of the heat maps that are kept.
     n_bootstrap : int
@@ -104,6 +112,7 @@ def study(
         splits=chosen,
         ssl=_template(SimCLR, pretrain),
         clf=_template(Classifier, finetune),
+        lrs=checked_rates(lrs),
         cam_layer=cam_layer,
         n_bootstrap=n_bootstrap,
         resume=resume,
@@ -162,6 +171,7 @@ class _Run:
     splits: list[_splits.Split]
     ssl: SimCLR
     clf: Classifier
+    lrs: tuple[float, ...]
     cam_layer: str
     n_bootstrap: int
     resume: str
@@ -176,8 +186,10 @@ class _Run:
         self.facts |= {"by": self.splits[0].by, "split_seed": self.splits[0].seed}
         if len(self.splits) > 1:
             self.facts["splits"] = len(self.splits)
+        self.search = RateSearch(self.lrs, self.resume)
         result = StudyResult([], {}, {}, {}, {}, self.splits, self.facts, n_bootstrap=self.n_bootstrap)
-        plan = Plan(self.out / "runs.md", arms, self.splits, self.ssl, self.clf)
+        result.trials = self.search.trials
+        plan = Plan(self.out / "runs.md", arms, self.splits, self.ssl, self.clf, self.lrs)
         for arm in arms:
             fold = self._fold(arm.split)
             is_new = not checkpoint_path(fold.folder / arm.folder).exists()
@@ -185,7 +197,7 @@ class _Run:
             init = self._start(fold, arm, result)
             if (fold.index, arm.seed) in result.pretraining:
                 plan.pretrained(arm, result.pretraining[fold.index, arm.seed])
-            self._arm(fold, arm, init, result)
+            self._arm(fold, arm, init, result, plan)
             plan.end(arm, result.histories[arm], result.rows[-1]["balanced_accuracy"])
         self._write(result)
         return result
@@ -224,15 +236,37 @@ class _Run:
             result.pretraining[fold.index, arm.seed] = ssl.history_
         return fold.ssl
 
-    def _arm(self, fold: _Fold, arm: Arm, init: Any, result: StudyResult) -> None:
-        folder = fold.folder / arm.folder
+    def _classifier(self, arm: Arm, init: Any, lr: float | None) -> Classifier:
         parameters = {
             **self.clf.get_params(deep=False),
             "init": init,
             "label_fraction": arm.label_fraction,
             "random_state": self.clf.random_state + arm.seed,
+            "lr": lr,
         }
-        clf = type(self.clf)(**parameters)
+        return type(self.clf)(**parameters)
+
+    def _rate(self, fold: _Fold, arm: Arm, init: Any, plan: Plan) -> float | None:
+        """The learning rate of an arm; the trial that found it becomes the run where it learnt from the same data."""
+        if not self.lrs:
+            return self.clf.lr
+        folder = fold.folder / arm.folder
+
+        def tried(lr: float, clf: Classifier, score: float) -> None:
+            known = score if math.isfinite(score) else None  # JSON has no infinity
+            self.log.event("tried", arm=str(arm), split=arm.split, lr=lr, val_score=known)
+            plan.tried(arm, lr, clf.history_, score)
+
+        lr = self.search.choose(
+            arm, lambda lr: self._classifier(arm, init, lr), fold.choosing, folder, self._facts(fold), tried
+        )
+        if trials_become_runs(self.clf, fold.split) and arm.seed == self.first_seed:
+            adopt_trial(folder / trial_name(lr), folder, self.resume)
+        return lr
+
+    def _arm(self, fold: _Fold, arm: Arm, init: Any, result: StudyResult, plan: Plan) -> None:
+        folder = fold.folder / arm.folder
+        clf = self._classifier(arm, init, self._rate(fold, arm, init, plan))
         on_test = clf.select_on == "test"
         if on_test and not checkpoint_path(folder).exists():
             self._look(fold, arm, "the best epoch is chosen here", epochs=clf.epochs)
@@ -260,6 +294,8 @@ class _Run:
     def _write(self, result: StudyResult) -> None:
         result.looks = read_looks(self.out)
         files = {"summary.csv": result.summary_csv(), "study.md": result.page()}
+        if result.trials:
+            files["rates.csv"] = result.rates_csv()
         for name, text in files.items():
             with atomic_writer(self.out / name) as file:
                 file.write(text.encode())
@@ -281,9 +317,16 @@ class _Run:
             finetune=plain_parameters(self.clf),
             pretraining_images_per_s=_speed(result.pretraining.values()),
             finetuning_images_per_s=_speed(result.histories.values()),
-            training_s=_training_s([*result.pretraining.values(), *result.histories.values()]),
+            training_s=self._training_s(result),
             looks_at_test_sets=len(result.looks),
         )
+
+    def _training_s(self, result: StudyResult) -> float:
+        """Of all processes that worked on a study; the manifest's wall_s is that of the last one."""
+        histories = [*result.pretraining.values(), *result.histories.values()]
+        became_runs = [trials_become_runs(self.clf, split) for split in self.splits]
+        tried = [t["seconds"] for t in result.trials if not (t["chosen"] and became_runs[t["split"]])]
+        return round(sum(row["seconds"] for history in histories for row in history) + sum(tried), 1)
 
 
 @dataclass
@@ -304,6 +347,12 @@ class _Fold:
     def of(cls, index: int, split: _splits.Split, folder: Path) -> _Fold:
         test = split.test
         return cls(index, split, folder, split.train, split.val, test, spread_examples(test, N_EXAMPLES))
+
+    def choosing(self) -> tuple[Dataset, Dataset]:
+        """What rates are tried on: (train, validation)."""
+        if self.val is not None:
+            return self.train, self.val
+        return held_back(self.train, self.split.by, self.split.seed)
 
 
 @dataclass
@@ -410,7 +459,8 @@ def read_predictions(path: str | Path) -> np.ndarray:
 
 def _row(arm: Arm, clf: Classifier, evaluation: Evaluation, level: str) -> dict[str, Any]:
     row = {"init": arm.init, "label_fraction": arm.label_fraction, "seed": arm.seed, "split": arm.split}
-    row |= {"n_labelled": len(clf.labelled_), "epochs": len(clf.history_), "best_epoch": clf.best_epoch_}
+    row |= {"n_labelled": len(clf.labelled_), "lr": clf._lr()}
+    row |= {"epochs": len(clf.history_), "best_epoch": clf.best_epoch_}
     main = evaluation.levels[level]
     for name in METRICS:
         estimate = main[name]
@@ -423,11 +473,6 @@ def _speed(histories: Any) -> float | None:
     rows = [row for history in histories for row in history]
     seconds = sum(row["seconds"] for row in rows)
     return round(sum(row["images"] for row in rows) / seconds, 1) if seconds else None
-
-
-def _training_s(histories: Any) -> float:
-    """Of all processes that worked on a study; the manifest's wall_s is that of the last one."""
-    return round(sum(row["seconds"] for history in histories for row in history), 1)
 
 
 def _stop_if_interrupted(estimator: Any) -> None:

@@ -13,6 +13,7 @@ from .conclusions import STARTS, conclusions, verdict
 from .progress import bytes_text, seconds_text
 from .report import Report, rows_of
 from .runlog import html_table
+from .study_rates import rates_table
 from .study_result import METRICS, Arm, StudyResult
 
 
@@ -134,6 +135,9 @@ def _scores(report: Report, result: StudyResult) -> None:
         report.text(f"{result.caption(metric)}:")
         report.table(*result.table(metric))
     _differences(report, result)
+    if result.trials:
+        report.text(f"{result.rates_caption()}:")
+        report.table(*rates_table(result.trials))
     report.text("Every metric by slice, each image counted once, mean over the runs:")
     rows = []
     for line in result.summary():
@@ -147,7 +151,8 @@ def _fairness(result: StudyResult) -> str:
     chosen = "the best epoch was chosen on validation data" if result.split.val is not None else "the last epoch counts"
     if any(look.get("epochs") for look in result.looks):
         chosen = "the best epoch was chosen on the test set, which flatters"
-    return f"Every arm has the same budget; {chosen}."
+    rates = "; the learning rate of each was chosen on validation data, among the same few" if result.trials else ""
+    return f"Every arm has the same budget; {chosen}{rates}."
 
 
 def _differences(report: Report, result: StudyResult) -> None:
@@ -297,6 +302,7 @@ def _costs(report: Report, result: StudyResult) -> None:
         [
             f"{arm}, split {arm.split}" if len(result.splits) > 1 else str(arm),
             f"{row['n_labelled']:,}",
+            f"{row['lr']:g}",
             row["epochs"],
             row["best_epoch"],
             f"{sum(line['seconds'] for line in result.histories[arm]):.0f}",
@@ -304,7 +310,7 @@ def _costs(report: Report, result: StudyResult) -> None:
         ]
         for arm, row in zip(result.evaluations, result.rows, strict=True)
     ]
-    head = ["run", "labelled images", "epochs", "epoch kept", "training, s", "balanced accuracy"]
+    head = ["run", "labelled images", "rate", "epochs", "epoch kept", "training, s", "balanced accuracy"]
     report.html(f"<details><summary>All {len(rows)} runs</summary>{html_table(head, rows)}</details>")
     report.details("Manifest: every option, version, seed and fingerprint", manifest)
 

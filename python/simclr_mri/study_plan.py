@@ -17,6 +17,7 @@ from .classifier import Classifier
 from .progress import seconds_text
 from .simclr import SimCLR
 from .splits import Split
+from .study_rates import HELD_BACK, trials_become_runs
 from .study_result import Arm
 
 PAIR_COST = 2.0  # of a SimCLR pair in supervised images, until one was timed: it is two images
@@ -47,16 +48,32 @@ class Plan:
     splits : sequence of Split
     ssl, clf : estimators
         The budget of every arm.
+    lrs : sequence of float
+        Rates that are tried at each start, label fraction and split; none if there is one for all.
     """
 
-    def __init__(self, path: Path, arms: Sequence[Arm], splits: Sequence[Split], ssl: SimCLR, clf: Classifier) -> None:
+    def __init__(
+        self,
+        path: Path,
+        arms: Sequence[Arm],
+        splits: Sequence[Split],
+        ssl: SimCLR,
+        clf: Classifier,
+        lrs: Sequence[float] = (),
+    ) -> None:
         self._path, self._ssl, self._clf, self._splits = path, ssl, clf, splits
         self._items: dict[Any, _Item] = {}
         for arm in arms:
             where = f", split {arm.split}" if len(splits) > 1 else ""
             if arm.init == "simclr" and (arm.split, arm.seed) not in self._items:
                 self._items[arm.split, arm.seed] = self._pretraining(arm, f"pretraining, seed {arm.seed}{where}")
+            tried = bool(lrs) and arm.seed == arms[0].seed
+            for lr in lrs if tried else ():
+                self._items[arm, lr] = self._trial(arm, f"{arm}{where}: rate {lr:g} on validation data")
             self._items[arm] = self._finetuning(arm, f"{arm}{where}")
+            if tried and self._is_a_trial(arm):
+                self._items[arm].n_trained = 0.0
+                self._items[arm].n_looked_at = len(splits[arm.split].indices["test"])
         self._arms = list(arms)
         self._rates: dict[str, list[float]] = {"pretraining": [], "fine-tuning": []}
 
@@ -71,6 +88,18 @@ class Plan:
         epochs = max(self._clf.epochs, -(-self._clf.min_steps // per_epoch))
         looked_at = min(epochs, self._clf.epochs) * len(indices.get("val", ())) + len(indices["test"])
         return _Item("fine-tuning", name, epochs * n, looked_at)
+
+    def _trial(self, arm: Arm, name: str) -> _Item:
+        item = self._finetuning(arm, name)
+        indices, n_epochs = self._splits[arm.split].indices, max(self._clf.epochs, 1)
+        item.n_looked_at -= len(indices["test"])
+        if "val" not in indices:
+            item.n_trained *= 1 - HELD_BACK
+            item.n_looked_at = HELD_BACK * n_epochs * len(indices["train"])
+        return item
+
+    def _is_a_trial(self, arm: Arm) -> bool:
+        return trials_become_runs(self._clf, self._splits[arm.split])
 
     # ---- told by the study ------------------------------------------------------------------------------------------
 
@@ -90,8 +119,12 @@ class Plan:
     def pretrained(self, arm: Arm, history: Sequence[dict[str, Any]]) -> None:
         self._done(self._items[arm.split, arm.seed], history, None)
 
+    def tried(self, arm: Arm, lr: float, history: Sequence[dict[str, Any]], score: float) -> None:
+        self._done(self._items[arm, lr], history, score)
+
     def end(self, arm: Arm, history: Sequence[dict[str, Any]], score: float) -> None:
-        self._done(self._items[arm], history, score)
+        """The history of a run that was a trial before is that trial's, which is counted already."""
+        self._done(self._items[arm], history if self._items[arm].n_trained else (), score)
 
     def _done(self, item: _Item, history: Sequence[dict[str, Any]], score: float | None) -> None:
         if item.state == "done":
@@ -126,7 +159,7 @@ class Plan:
         done = sum(item.state == "done" for item in self._items.values())
         left = self.seconds_left()
         head = f"{done} of {len(self._items)} done" + ("" if left is None else f", about {seconds_text(left)} left")
-        lines = [head, "", "| run | state | training, s | balanced accuracy |", "| --- | --- | ---: | ---: |"]
+        lines = [head, "", "| run | state | training, s | score |", "| --- | --- | ---: | ---: |"]
         for item in self._items.values():
             seconds = f"{item.seconds:.0f}" if item.state == "done" else ""
             score = "" if item.score is None else f"{item.score:.3f}"

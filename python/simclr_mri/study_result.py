@@ -17,6 +17,7 @@ from .metrics import Difference, Evaluation
 from .pooling import Pooled, Repetition, difference_of, join, pooled_difference, pooled_metrics
 from .runlog import History, html_table
 from .splits import Split
+from .study_rates import rates_table
 
 METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "auc", "kappa")
 N_COMPARISONS = 2000  # bootstrap samples of a comparison, as in metrics.paired_difference
@@ -62,6 +63,8 @@ class StudyResult:
         Every look at a test set, the first one first.
     n_bootstrap : int
         Of the intervals.
+    trials : list of dict
+        The rates that each start tried, their validation scores and which was chosen; empty with one rate for all.
 
     Examples
     --------
@@ -79,6 +82,7 @@ class StudyResult:
     checks: dict[Arm, CamChecks] = field(default_factory=dict)
     looks: list[dict[str, Any]] = field(default_factory=list)
     n_bootstrap: int = 1000
+    trials: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def split(self) -> Split:
@@ -217,14 +221,25 @@ class StudyResult:
     def summary_csv(self) -> str:
         return _csv(self.summary())
 
+    def rates_csv(self) -> str:
+        """What each rate scored; without the time, so that a repeated study gives the same file."""
+        return _csv([{key: value for key, value in trial.items() if key != "seconds"} for trial in self.trials])
+
+    def rates_caption(self) -> str:
+        """What the table of rates shows; empty with one rate for all."""
+        if not self.trials:
+            return ""
+        metric = self.trials[0]["metric"].replace("_", " ").replace("loss", "negative loss")
+        return f"Learning rates that every start tried alike, and the {metric} by slice on validation data"
+
     def to_markdown(self, metric: str = "balanced_accuracy") -> str:
-        head, lines = self.table(metric)
-        rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *lines]
-        return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+        return _markdown(*self.table(metric))
 
     def page(self) -> str:
         """study.md: the tables with what they show, and the conclusions."""
         tables = [f"{self.caption(metric)}:\n\n{self.to_markdown(metric)}" for metric in self.main_metrics]
+        if self.trials:
+            tables.append(f"{self.rates_caption()}:\n\n{_markdown(*rates_table(self.trials))}")
         return "\n".join([*tables, f"{self.conclusions()}\n"])
 
     def conclusions(self, metric: str = "balanced_accuracy") -> str:
@@ -265,6 +280,11 @@ def _cell(line: dict[str, Any], metric: str) -> str:
     low, high = line[f"{metric}_low"], line[f"{metric}_high"]
     bounds = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
     return f"{line[metric]:.3f}{spread}{bounds}"
+
+
+def _markdown(head: list[str], lines: list[list[str]]) -> str:
+    rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
