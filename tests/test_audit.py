@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 
-from simclr_mri._baselines import run_baselines, shuffle_labels
+from simclr_mri._baselines import dark_share, run_baselines, shuffle_labels
 from simclr_mri._dataset import Dataset, concatenate
 from simclr_mri._groups import infer_groups
 from simclr_mri.audits import Audit, audit, percent
@@ -118,6 +118,27 @@ def test_shuffled_labels_keep_subjects_whole(heads: Dataset) -> None:
     assert sorted(shuffle_labels(heads.with_subjects(None), 0)) == sorted(heads.labels)
 
 
+def test_the_dark_share_is_that_of_a_drawing() -> None:
+    row, column = np.mgrid[:64, :64] - 31.5
+    radius = np.hypot(row, column)
+    heads = np.zeros((4, 64, 64, 1), np.uint8)
+    for image, hole in zip(heads[:3], (0, 8, 14), strict=True):  # a disc with a dark middle, one off the centre
+        image[radius < 28] = 180
+        image[np.hypot(row, column - 5) < hole] = 20
+    expected = [np.sum(np.hypot(row, column - 5) < hole) / np.sum(radius < 28) for hole in (0, 8, 14)]
+    assert dark_share(heads) == pytest.approx([*expected, 0.0], abs=0.01)  # edges are rounded; the last one is blank
+    brighter = np.minimum(heads.astype(int) * 4 // 3, 255).astype(np.uint8)
+    assert np.array_equal(dark_share(brighter), dark_share(heads))
+    assert dark_share(np.repeat(heads, 3, axis=3)) == pytest.approx(dark_share(heads))
+
+
+def test_one_number_finds_wide_ventricles_but_not_shuffled_labels() -> None:
+    many = phantoms(seed=3, n_subjects=120, slices=2, image_size=64, task="3class")
+    rows = {(b.by, b.shuffled): b.balanced_accuracy for b in run_baselines(many) if b.method == "dark share"}
+    assert len(rows) == 4
+    assert rows["subject", False] > 0.43 > rows["subject", True]  # chance is 0.333
+
+
 def test_baselines_without_subjects_and_with_few(heads: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {b.by for b in run_baselines(heads.with_subjects(None)[:140])} == {"image"}
     two = heads[np.isin(heads.subjects, ["sub-0001", "sub-0002", "sub-0003"])]
@@ -166,7 +187,8 @@ def test_unlabelled_and_tiny_sets(heads: Dataset) -> None:
 
 def test_page_and_text(report: Audit, tmp_path: Path) -> None:
     text, page = str(report), report.to_html()
-    assert report.verdict in text and "nearest neighbour  image    shuffled" in text
+    assert report.verdict in text and "nearest neighbour  image    shuffled" in text and "dark share" in text
+    assert re.search(r"should beat a balanced accuracy of [\d.]+% by subject, which [a-z ]+ reaches", report.verdict)
     assert page.count("data:image/png;base64,") == 3 and not re.search(r'(src|href)="(?!data:)', page)
     assert report.to_html(tmp_path / "audit.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     json.dumps(report.to_dict())

@@ -412,10 +412,13 @@ def _judge(ds: Dataset, source: str, rows: list[Baseline], findings: list[Findin
             "The subjects were inferred from the pixels. Better give them: groups= when reading the folder; or use "
             "ds.with_subjects(audit.groups.names())."
         )
-    best = max((b.balanced_accuracy for b in rows if b.by == "subject" and not b.shuffled), default=None)
+    best = max(
+        (b for b in rows if b.by == "subject" and not b.shuffled), key=lambda b: b.balanced_accuracy, default=None
+    )
     if best is not None:
         text.append(
-            f"Whatever is claimed for new patients should beat a balanced accuracy of {percent(best)} by subject."
+            f"Whatever is claimed for new patients should beat a balanced accuracy of "
+            f"{percent(best.balanced_accuracy)} by subject, which {best.method} reaches."
         )
     bad = [f.check for f in findings if f.level == "bad"]
     if bad:
