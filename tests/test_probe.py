@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from simclr_mri import Classifier, LinearProbe, cross_val_proba, datasets, evaluate_predictions, split
+from simclr_mri import Classifier, LinearProbe, SimCLR, cross_val_proba, datasets, evaluate_predictions, split
 from simclr_mri._dataset import Dataset
 from simclr_mri.splits import kfold
 
@@ -147,3 +147,64 @@ def test_cross_validation_of_a_network_goes_on_from_its_folds(ds, tmp_path):
     written = (tmp_path / "fold_0" / "checkpoint.safetensors").stat().st_mtime_ns
     assert np.array_equal(once, cross_val_proba(clf, ds, n_splits=2, out=tmp_path))
     assert (tmp_path / "fold_0" / "checkpoint.safetensors").stat().st_mtime_ns == written
+
+
+def test_an_ensemble_is_the_mean_of_its_members(ds, tmp_path):
+    clf = Classifier(arch="resnet18", epochs=1, batch_size=16, select="last", verbose=0, random_state=3)
+    members = [
+        cross_val_proba(clf.set_params(random_state=seed), ds, n_splits=2, out=tmp_path / str(seed)) for seed in (3, 4)
+    ]
+    found = cross_val_proba(clf.set_params(random_state=3), ds, n_splits=2, n_seeds=2, out=tmp_path / "both")
+    assert not np.array_equal(*members) and found == pytest.approx(np.mean(members, axis=0), abs=1e-12)
+    assert (tmp_path / "both" / "fold_0" / "seed_1" / "checkpoint.safetensors").is_file() and clf.random_state == 3
+    with pytest.raises(ValueError, match="n_seeds: expected 1 or more"):
+        cross_val_proba(clf, ds, n_seeds=0)
+
+
+def test_mirror_images_are_judged_too(ds):
+    class LeftHalf:
+        """Probability: the brightness of the left half."""
+
+        def __init__(self):
+            pass
+
+        def get_params(self, deep=False):
+            return {}
+
+        def fit(self, train):
+            return self
+
+        def predict_proba(self, data):
+            left = data.images[:, :, : data.image_size // 2].mean(axis=(1, 2, 3)) / 255
+            return np.stack([left, 1 - left], axis=1)
+
+    plain = cross_val_proba(LeftHalf(), ds, n_splits=2)
+    both = cross_val_proba(LeftHalf(), ds, n_splits=2, mirror=True)
+    assert both[:, 0] == pytest.approx(ds.images.mean(axis=(1, 2, 3)) / 255) and not np.allclose(both, plain)
+    mirrored = ds.mirrored()
+    assert np.array_equal(mirrored.images[:, :, ::-1], ds.images) and list(mirrored.files) == list(ds.files)
+    assert all(np.array_equal(mirrored.masks[name][:, :, ::-1], mask) for name, mask in (ds.masks or {}).items())
+
+
+def test_pretraining_sees_the_training_images_of_its_fold_only(ds, monkeypatch):
+    seen, plain = [], SimCLR.fit
+
+    def fit(self, train, *args, **options):
+        seen.append((set(train.subjects), None))
+        return plain(self, train, *args, **options)
+
+    def learn(self, train, *args, **options):
+        seen.append((set(train.subjects), self.init))
+        return classify(self, train, *args, **options)
+
+    classify = Classifier.fit
+    monkeypatch.setattr(SimCLR, "fit", fit)
+    monkeypatch.setattr(Classifier, "fit", learn)
+    ssl = SimCLR("resnet18", epochs=1, batch_size=8, knn_every=0, verbose=0)
+    clf = Classifier(arch="resnet18", epochs=1, batch_size=16, select="last", verbose=0)
+    cross_val_proba(clf, ds, n_splits=2, n_seeds=2, pretrain=ssl)
+    folds = [set(fold.train.subjects) for fold in kfold(ds, n_splits=2)]
+    assert [subjects for subjects, _ in seen] == [folds[0]] * 3 + [folds[1]] * 3
+    starts = [start for _, start in seen]
+    assert starts[1] is starts[2] and starts[4] is starts[5] and starts[1] is not starts[4]
+    assert isinstance(starts[1], SimCLR) and not hasattr(ssl, "network_")

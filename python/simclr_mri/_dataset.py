@@ -217,6 +217,19 @@ class Dataset:
         out.__dict__.update(self.__dict__, **changes)
         return out
 
+    def mirrored(self) -> Dataset:
+        """The same images with left and right exchanged.
+
+        Examples
+        --------
+        >>> Dataset(np.arange(4, dtype=np.uint8).reshape(1, 2, 2)).mirrored().images[0, :, :, 0].tolist()
+        [[1, 0], [3, 2]]
+        """
+        images = np.ascontiguousarray(self.images[:, :, ::-1])
+        masks = {name: np.ascontiguousarray(mask[:, :, ::-1]) for name, mask in (self.masks or {}).items()}
+        more = {"name": self.name, "masks": masks, "slices": self.slices}
+        return Dataset(images, self.labels, self.classes, self.subjects, self.files, **more)
+
     # -- labels -----------------------------------------------------------------------------------------------------
 
     def unlabelled(self) -> Dataset:
