@@ -5,8 +5,8 @@
 
 Each side runs in a process of its own, so that peak memory is its own, and waits while another one measures: a turn of
 ours, one of each of PyTorch's configurations, and again; medians of that. A turn is a step that is not counted, since
-after a second of waiting caches and clock are cold (3 to 10 % of ours), and two that are. PyTorch's configurations, all with
-channels_last, and in bf16 with autocast:
+after a second of waiting caches and clock are cold (up to 10 % of ours), and two that are. PyTorch's configurations,
+all with channels_last, and in bf16 with autocast:
 
     default          as it comes
     tuned            an allocator that does not give pages back (MALLOC_MMAP_THRESHOLD_ and its like, which the C
