@@ -13,6 +13,7 @@
 #define BLOCK 256 /* columns whose pivots fit on the stack; the layer's tiles are no wider */
 #define WIDTH ((size_t)4) /* vectors side by side, so that each row is read in runs of cache lines */
 
+/* Into the second-level cache: rows of two tensors far enough ahead are more than a first level of 32 KiB. */
 INLINE void prefetch(const void *numbers, size_t i, enum smri_precision precision) {
     _mm_prefetch((const char *)smri_numbers_from(numbers, i, precision), _MM_HINT_T1);
 }
