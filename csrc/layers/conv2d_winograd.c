@@ -270,7 +270,7 @@ static void run_task(void *context, size_t index, size_t worker) {
 static void pair_task(void *context, size_t index, size_t worker) {
     const struct job *job = context;
     float *m = worker_m(job, worker), *u = worker_panels(job, worker);
-    const size_t pair = index / job->n_blocks, block = index % job->n_blocks;
+    const size_t block = index / job->n_pairs, pair = index % job->n_pairs;
     const size_t tiles = block_end(job, block) - block * job->tiles;
     const float *v = job->shared + block * job->n_chunks * job->panel_floats;
     void *out_pixels[BLOCK_PIXELS], *w_pieces[WEIGHTS_PIECES];

@@ -2,6 +2,11 @@
  * never waits for a thread that the system has not scheduled, only for those that have begun a task. That is what keeps
  * the speed when other processes use the cores (a barrier over all threads waits for the slowest time slice).
  *
+ * Each thread begins with a contiguous part of the tasks, the same part of every job, and helps the others from their ends
+ * when it is done. Tasks run along the images, so a thread finds what it wrote in its own caches. That matters where two
+ * processors share no third-level cache, which a guest cannot see and which changes under it: with one shared counter,
+ * which dealt tasks out like cards, a training step took 1135 ms there and 1030 where they do share one.
+ *
  * Idle workers spin for some microseconds, because a network's layers follow each other closely, and then sleep.
  *
  * Workers are kept off the caller's processor. Linux wakes a thread on the waker's own processor when no other looks idle,
@@ -11,14 +16,18 @@
 #define _GNU_SOURCE
 #include "smri/pool.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "smri/memory.h"
 
 #if defined(__x86_64__)
 #define spin_pause() __builtin_ia32_pause()
@@ -28,6 +37,11 @@
 
 /* 50 us on a core whose pause takes 140 cycles, 15 us where it takes 40: longer than the gap between two layers. */
 #define SPIN_LIMIT 1000
+
+/* Tasks that nobody has taken: the first in the lower half, the end in the upper. */
+struct share {
+    _Alignas(64) _Atomic uint64_t tasks;
+};
 
 struct smri_pool {
     size_t n_threads; /* the caller included */
@@ -44,9 +58,8 @@ struct smri_pool {
     size_t active; /* workers inside the job */
     smri_task task;
     void *context;
-    size_t n_tasks;
 
-    _Atomic size_t next;         /* first task nobody has taken */
+    struct share shares[SMRI_MAX_THREADS];
     _Atomic unsigned generation; /* counts jobs, for the spinning workers */
 };
 
@@ -122,10 +135,32 @@ static void make_way(smri_pool *pool) {
     }
 }
 
-static void take_tasks(smri_pool *pool, smri_task task, void *context, size_t n_tasks, size_t worker) {
+static uint64_t pack_share(uint64_t first, uint64_t end) { return end << 32 | first; }
+
+static void share_out(smri_pool *pool, size_t n_tasks) {
+    const size_t n = pool->n_started + 1;
+    for (size_t i = 0; i < n; i++)
+        atomic_store_explicit(&pool->shares[i].tasks, pack_share(n_tasks * i / n, n_tasks * (i + 1) / n), memory_order_relaxed);
+}
+
+/* Takes the first or the last task of a share; false when it is empty. */
+static bool take(struct share *share, bool last, size_t *index) {
+    uint64_t tasks = atomic_load_explicit(&share->tasks, memory_order_relaxed), left;
+    do {
+        const uint64_t first = (uint32_t)tasks, end = tasks >> 32;
+        if (first == end) return false;
+        *index = last ? end - 1 : first;
+        left = last ? pack_share(first, end - 1) : pack_share(first + 1, end);
+    } while (!atomic_compare_exchange_weak_explicit(&share->tasks, &tasks, left, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+static void take_tasks(smri_pool *pool, smri_task task, void *context, size_t worker) {
+    const size_t n = pool->n_started + 1;
     size_t index;
-    while ((index = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed)) < n_tasks)
-        task(context, index, worker);
+    while (take(&pool->shares[worker], false, &index)) task(context, index, worker);
+    for (size_t i = 1; i < n; i++)
+        while (take(&pool->shares[(worker + i) % n], true, &index)) task(context, index, worker);
 }
 
 static void *worker_main(void *argument) {
@@ -144,10 +179,9 @@ static void *worker_main(void *argument) {
         pool->active++;
         const smri_task task = pool->task;
         void *context = pool->context;
-        const size_t n_tasks = pool->n_tasks;
         pthread_mutex_unlock(&pool->mutex);
 
-        take_tasks(pool, task, context, n_tasks, self.index);
+        take_tasks(pool, task, context, self.index);
 
         pthread_mutex_lock(&pool->mutex);
         if (--pool->active == 0) pthread_cond_signal(&pool->finished);
@@ -192,8 +226,10 @@ smri_status smri_pool_create(smri_pool **out, size_t n_threads) {
     *out = NULL;
     if (n_threads > SMRI_MAX_THREADS)
         return smri_fail(SMRI_ARGUMENT, "n_threads: expected at most %d, got %zu", SMRI_MAX_THREADS, n_threads);
-    smri_pool *pool = calloc(1, sizeof *pool);
-    if (pool == NULL) return smri_fail(SMRI_MEMORY, "thread pool: memory refused by the system");
+    void *memory;
+    const smri_status status = smri_aligned_alloc(&memory, sizeof(smri_pool), "thread pool");
+    if (status != SMRI_OK) return status;
+    smri_pool *pool = memory;
     pool->n_threads = n_threads != 0 ? n_threads : smri_cpu_count();
     start_threads(pool);
     *out = pool;
@@ -213,12 +249,13 @@ void smri_pool_destroy(smri_pool *pool) {
         pthread_cond_destroy(&pool->finished);
         pthread_mutex_destroy(&pool->mutex);
     }
-    free(pool);
+    smri_aligned_free(pool);
 }
 
 size_t smri_pool_size(const smri_pool *pool) { return pool != NULL ? pool->n_threads : 1; }
 
 void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *context) {
+    assert(n_tasks <= UINT32_MAX);
     if (pool != NULL && n_tasks > 1) start_threads(pool);
     if (pool == NULL || n_tasks <= 1 || pool->n_started == 0) {
         for (size_t i = 0; i < n_tasks; i++) task(context, i, 0);
@@ -228,14 +265,13 @@ void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *contex
     make_way(pool);
     pool->task = task;
     pool->context = context;
-    pool->n_tasks = n_tasks;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    share_out(pool, n_tasks);
     pool->open = true;
     atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
     pthread_cond_broadcast(&pool->posted);
     pthread_mutex_unlock(&pool->mutex);
 
-    take_tasks(pool, task, context, n_tasks, 0);
+    take_tasks(pool, task, context, 0);
 
     pthread_mutex_lock(&pool->mutex);
     pool->open = false; /* whoever has not joined by now finds nothing to do */

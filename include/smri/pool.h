@@ -27,8 +27,9 @@ void smri_pool_destroy(smri_pool *pool);
 /* Threads of the pool, the caller included; a NULL pool is one thread. */
 size_t smri_pool_size(const smri_pool *pool);
 
-/* Runs task(context, i, worker) for every i in [0, n_tasks) and returns when all are done. Tasks are handed out in
- * ascending order. A NULL pool runs them in the calling thread. */
+/* Runs task(context, i, worker) for every i in [0, n_tasks), n_tasks < 2^32, and returns when all are done. Worker w of W
+ * begins with tasks n_tasks * w / W and up, so let neighbouring tasks write neighbouring results: then the next job finds
+ * them in the caches of the worker that needs them. A NULL pool runs all of them in the calling thread. */
 void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *context);
 
 /* The half-open range of part `index` when n items are cut into pieces of `grain`: a helper for tasks. */
