@@ -17,7 +17,8 @@
 #include "smri/cpu.h"
 #include "smri/memory.h"
 
-#define CHUNK_ROWS 96 /* of a panel: 24 KiB of dy stay in the first-level cache; 128 is as fast, 192 takes 4 % longer */
+#define CHUNK_ROWS 96 /* of a panel, at most: 24 KiB of dy stay in the first-level cache; 128 is as fast, 192 takes 4 % longer */
+#define CHUNK_GRAIN 8 /* pixels: chunks and parts are multiples, so that they are even and nearly equal */
 #define CHANNELS_PER_TASK 256 /* a multiple of SMRI_CONV_ROWS */
 #define PAIRS_PER_TASK 4
 #define COLS_PER_TASK (PAIRS_PER_TASK * SMRI_CONV_COLS)
@@ -38,7 +39,7 @@ struct job {
     size_t taps, rows;      /* taps and input rows of dW as the tasks see them: (1, R S C) with windows */
     size_t channel_groups, column_groups, parts, part_pixels;
     size_t pixels_per_row;  /* of a panel: 1, or 2 in bf16 */
-    size_t chunk_pixels;    /* CHUNK_ROWS rows */
+    size_t chunk_pixels;    /* CHUNK_ROWS rows or a little less, so that the chunks of a part are equal */
     size_t panel_stride;    /* words of 4 bytes from one row of x's panel to the next: floats, or pairs */
     size_t weights_floats;  /* of packed dW */
     float *dw, *partial;    /* partial[parts - 1]: part 0 goes to dw */
@@ -53,6 +54,8 @@ static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
  * where a core of the Sapphire Rapids class lost 10 to 30. */
 static bool reads_in_place(size_t C) { return C <= UNPACKED_CHANNELS_MAX || smri_cpu_has_fast_pairs(); }
 
+static size_t rounded(size_t pixels) { return smri_chunk_count(pixels, CHUNK_GRAIN) * CHUNK_GRAIN; }
+
 static struct job new_job(const struct smri_conv2d *s) {
     struct job job = {.shape = s, .kernels = smri_kernels_get()};
     const bool pairs = s->precision == SMRI_BF16;
@@ -60,7 +63,6 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.pixels = s->N * job.P * job.Q;
     job.windows = smri_conv2d_packs_windows(s);
     job.pixels_per_row = pairs ? 2 : 1;
-    job.chunk_pixels = CHUNK_ROWS * job.pixels_per_row;
     job.in_place = !pairs && smri_conv2d_is_pointwise(s) && reads_in_place(s->C);
     job.dy_in_place = !pairs && (s->K == SMRI_CONV_BLOCK || s->K == SMRI_CONV_COLS);
     job.taps = job.windows ? 1 : s->R * s->S;
@@ -75,8 +77,10 @@ static struct job new_job(const struct smri_conv2d *s) {
     parts = smaller(parts, job.pixels / PART_PIXELS_MIN);
     parts = smaller(parts, PARTS_BYTES_MAX / (job.weights_floats * sizeof(float)));
     if (parts == 0) parts = 1;
-    job.part_pixels = smri_chunk_count(smri_chunk_count(job.pixels, parts), job.chunk_pixels) * job.chunk_pixels;
+    job.part_pixels = rounded(smri_chunk_count(job.pixels, parts));
     job.parts = smri_chunk_count(job.pixels, job.part_pixels);
+    const size_t chunks = smri_chunk_count(job.part_pixels, CHUNK_ROWS * job.pixels_per_row);
+    job.chunk_pixels = rounded(smri_chunk_count(job.part_pixels, chunks));
     job.worker_bytes = CHUNK_ROWS * (COLS_PER_TASK + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
     if (job.windows) job.worker_bytes += smri_align(job.rows * WORD_BYTES); /* the windows of one row */
     return job;
@@ -174,8 +178,32 @@ static void pack_windows(const struct job *job, char *panel, char *windows, size
     }
 }
 
+/* The part of dW and of the pixels that a task owns. */
+struct range {
+    size_t part;
+    size_t c, c_end, k, k_end;
+    size_t m, m_end;
+};
+
+static size_t task_count(const struct job *job) { return job->channel_groups * job->column_groups * job->parts; }
+
+static struct range range_of(const struct job *job, size_t index) {
+    const size_t channel_group = index % job->channel_groups;
+    const size_t column_group = index / job->channel_groups % job->column_groups;
+    const size_t part = index / job->channel_groups / job->column_groups;
+    return (struct range){
+        .part = part,
+        .c = channel_group * CHANNELS_PER_TASK,
+        .c_end = smri_chunk_end(job->rows, CHANNELS_PER_TASK, channel_group),
+        .k = column_group * COLS_PER_TASK,
+        .k_end = smri_chunk_end(job->shape->K, COLS_PER_TASK, column_group),
+        .m = part * job->part_pixels,
+        .m_end = smri_chunk_end(job->pixels, job->part_pixels, part),
+    };
+}
+
 struct task {
-    size_t c, c_end, k, k_end; /* the part of dW */
+    struct range at;
     float *dw;                 /* whole dW, or the partial sum */
     struct smri_conv_ahead ahead[2]; /* dy and x of the next chunk, fetched while this one is multiplied */
     size_t ahead_rate;
@@ -191,17 +219,30 @@ static struct smri_conv_ahead rows_ahead(const struct job *job, const void *numb
                                     .rows = pixels};
 }
 
-/* Memory is slower than the kernel only while it packs, which is a quarter to a third of the time of early layers. So the
- * kernel fetches the next chunk [m, m_end) evenly over its calls: 1.1 to 1.25 times faster. */
-static void look_ahead(const struct job *job, struct task *task, size_t m, size_t m_end) {
+/* The whole rows of x that the windows of output pixels [m, m_end) see, one after the other. */
+static struct smri_conv_ahead windows_ahead(const struct job *job, size_t m, size_t m_end, size_t c, size_t c_end) {
     const struct smri_conv2d *s = job->shape;
-    const size_t x_pixels = smri_conv2d_is_pointwise(s) ? m_end - m : 0; /* of other windows the rows are not equally far */
-    task->ahead[0] = rows_ahead(job, job->dy, s->K, m, m_end - m, task->k, task->k_end);
-    task->ahead[1] = rows_ahead(job, job->x, s->C, m, x_pixels, task->c, task->c_end);
+    const struct cursor from = cursor_at(job, m), to = cursor_at(job, m_end - 1);
+    const size_t top = from.p * s->stride, bottom = to.p * s->stride + s->R; /* in the padded image */
+    const size_t first = (from.n * s->H + (top > s->pad ? top - s->pad : 0)) * s->W;
+    const size_t end = (to.n * s->H + smaller(bottom > s->pad ? bottom - s->pad : 0, s->H)) * s->W;
+    return rows_ahead(job, job->x, s->C, first, end > first ? end - first : 0, c, c_end);
+}
+
+/* Memory is slower than the kernel only while it packs, which is a quarter to a third of the time of early layers. So the
+ * kernel fetches the chunk after this one (of `depth` rows), the same task's or the next one's, evenly over its calls: 1.1
+ * to 1.25 times faster. */
+static void look_ahead(const struct job *job, struct task *task, const struct range *next, size_t m, size_t depth) {
+    const struct smri_conv2d *s = job->shape;
+    const size_t m_end = smaller(m + job->chunk_pixels, next->m_end);
+    task->ahead[0] = rows_ahead(job, job->dy, s->K, m, m_end - m, next->k, next->k_end);
+    task->ahead[1] = smri_conv2d_is_pointwise(s) ? rows_ahead(job, job->x, s->C, m, m_end - m, next->c, next->c_end)
+                     : job->windows              ? windows_ahead(job, m, m_end, 0, s->C)
+                                                 : windows_ahead(job, m, m_end, next->c, next->c_end);
     const size_t lines = task->ahead[0].lines * task->ahead[0].rows + task->ahead[1].lines * task->ahead[1].rows;
-    const size_t calls = job->taps * smri_chunk_count(task->k_end - task->k, SMRI_CONV_COLS) *
-                         smri_chunk_count(task->c_end - task->c, SMRI_CONV_ROWS);
-    const size_t steps = calls * (CHUNK_ROWS / STEPS);
+    const size_t calls = job->taps * smri_chunk_count(task->at.k_end - task->at.k, SMRI_CONV_COLS) *
+                         smri_chunk_count(task->at.c_end - task->at.c, SMRI_CONV_ROWS);
+    const size_t steps = calls * smri_chunk_count(depth, STEPS);
     task->ahead_rate = lines < steps ? lines > 0 : (lines + steps / 2) / steps;
 }
 
@@ -212,17 +253,17 @@ static void add_chunk(const struct job *job, struct task *task, size_t tap, cons
     void (*const compute)(const struct smri_conv_outer *) =
         job->pixels_per_row == 2 ? job->kernels->pairs.outer : job->kernels->conv.outer;
     const char *b = panel;
-    for (size_t k = task->k; k < task->k_end; k += SMRI_CONV_COLS) {
-        const size_t blocks = panel_width(task->k_end - k) / SMRI_CONV_BLOCK;
+    for (size_t k = task->at.k; k < task->at.k_end; k += SMRI_CONV_COLS) {
+        const size_t blocks = panel_width(task->at.k_end - k) / SMRI_CONV_BLOCK;
         float *dw = task->dw + k / SMRI_CONV_BLOCK * block_floats + tap * job->rows * SMRI_CONV_BLOCK;
-        for (size_t c = task->c; c < task->c_end; c += SMRI_CONV_ROWS) {
+        for (size_t c = task->at.c; c < task->at.c_end; c += SMRI_CONV_ROWS) {
             const struct smri_conv_outer outer = {
                 .out = dw + c * SMRI_CONV_BLOCK,
                 .block_stride = block_floats,
-                .rows = smaller(task->c_end - c, SMRI_CONV_ROWS),
+                .rows = smaller(task->at.c_end - c, SMRI_CONV_ROWS),
                 .blocks = blocks,
                 .accumulate = accumulate,
-                .a = (const char *)a + (c - task->c) * WORD_BYTES,
+                .a = (const char *)a + (c - task->at.c) * WORD_BYTES,
                 .lda = lda,
                 .b = b,
                 .depth = depth,
@@ -237,49 +278,46 @@ static void add_chunk(const struct job *job, struct task *task, size_t tap, cons
 
 /* The padding of the last block holds sums of x times 0, which is NaN for infinite x; the contract says zero. */
 static void clear_padding(const struct job *job, const struct task *task) {
-    const size_t lanes = task->k_end % SMRI_CONV_BLOCK, block_floats = job->taps * job->rows * SMRI_CONV_BLOCK;
+    const size_t lanes = task->at.k_end % SMRI_CONV_BLOCK, block_floats = job->taps * job->rows * SMRI_CONV_BLOCK;
     if (lanes == 0) return;
     for (size_t tap = 0; tap < job->taps; tap++)
-        for (size_t c = task->c; c < task->c_end; c++) {
-            float *row = task->dw + task->k_end / SMRI_CONV_BLOCK * block_floats + (tap * job->rows + c) * SMRI_CONV_BLOCK;
+        for (size_t c = task->at.c; c < task->at.c_end; c++) {
+            float *row = task->dw + task->at.k_end / SMRI_CONV_BLOCK * block_floats + (tap * job->rows + c) * SMRI_CONV_BLOCK;
             for (size_t i = lanes; i < SMRI_CONV_BLOCK; i++) row[i] = 0.0f;
         }
 }
 
 static void run_task(void *context, size_t index, size_t worker) {
     const struct job *job = context;
-    const size_t channel_group = index % job->channel_groups;
-    const size_t column_group = index / job->channel_groups % job->column_groups;
-    const size_t part = index / job->channel_groups / job->column_groups;
-    struct task task = {
-        .c = channel_group * CHANNELS_PER_TASK,
-        .c_end = smri_chunk_end(job->rows, CHANNELS_PER_TASK, channel_group),
-        .k = column_group * COLS_PER_TASK,
-        .k_end = smri_chunk_end(job->shape->K, COLS_PER_TASK, column_group),
-        .dw = part == 0 ? job->dw : job->partial + (part - 1) * job->weights_floats,
-    };
+    const struct range at = range_of(job, index);
+    struct task task = {.at = at, .dw = at.part == 0 ? job->dw : job->partial + (at.part - 1) * job->weights_floats};
     char *dy_panel = job->scratch + worker * job->worker_bytes;
     char *x_panel = dy_panel + CHUNK_ROWS * COLS_PER_TASK * WORD_BYTES;
     char *windows = x_panel + CHUNK_ROWS * job->panel_stride * WORD_BYTES;
-    const size_t begin = part * job->part_pixels, end = smri_chunk_end(job->pixels, job->part_pixels, part);
-    for (size_t m = begin; m < end; m += job->chunk_pixels) {
-        const size_t m_end = smaller(m + job->chunk_pixels, end), depth = smri_chunk_count(m_end - m, job->pixels_per_row);
+    for (size_t m = at.m; m < at.m_end; m += job->chunk_pixels) {
+        const size_t m_end = smaller(m + job->chunk_pixels, at.m_end), depth = smri_chunk_count(m_end - m, job->pixels_per_row);
         const void *dy = dy_panel;
         if (job->dy_in_place)
             dy = number_at(job, job->dy, m * job->shape->K);
         else
-            pack_dy(job, dy_panel, m, m_end, task.k, task.k_end);
-        look_ahead(job, &task, m_end, smaller(m_end + job->chunk_pixels, end));
+            pack_dy(job, dy_panel, m, m_end, at.k, at.k_end);
+        task.ahead_rate = 0;
+        if (m_end < at.m_end) {
+            look_ahead(job, &task, &at, m_end, depth);
+        } else if (index + 1 < task_count(job)) {
+            const struct range next = range_of(job, index + 1);
+            look_ahead(job, &task, &next, next.m, depth);
+        }
         for (size_t tap = 0; tap < job->taps; tap++) {
             if (job->in_place) {
-                add_chunk(job, &task, tap, number_at(job, job->x, m * job->rows + task.c), job->rows, dy, depth, m > begin);
+                add_chunk(job, &task, tap, number_at(job, job->x, m * job->rows + at.c), job->rows, dy, depth, m > at.m);
                 continue;
             }
             if (job->windows)
-                pack_windows(job, x_panel, windows, m, m_end, task.c, task.c_end);
+                pack_windows(job, x_panel, windows, m, m_end, at.c, at.c_end);
             else
-                pack_x(job, x_panel, tap, m, m_end, task.c, task.c_end);
-            add_chunk(job, &task, tap, x_panel, job->panel_stride, dy, depth, m > begin);
+                pack_x(job, x_panel, tap, m, m_end, at.c, at.c_end);
+            add_chunk(job, &task, tap, x_panel, job->panel_stride, dy, depth, m > at.m);
         }
     }
     clear_padding(job, &task);
@@ -302,6 +340,6 @@ void smri_conv2d_direct_backward_weights(float *dw, const void *x, const void *d
     job.dw = dw, job.x = x, job.dy = dy;
     job.scratch = workspace;
     job.partial = (float *)(job.scratch + smri_pool_size(pool) * job.worker_bytes);
-    smri_pool_run(pool, job.channel_groups * job.column_groups * job.parts, run_task, &job);
+    smri_pool_run(pool, task_count(&job), run_task, &job);
     if (job.parts > 1) smri_pool_run(pool, smri_chunk_count(job.weights_floats, REDUCE_FLOATS), add_parts, &job);
 }
