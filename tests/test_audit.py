@@ -183,6 +183,8 @@ def test_unlabelled_and_tiny_sets(heads: Dataset) -> None:
     assert tiny.groups.found == "none" and str(tiny).endswith(tiny.verdict)
     with pytest.raises(ValueError, match="groups: for a folder"):
         audit(heads, groups="x")
+    with pytest.raises(ValueError, match="task: for a folder"):
+        audit(heads, task="cdr0")
 
 
 def test_page_and_text(report: Audit, tmp_path: Path) -> None:

@@ -156,11 +156,15 @@ def test_data_describes_a_folder(folder, options, tmp_path, capsys):
 
 
 def test_audit_writes_a_page(folder, tmp_path, capsys):
-    assert main(["audit", str(folder), "--baselines", "no", "--out", str(tmp_path / "audit")]) == 0
+    line = ["audit", str(folder), "--task", "cdr0", "--baselines", "no"]
+    assert main([*line, "--out", str(tmp_path / "audit")]) == 0
     printed = capsys.readouterr()
     assert "subjects" in printed.out and "looking for images of one head" in printed.err
     assert "<html" in (tmp_path / "audit" / "audit.html").read_text()
     assert (tmp_path / "audit" / "audit.json").stat().st_size > 400
+    assert "Very_Mild_Demented" not in printed.out
+    assert main(["audit", str(folder), "--task", "2class"]) == 1
+    assert "task: expected one of 4class, 3class, cdr0, got '2class'" in capsys.readouterr().err
 
 
 def test_bench_measures(tmp_path, capsys):

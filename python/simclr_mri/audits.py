@@ -150,6 +150,7 @@ def audit(
     *,
     split: Split | None = None,
     groups: Any = None,
+    task: str | None = None,
     baselines: bool = True,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -165,6 +166,8 @@ def audit(
         A proposed split of `data`.
     groups : str, tuple, callable or None
         Subjects of a folder, see `ImageFolder`.
+    task : {"4class", "3class", "cdr0"} or None
+        Join a folder's classes, see `Dataset.with_task`.
     baselines : bool
         False leaves out the classifiers.
     seed : int
@@ -185,10 +188,12 @@ def audit(
     findings: list[Finding] = []
     if isinstance(data, (str, Path)):
         tell("reading files")
-        data, found_split = _read(Path(data), groups, findings)
+        data, found_split = _read(Path(data), {"groups": groups, "task": task}, findings)
         split = split or found_split
     elif groups is not None:
         raise ValueError("groups: for a folder; give a Dataset its subjects with with_subjects")
+    elif task is not None:
+        raise ValueError("task: for a folder; join the classes of a Dataset with with_task")
     _count(data, findings)
     _odd_pictures(data, findings)
     tell("looking for images of one head")
@@ -209,12 +214,12 @@ def audit(
 # -- files and pictures ------------------------------------------------------------------------------------------------
 
 
-def _read(root: Path, groups: Any, findings: list[Finding]) -> tuple[Dataset, Split | None]:
+def _read(root: Path, options: dict[str, Any], findings: list[Finding]) -> tuple[Dataset, Split | None]:
     """Opens a folder in spite of faulty files, and says what is wrong with them."""
     parts = find_parts(check_root(root))
     if not parts:
-        return _open(root, groups, findings), None
-    read = [_open(path, groups, findings) for path in parts.values()]
+        return _open(root, options, findings), None
+    read = [_open(path, options, findings) for path in parts.values()]
     named = [
         Dataset(p.images, p.labels, p.classes, p.subjects, [f"{k}/{f}" for f in p.files], name=k)
         for k, p in zip(parts, read, strict=True)
@@ -229,19 +234,19 @@ def _part_name(folder: str) -> str:
     return {"tr": "train", "te": "test"}.get(folder.lower()[:2], "val")
 
 
-def _open(root: Path, groups: Any, findings: list[Finding]) -> Dataset:
+def _open(root: Path, options: dict[str, Any], findings: list[Finding]) -> Dataset:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", DataWarning)
         try:
-            ds = open_dataset(root, groups=groups)
+            ds = open_dataset(root, **options)
         except (_core.DecodeError, OSError):
             check_root(root)
-            ds = open_dataset(root, groups=groups, errors="warn")
+            ds = open_dataset(root, **options, errors="warn")
         except ValueError as error:
             if "image_size=" not in str(error):
                 raise
             findings.append(Finding("image sizes", f"{error}. Resized to 128 x 128 for this audit", "note"))
-            ds = open_dataset(root, groups=groups, errors="warn", image_size=128)
+            ds = open_dataset(root, **options, errors="warn", image_size=128)
     messages = [str(w.message) for w in told if issubclass(w.category, DataWarning)]
     findings += [Finding("files", " ".join(m.split()), "bad" if "left out" in m else "note") for m in messages]
     if not messages:

@@ -49,7 +49,10 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "leaks, copies and trivial baselines of a data set: a verdict and a page",
         "bare": ("audit", "run"),
         "data": "required",
-        "examples": ["simclr-mri audit Dataset/", "simclr-mri audit Dataset/ --groups subjects.csv:subject"],
+        "examples": [
+            "simclr-mri audit Dataset/ --task 3class",
+            "simclr-mri audit Dataset/ --groups subjects.csv:subject",
+        ],
     },
     "pretrain": {
         "help": "SimCLR on images, without labels",

@@ -316,6 +316,7 @@ def audit(args: argparse.Namespace) -> int:
     found = run_audit(
         args.path,
         groups=chosen.groups,
+        task=chosen.task,
         baselines=chosen.baselines,
         seed=chosen.seed,
         progress=lambda text: print(f"{text} ...", file=sys.stderr, flush=True),

@@ -294,6 +294,7 @@ class AuditOptions:
     groups: str | None = option(
         None, "subjects: table.csv:column, or a regular expression with one group over file names", group="audit"
     )
+    task: str | None = option(None, "join classes: 4class, 3class or cdr0 (rating 0 against above 0)", group="audit")
     baselines: bool = option(True, "score trivial classifiers under both splits", group="audit")
     seed: int = option(0, "seed of the folds", group="audit", at_least=0)
 
