@@ -256,7 +256,10 @@ static struct job new_job(bool backward, const struct smri_conv2d *s) {
     job.tap_depth = job.mode == PACKED ? s->R * s->S * s->C : job.depth;
     job.tap_words = s->precision == SMRI_BF16 ? smri_conv2d_pairs(job.tap_depth) : job.tap_depth;
     job.block_stride = (job.mode == PACKED ? 1 : s->R * s->S) * job.tap_words * SMRI_CONV_BLOCK;
-    job.chunk_rows = clamp(CHUNK_NUMBERS / job.tap_depth, CHUNK_ROWS_MIN, CHUNK_ROWS_MAX) / SMRI_CONV_ROWS * SMRI_CONV_ROWS;
+    /* An even number of nearly equal chunks, so that the halves of two threads are the same pixels in every operation. */
+    size_t chunks = smri_chunk_count(job.pixels, clamp(CHUNK_NUMBERS / job.tap_depth, CHUNK_ROWS_MIN, CHUNK_ROWS_MAX));
+    if (chunks > 1) chunks += chunks % 2;
+    job.chunk_rows = smri_chunk_count(job.pixels, chunks * SMRI_CONV_ROWS) * SMRI_CONV_ROWS;
     job.chunks = smri_chunk_count(job.pixels, job.chunk_rows);
     const size_t pairs = smri_chunk_count(job.cols, SMRI_CONV_COLS);
     job.group_cols = clamp(pairs * job.chunks / TASKS_WANTED, 1, pairs) * SMRI_CONV_COLS;
