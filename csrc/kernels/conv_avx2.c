@@ -53,7 +53,7 @@ ALWAYS_INLINE void tile_pass(const struct smri_conv_tile *t, const size_t rows, 
             if (t->streamed && !t->accumulate && column + PASS <= t->cols && (uintptr_t)(t->out[i]) % 64 == 0)
                 _mm256_stream_ps(out, sum[i][v]);
             else if (begin + LANES <= t->cols)
-                _mm256_storeu_ps(out, sum[i][v]); /* AMD takes ten times as long for a masked one */
+                _mm256_storeu_ps(out, sum[i][v]); /* a masked one is slow on AMD */
             else
                 _mm256_maskstore_ps(out, mask, sum[i][v]);
         }
