@@ -19,8 +19,12 @@ def images(n: int, size: int = 32, channels: int = 1, seed: int = 0) -> np.ndarr
     return np.random.default_rng(seed).normal(size=(n, size, size, channels)).astype(np.float32)
 
 
+def tiny_of(depth: int, **options) -> _core.Network:
+    return _core.Network(depth, **{"image_size": 32, "head": [(4, 0.0, False)], "n_threads": 1, **options})
+
+
 def tiny(**options) -> _core.Network:
-    return _core.Network(18, **{"image_size": 32, "head": [(4, 0.0, False)], "n_threads": 1, **options})
+    return tiny_of(18, **options)
 
 
 @pytest.mark.parametrize("depth", TORCHVISION_SIZES)
@@ -132,6 +136,23 @@ def test_forward_in_batches():
     features = network.forward(x, output="features")
     state = network.state()
     np.testing.assert_allclose(features @ state["fc.weight"].T + state["fc.bias"], whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_first_stage_runs_over_parts_of_a_batch(depth, precision):
+    """The stem and layer1 take 4 MiB of activations at a time, and the last part of a batch is smaller."""
+    network = tiny_of(depth, image_size=128, n_threads=2)
+    bytes_each = (64 * 64 * 64 if depth == 18 else 32 * 32 * 256) * (4 if precision == "fp32" else 2)
+    n = 2 * (4 * 2**20 // bytes_each) + 1
+    x = images(n, 128) * np.linspace(0.2, 4, n, dtype=np.float32)[:, None, None, None]
+    alone = network.forward(x, batch_size=1, precision=precision)
+    near = (1e-4 if precision == "fp32" else 0.02) * np.abs(alone).max()
+    assert np.ptp(alone, axis=0).max() > 10 * near
+    np.testing.assert_allclose(network.forward(x, batch_size=n, precision=precision), alone, rtol=0, atol=near)
+    np.testing.assert_allclose(
+        network.forward(x[:-2], batch_size=n, precision=precision), alone[:-2], rtol=0, atol=near
+    )
 
 
 def test_flattened_features_are_channels_first():

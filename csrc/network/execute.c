@@ -12,7 +12,9 @@
 enum { MEAN, VAR, SCALE, SHIFT };
 
 static void *at(const struct smri_run *run, short value) {
-    return value == SMRI_VALUE_NONE ? NULL : run->arena + run->program->values[value].offset;
+    if (value == SMRI_VALUE_NONE) return NULL;
+    char *numbers = run->arena + run->program->values[value].offset;
+    return value == run->program->early_out ? numbers + run->first * run->program->early_bytes : numbers;
 }
 
 /* A value that is only read: it may be the caller's. */
@@ -166,16 +168,39 @@ static double now_s(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-smri_status smri_program_run(const struct smri_run *run, short first, short end, struct smri_poll poll) {
+static smri_status run_ops(const struct smri_run *run, short first, short end, struct smri_poll poll) {
     double before = now_s();
     for (short i = first; i < end; i++) {
         if (poll.ask != NULL && poll.ask(poll.context) != 0) return smri_fail(SMRI_INTERRUPTED, "interrupted");
         run_op(run, &run->program->ops[i]);
         const double after = now_s();
-        run->seconds[i] = after - before;
+        run->seconds[i] += after - before;
         before = after;
     }
     return SMRI_OK;
+}
+
+/* The early operations, a few images at a time. */
+static smri_status run_early(const struct smri_run *run, short end, struct smri_poll poll) {
+    const struct smri_conv2d *stem = &run->network->units[0].conv;
+    const size_t images = run->program->early_images;
+    smri_status status = SMRI_OK;
+    for (size_t first = 0; first < run->n && status == SMRI_OK; first += images) {
+        struct smri_run part = *run;
+        part.first = first;
+        part.n = run->n - first < images ? run->n - first : images;
+        part.images = run->images + first * stem->H * stem->W * stem->C;
+        status = run_ops(&part, 0, end, poll);
+    }
+    return status;
+}
+
+smri_status smri_program_run(const struct smri_run *run, short first, short end, struct smri_poll poll) {
+    for (short i = first; i < end; i++) run->seconds[i] = 0.0;
+    const short early = run->program->n_early;
+    if (first >= early) return run_ops(run, first, end, poll);
+    const smri_status status = run_early(run, early, poll);
+    return status == SMRI_OK ? run_ops(run, early, end, poll) : status;
 }
 
 void smri_program_fold_running(const struct smri_run *run) {

@@ -65,6 +65,10 @@ struct smri_program {
     short n_ops, n_values;
     short n_forward; /* operations before the backward pass */
     short output, features;
+    /* INFER: the first n_early operations run over early_images at a time, so that what they write is still in the cache
+     * when it is read; only early_out, of early_bytes an image, holds all of a batch. 0 operations: none. */
+    short n_early, early_out;
+    size_t early_images, early_bytes;
     struct smri_tap taps[SMRI_STAGE_LAYER4 + 1];
     size_t arena_bytes; /* set by smri_program_lay_out */
 };
@@ -86,6 +90,7 @@ struct smri_run {
     const float *images, *doutput;
     float *gradients; /* NULL: not wanted (EXPLAIN) */
     size_t n, groups;
+    size_t first; /* image of early_out where this part of a batch begins */
     enum smri_plan_kind kind;
     enum smri_precision precision;
     struct smri_masks masks;
