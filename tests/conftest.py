@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,30 @@ def _figures_closed():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
+    """`with stop_after(n):` lets estimators take n training steps in all and stops the next one."""
+    from simclr_mri import Classifier, SimCLR
+
+    class Stop(Exception):
+        pass
+
+    @contextmanager
+    def stopping(n: int) -> Iterator[None]:
+        count = [0]
+        with monkeypatch.context() as patch, pytest.raises(Stop):
+            for cls in (SimCLR, Classifier):
+                plain = cls._step
+
+                def step(self, *args, plain=plain):
+                    count[0] += 1
+                    if count[0] > n:
+                        raise Stop
+                    return plain(self, *args)
+
+                patch.setattr(cls, "_step", step)
+            yield
+
+    return stopping

@@ -152,24 +152,10 @@ def test_the_test_set_never_chooses_a_rate(data, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("n", [3, 6, 9])
-def test_a_stopped_choice_goes_on_to_the_same_table(data, tmp_path, monkeypatch, n):
-    class Stop(Exception):
-        pass
-
-    whole, count = run(data, tmp_path / "whole"), [0]
-    with monkeypatch.context() as patch:
-        for cls in (SimCLR, Classifier):
-            plain = cls._step
-
-            def step(self, *args, plain=plain):
-                count[0] += 1
-                if count[0] > n:
-                    raise Stop
-                return plain(self, *args)
-
-            patch.setattr(cls, "_step", step)
-        with pytest.raises(Stop):
-            run(data, tmp_path / "stopped")
+def test_a_stopped_choice_goes_on_to_the_same_table(data, tmp_path, monkeypatch, stop_after, n):
+    whole = run(data, tmp_path / "whole")
+    with stop_after(n):
+        run(data, tmp_path / "stopped")
     assert run(data, tmp_path / "stopped").rows == whole.rows
     for name in ("study.csv", "summary.csv", "rates.csv", "study.md"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
