@@ -1,13 +1,14 @@
-/* A job is published under the mutex; workers that are awake join it, and one that wakes late misses it: the caller
- * never waits for a thread that the system has not scheduled, only for those that have begun a task. That is what keeps
- * the speed when other processes use the cores (a barrier over all threads waits for the slowest time slice).
+/* Workers that are awake join a job while it is open, and one that wakes late misses it: the caller never waits for a thread
+ * that the system has not scheduled, only for those that have begun a task. That is what keeps the speed when other
+ * processes use the cores (a barrier over all threads waits for the slowest time slice).
  *
  * Each thread begins with a contiguous part of the tasks, the same part of every job, and helps the others from their ends
  * when it is done. Tasks run along the images, so a thread finds what it wrote in its own caches. That matters where two
  * processors share no third-level cache, which a guest cannot see and which changes under it: with one shared counter,
  * which dealt tasks out like cards, a training step took 1135 ms there and 1030 where they do share one.
  *
- * Idle workers spin for some microseconds, because a network's layers follow each other closely, and then sleep.
+ * Idle workers spin for some microseconds, because a network's layers follow each other closely, and then sleep; so does
+ * the caller while workers finish. Only who sleeps and who wakes a sleeper takes the mutex: a step of ResNet-50 has 540 jobs.
  *
  * Workers are kept off the caller's processor. Linux wakes a thread on the waker's own processor when no other looks idle,
  * and in a virtual machine a halted processor looks busy; there the two share one for the tens of milliseconds that the
@@ -35,8 +36,9 @@
 #define spin_pause() ((void)0)
 #endif
 
-/* 50 us on a core whose pause takes 140 cycles, 15 us where it takes 40: longer than the gap between two layers. */
-#define SPIN_LIMIT 1000
+/* 90 us on a core whose pause takes 40 cycles, 370 us where it takes 140: longer than most waits for the last task of the
+ * others. To sleep and be woken costs about 30 us; with an eighth of the limit that was 7 ms of a step of 610. */
+#define SPIN_LIMIT 8000
 
 /* Tasks that nobody has taken: the first in the lower half, the end in the upper. */
 struct share {
@@ -52,15 +54,19 @@ struct smri_pool {
     pid_t owner;      /* the process in which they run */
     pthread_t threads[SMRI_MAX_THREADS];
 
-    pthread_mutex_t mutex; /* guards everything below but the atomics */
-    pthread_cond_t posted, finished;
-    bool open, stop;
-    size_t active; /* workers inside the job */
-    smri_task task;
+    smri_task task; /* of the job; written while it is closed and nobody is inside */
     void *context;
-
     struct share shares[SMRI_MAX_THREADS];
-    _Atomic unsigned generation; /* counts jobs, for the spinning workers */
+    _Alignas(64) _Atomic uint32_t job; /* OPEN or not, and how many workers are inside */
+    _Atomic unsigned generation;       /* counts jobs, for workers that wait for the next one */
+    _Atomic bool stop;
+
+    /* Who goes to sleep says so before it looks for the last time, and who changes what is waited for looks for sleepers
+     * after the change, both in sequentially consistent order: so one of the two sees the other. */
+    _Atomic size_t sleepers;
+    _Atomic bool caller_sleeps;
+    pthread_mutex_t mutex;
+    pthread_cond_t posted, finished;
 };
 
 struct worker {
@@ -163,32 +169,64 @@ static void take_tasks(smri_pool *pool, smri_task task, void *context, size_t wo
         while (take(&pool->shares[(worker + i) % n], true, &index)) task(context, index, worker);
 }
 
+#define OPEN 0x80000000u
+
+static bool join(smri_pool *pool) {
+    uint32_t job = atomic_load_explicit(&pool->job, memory_order_relaxed);
+    do
+        if ((job & OPEN) == 0) return false;
+    while (!atomic_compare_exchange_weak_explicit(&pool->job, &job, job + 1, memory_order_acquire, memory_order_relaxed));
+    return true;
+}
+
+/* The last one out of a closed job wakes the caller, if that sleeps. */
+static void leave(smri_pool *pool) {
+    if (atomic_fetch_sub(&pool->job, 1) != 1 || !atomic_load(&pool->caller_sleeps)) return;
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_signal(&pool->finished);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void wake_workers(smri_pool *pool) {
+    atomic_fetch_add(&pool->generation, 1);
+    if (atomic_load(&pool->sleepers) == 0) return;
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_broadcast(&pool->posted);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void await_job(smri_pool *pool, unsigned seen) {
+    for (int i = 0; i < SPIN_LIMIT; i++, spin_pause())
+        if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen) return;
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->sleepers, 1);
+    while (atomic_load(&pool->generation) == seen) pthread_cond_wait(&pool->posted, &pool->mutex);
+    atomic_fetch_sub(&pool->sleepers, 1);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void await_workers(smri_pool *pool) {
+    for (int i = 0; i < SPIN_LIMIT; i++, spin_pause())
+        if (atomic_load_explicit(&pool->job, memory_order_acquire) == 0) return;
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->caller_sleeps, true);
+    while (atomic_load(&pool->job) != 0) pthread_cond_wait(&pool->finished, &pool->mutex);
+    atomic_store(&pool->caller_sleeps, false);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 static void *worker_main(void *argument) {
     const struct worker self = *(struct worker *)argument;
     free(argument);
     smri_pool *pool = self.pool;
-    unsigned seen = 0;
-    for (;;) {
-        for (int i = 0; i < SPIN_LIMIT && atomic_load_explicit(&pool->generation, memory_order_acquire) == seen; i++)
-            spin_pause();
-        pthread_mutex_lock(&pool->mutex);
-        while (!pool->stop && !(pool->open && atomic_load(&pool->generation) != seen))
-            pthread_cond_wait(&pool->posted, &pool->mutex);
-        if (pool->stop) break;
+    for (unsigned seen = 0;;) {
+        await_job(pool, seen);
+        if (atomic_load(&pool->stop)) return NULL;
         seen = atomic_load(&pool->generation);
-        pool->active++;
-        const smri_task task = pool->task;
-        void *context = pool->context;
-        pthread_mutex_unlock(&pool->mutex);
-
-        take_tasks(pool, task, context, self.index);
-
-        pthread_mutex_lock(&pool->mutex);
-        if (--pool->active == 0) pthread_cond_signal(&pool->finished);
-        pthread_mutex_unlock(&pool->mutex);
+        if (!join(pool)) continue;
+        take_tasks(pool, pool->task, pool->context, self.index);
+        leave(pool);
     }
-    pthread_mutex_unlock(&pool->mutex);
-    return NULL;
 }
 
 /* Starts what is missing; fewer threads than asked for cost speed and nothing else. */
@@ -199,12 +237,14 @@ static void start_threads(smri_pool *pool) {
     pthread_cond_init(&pool->posted, NULL);
     pthread_cond_init(&pool->finished, NULL);
     pool->owner = pid;
-    pool->open = pool->stop = false;
-    pool->active = 0;
     pool->n_started = 0;
     pool->caller_cpu = -1;
     if (sched_getaffinity(0, sizeof pool->allowed, &pool->allowed) != 0) CPU_ZERO(&pool->allowed);
     atomic_store(&pool->generation, 0);
+    atomic_store(&pool->job, 0);
+    atomic_store(&pool->stop, false);
+    atomic_store(&pool->sleepers, 0);
+    atomic_store(&pool->caller_sleeps, false);
 
     sigset_t all, old; /* signals belong to the caller's threads */
     sigfillset(&all);
@@ -239,11 +279,8 @@ smri_status smri_pool_create(smri_pool **out, size_t n_threads) {
 void smri_pool_destroy(smri_pool *pool) {
     if (pool == NULL) return;
     if (pool->owner == getpid()) {
-        pthread_mutex_lock(&pool->mutex);
-        pool->stop = true;
-        atomic_fetch_add(&pool->generation, 1);
-        pthread_cond_broadcast(&pool->posted);
-        pthread_mutex_unlock(&pool->mutex);
+        atomic_store(&pool->stop, true);
+        wake_workers(pool);
         for (size_t i = 0; i < pool->n_started; i++) pthread_join(pool->threads[i], NULL);
         pthread_cond_destroy(&pool->posted);
         pthread_cond_destroy(&pool->finished);
@@ -261,20 +298,15 @@ void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *contex
         for (size_t i = 0; i < n_tasks; i++) task(context, i, 0);
         return;
     }
-    pthread_mutex_lock(&pool->mutex);
     make_way(pool);
     pool->task = task;
     pool->context = context;
     share_out(pool, n_tasks);
-    pool->open = true;
-    atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-    pthread_cond_broadcast(&pool->posted);
-    pthread_mutex_unlock(&pool->mutex);
+    atomic_store_explicit(&pool->job, OPEN, memory_order_release);
+    wake_workers(pool);
 
     take_tasks(pool, task, context, 0);
 
-    pthread_mutex_lock(&pool->mutex);
-    pool->open = false; /* whoever has not joined by now finds nothing to do */
-    while (pool->active > 0) pthread_cond_wait(&pool->finished, &pool->mutex);
-    pthread_mutex_unlock(&pool->mutex);
+    atomic_fetch_and(&pool->job, ~OPEN); /* whoever has not joined by now finds nothing to do */
+    await_workers(pool);
 }
