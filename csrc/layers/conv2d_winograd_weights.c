@@ -12,6 +12,7 @@
 
 #define SIDE 64     /* input channels of a block */
 #define TILES 48    /* V, D and dU of one chunk: 0.44, 0.44 and 0.59 MB of a second-level cache of 2 MB */
+#define TILES_GRAIN 4
 #define MIN_TASKS 8 /* fewer blocks than this are multiplied by groups of tiles */
 #define SUM_ROWS 8  /* input channels of one task that adds up groups */
 
@@ -21,7 +22,7 @@ struct job {
     struct smri_winograd_grid grid;
     struct smri_winograd_tensor x, dy;
     float *dw;
-    size_t tiles, n_chunks, n_groups, group_chunks;
+    size_t tiles, group_tiles, n_groups; /* of one chunk, of one group */
     size_t n_sides, n_pairs, n_blocks; /* blocks along C and along K, and their product */
     size_t v_floats, d_floats;
     float *panels;   /* V and D of each worker */
@@ -31,19 +32,24 @@ struct job {
 #define PRODUCT_STRIDE (SIDE * PAIR + SKEW)
 #define PRODUCT_FLOATS ((size_t)POINTS * PRODUCT_STRIDE)
 
+/* The size of each of `parts` parts of n tiles, a multiple of what the products unroll by. */
+static size_t even_share(size_t n, size_t parts) {
+    return smri_winograd_min(n, smri_chunk_count(n, parts * TILES_GRAIN) * TILES_GRAIN);
+}
+
 static struct job plan(const struct smri_conv2d *s) {
     struct job job = {.kernels = smri_kernels_get(), .shape = s};
     const size_t P = smri_conv2d_out_rows(s), Q = smri_conv2d_out_cols(s);
     job.grid = smri_winograd_grid(s->N, P, Q);
     job.x = (struct smri_winograd_tensor){s->precision, .H = s->H, .W = s->W, .C = s->C, .pad = s->pad};
     job.dy = (struct smri_winograd_tensor){s->precision, .H = P, .W = Q, .C = s->K};
-    job.tiles = smri_winograd_min(TILES, job.grid.total);
-    job.n_chunks = smri_chunk_count(job.grid.total, job.tiles);
     job.n_sides = smri_chunk_count(s->C, SIDE);
     job.n_pairs = smri_chunk_count(s->K, PAIR);
     job.n_blocks = job.n_sides * job.n_pairs;
-    job.group_chunks = smri_chunk_count(job.n_chunks, smri_chunk_count(MIN_TASKS, job.n_blocks));
-    job.n_groups = smri_chunk_count(job.n_chunks, job.group_chunks);
+    /* equal groups of equal chunks: with chunks of 48 the last of eight groups of ResNet-50's first stage had one for six */
+    job.group_tiles = even_share(job.grid.total, smri_chunk_count(MIN_TASKS, job.n_blocks));
+    job.n_groups = smri_chunk_count(job.grid.total, job.group_tiles);
+    job.tiles = even_share(job.group_tiles, smri_chunk_count(job.group_tiles, TILES));
     job.v_floats = smri_winograd_panel(job.tiles, smri_winograd_min(SIDE, s->C));
     job.d_floats = smri_winograd_panel(job.tiles, smri_winograd_min(PAIR, s->K));
     return job;
@@ -63,10 +69,6 @@ size_t smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape, siz
     return (edge_floats(&job) + panels + n_products(&job, n_threads) * PRODUCT_FLOATS) * sizeof(float);
 }
 
-static size_t chunk_end(const struct job *job, size_t chunk) {
-    return smri_winograd_min((chunk + 1) * job->tiles, job->grid.total);
-}
-
 static size_t side_channels(const struct job *job, size_t side) {
     return smri_winograd_min(SIDE, job->shape->C - side * SIDE);
 }
@@ -75,9 +77,9 @@ static size_t pair_channels(const struct job *job, size_t pair) {
     return smri_winograd_min(PAIR, job->shape->K - pair * PAIR);
 }
 
-/* panel[point][tile][lanes of the pair's channels] of A dY A^T. */
-static void gradient_panel(const struct job *job, float *panel, size_t chunk, size_t pair) {
-    const size_t begin = chunk * job->tiles, end = chunk_end(job, chunk), channels = pair_channels(job, pair);
+/* panel[point][tile - begin][lanes of the pair's channels] of A dY A^T for the tiles [begin, end). */
+static void gradient_panel(const struct job *job, float *panel, size_t begin, size_t end, size_t pair) {
+    const size_t channels = pair_channels(job, pair);
     const size_t stride = smri_winograd_stride(end - begin, channels);
     for (size_t tile = begin; tile < end; tile++, panel += smri_winograd_lanes(channels)) {
         void *pixels[OUT * OUT];
@@ -116,16 +118,16 @@ static void store_weights(const struct job *job, const float *product, size_t pa
 static void block_task(void *context, size_t index, size_t worker) {
     const struct job *job = context;
     const size_t side = index % job->n_sides, pair = index / job->n_sides % job->n_pairs;
-    const size_t first = index / job->n_blocks * job->group_chunks;
-    const size_t last = smri_winograd_min(first + job->group_chunks, job->n_chunks);
+    const size_t first = index / job->n_blocks * job->group_tiles;
+    const size_t last = smri_winograd_min(first + job->group_tiles, job->grid.total);
     const size_t channels = side_channels(job, side), cols = pair_channels(job, pair);
     float *product = job->products + (job->n_groups > 1 ? index : worker) * PRODUCT_FLOATS;
     float *v = job->panels + worker * (job->v_floats + job->d_floats), *d = v + job->v_floats;
-    for (size_t chunk = first; chunk < last; chunk++) {
-        const size_t begin = chunk * job->tiles, end = chunk_end(job, chunk);
+    for (size_t begin = first; begin < last; begin += job->tiles) {
+        const size_t end = smri_winograd_min(begin + job->tiles, last);
         smri_winograd_input_panel(v, &job->x, &job->grid, begin, end, side * SIDE, channels);
-        gradient_panel(job, d, chunk, pair);
-        multiply(job, product, v, d, end - begin, channels, cols, chunk > first);
+        gradient_panel(job, d, begin, end, pair);
+        multiply(job, product, v, d, end - begin, channels, cols, begin > first);
     }
     if (job->n_groups == 1)
         for (size_t b = 0; b < smri_conv2d_blocks(cols); b++)
