@@ -9,7 +9,8 @@
  * after the other. Images of at most 8 x 8 put the images innermost, so that a tile is one place in six images and
  * padded taps are skipped exactly; larger ones go row by row.
  *
- * One task is a chunk of pixels and a group of output columns; neither depends on the pool. */
+ * A task is a chunk of pixels and 64 output columns; neither depends on the pool, which hands out a chunk's tasks together
+ * but for the last ones. */
 #include "layers/conv2d_direct.h"
 
 #include <stdint.h>
@@ -22,7 +23,6 @@
 #define CHUNK_NUMBERS ((size_t)131072)
 #define CHUNK_ROWS_MIN 48
 #define CHUNK_ROWS_MAX 192
-#define TASKS_WANTED 24
 #define SMALL_IMAGE 8
 #define WORD_BYTES 4 /* of weights: a float, or a pair */
 
@@ -36,7 +36,7 @@ struct job {
     size_t I, J, U, V;         /* rows and columns of the result and of the source */
     size_t depth, cols, step;  /* source channels, result channels, phases in each direction */
     size_t pixels, chunk_rows, chunks;
-    size_t group_cols, groups;
+    size_t col_tasks;          /* of one chunk */
     size_t number_bytes;       /* of the result and the source */
     size_t tap_depth;          /* source channels of one tap as the kernel sees it */
     size_t tap_words;          /* rows of one tap's weights: channels, or pairs of them */
@@ -207,9 +207,8 @@ static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, str
     taps->weights = 0;
 }
 
-static void run_task(void *context, size_t index, size_t worker) {
-    const struct job *job = context;
-    const size_t chunk = index / job->groups, group = index % job->groups;
+/* Columns [column, last) of one chunk. */
+static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t last, size_t worker) {
     const size_t begin = chunk * job->chunk_rows, end = smri_chunk_end(job->pixels, job->chunk_rows, chunk);
     const size_t n_tiles = smri_chunk_count(end - begin, SMRI_CONV_ROWS);
     struct smri_conv_tile *tiles = (void *)(job->scratch + worker * job->worker_bytes);
@@ -226,8 +225,7 @@ static void run_task(void *context, size_t index, size_t worker) {
     }
     void (*const compute)(const struct smri_conv_tile *) =
         job->shape->precision == SMRI_BF16 ? job->kernels->pairs.tile : job->kernels->conv.tile;
-    const size_t last = smri_chunk_end(job->cols, job->group_cols, group);
-    for (size_t column = group * job->group_cols; column < last; column += SMRI_CONV_COLS)
+    for (; column < last; column += SMRI_CONV_COLS)
         for (size_t t = 0; t < n_tiles; t++) {
             struct smri_conv_tile tile = tiles[t];
             for (size_t i = 0; i < tile.rows; i++) tile.out[i] = (char *)tile.out[i] + column * job->number_bytes;
@@ -237,6 +235,17 @@ static void run_task(void *context, size_t index, size_t worker) {
             compute(&tile);
         }
     if (job->streamed) job->kernels->conv.settle();
+}
+
+static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
+    const struct job *job = context;
+    while (begin < end) {
+        const size_t chunk = begin / job->col_tasks, first = begin % job->col_tasks;
+        const size_t count = end - begin < job->col_tasks - first ? end - begin : job->col_tasks - first;
+        const size_t last = (first + count) * SMRI_CONV_COLS;
+        run_chunk(job, chunk, first * SMRI_CONV_COLS, last < job->cols ? last : job->cols, worker);
+        begin += count;
+    }
 }
 
 static size_t clamp(size_t value, size_t low, size_t high) { return value < low ? low : value > high ? high : value; }
@@ -261,9 +270,7 @@ static struct job new_job(bool backward, const struct smri_conv2d *s) {
     if (chunks > 1) chunks += chunks % 2;
     job.chunk_rows = smri_chunk_count(job.pixels, chunks * SMRI_CONV_ROWS) * SMRI_CONV_ROWS;
     job.chunks = smri_chunk_count(job.pixels, job.chunk_rows);
-    const size_t pairs = smri_chunk_count(job.cols, SMRI_CONV_COLS);
-    job.group_cols = clamp(pairs * job.chunks / TASKS_WANTED, 1, pairs) * SMRI_CONV_COLS;
-    job.groups = smri_chunk_count(job.cols, job.group_cols);
+    job.col_tasks = smri_chunk_count(job.cols, SMRI_CONV_COLS);
     const size_t tiles = job.chunk_rows / SMRI_CONV_ROWS;
     job.worker_bytes = tiles * (sizeof(struct smri_conv_tile) + job.taps * sizeof(struct smri_conv_tap));
     if (job.mode == PACKED) job.worker_bytes += job.chunk_rows * job.tap_depth * job.number_bytes;
@@ -303,7 +310,7 @@ void smri_conv2d_gather(void *out, const void *source, const void *weights, bool
     job.row_offsets = offsets, job.col_offsets = offsets + job.I * shape->R;
     if (job.mode == TAPS) tabulate_offsets(&job, offsets, offsets + job.I * shape->R);
     job.scratch = (char *)workspace + shared_bytes(&job);
-    smri_pool_run(pool, job.chunks * job.groups, run_task, &job);
+    smri_pool_run_ranges(pool, job.chunks * job.col_tasks, job.col_tasks, run_tasks, &job);
 }
 
 struct transposition {

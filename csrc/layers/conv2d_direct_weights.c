@@ -1,8 +1,8 @@
 /* The gradient of the weights by register tiles: dW[tap][c][k] = sum over pixels m of x[m under tap][c] * dy[m][k], in
  * either precision.
  *
- * Both operands run along m, which is the sum. A task owns some input channels, up to 256 output channels and a part of
- * the pixels, and goes through its pixels in chunks that fit the second-level cache: dy's columns are packed once a chunk
+ * Both operands run along m, which is the sum. A task is up to 256 input channels, 64 output channels and a part of the
+ * pixels; up to four neighbours are run side by side, and go through their pixels in chunks that fit the second-level cache: dy's columns are packed once a chunk
  * (two blocks of 32 side by side, as the kernel reads them), and x's rows under each tap are packed beside them, with
  * zeros in the padding. A 1x1 window may do without packing x: its rows lie one after the other. In bf16
  * a row of a panel is two neighbouring pixels, number by number beside each other (kernels/conv_pairs.h), so that
@@ -20,9 +20,9 @@
 #define CHUNK_ROWS 96 /* of a panel, at most: 24 KiB of dy stay in the first-level cache; 128 is as fast, 192 takes 4 % longer */
 #define CHUNK_GRAIN 8 /* pixels: chunks and parts are multiples, so that they are even and nearly equal */
 #define CHANNELS_PER_TASK 256 /* a multiple of SMRI_CONV_ROWS */
-#define PAIRS_PER_TASK 4
-#define COLS_PER_TASK (PAIRS_PER_TASK * SMRI_CONV_COLS)
-#define TASKS_WANTED 16
+#define TASKS_PER_RUN 4
+#define COLS_PER_RUN (TASKS_PER_RUN * SMRI_CONV_COLS)
+#define RUNS_WANTED 16
 #define PART_PIXELS_MIN 512
 #define PARTS_BYTES_MAX ((size_t)10 << 20) /* four parts of 256 x 256 x 3 x 3: three would leave one of two threads idle */
 #define UNPACKED_CHANNELS_MAX 128 /* rows up to 512 bytes: a chunk of them does not collide in the first-level cache */
@@ -37,7 +37,7 @@ struct job {
     bool dy_in_place;       /* dy is one panel already */
     size_t P, Q, pixels;
     size_t taps, rows;      /* taps and input rows of dW as the tasks see them: (1, R S C) with windows */
-    size_t channel_groups, column_groups, parts, part_pixels;
+    size_t channel_groups, column_tasks, parts, part_pixels;
     size_t pixels_per_row;  /* of a panel: 1, or 2 in bf16 */
     size_t chunk_pixels;    /* CHUNK_ROWS rows or a little less, so that the chunks of a part are equal */
     size_t panel_stride;    /* words of 4 bytes from one row of x's panel to the next: floats, or pairs */
@@ -68,12 +68,12 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.taps = job.windows ? 1 : s->R * s->S;
     job.rows = job.windows ? s->R * s->S * s->C : s->C;
     job.channel_groups = smri_chunk_count(job.rows, CHANNELS_PER_TASK);
-    job.column_groups = smri_chunk_count(s->K, COLS_PER_TASK);
+    job.column_tasks = smri_chunk_count(s->K, SMRI_CONV_COLS);
     /* an odd number of cache lines, so that a column of the panel spreads over the sets of the first-level cache */
     job.panel_stride = smaller(job.rows, CHANNELS_PER_TASK) / 32 * 32 + 16 + (job.rows % 32 > 16 ? 32 : 0);
     job.weights_floats = smri_conv2d_packed_size(s);
-    const size_t tasks = job.channel_groups * job.column_groups;
-    size_t parts = smri_chunk_count(TASKS_WANTED, tasks);
+    const size_t runs = job.channel_groups * smri_chunk_count(job.column_tasks, TASKS_PER_RUN);
+    size_t parts = smri_chunk_count(RUNS_WANTED, runs);
     parts = smaller(parts, job.pixels / PART_PIXELS_MIN);
     parts = smaller(parts, PARTS_BYTES_MAX / (job.weights_floats * sizeof(float)));
     if (parts == 0) parts = 1;
@@ -81,7 +81,7 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.parts = smri_chunk_count(job.pixels, job.part_pixels);
     const size_t chunks = smri_chunk_count(job.part_pixels, CHUNK_ROWS * job.pixels_per_row);
     job.chunk_pixels = rounded(smri_chunk_count(job.part_pixels, chunks));
-    job.worker_bytes = CHUNK_ROWS * (COLS_PER_TASK + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
+    job.worker_bytes = CHUNK_ROWS * (COLS_PER_RUN + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
     if (job.windows) job.worker_bytes += smri_align(job.rows * WORD_BYTES); /* the windows of one row */
     return job;
 }
@@ -178,31 +178,32 @@ static void pack_windows(const struct job *job, char *panel, char *windows, size
     }
 }
 
-/* The part of dW and of the pixels that a task owns. */
+/* The part of dW and of the pixels that one task or a run of them owns. */
 struct range {
     size_t part;
     size_t c, c_end, k, k_end;
     size_t m, m_end;
 };
 
-static size_t task_count(const struct job *job) { return job->channel_groups * job->column_groups * job->parts; }
+static size_t task_count(const struct job *job) { return job->parts * job->channel_groups * job->column_tasks; }
 
-static struct range range_of(const struct job *job, size_t index) {
-    const size_t channel_group = index % job->channel_groups;
-    const size_t column_group = index / job->channel_groups % job->column_groups;
-    const size_t part = index / job->channel_groups / job->column_groups;
+/* The run that begins with task `begin`, not beyond `end`. */
+static struct range range_of(const struct job *job, size_t begin, size_t end) {
+    const size_t first = begin % job->column_tasks, last = smaller(first + smaller(end - begin, TASKS_PER_RUN), job->column_tasks);
+    const size_t channel_group = begin / job->column_tasks % job->channel_groups;
+    const size_t part = begin / job->column_tasks / job->channel_groups;
     return (struct range){
         .part = part,
         .c = channel_group * CHANNELS_PER_TASK,
         .c_end = smri_chunk_end(job->rows, CHANNELS_PER_TASK, channel_group),
-        .k = column_group * COLS_PER_TASK,
-        .k_end = smri_chunk_end(job->shape->K, COLS_PER_TASK, column_group),
+        .k = first * SMRI_CONV_COLS,
+        .k_end = smaller(last * SMRI_CONV_COLS, job->shape->K),
         .m = part * job->part_pixels,
         .m_end = smri_chunk_end(job->pixels, job->part_pixels, part),
     };
 }
 
-struct task {
+struct run {
     struct range at;
     float *dw;                 /* whole dW, or the partial sum */
     struct smri_conv_ahead ahead[2]; /* dy and x of the next chunk, fetched while this one is multiplied */
@@ -230,45 +231,45 @@ static struct smri_conv_ahead windows_ahead(const struct job *job, size_t m, siz
 }
 
 /* Memory is slower than the kernel only while it packs, which is a quarter to a third of the time of early layers. So the
- * kernel fetches the chunk after this one (of `depth` rows), the same task's or the next one's, evenly over its calls: 1.1
+ * kernel fetches the chunk after this one (of `depth` rows), the same run's or the next one's, evenly over its calls: 1.1
  * to 1.25 times faster. */
-static void look_ahead(const struct job *job, struct task *task, const struct range *next, size_t m, size_t depth) {
+static void look_ahead(const struct job *job, struct run *run, const struct range *next, size_t m, size_t depth) {
     const struct smri_conv2d *s = job->shape;
     const size_t m_end = smaller(m + job->chunk_pixels, next->m_end);
-    task->ahead[0] = rows_ahead(job, job->dy, s->K, m, m_end - m, next->k, next->k_end);
-    task->ahead[1] = smri_conv2d_is_pointwise(s) ? rows_ahead(job, job->x, s->C, m, m_end - m, next->c, next->c_end)
+    run->ahead[0] = rows_ahead(job, job->dy, s->K, m, m_end - m, next->k, next->k_end);
+    run->ahead[1] = smri_conv2d_is_pointwise(s) ? rows_ahead(job, job->x, s->C, m, m_end - m, next->c, next->c_end)
                      : job->windows              ? windows_ahead(job, m, m_end, 0, s->C)
                                                  : windows_ahead(job, m, m_end, next->c, next->c_end);
-    const size_t lines = task->ahead[0].lines * task->ahead[0].rows + task->ahead[1].lines * task->ahead[1].rows;
-    const size_t calls = job->taps * smri_chunk_count(task->at.k_end - task->at.k, SMRI_CONV_COLS) *
-                         smri_chunk_count(task->at.c_end - task->at.c, SMRI_CONV_ROWS);
+    const size_t lines = run->ahead[0].lines * run->ahead[0].rows + run->ahead[1].lines * run->ahead[1].rows;
+    const size_t calls = job->taps * smri_chunk_count(run->at.k_end - run->at.k, SMRI_CONV_COLS) *
+                         smri_chunk_count(run->at.c_end - run->at.c, SMRI_CONV_ROWS);
     const size_t steps = calls * smri_chunk_count(depth, STEPS);
-    task->ahead_rate = lines < steps ? lines > 0 : (lines + steps / 2) / steps;
+    run->ahead_rate = lines < steps ? lines > 0 : (lines + steps / 2) / steps;
 }
 
-/* Adds one chunk's products for one tap: a is [depth][lda] words from channel task->c on. */
-static void add_chunk(const struct job *job, struct task *task, size_t tap, const void *a, size_t lda,
+/* Adds one chunk's products for one tap: a is [depth][lda] words from channel run->c on. */
+static void add_chunk(const struct job *job, struct run *run, size_t tap, const void *a, size_t lda,
                       const void *panel, size_t depth, bool accumulate) {
     const size_t block_floats = job->taps * job->rows * SMRI_CONV_BLOCK;
     void (*const compute)(const struct smri_conv_outer *) =
         job->pixels_per_row == 2 ? job->kernels->pairs.outer : job->kernels->conv.outer;
     const char *b = panel;
-    for (size_t k = task->at.k; k < task->at.k_end; k += SMRI_CONV_COLS) {
-        const size_t blocks = panel_width(task->at.k_end - k) / SMRI_CONV_BLOCK;
-        float *dw = task->dw + k / SMRI_CONV_BLOCK * block_floats + tap * job->rows * SMRI_CONV_BLOCK;
-        for (size_t c = task->at.c; c < task->at.c_end; c += SMRI_CONV_ROWS) {
+    for (size_t k = run->at.k; k < run->at.k_end; k += SMRI_CONV_COLS) {
+        const size_t blocks = panel_width(run->at.k_end - k) / SMRI_CONV_BLOCK;
+        float *dw = run->dw + k / SMRI_CONV_BLOCK * block_floats + tap * job->rows * SMRI_CONV_BLOCK;
+        for (size_t c = run->at.c; c < run->at.c_end; c += SMRI_CONV_ROWS) {
             const struct smri_conv_outer outer = {
                 .out = dw + c * SMRI_CONV_BLOCK,
                 .block_stride = block_floats,
-                .rows = smaller(task->at.c_end - c, SMRI_CONV_ROWS),
+                .rows = smaller(run->at.c_end - c, SMRI_CONV_ROWS),
                 .blocks = blocks,
                 .accumulate = accumulate,
-                .a = (const char *)a + (c - task->at.c) * WORD_BYTES,
+                .a = (const char *)a + (c - run->at.c) * WORD_BYTES,
                 .lda = lda,
                 .b = b,
                 .depth = depth,
-                .ahead = &task->ahead[task->ahead[0].rows > 0 ? 0 : 1],
-                .ahead_rate = task->ahead_rate,
+                .ahead = &run->ahead[run->ahead[0].rows > 0 ? 0 : 1],
+                .ahead_rate = run->ahead_rate,
             };
             compute(&outer);
         }
@@ -277,22 +278,21 @@ static void add_chunk(const struct job *job, struct task *task, size_t tap, cons
 }
 
 /* The padding of the last block holds sums of x times 0, which is NaN for infinite x; the contract says zero. */
-static void clear_padding(const struct job *job, const struct task *task) {
-    const size_t lanes = task->at.k_end % SMRI_CONV_BLOCK, block_floats = job->taps * job->rows * SMRI_CONV_BLOCK;
+static void clear_padding(const struct job *job, const struct run *run) {
+    const size_t lanes = run->at.k_end % SMRI_CONV_BLOCK, block_floats = job->taps * job->rows * SMRI_CONV_BLOCK;
     if (lanes == 0) return;
     for (size_t tap = 0; tap < job->taps; tap++)
-        for (size_t c = task->at.c; c < task->at.c_end; c++) {
-            float *row = task->dw + task->at.k_end / SMRI_CONV_BLOCK * block_floats + (tap * job->rows + c) * SMRI_CONV_BLOCK;
+        for (size_t c = run->at.c; c < run->at.c_end; c++) {
+            float *row = run->dw + run->at.k_end / SMRI_CONV_BLOCK * block_floats + (tap * job->rows + c) * SMRI_CONV_BLOCK;
             for (size_t i = lanes; i < SMRI_CONV_BLOCK; i++) row[i] = 0.0f;
         }
 }
 
-static void run_task(void *context, size_t index, size_t worker) {
-    const struct job *job = context;
-    const struct range at = range_of(job, index);
-    struct task task = {.at = at, .dw = at.part == 0 ? job->dw : job->partial + (at.part - 1) * job->weights_floats};
+/* `next` is where the worker will probably go on. */
+static void multiply(const struct job *job, struct range at, const struct range *next, size_t worker) {
+    struct run run = {.at = at, .dw = at.part == 0 ? job->dw : job->partial + (at.part - 1) * job->weights_floats};
     char *dy_panel = job->scratch + worker * job->worker_bytes;
-    char *x_panel = dy_panel + CHUNK_ROWS * COLS_PER_TASK * WORD_BYTES;
+    char *x_panel = dy_panel + CHUNK_ROWS * COLS_PER_RUN * WORD_BYTES;
     char *windows = x_panel + CHUNK_ROWS * job->panel_stride * WORD_BYTES;
     for (size_t m = at.m; m < at.m_end; m += job->chunk_pixels) {
         const size_t m_end = smaller(m + job->chunk_pixels, at.m_end), depth = smri_chunk_count(m_end - m, job->pixels_per_row);
@@ -301,26 +301,35 @@ static void run_task(void *context, size_t index, size_t worker) {
             dy = number_at(job, job->dy, m * job->shape->K);
         else
             pack_dy(job, dy_panel, m, m_end, at.k, at.k_end);
-        task.ahead_rate = 0;
-        if (m_end < at.m_end) {
-            look_ahead(job, &task, &at, m_end, depth);
-        } else if (index + 1 < task_count(job)) {
-            const struct range next = range_of(job, index + 1);
-            look_ahead(job, &task, &next, next.m, depth);
-        }
+        run.ahead_rate = 0;
+        if (m_end < at.m_end)
+            look_ahead(job, &run, &at, m_end, depth);
+        else if (next != NULL)
+            look_ahead(job, &run, next, next->m, depth);
         for (size_t tap = 0; tap < job->taps; tap++) {
             if (job->in_place) {
-                add_chunk(job, &task, tap, number_at(job, job->x, m * job->rows + at.c), job->rows, dy, depth, m > at.m);
+                add_chunk(job, &run, tap, number_at(job, job->x, m * job->rows + at.c), job->rows, dy, depth, m > at.m);
                 continue;
             }
             if (job->windows)
                 pack_windows(job, x_panel, windows, m, m_end, at.c, at.c_end);
             else
                 pack_x(job, x_panel, tap, m, m_end, at.c, at.c_end);
-            add_chunk(job, &task, tap, x_panel, job->panel_stride, dy, depth, m > at.m);
+            add_chunk(job, &run, tap, x_panel, job->panel_stride, dy, depth, m > at.m);
         }
     }
-    clear_padding(job, &task);
+    clear_padding(job, &run);
+}
+
+static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
+    const struct job *job = context;
+    const size_t count = task_count(job);
+    while (begin < end) {
+        const struct range at = range_of(job, begin, end);
+        begin += smri_chunk_count(at.k_end - at.k, SMRI_CONV_COLS);
+        const struct range next = range_of(job, begin < count ? begin : 0, count);
+        multiply(job, at, begin < count ? &next : NULL, worker);
+    }
 }
 
 static void add_parts(void *context, size_t index, size_t worker) {
@@ -340,6 +349,6 @@ void smri_conv2d_direct_backward_weights(float *dw, const void *x, const void *d
     job.dw = dw, job.x = x, job.dy = dy;
     job.scratch = workspace;
     job.partial = (float *)(job.scratch + smri_pool_size(pool) * job.worker_bytes);
-    smri_pool_run(pool, task_count(&job), run_task, &job);
+    smri_pool_run_ranges(pool, task_count(&job), TASKS_PER_RUN, run_tasks, &job);
     if (job.parts > 1) smri_pool_run(pool, smri_chunk_count(job.weights_floats, REDUCE_FLOATS), add_parts, &job);
 }

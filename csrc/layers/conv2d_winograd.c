@@ -20,8 +20,10 @@
 #define DEPTH 64
 #define TILES_SHARED_U 24
 #define TILES_PRIVATE_U 66
-/* Blocks of tiles are handed out in about this many runs: inside a run the next block's inputs are fetched ahead. */
+/* Blocks of tiles are handed out in about this many runs, and single ones at the end: inside a run the next block's inputs
+ * are fetched ahead. */
 #define RUNS 24
+#define BLOCK_PARTS 3 /* where V is shared: the least that a thread takes of a block */
 /* Up to this many products C K the transformed weights (36 floats each) are shared: 128 x 128. */
 #define SHARED_U_LIMIT ((size_t)16384)
 
@@ -35,7 +37,7 @@ struct job {
     struct smri_epilogue epilogue;
     bool share_u;                 /* else V is shared */
     size_t depth, tiles;          /* of one panel */
-    size_t n_chunks, n_pairs, n_blocks, run_blocks;
+    size_t n_chunks, n_pairs, n_blocks;
     float *shared;                /* panels of U [pair][chunk] or of V [block][chunk] */
     float *workers;
     size_t worker_floats, m_floats, panel_floats;
@@ -73,7 +75,6 @@ static struct job plan(bool transposed, const struct smri_conv2d *s) {
     job.n_chunks = smri_chunk_count(job.in.C, job.depth);
     job.n_pairs = smri_chunk_count(job.out.C, PAIR);
     job.n_blocks = smri_chunk_count(job.grid.total, job.tiles);
-    job.run_blocks = smri_chunk_count(job.n_blocks, RUNS);
     const size_t v = smri_winograd_panel(job.tiles, job.depth), u = POINTS * weights_stride(job.depth);
     job.panel_floats = job.share_u ? u : v;
     job.m_floats = smri_winograd_panel(job.tiles, PAIR);
@@ -139,10 +140,11 @@ static void fetch_ahead(const struct ahead *ahead, size_t step, size_t steps) {
 #define WEIGHTS_PIECE 64                            /* floats */
 #define WEIGHTS_PIECES (2 * TAPS * DEPTH * SMRI_CONV2D_BLOCK / WEIGHTS_PIECE)
 
-/* m[point][tile][64] (+)= v[point][tile][channel] u[point][channel][64]. */
-static void multiply(const struct job *job, float *m, const float *v, const float *u, size_t tiles, size_t depth,
-                     size_t cols, bool accumulate, const struct ahead *outputs, const struct ahead *operands) {
-    const size_t v_stride = smri_winograd_stride(tiles, depth), m_stride = smri_winograd_stride(tiles, PAIR);
+/* m[point][tile][64] (+)= v[point][tile][channel] u[point][channel][64] for `tiles` of the panel's tiles. */
+static void multiply(const struct job *job, float *m, const float *v, size_t panel_tiles, const float *u, size_t tiles,
+                     size_t depth, size_t cols, bool accumulate, const struct ahead *outputs,
+                     const struct ahead *operands) {
+    const size_t v_stride = smri_winograd_stride(panel_tiles, depth), m_stride = smri_winograd_stride(tiles, PAIR);
     const size_t lanes = smri_winograd_lanes(depth);
     const size_t steps = POINTS * smri_chunk_count(tiles, SMRI_CONV_ROWS);
     size_t step = 0;
@@ -166,12 +168,12 @@ static void multiply(const struct job *job, float *m, const float *v, const floa
         }
 }
 
-/* pixels[tile][4 * 4] of the block's outputs, or of the inputs at the same places: most of the 6 x 6, each once. */
-static void block_pixels(const struct job *job, void **pixels, const struct smri_winograd_tensor *tensor,
-                         size_t block) {
+/* pixels[tile - begin][4 * 4] of the tiles' outputs, or of the inputs at the same places: most of the 6 x 6, each once. */
+static void tile_pixels(const struct job *job, void **pixels, const struct smri_winograd_tensor *tensor, size_t begin,
+                        size_t end) {
     struct smri_winograd_tensor unpadded = *tensor;
     unpadded.pad = 0;
-    for (size_t tile = block * job->tiles; tile < block_end(job, block); tile++, pixels += OUT * OUT)
+    for (size_t tile = begin; tile < end; tile++, pixels += OUT * OUT)
         smri_winograd_pixels(pixels, &unpadded, &job->grid, tile, OUT, 0);
 }
 
@@ -189,9 +191,9 @@ static size_t weights_pieces(const struct job *job, void **pieces, size_t pair, 
     return count;
 }
 
-/* The outputs of one block of tiles and one pair from M. */
-static void store_outputs(const struct job *job, void *const *pixels, const float *m, size_t block, size_t pair) {
-    const size_t tiles = block_end(job, block) - block * job->tiles, channels = pair_channels(job, pair);
+/* The outputs of some tiles and one pair from M. */
+static void store_outputs(const struct job *job, void *const *pixels, const float *m, size_t tiles, size_t pair) {
+    const size_t channels = pair_channels(job, pair);
     struct smri_epilogue epilogue = job->epilogue;
     if (epilogue.scale != NULL) epilogue.scale += pair * PAIR, epilogue.shift += pair * PAIR;
     for (size_t tile = 0; tile < tiles; tile++, m += PAIR, pixels += OUT * OUT)
@@ -242,8 +244,8 @@ static void block_of_tiles(const struct job *job, size_t block, size_t next, siz
 
     void *out_pixels[BLOCK_PIXELS], *in_pixels[BLOCK_PIXELS];
     const struct smri_winograd_tensor out = outputs_of(job, worker);
-    block_pixels(job, out_pixels, &out, block);
-    if (next != block) block_pixels(job, in_pixels, &job->in, next);
+    tile_pixels(job, out_pixels, &out, begin, end);
+    if (next != block) tile_pixels(job, in_pixels, &job->in, next * job->tiles, block_end(job, next));
     struct ahead outputs = {.pieces = out_pixels, .count = (end - begin) * OUT * OUT}, inputs = {.pieces = in_pixels};
     inputs.count = next != block ? (block_end(job, next) - next * job->tiles) * OUT * OUT : 0;
     for (size_t pair = 0; pair < job->n_pairs; pair++) {
@@ -252,41 +254,53 @@ static void block_of_tiles(const struct job *job, size_t block, size_t next, siz
             const float *u = job->shared + (pair * job->n_chunks + chunk) * job->panel_floats;
             const size_t depth = chunk_channels(job, chunk);
             inputs.skip = chunk * job->depth * bytes, inputs.bytes = depth * bytes;
-            multiply(job, m, v + chunk * v_floats, u, end - begin, depth, padded_cols(job, pair), chunk > 0,
+            multiply(job, m, v + chunk * v_floats, end - begin, u, end - begin, depth, padded_cols(job, pair), chunk > 0,
                      chunk + 1 == job->n_chunks ? &outputs : NULL, pair == 0 ? &inputs : NULL);
         }
-        store_outputs(job, out_pixels, m, block, pair);
+        store_outputs(job, out_pixels, m, end - begin, pair);
     }
 }
 
-static void run_task(void *context, size_t index, size_t worker) {
+static void run_blocks(void *context, size_t begin, size_t end, size_t worker) {
     const struct job *job = context;
-    const size_t last = smri_winograd_min((index + 1) * job->run_blocks, job->n_blocks) - 1;
-    for (size_t block = index * job->run_blocks; block <= last; block++)
-        block_of_tiles(job, block, block < last ? block + 1 : last, worker);
+    for (size_t block = begin; block < end; block++)
+        block_of_tiles(job, block, block + 1 < end ? block + 1 : block, worker);
 }
 
-/* V shared: one block of tiles, one pair of blocks of output channels. */
-static void pair_task(void *context, size_t index, size_t worker) {
-    const struct job *job = context;
+/* V shared: tiles [begin, end) of one block, one pair of blocks of output channels. */
+static void pair_of_tiles(const struct job *job, size_t block, size_t begin, size_t end, size_t pair, size_t worker) {
     float *m = worker_m(job, worker), *u = worker_panels(job, worker);
-    const size_t block = index / job->n_pairs, pair = index % job->n_pairs;
-    const size_t tiles = block_end(job, block) - block * job->tiles;
+    const size_t first = block * job->tiles, block_tiles = block_end(job, block) - first;
     const float *v = job->shared + block * job->n_chunks * job->panel_floats;
     void *out_pixels[BLOCK_PIXELS], *w_pieces[WEIGHTS_PIECES];
     const struct smri_winograd_tensor out = outputs_of(job, worker);
-    block_pixels(job, out_pixels, &out, block);
+    tile_pixels(job, out_pixels, &out, first + begin, first + end);
     const size_t bytes = smri_precision_bytes(job->out.precision);
-    const struct ahead outputs = {out_pixels, tiles * OUT * OUT, pair * PAIR * bytes, pair_channels(job, pair) * bytes};
+    const struct ahead outputs = {out_pixels, (end - begin) * OUT * OUT, pair * PAIR * bytes, pair_channels(job, pair) * bytes};
     for (size_t chunk = 0; chunk < job->n_chunks; chunk++) {
         const bool last = chunk + 1 == job->n_chunks;
+        const size_t depth = chunk_channels(job, chunk);
         struct ahead weights = {.pieces = w_pieces, .bytes = WEIGHTS_PIECE * sizeof(float)};
         if (!last) weights.count = weights_pieces(job, w_pieces, pair, chunk + 1);
         weights_panel(job, u, pair, chunk);
-        multiply(job, m, v + chunk * job->panel_floats, u, tiles, chunk_channels(job, chunk), padded_cols(job, pair),
-                 chunk > 0, last ? &outputs : NULL, last ? NULL : &weights);
+        multiply(job, m, v + chunk * job->panel_floats + begin * smri_winograd_lanes(depth), block_tiles, u, end - begin, depth,
+                 padded_cols(job, pair), chunk > 0, last ? &outputs : NULL, last ? NULL : &weights);
     }
-    store_outputs(job, out_pixels, m, block, pair);
+    store_outputs(job, out_pixels, m, end - begin, pair);
+}
+
+/* Tasks are [block][pair][part of the block]; those of one block and pair that come together transform their weights once. */
+static void run_pairs(void *context, size_t begin, size_t end, size_t worker) {
+    const struct job *job = context;
+    while (begin < end) {
+        const size_t block = begin / BLOCK_PARTS / job->n_pairs, pair = begin / BLOCK_PARTS % job->n_pairs;
+        const size_t tiles = block_end(job, block) - block * job->tiles;
+        const size_t part_tiles = smri_chunk_count(tiles, BLOCK_PARTS * SMRI_CONV_ROWS) * SMRI_CONV_ROWS;
+        const size_t part = begin % BLOCK_PARTS, parts = smri_winograd_min(end - begin, BLOCK_PARTS - part);
+        const size_t last = smri_winograd_min((part + parts) * part_tiles, tiles);
+        if (part * part_tiles < last) pair_of_tiles(job, block, part * part_tiles, last, pair, worker);
+        begin += parts;
+    }
 }
 
 static void run(struct job *job, void *out, const void *in, const float *w, void *workspace, smri_pool *pool) {
@@ -300,9 +314,9 @@ static void run(struct job *job, void *out, const void *in, const float *w, void
     job->workers = job->shared + shared_panels(job) * job->panel_floats;
     smri_pool_run(pool, shared_panels(job), job->share_u ? share_weights : share_inputs, job);
     if (job->share_u)
-        smri_pool_run(pool, smri_chunk_count(job->n_blocks, job->run_blocks), run_task, job);
+        smri_pool_run_ranges(pool, job->n_blocks, smri_chunk_count(job->n_blocks, RUNS), run_blocks, job);
     else
-        smri_pool_run(pool, job->n_pairs * job->n_blocks, pair_task, job);
+        smri_pool_run_ranges(pool, job->n_blocks * job->n_pairs * BLOCK_PARTS, BLOCK_PARTS, run_pairs, job);
 }
 
 static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,

@@ -17,6 +17,9 @@ typedef struct smri_pool smri_pool;
 /* A task: `index` in [0, n_tasks), `worker` in [0, smri_pool_size). */
 typedef void (*smri_task)(void *context, size_t index, size_t worker);
 
+/* Tasks [begin, end), never empty, in any order or all at once. */
+typedef void (*smri_range_task)(void *context, size_t begin, size_t end, size_t worker);
+
 /* Processors this process may use: the affinity mask, cut down by the cgroup's CPU quota; at least 1. */
 size_t smri_cpu_count(void);
 
@@ -31,6 +34,10 @@ size_t smri_pool_size(const smri_pool *pool);
  * begins with tasks n_tasks * w / W and up, so let neighbouring tasks write neighbouring results: then the next job finds
  * them in the caches of the worker that needs them. A NULL pool runs all of them in the calling thread. */
 void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *context);
+
+/* The same for tasks that cost less side by side: ranges of `most` tasks, and of fewer and fewer towards the end, where small
+ * ones let all workers finish together (guided self-scheduling, Polychronopoulos and Kuck, 1987, within each part). */
+void smri_pool_run_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context);
 
 /* The half-open range of part `index` when n items are cut into pieces of `grain`: a helper for tasks. */
 static inline size_t smri_chunk_count(size_t n, size_t grain) { return n / grain + (n % grain != 0); }
