@@ -131,10 +131,14 @@ def test_nan_and_infinity(isa_bf16):
     dx, _, _, ds = _core.batchnorm_backward(dy, x, one[0], zero, one, one, zero, fixed=True, mask=mask)
     assert np.array_equal(bf16.widen(ds).ravel(), want == np.inf)
     assert np.array_equal(bf16.widen(dx).ravel() != 0, want == np.inf)
-    images = x.reshape(1, 2, 40, 1)
-    y, places = _core.maxpool_forward(images, 3, 2, 1)
-    want_y, want_places = _core.maxpool_forward(bf16.widen(images), 3, 2, 1)
-    assert np.array_equal(bf16.widen(y), want_y, equal_nan=True) and np.array_equal(places, want_places)
+    odd = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1, -1, -2, 3], np.float32)
+    draws = np.random.default_rng(0)
+    for values, channels in [(odd, 1), (odd, 130), (odd[2:], 64), (odd[3:6], 130), (odd[3:4], 64)]:
+        images = bf16.narrow(draws.choice(values, (2, 5, 6, channels)))
+        y, places = _core.maxpool_forward(images, 3, 2, 1)
+        want_y, want_places = _core.maxpool_forward(bf16.widen(images), 3, 2, 1)
+        assert np.array_equal(bf16.widen(y), want_y, equal_nan=True) and np.array_equal(places, want_places)
+        assert np.array_equal(np.signbit(bf16.widen(y))[want_y == 0], np.signbit(want_y)[want_y == 0])
 
 
 def test_same_bits_with_any_number_of_threads(isa_bf16):

@@ -79,9 +79,58 @@ INLINE void max_columns(void *y, uint8_t *place, const void *const *x, const uin
     }
 }
 
+#if defined(__AVX512BW__)
+#define WORDS ((size_t)32) /* bf16 numbers of one vector */
+
+/* 32 width channels of bf16 numbers, compared as integers: sign and magnitude become two's complement, where both zeros are
+ * one. False, and nothing written, if there is a NaN among them. */
+INLINE bool max_words(uint16_t *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t c,
+                      size_t ahead, size_t width) {
+    const __m512i sign = _mm512_set1_epi16((short)0x8000), infinity = _mm512_set1_epi16(0x7F80);
+    __m512i best[WIDTH], key[WIDTH], where[WIDTH], largest = _mm512_setzero_si512();
+    for (size_t k = 0; k < width; k++) best[k] = where[k] = largest, key[k] = sign; /* below all candidates */
+    for (size_t i = 0; i < n_taps; i++) {
+        const __m512i here = _mm512_set1_epi16(places[i]);
+        for (size_t k = 0; k < width; k++) {
+            const uint16_t *at = (const uint16_t *)x[i] + c + k * WORDS;
+            _mm_prefetch((const char *)(at + ahead), _MM_HINT_T1);
+            const __m512i v = _mm512_loadu_si512(at);
+            const __m512i candidate = _mm512_mask_sub_epi16(v, _mm512_movepi16_mask(v), sign, v);
+            largest = _mm512_max_epu16(largest, _mm512_andnot_si512(sign, v));
+            const __mmask32 wins = _mm512_cmpgt_epi16_mask(candidate, key[k]);
+            best[k] = _mm512_mask_mov_epi16(best[k], wins, v);
+            key[k] = _mm512_mask_mov_epi16(key[k], wins, candidate);
+            where[k] = _mm512_mask_mov_epi16(where[k], wins, here);
+        }
+    }
+    if (_mm512_cmpgt_epu16_mask(largest, infinity) != 0) return false;
+    for (size_t k = 0; k < width; k++) {
+        _mm512_storeu_si512(y + c + k * WORDS, best[k]);
+        if (place != NULL) _mm512_mask_cvtepi16_storeu_epi8(place + c + k * WORDS, (__mmask32)-1, where[k]);
+    }
+    return true;
+}
+
+/* As many of the first channels as are whole vectors without a NaN; returns how many. */
+INLINE size_t max_first(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C,
+                        enum smri_precision precision) {
+    size_t c = 0;
+    if (precision != SMRI_BF16) return 0;
+    for (; c + 2 * WORDS <= C; c += 2 * WORDS)
+        if (!max_words(y, place, x, places, n_taps, c, 4 * C, 2)) return c;
+    return c;
+}
+#else
+INLINE size_t max_first(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C,
+                        enum smri_precision precision) {
+    (void)y, (void)place, (void)x, (void)places, (void)n_taps, (void)C, (void)precision;
+    return 0;
+}
+#endif
+
 INLINE void max_fwd(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C,
                     enum smri_precision precision) {
-    size_t c = 0;
+    size_t c = max_first(y, place, x, places, n_taps, C, precision);
     for (; c + WIDTH * LANES <= C; c += WIDTH * LANES)
         max_columns(y, place, x, places, n_taps, c, 4 * C, WIDTH, LANES, precision);
     for (; c + LANES <= C; c += LANES) max_columns(y, place, x, places, n_taps, c, 4 * C, 1, LANES, precision);
@@ -93,8 +142,8 @@ INLINE void gather(const struct smri_max_row *row, size_t w, size_t first, size_
                    enum smri_precision precision) {
     floats sum[WIDTH];
     for (size_t k = 0; k < width; k++) sum[k] = all(0.0f);
-    for (size_t i = 0; i < row->n_rows; i++)
-        for (size_t q = first; q < last; q++) {
+    for (size_t q = first; q < last; q++)
+        for (size_t i = 0; i < row->n_rows; i++) {
             const uint8_t mine = (uint8_t)(row->first_place[i] + w + row->columns.pad - q * row->columns.stride);
             for (size_t k = 0; k < width; k++) {
                 const size_t at = q * row->C + c + k * LANES;
@@ -108,11 +157,46 @@ INLINE void gather(const struct smri_max_row *row, size_t w, size_t first, size_
     }
 }
 
+INLINE void put_pixel(const struct smri_max_row *row, size_t w, const floats *v, enum smri_precision precision) {
+    for (size_t k = 0; k < WIDTH; k++) {
+        const size_t at = (w * WIDTH + k) * LANES;
+        if (row->stream) put_past(row->dx, at, v[k], precision);
+        else put(row->dx, at, v[k], LANES, precision);
+    }
+}
+
+/* A row of WIDTH vectors of channels, for windows of 3 with stride 2 and padding 1 (ResNet's): window q covers the pixels
+ * 2q - 1, which it shares with the window before, 2q and 2q + 1. Each dy is read once, not three times. */
+INLINE void gather_threes(const struct smri_max_row *row, enum smri_precision precision) {
+    floats before[WIDTH], middle[WIDTH], after[WIDTH];
+    for (size_t k = 0; k < WIDTH; k++) after[k] = all(0.0f);
+    for (size_t q = 0; q < row->columns.count; q++) {
+        for (size_t k = 0; k < WIDTH; k++) before[k] = after[k], middle[k] = after[k] = all(0.0f);
+        for (size_t i = 0; i < row->n_rows; i++) {
+            const uint8_t mine = (uint8_t)row->first_place[i];
+            for (size_t k = 0; k < WIDTH; k++) {
+                const size_t at = (q * WIDTH + k) * LANES;
+                const floats dy = get(row->dy[i], at, LANES, precision);
+                before[k] = add_where(before[k], dy, row->place[i] + at, mine, LANES);
+                middle[k] = add_where(middle[k], dy, row->place[i] + at, (uint8_t)(mine + 1), LANES);
+                after[k] = add_where(after[k], dy, row->place[i] + at, (uint8_t)(mine + 2), LANES);
+            }
+        }
+        if (q > 0) put_pixel(row, 2 * q - 1, before, precision);
+        put_pixel(row, 2 * q, middle, precision);
+    }
+    if (2 * row->columns.count == row->W) put_pixel(row, row->W - 1, after, precision);
+}
+
 INLINE void max_bwd(const struct smri_max_row *job, enum smri_precision precision) {
     struct smri_max_row row = *job; /* so that stores cannot touch it */
     row.stream = job->stream && fits_lines(job->dx, job->C, job->C, precision);
     const size_t C = row.C;
     size_t first = 0, last = 0;
+    if (C == WIDTH * LANES && row.columns.window == 3 && row.columns.stride == 2 && row.columns.pad == 1) {
+        gather_threes(&row, precision);
+        return;
+    }
     for (size_t w = 0; w < row.W; w++) {
         smri_windows_advance(&first, &last, w, &row.columns);
         size_t c = 0;

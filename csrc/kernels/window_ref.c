@@ -24,8 +24,8 @@ static inline void max_fwd(void *y, uint8_t *place, const void *const *x, const 
 static inline float gradient_at(const struct smri_max_row *row, size_t w, size_t first, size_t last, size_t c,
                                 enum smri_precision precision) {
     float sum = 0.0f;
-    for (size_t i = 0; i < row->n_rows; i++)
-        for (size_t q = first; q < last; q++) {
+    for (size_t q = first; q < last; q++)
+        for (size_t i = 0; i < row->n_rows; i++) {
             const size_t column = w + row->columns.pad - q * row->columns.stride, at = q * row->C + c;
             if (row->place[i][at] == row->first_place[i] + column) sum += number_at(row->dy[i], at, precision);
         }
