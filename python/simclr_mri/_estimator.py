@@ -19,6 +19,7 @@ from . import _core, checkpoint, options
 from ._dataset import Dataset
 from ._machine import check_fits, n_threads, warn_if_emulated
 from ._rich import RichRepr
+from ._seen import PRETRAINED, TRAINED, image_keys
 from .checkpoint import Checkpoint, CheckpointError
 from .config import PRECISIONS, as_dict
 from .progress import bytes_text, seconds_text
@@ -240,7 +241,8 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             self._forget_batches()
         if finished:
             self._trainer = None
-            log.manifest(kind=self.kind, parameters=self._parameters(), data=self.data_, network=self.network_config_)
+            data = {name: value for name, value in self.data_.items() if name not in (TRAINED, PRETRAINED)}
+            log.manifest(kind=self.kind, parameters=self._parameters(), data=data, network=self.network_config_)
 
     def _measure(self, n: int, batch: int, steps: int, looks: int = 0) -> Estimate:
         """Times steps of a prepared estimator that will be thrown away; `looks` images are only predicted."""
@@ -385,7 +387,13 @@ class NetworkEstimator(RichRepr, BaseEstimator):
 
 def describe_data(ds: Dataset, facts: dict[str, Any] | None) -> dict[str, Any]:
     """What a checkpoint remembers about its training data."""
-    return {"name": ds.name, "n_images": len(ds), "fingerprint": ds.fingerprint(), **(facts or {})}
+    return {
+        "name": ds.name,
+        "n_images": len(ds),
+        "fingerprint": ds.fingerprint(),
+        TRAINED: image_keys(ds),
+        **(facts or {}),
+    }
 
 
 def _tuples(config: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from . import checkpoint as files
 from . import splits
 from ._dataset import Dataset, check_dataset
 from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
+from ._seen import PRETRAINED, TRAINED, seen_note
 from .config import ARCHS, FinetuneOptions
 from .metrics import Evaluation, balanced_accuracy, evaluate_predictions
 from .options import check, takes_recipe
@@ -190,7 +192,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
                 "of each"
             )
         backbone, network, preprocess = self._start(train)
-        self.data_ = describe_data(labelled, facts)
+        self.data_ = {**describe_data(labelled, facts), **self._pretrained_on}
         found = self._resumable(checkpoint, resume)
         if found is not None and found.progress["finished"]:
             self._restore(found)
@@ -227,7 +229,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
     def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
         """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
-        self._check_start()
+        self.check_start()
         trial = type(self)(**{**self.get_params(deep=False), "init": "random"})
         trial.classes_ = train.classes
         labelled = train[draw_labelled(trial, train)]
@@ -242,13 +244,14 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         """(weights or None, network, normalisation) of `init`; sets its digest."""
         preprocess = Preprocess.of(train.images, self.normalize)
         network = self._network_config(train.images)
-        self._digest = ""
+        self._digest, self._pretrained_on = "", {}
         if isinstance(self.init, str) and self.init == "random":
             return None, network, preprocess
         if isinstance(self.init, NetworkEstimator):
             self.init._check_fitted()
             state, theirs, preprocess = self.init.network_.state(), self.init.network_config_, self.init.preprocess_
             weights = {name: array for name, array in state.items() if not name.startswith(theirs["head_name"])}
+            self._remember_pretraining(self.init.data_)
         else:
             weights, theirs, preprocess = self._start_from_file(train, preprocess)
         for key in ("arch", "features") if theirs else ():
@@ -264,7 +267,10 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         self._digest = digest.hexdigest()[:12]
         return weights, network, preprocess
 
-    def _check_start(self) -> None:
+    def _remember_pretraining(self, data: dict[str, Any]) -> None:
+        self._pretrained_on = {PRETRAINED: data[TRAINED]} if data.get(TRAINED) else {}
+
+    def check_start(self) -> None:
         """FileNotFoundError when `init` names a file that is not there."""
         if not isinstance(self.init, NetworkEstimator) and self.init != "random":
             path = files.checkpoint_path(self.init)
@@ -274,12 +280,13 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
     def _start_from_file(
         self, train: Dataset, preprocess: Preprocess
     ) -> tuple[dict[str, np.ndarray], dict[str, Any], Preprocess]:
-        self._check_start()
+        self.check_start()
         path = files.checkpoint_path(self.init)
         weights = files.load_weights(path, train.n_channels)
         if path.suffix != ".safetensors" or files.read_safetensors(path)[1].get("format") != files.FORMAT:
             return weights, {}, preprocess
         found = files.load(path)
+        self._remember_pretraining(found.extra["data"])
         return weights, found.network, Preprocess(*(tuple(found.extra["preprocess"][key]) for key in ("mean", "std")))
 
     def _init_name(self) -> str:
@@ -390,6 +397,18 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         self._restore_best(found)
 
     # ---- use -------------------------------------------------------------------------------------------------------
+
+    def evaluate(self, data: Dataset, *, n_bootstrap: int = 1000, seed: int = 0) -> Evaluation:
+        """All metrics by slice and by subject, with bootstrap intervals; see `metrics.evaluate_predictions`.
+
+        Warns when the model was trained or pretrained on some of the images.
+        """
+        self._check_fitted()
+        found = super().evaluate(data, n_bootstrap=n_bootstrap, seed=seed)
+        note = seen_note(self.data_, data)
+        if note:
+            warnings.warn(f"evaluate: {note}", stacklevel=2)
+        return found
 
     def predict_proba(self, data: Dataset | np.ndarray) -> np.ndarray:
         """Probability of each class.

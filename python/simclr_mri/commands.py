@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import islice
@@ -14,6 +15,7 @@ from typing import Any
 from . import _core, checkpoint, plot, splits
 from ._dataset import Dataset
 from ._machine import warn_if_emulated
+from ._seen import PRETRAINED, TRAINED, seen_note
 from .audits import audit as run_audit
 from .bench import ROWS, measure, run_peer
 from .bench_plot import speed_and_memory
@@ -88,17 +90,20 @@ def _facts(options: DataOptions, recipe: str) -> dict[str, Any]:
     return {"recipe": recipe, "options": {**values, "path": str(Path(values["path"]).resolve())}}
 
 
-def _inherited(path: str | None) -> dict[str, Any]:
-    """The data options and recipe of the run that a command builds upon; nothing for foreign weights."""
+def _remembered(path: str | None) -> dict[str, Any]:
+    """What a run remembers of its data; nothing for foreign weights."""
     if path is None or path == "random":
         return {}
     file = checkpoint.checkpoint_path(path)
     if not file.is_file() or file.suffix != ".safetensors":
         return {}
     metadata = checkpoint.read_safetensors(file)[1]
-    if metadata.get("format") != checkpoint.FORMAT:
-        return {}
-    remembered = json.loads(metadata["extra"])["data"]
+    return json.loads(metadata["extra"])["data"] if metadata.get("format") == checkpoint.FORMAT else {}
+
+
+def _inherited(path: str | None) -> dict[str, Any]:
+    """The data options and recipe of the run that a command builds upon."""
+    remembered = _remembered(path)
     options = {k: v for k, v in remembered.get("options", {}).items() if v is not None}
     return {"recipe": remembered.get("recipe"), "data": options}
 
@@ -151,11 +156,15 @@ def finetune(args: argparse.Namespace) -> int:
     """A classifier on the training part of the split."""
     init = getattr(args, "init", "random")
     settings = Settings(args, _inherited(init))
+    clf = _estimator(Classifier, settings.finetune)
+    clf.check_start()
     ds = open_data(settings.data)
     parts = split_data(ds, settings.data)
     _describe(ds, parts)
     _warn_other_split(init, settings)
-    clf = _estimator(Classifier, settings.finetune)
+    note = seen_note({PRETRAINED: _remembered(init).get(TRAINED)}, parts.test)
+    if note:
+        warnings.warn(f"{init}: {note}", stacklevel=1)
     out = _out(settings, f"runs/finetune_{100 * clf.label_fraction:g}pct")
     select = parts.test if clf.select_on == "test" else parts.val
     _announce(
@@ -168,8 +177,6 @@ def finetune(args: argparse.Namespace) -> int:
 
 
 def _warn_other_split(init: str, settings: Settings) -> None:
-    import warnings
-
     theirs = _inherited(init).get("data", {})
     mine = as_dict(settings.data)
     differing = [
@@ -235,7 +242,8 @@ def evaluate(args: argparse.Namespace) -> int:
     print(f"{args.model} on the {on} set of {settings.data.path}\n{evaluation}\n")
     if on == "test":
         print(f"Look {n_looks} at this test set, by the record {keeper / LOOKS}. Choose by the validation set.\n")
-    write_json(out / "evaluation.json", evaluation.to_dict())
+    note = seen_note(clf.data_, part)
+    write_json(out / "evaluation.json", {**evaluation.to_dict(), **({"warning": note} if note else {})})
     with atomic_writer(out / "predictions.csv") as file:
         file.write(predictions_csv(part, evaluation.probabilities).encode())
     for level in evaluation.levels:
@@ -247,6 +255,9 @@ def evaluate(args: argparse.Namespace) -> int:
 def explain(args: argparse.Namespace) -> int:
     """Heat maps of images of a part of the split."""
     clf, part, settings = _model_and_part(args, "explain")
+    note = seen_note(clf.data_, part)
+    if note and settings.explain.on == "test":
+        warnings.warn(f"explain: {note}", stacklevel=1)
     chosen = settings.explain
     out = _out(settings, str(checkpoint.checkpoint_path(args.model).parent / "heat_maps"))
     result = grad_cam(
