@@ -138,7 +138,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         for start in range(0, len(images), 512):  # 512 images at once bound the memory of the float copies
             batch = plain_batch(images, np.arange(start, min(start + 512, len(images))), self.preprocess_, self.n_jobs)
             parts.append(self.network_.forward(batch, output=output, batch_size=batch_size, precision=self.precision))
-        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+        return np.concatenate(parts)
 
     def _checked(self, data: Dataset | np.ndarray) -> np.ndarray:
         images = as_images(data)
@@ -149,6 +149,8 @@ class NetworkEstimator(RichRepr, BaseEstimator):
                 f"{images.shape[1]} x {images.shape[2]} with {images.shape[3]}. Open the data with image_size={size}, "
                 f"channels={channels}"
             )
+        if not len(images):
+            raise ValueError("images: expected at least one, got none")
         return images
 
     def transform(self, data: Dataset | np.ndarray) -> np.ndarray:
@@ -276,6 +278,23 @@ class NetworkEstimator(RichRepr, BaseEstimator):
 
     def _forget_batches(self) -> None:
         """Drop what `fit` holds on to only while it runs."""
+
+    # ---- copies ---------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle, joblib and copy: the network as its weights. What goes on with an interrupted run is left out."""
+        state = dict(super().__getstate__())
+        state.pop("_trainer", None)
+        if "network_" in state:
+            state["network_"] = state["network_"].state()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in state:
+            weights = self.network_
+            self._build(self.network_config_, seed=0)
+            self.network_.load(weights)
 
     # ---- checkpoints ----------------------------------------------------------------------------------------------
 

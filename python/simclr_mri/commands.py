@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from .demo import CHOICES, run_demo
 from .looks import FILE_NAME as LOOKS
 from .looks import record_look, record_of
 from .progress import bytes_text, seconds_text
-from .runlog import peak_memory_bytes, write_json
+from .runlog import History, peak_memory_bytes, write_json
 from .simclr import SimCLR
 from .studies import predictions_csv, spread_examples
 from .studies import study as run_study
@@ -109,7 +110,14 @@ def _inherited(path: str | None) -> dict[str, Any]:
 
 
 def _out(settings: Settings, default: str) -> Path:
-    return Path(settings.run.out or default)
+    """Where results go; OSError, before any work, if nothing can be written there."""
+    out = Path(settings.run.out or default)
+    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(f"--out {out}: expected a folder, and {place} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out {out}: nothing can be written to {place}")
+    return out
 
 
 def _describe(ds: Dataset, parts: splits.Split) -> None:
@@ -145,7 +153,7 @@ def pretrain(args: argparse.Namespace) -> int:
     _describe(ds, parts)
     out = _out(settings, "runs/pretrain")
     ssl = _estimator(SimCLR, settings.pretrain)
-    _announce(ssl, f"SimCLR, {ssl.arch}, {ssl.epochs} epochs", parts.train, parts.val, out)
+    _announce(ssl, f"SimCLR, {ssl.arch}, {ssl.epochs} epochs", parts.train, parts.val, out, settings.run.resume)
     ssl.fit(
         parts.train, parts.val, checkpoint=out, resume=settings.run.resume, facts=_facts(settings.data, settings.recipe)
     )
@@ -167,9 +175,8 @@ def finetune(args: argparse.Namespace) -> int:
         warnings.warn(f"{init}: {note}", stacklevel=1)
     out = _out(settings, f"runs/finetune_{100 * clf.label_fraction:g}pct")
     select = parts.test if clf.select_on == "test" else parts.val
-    _announce(
-        clf, f"classifier, start {clf.init}, {100 * clf.label_fraction:g} % of the labels", parts.train, select, out
-    )
+    what = f"classifier, start {clf.init}, {100 * clf.label_fraction:g} % of the labels"
+    _announce(clf, what, parts.train, select, out, settings.run.resume)
     clf.fit(
         parts.train, select, checkpoint=out, resume=settings.run.resume, facts=_facts(settings.data, settings.recipe)
     )
@@ -196,9 +203,17 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out: Path) -> None:
-    if estimator.verbose and not checkpoint.checkpoint_path(out).exists():
+def _announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out: Path, resume: str) -> None:
+    if not estimator.verbose:
+        return
+    if not checkpoint.checkpoint_path(out).exists() or resume == "never":
         print(f"{what}: {estimator.estimate(train, val)}. Results go to {out}/", flush=True)
+        return
+    progress = checkpoint.load(out).progress
+    state = (
+        "a finished run, which is read" if progress["finished"] else f"{progress['step']} steps of it, and it goes on"
+    )
+    print(f"{what}: {out}/ holds {state}", flush=True)
 
 
 def _after_training(estimator: Any, out: Path, then: str) -> int:
@@ -207,7 +222,7 @@ def _after_training(estimator: Any, out: Path, then: str) -> int:
     with atomic_writer(out / "history.png") as file:
         plot.history(estimator.history_).figure.savefig(file, format="png")
     rows = estimator.history_
-    print(f"{rows}\n" if len(rows) <= 20 else f"last epoch: {rows[-1]}\n")
+    print(f"{rows}\n" if len(rows) <= 20 else f"the last of {len(rows)} epochs:\n{History(rows[-1:])}\n")
     speed = sum(r["images"] for r in rows) / max(1e-9, sum(r["seconds"] for r in rows))
     print(f"{speed:.1f} images/s, peak memory {bytes_text(peak_memory_bytes())}")
     print(f"{out}/: {checkpoint.FILE_NAME}, log.csv, log.jsonl, manifest.json, history.png\nnext: {then}")
