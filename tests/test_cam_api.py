@@ -44,6 +44,8 @@ def test_targets_by_name_and_number_agree(fitted):
         grad_cam(clf, ds[:3], target="Mild")
     with pytest.raises(ValueError, match="target=3: expected a class from 0 to 2"):
         grad_cam(clf, ds[:3], target=3)
+    with pytest.raises(ValueError, match=r"target=\[0\]: expected a class from 0 to 2"):
+        grad_cam(clf, ds[:3], target=[0])
     with pytest.raises(ValueError, match=r"layer='layer5' is unknown. Did you mean 'layer"):
         grad_cam(clf, ds[:3], layer="layer5")
 

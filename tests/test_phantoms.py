@@ -59,7 +59,16 @@ def test_signs_grow_with_the_class_and_overlap() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"n_subjects": 0}, {"slices": 0}, {"image_size": 8}, {"channels": 2}, {"proportions": (1, 1)}]
+    "wrong",
+    [
+        {"n_subjects": 0},
+        {"n_subjects": 3.5},
+        {"slices": 0},
+        {"image_size": 8},
+        {"channels": 2},
+        {"proportions": (1, 1)},
+        {"seed": -1},
+    ],
 )
 def test_refuses(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

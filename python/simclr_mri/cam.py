@@ -8,6 +8,7 @@ hippocampus: `layer3` and `layer2` are finer. Whether a map can be believed is f
 from __future__ import annotations
 
 import html
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -227,8 +228,8 @@ def _check_model(model: Any) -> None:
 def _class_index(target: int | str, classes: tuple[str, ...]) -> int:
     if isinstance(target, str):
         return classes.index(choose("target", target, classes))
-    if not 0 <= target < len(classes):
+    if not isinstance(target, numbers.Integral) or not 0 <= target < len(classes):
         raise ValueError(
-            f"target={target}: expected a class from 0 to {len(classes) - 1} or one of {', '.join(classes)}"
+            f"target={target!r}: expected a class from 0 to {len(classes) - 1} or one of {', '.join(classes)}"
         )
     return int(target)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import numbers
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ def phantoms(
     >>> ds.images.shape, ds.n_subjects
     ((16, 32, 32, 1), 8)
     """
-    _check(n_subjects, slices, image_size, channels)
+    _check(seed, n_subjects, slices, image_size, channels)
     check_images_fit(n_subjects * slices, image_size, image_size, channels + len(REGIONS))
     severities = _deal(n_subjects, proportions, seed)
     heights = _heights(slices)
@@ -98,10 +99,11 @@ def _heights(slices: int) -> np.ndarray:
     return np.linspace(*LEVELS_MM, slices) if slices > 1 else np.array([6.0])
 
 
-def _check(n_subjects: int, slices: int, image_size: int, channels: int) -> None:
-    for name, value, least in (("n_subjects", n_subjects, 1), ("slices", slices, 1), ("image_size", image_size, 16)):
-        if value < least:
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
+def _check(seed: int, n_subjects: int, slices: int, image_size: int, channels: int) -> None:
+    least = {"seed": 0, "n_subjects": 1, "slices": 1, "image_size": 16}
+    for (name, low), value in zip(least.items(), (seed, n_subjects, slices, image_size), strict=True):
+        if not isinstance(value, numbers.Integral) or value < low:
+            raise ValueError(f"{name}: expected a whole number of at least {low}, got {value!r}")
     if channels not in (1, 3):
         raise ValueError(f"channels: expected 1 (gray) or 3 (RGB), got {channels}")
 
