@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,17 @@ def test_groups_from_tables_and_functions(folder: Path, tmp_path: Path) -> None:
     assert ImageFolder(folder, groups=by_path).subjects.tolist() == [f[:6] for f in files]
     by_name = write_csv(tmp_path / "n.csv", [{"who": f[5:8], "filename": f[5:]} for f in reversed(files)])
     assert ImageFolder(folder, groups=(by_name, "who")).subjects.tolist() == expected
+
+
+def test_a_function_must_return_a_name(folder: Path) -> None:
+    """What it does not name would become a subject as text: None for all, or a match for each image."""
+    assert set(ImageFolder(folder, groups=len).subjects) <= {"14", "15", "16"}
+    assert set(ImageFolder(folder, groups=lambda f: np.int64(3)).subjects) == {"3"}
+    for bad in (None, "", True, 1.5, b"p", ("a", "b"), np.bool_(True)):
+        with pytest.raises(TypeError, match=rf"groups\('\w+/\w+.png'\): expected a str .*, got {re.escape(repr(bad))}"):
+            ImageFolder(folder, groups=lambda f, bad=bad: bad)
+    with pytest.raises(TypeError, match=r"got <re.Match .*; a match has it as match\[1\]"):
+        ImageFolder(folder, groups=re.compile(r"(p)").search)
 
 
 def test_groups_that_do_not_fit(folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ OTHER_IMAGES = (".bmp", ".dcm", ".gif", ".gz", ".nii", ".tif", ".tiff", ".webp")
 
 PART_NAMES = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 
-Groups = str | Path | tuple[str | Path, str] | Callable[[str], str] | None
+Groups = str | Path | tuple[str | Path, str] | Callable[[str], str | int] | None
 
 
 def natural_key(text: str) -> list[tuple[bool, int, str]]:
@@ -268,7 +269,7 @@ def resolve_groups(groups: Groups, root: Path, files: Sequence[str]) -> np.ndarr
     ----------
     groups : str, tuple, callable or None
         "table.csv:column" or ("table.csv", "column"); a regular expression with one group over the relative file name;
-        or a function of it.
+        or a function of it that returns a str or an int.
     root : Path
         Where a relative path of the table is looked for, after the current folder.
     files : sequence of str
@@ -280,7 +281,7 @@ def resolve_groups(groups: Groups, root: Path, files: Sequence[str]) -> np.ndarr
     if groups is None:
         return None
     if callable(groups):
-        return np.array([str(groups(name)) for name in files])
+        return np.array([_named(groups(name), name) for name in files])
     if isinstance(groups, tuple):
         return _by_table(_find_table(groups[0], root), groups[1], files)
     text = str(groups)
@@ -290,6 +291,14 @@ def resolve_groups(groups: Groups, root: Path, files: Sequence[str]) -> np.ndarr
     if text.lower().endswith((".csv", ".tsv")):
         return _by_table(_find_table(text, root), "subject", files)
     return _by_pattern(text, files)
+
+
+def _named(subject: Any, file: str) -> str:
+    """What a function of the file name returned; a match or None made into text would be a subject of its own."""
+    if isinstance(subject, (str, int, np.integer)) and not isinstance(subject, bool) and subject != "":
+        return str(subject)
+    hint = "; a match has it as match[1]" if isinstance(subject, re.Match) else ""
+    raise TypeError(f"groups({file!r}): expected a str that is not empty or an int, got {subject!r}{hint}")
 
 
 def _find_table(path: str | Path, root: Path) -> Path:
