@@ -98,8 +98,24 @@ def test_few_subjects() -> None:
         split(make((5, 1)))
     with pytest.raises(ValueError, match="class class1 has one subject"):
         next(kfold(make((5, 1)), n_splits=2))
+    with pytest.raises(ValueError, match="the data set has one subject"):
+        split(make((1,)), stratify=False)
     train, test = split(make((3, 3)), fractions=(0.7, 0.3))
     assert subjects_by_class(train) == [2, 2] and subjects_by_class(test) == [1, 1]
+
+
+def test_subjects_of_several_classes_that_leave_one_to_a_class_are_told() -> None:
+    """Each of 13 subjects got worse; all but one have fewer slices of the first grade than of the second."""
+    ds = make((13,), slices=5)
+    labels = np.ones(len(ds), np.int64)
+    for i in range(13):
+        labels[5 * i : 5 * i + (4 if i == 0 else 2)] = 0
+    ds = Dataset(ds.images, labels, ["Non", "Mild"], ds.subjects, name="made up")
+    told = r"class Non has one subject \(of its 13 subjects 12 have as many or more images in another class and count"
+    for attempt in (lambda: split(ds), lambda: next(kfold(ds, n_splits=2))):
+        with pytest.raises(ValueError, match=told) as error:
+            attempt()
+        assert "merge_classes" in str(error.value) and "--task" in str(error.value)
 
 
 def test_refusals() -> None:

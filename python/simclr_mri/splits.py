@@ -175,6 +175,8 @@ def split(
     quotas = _quotas(strata, sizes, by)
     for c in np.unique(strata):
         found = rng.permutation(np.flatnonzero(strata == c))
+        if len(found) < 2:
+            raise ValueError(_one_unit(ds, c, by, stratify))
         quota = _spread_few(quotas[c], len(found), _stratum_name(ds, c, stratify), by, names)
         assigned[found[: sum(quota)]] = np.repeat(np.arange(len(sizes)), quota)
     indices = {name: np.flatnonzero(assigned[members] == i) for i, name in enumerate(names)}
@@ -250,7 +252,7 @@ def kfold(
     for c in np.unique(strata):
         n = int((strata == c).sum())
         if n < 2 and stratify and ds.labels is not None:
-            raise ValueError(_one_unit(ds.classes[c], by))
+            raise ValueError(_one_unit(ds, c, by, stratify))
         if n < n_splits:
             warnings.warn(
                 f"class {_stratum_name(ds, c, stratify)} has {n} {by}s: only {n} of {n_splits} folds test it",
@@ -438,8 +440,6 @@ def _spread_few(quota: list[int], n: int, name: str, by: str, names: Sequence[st
 
     With too few, train comes first, then test: a class that is only validated is of no use.
     """
-    if n < 2:
-        raise ValueError(_one_unit(name, by))
     if n < len(quota):
         warnings.warn(
             f"class {name} has {n} {by}s for {len(quota)} sets: train and test get one each, val gets none. "
@@ -461,10 +461,19 @@ def _stratum_name(ds: Dataset, c: int, stratify: bool) -> str:
     return ds.classes[c] if stratify and ds.labels is not None else "(all)"
 
 
-def _one_unit(name: str, by: str) -> str:
+def _one_unit(ds: Dataset, c: int, by: str, stratify: bool) -> str:
+    """Why class c cannot be split, and the ways out in Python and in the shell."""
+    if not stratify or ds.labels is None:
+        return f"split: the data set has one {by}, which cannot be in the training and in the test set"
+    name, elsewhere = ds.classes[c], ""
+    if by == "subject":
+        n = len(np.unique(ds.subjects[ds.labels == c]))
+        if n > 1:
+            elsewhere = f" (of its {n} subjects {n - 1} have as many or more images in another class and count there)"
     return (
-        f"class {name} has one {by}: it cannot be in the training and in the test set. "
-        f"Join it to another class (merge_classes), leave it out, or use stratify=False"
+        f"class {name} has one {by}{elsewhere}: it cannot be in the training and in the test set. Join it to another "
+        "class (Python: merge_classes or task=, shell: --task) or leave its folder out; in Python, stratify=False "
+        "deals out subjects whatever their class"
     )
 
 
