@@ -65,6 +65,16 @@ def test_resamples_equal_scikit_learn_on_the_resampled_images(k: int) -> None:
         np.testing.assert_allclose(drawn["precision"][b], expected["precision"], atol=1e-6)
 
 
+def test_intervals_are_spoken_of_where_there_are_some() -> None:
+    y, p, subjects = make(k=3)
+    for n, said in ((0, False), (20, True)):
+        found = evaluate_predictions(y, p, CLASSES[:3], subjects, n_bootstrap=n)
+        for text in (str(found), found._repr_html_()):
+            assert (f"95 % intervals: {n} bootstrap samples of the subjects" in text) == ("bootstrap" in text) == said
+    with pytest.raises(ValueError, match=r"n_bootstrap: expected 0 \(no intervals\) or more, got -1"):
+        evaluate_predictions(y, p, CLASSES[:3], n_bootstrap=-1)
+
+
 def test_calibration_error_by_hand() -> None:
     # Two bins: confidence .9 with 1 of 2 right, confidence .6 with 2 of 2 right: (|.5 - .9| + |1 - .6|) / 2.
     p = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.4, 0.6]])

@@ -178,8 +178,13 @@ class Evaluation:
             width = max(len(c.name) for c in level.by_class)
             for c in level.by_class:
                 lines.append(f"  {c.name:<{width}}  n {c.n:>5,}  recall {c.recall}  precision {c.precision}")
-        lines.append(f"95 % intervals: {self.n_bootstrap:,} bootstrap samples of the {self.resampled}")
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *self._about_intervals(), *self.notes])
+
+    def _about_intervals(self) -> list[str]:
+        """One line, or none where there are no intervals."""
+        if not self.n_bootstrap:
+            return []
+        return [f"95 % intervals: {self.n_bootstrap:,} bootstrap samples of the {self.resampled}"]
 
     def _repr_html_(self) -> str:
         levels = self.levels
@@ -193,11 +198,10 @@ class Evaluation:
             cells = (level.by_class[i] for level in levels.values())
             rows += f"<tr><td>recall of {html.escape(name)}</td>"
             rows += "".join(f"<td>{c.recall} (n = {c.n:,})</td>" for c in cells) + "</tr>"
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in [*self._about_intervals(), *self.notes])
         return (
             f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}"
-            f"<tr><td>accuracy of naming the largest class</td>{base}</tr></tbody></table>"
-            f"<p>95 % intervals: {self.n_bootstrap:,} bootstrap samples of the {self.resampled}</p>{notes}"
+            f"<tr><td>accuracy of naming the largest class</td>{base}</tr></tbody></table>{notes}"
         )
 
 
@@ -256,6 +260,8 @@ def evaluate_predictions(
     >>> float(found["balanced_accuracy"])
     0.75
     """
+    if n_bootstrap < 0:
+        raise ValueError(f"n_bootstrap: expected 0 (no intervals) or more, got {n_bootstrap}")
     labels, probabilities = _checked(labels, probabilities, len(classes))
     classes = tuple(classes)
     notes = _notes(labels, classes, subjects)
