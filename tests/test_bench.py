@@ -54,7 +54,7 @@ def test_the_picture():
 
 def test_without_a_source_tree_the_peer_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "TESTS", tmp_path)
-    with pytest.raises(FileNotFoundError, match="needs the source tree"):
+    with pytest.raises(FileNotFoundError, match=r"source tree.*pip install -e '\.\[bench\]'"):
         bench.run_peer(("resnet18",), ("fp32",), 1, None, False)
 
 
@@ -65,3 +65,4 @@ def test_a_measurement_adds_up():
     first = 2 * 64 * 32 * 32 * 64 * 49  # the images have no gradient
     assert one.flops == pytest.approx(3 * forward - first) and one.peak_flops > 1e8
     assert "conv1.weight" in one.layer_table() and one.row.title in str(one)
+    assert "operations of direct convolution, of which Winograd's method saves a part" in str(one)

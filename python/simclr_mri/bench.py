@@ -25,6 +25,7 @@ from ._machine import n_threads
 from .progress import bytes_text
 
 TESTS = Path(__file__).parents[2] / "tests"
+COUNTED = "(counted: the operations of direct convolution, of which Winograd's method saves a part)"
 DIRECTIONS = ("conv forward", "conv backward data", "conv backward weights")
 
 
@@ -108,6 +109,7 @@ class Measurement:
             f"{self.row.title}, {self.precision}\n"
             f"    {self.per_s:.1f} {self.row.unit}, {1000 * self.seconds:.1f} ms, {bytes_text(self.memory_bytes)}, "
             f"{rate / 1e9:.0f} GFLOP/s: {rate / self.peak_flops:.0%} of {self.peak_flops / 1e9:.0f}\n"
+            f"    {COUNTED}\n"
             f"    {', '.join(f'{operation} {seconds / total:.0%}' for operation, seconds in most)}\n"
         )
 
@@ -212,8 +214,9 @@ def run_peer(
     """
     if not (TESTS / "bench_step.py").is_file():
         raise FileNotFoundError(
-            f"the comparison with PyTorch needs the source tree (there is no {TESTS / 'bench_step.py'}) and pip "
-            "install '.[bench]'"
+            f"--peer: the comparison with PyTorch runs scripts of the source tree, and there is no "
+            f"{TESTS / 'bench_step.py'}: this package was installed without it. In a source tree: pip install -e "
+            "'.[bench]'"
         )
     threads = str(n_threads(n_jobs) or _core.cpu_info()["threads"])
     with tempfile.TemporaryDirectory() as folder:
