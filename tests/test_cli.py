@@ -225,6 +225,33 @@ def test_a_class_with_one_subject_is_named(capsys, tmp_path, folder):
     assert "class one has one subject" in fails(capsys, line)
 
 
+@pytest.mark.parametrize("line", [["--version"], ["pretrain", "D"]])
+def test_an_import_that_fails_ends_in_one_line(line):
+    """The core is loaded after the arguments are read, and refuses what the environment says of it."""
+    command = [sys.executable, "-m", "simclr_mri", *line]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SMRI_ISA": "foo"})
+    prog = " ".join(["simclr-mri", *line[:1]]) if len(line) > 1 else "simclr-mri"
+    assert done.returncode == 1 and done.stderr.startswith(f"{prog}: error: ") and done.stderr.count("\n") == 1
+    assert "SMRI_ISA" in done.stderr and "foo" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["simclr_mri.cli", "simclr_mri.commands", "sklearn"])
+def test_ctrl_c_during_imports_ends_in_one_line(module):
+    """As if it came while `module` is imported."""
+    code = f"""
+import runpy, sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Stop())
+sys.argv = ["simclr-mri", "data", "nowhere"]
+runpy.run_module("simclr_mri", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130 and done.stderr.startswith("simclr-mri: stopped") and done.stderr.count("\n") == 1
+
+
 def test_a_batch_larger_than_the_data_is_named(capsys, folder, options, tmp_path):
     line = ["pretrain", str(folder), *options, *SMALL, "--batch-size", "999", "--out", str(tmp_path / "o")]
     assert "batch_size=999 is larger than the" in fails(capsys, line)
@@ -269,6 +296,13 @@ def test_typing_mistakes_are_usage_errors(capsys):
         ("pretrain D --arch resnet20", "--arch 'resnet20' is unknown. Did you mean 'resnet50'?"),
         ("pretrain D E", "unexpected 'E'"),
         ("pretrain D --lr fast", "--lr: invalid float value: 'fast'"),
+        ("finetune D --class-weight equal", "--class-weight 'equal' is unknown. Known: balanced, none."),
+        ("demo --data.image-size 48", "--data.image-size is not used here: the size of the phantoms is --image-size."),
+        ("demo --data.folds=5", "--data.folds is not used here: the number of folds is --splits."),
+        ("demo --data.groups foo", "--data.groups is not used here: the phantoms' subjects are known."),
+        ("demo --finetune.label-fraction 0.1", "is not used here: the shares of the labels are those of --label-fr"),
+        ("study D --finetune.init nope", "--finetune.init is not used here: the starts are those of --inits."),
+        ("study D --fold 2", "--fold is not used here: all folds of --splits are tested."),
     ],
 )
 def test_typing_mistakes_end_in_one_line_that_helps(line, said, capsys):
@@ -282,6 +316,19 @@ def test_a_missing_start_is_found_before_anything_is_timed(folder, capsys, monke
     monkeypatch.setattr("simclr_mri.classifier.Classifier._measure", None)
     assert "init='nowhere'" in fails(capsys, ["finetune", str(folder), "--by", "image", "--init", "nowhere"])
     assert "(10 % is 0.1)" in fails(capsys, ["finetune", str(folder), "--label-fraction", "10"])
+
+
+def test_a_place_that_cannot_be_written_is_found_first(folder, options, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("simclr_mri.simclr.SimCLR.fit", None)
+    (tmp_path / "file").touch()
+    line = ["pretrain", str(folder), *options, *SMALL, "--out", str(tmp_path / "file" / "run")]
+    assert "expected a folder" in fails(capsys, line) and "is a file" in fails(capsys, line)
+
+
+def test_a_run_that_is_there_is_announced(trained, folder, capsys):
+    line = ["finetune", str(folder), "--init", str(trained / "ssl"), *SMALL, "--label-fraction", "0.5"]
+    assert main([*line, "--verbose", "1", "--out", str(trained / "clf")]) == 0
+    assert "holds a finished run, which is read" in capsys.readouterr().out
 
 
 def test_the_environment_is_left_as_it_was(tmp_path, monkeypatch, capsys):

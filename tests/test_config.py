@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 import pytest
 from sklearn.base import clone
 
-from simclr_mri import Classifier, SimCLR
+from simclr_mri import Classifier, SimCLR, _core
+from simclr_mri._machine import n_threads
 from simclr_mri.cli import COMMANDS, Settings, build_parser
-from simclr_mri.config import SECTIONS, as_dict
+from simclr_mri.config import DEMO_CHOICES, MAX_SEED, MAX_THREADS, SECTIONS, as_dict
 from simclr_mri.options import (
     RECIPES,
+    _show_default,
     add_arguments,
     check,
     did_you_mean,
@@ -107,6 +110,37 @@ def test_mistakes_in_python_help():
     assert "Known: a, b" in did_you_mean("zzz", ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"batch_size": 1}, "batch_size=1: expected at least 2, because SimCLR pushes an image away from the others"),
+        ({"momentum": 1}, "momentum=1.0: expected less than 1"),
+        ({"lr": float("inf")}, "lr=inf: expected a finite number"),
+        ({"rho": float("nan")}, "rho=nan: expected a finite number"),
+        ({"random_state": 2**32}, "random_state=4294967296: expected at most 4294967295"),
+        ({"random_state": 10**30}, "random_state=10+: expected at most 4294967295"),
+        ({"n_jobs": 1000}, "n_jobs=1000: expected at most 256"),
+    ],
+)
+def test_values_out_of_range_are_named(values, message):
+    with pytest.raises(ValueError, match=message):
+        check(SimCLR(**values))
+    line = [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    with pytest.raises(ValueError, match=message):
+        Settings(build_parser().parse_args(["pretrain", "D", *line]))
+
+
+def test_the_ends_of_the_ranges_are_allowed():
+    check(SimCLR(batch_size=2, momentum=0.999, random_state=MAX_SEED, n_jobs=MAX_THREADS))
+    check(Classifier(batch_size=1))
+    assert n_threads(MAX_THREADS) == MAX_THREADS and n_threads(-1) == n_threads(None) == 0
+    for bad in (0, MAX_THREADS + 1):
+        with pytest.raises(ValueError, match=f"n_jobs={bad}: expected 1 to {MAX_THREADS} threads"):
+            n_threads(bad)
+    with pytest.raises(ValueError, match=f"at most {MAX_THREADS}, got"):  # the core's own limit is the same
+        _core.Network(18, image_size=32, head=[(2, 0.0, False)], n_threads=MAX_THREADS + 1)
+
+
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_option_has_an_argument_that_gives_its_default_back(name):
     section = SECTIONS[name]
@@ -128,5 +162,14 @@ def test_help_is_whole(command, capsys):
         build_parser().parse_args([command, "--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0 and "examples:" in text and "(default:" in text
+    shown = dict(re.findall(r"--([\w.-]+) [^-].*? \(default: ([^()]*)\)", " ".join(text.split("options:")[-1].split())))
+    settings = Settings(argparse.Namespace(command=command, config=None), DEMO_CHOICES if command == "demo" else None)
+    about = COMMANDS[command]
+    assert len(shown) > 3 and (command != "demo" or shown["pretrain.arch"] == "resnet18")
+    held = [(section, "") for section in about["bare"]] + [(s, f"{s}.") for s in about.get("prefixed", ())]
+    for section, prefix in held:  # the defaults that are shown are those that hold
+        for option, value in as_dict(settings.sections[section]).items():
+            name = f"{prefix}{option.replace('_', '-')}"
+            assert shown.get(name, _show_default(value)) == _show_default(value), name
     for line in COMMANDS[command]["examples"]:  # the examples are understood
         assert build_parser().parse_args(line.split()[1:]).command == command

@@ -1,8 +1,20 @@
 """`python -m simclr_mri` is the command `simclr-mri`."""
 
+from __future__ import annotations
+
 import sys
 
-from .cli import main
+
+def main() -> int:
+    """As `cli.main`; Ctrl-C while that is being imported ends in one line too."""
+    try:
+        from .cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        print("simclr-mri: stopped", file=sys.stderr)
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import _core
+from .config import MAX_THREADS
 from .progress import bytes_text
 
 BF16_ISAS = ("avx512bf16", "amx")
@@ -35,8 +36,8 @@ def n_threads(n_jobs: int | None) -> int:
     """Threads for the core, 0 meaning all that this process may use: None or -1, as in scikit-learn."""
     if n_jobs is None or n_jobs == -1:
         return 0
-    if n_jobs < 1:
-        raise ValueError(f"n_jobs={n_jobs}: expected the number of threads, or None or -1 for all")
+    if not 1 <= n_jobs <= MAX_THREADS:
+        raise ValueError(f"n_jobs={n_jobs}: expected 1 to {MAX_THREADS} threads, or None or -1 for all")
     return n_jobs
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .progress import seconds_text
+from .progress import counted, seconds_text
 from .runlog import html_table
 
 BLUE = "#0072B2"
@@ -69,9 +69,9 @@ def _state(estimator: Any) -> str:
     parts = [
         f"{network['arch']}, {estimator.network_.n_parameters / 1e6:.1f} million parameters",
         f"{data['n_images']:,} images of {network['image_size']} px",
-        f"{position.epoch} of {estimator.epochs} epochs"
+        f"{position.epoch} of {counted(estimator.epochs, 'epoch')}"
         if not position.finished
-        else f"{position.epoch} epochs, finished",
+        else f"{counted(position.epoch, 'epoch')}, finished",
     ]
     if getattr(estimator, "best_epoch_", 0):
         parts.append(f"weights of epoch {estimator.best_epoch_}")

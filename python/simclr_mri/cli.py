@@ -15,10 +15,11 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
-from .config import SECTIONS
+from .config import DEMO_CHOICES, SECTIONS
 from .options import (
     RECIPES,
     add_arguments,
@@ -30,12 +31,25 @@ from .options import (
     recipe_values,
 )
 
-# Which sections each command takes: its own options bare, those of others as --section.name.
+# Which sections each command takes: its own options bare, those of others as --section.name. Of these it refuses what
+# it would not use, and says why.
+EVERY_ARM = {
+    "finetune.init": "the starts are those of --inits",
+    "finetune.label_fraction": "the shares of the labels are those of --label-fractions",
+}
 COMMANDS: dict[str, dict[str, Any]] = {
     "demo": {
         "help": "the whole experiment on phantoms, in minutes",
         "bare": ("demo", "study", "run"),
         "prefixed": ("data", "pretrain", "finetune"),
+        "refused": {
+            **EVERY_ARM,
+            "data.image_size": "the size of the phantoms is --image-size",
+            "data.groups": "the phantoms' subjects are known",
+            "data.errors": "the phantoms can all be read",
+            "data.folds": "the number of folds is --splits",
+            "data.fold": "all folds of --splits are tested",
+        },
         "recipe": "quick",
         "examples": ["simclr-mri demo", "simclr-mri demo --out /tmp/demo --pretrain.epochs 10 --label-fractions 0.1 1"],
     },
@@ -95,6 +109,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "starts x label fractions x seeds x splits, one table",
         "bare": ("study", "data", "run"),
         "prefixed": ("pretrain", "finetune"),
+        "refused": {**EVERY_ARM, "fold": "all folds of --splits are tested"},
         "data": "required",
         "examples": [
             "simclr-mri study Dataset/ --recipe quick --image-size 64 --out runs/study",
@@ -117,6 +132,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
 class Parser(argparse.ArgumentParser):
     """Mistakes end in one line that names what was meant, not in a page of usage."""
 
+    refused: Mapping[str, str] = MappingProxyType({})  # why, by option
+
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
         self.exit(2, f"{self.prog}: error: {self._nearest(message)} See {self.prog} --help\n")
@@ -125,7 +142,7 @@ class Parser(argparse.ArgumentParser):
         found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)$", message)
         if found is None:
             return message + "."
-        known = re.findall(r"[\w.-]+", found[2])
+        known = ["none" if word == "None" else word for word in re.findall(r"[\w.-]+", found[2])]
         what = message[: found.start()].removeprefix("argument ").removesuffix(": ")
         if what == "COMMAND":
             return f"there is no command '{found[1]}'.{did_you_mean(found[1], known)}"
@@ -137,6 +154,8 @@ class Parser(argparse.ArgumentParser):
         option = words[0].split("=")[0]
         if not option.startswith("-"):
             self.error(f"unexpected '{' '.join(words)}'")
+        if option in self.refused:
+            self.error(f"{option} is not used here: {self.refused[option]}")
         near = did_you_mean(option, known)
         self.exit(
             2, f"{self.prog}: error: unknown option {option}.{near if 'mean' in near else ''} See {self.prog} --help\n"
@@ -168,6 +187,8 @@ def _add_command(commands: Any, name: str, about: dict[str, Any]) -> None:
         allow_abbrev=False,
     )
     command.set_defaults(parser=command)
+    refused = about.get("refused", {})
+    command.refused = {_flag(name): why for name, why in refused.items()}
     if about.get("model"):
         command.add_argument("model", metavar="MODEL", help="run folder or checkpoint of a classifier")
     if about.get("data") == "required":
@@ -188,10 +209,17 @@ def _add_command(commands: Any, name: str, about: dict[str, Any]) -> None:
     )
     command.add_argument("--config", metavar="FILE", help="TOML file with tables [data], [pretrain], ... of options")
     command.add_argument("--debug", action="store_true", help="show where an error happened")
-    for section in about["bare"]:
-        add_arguments(command, SECTIONS[section], skip=("path", "recipe"))
-    for section in about.get("prefixed", ()):
-        add_arguments(command, SECTIONS[section], prefix=f"{section}.", skip=("path", "recipe"))
+    recipe = about.get("recipe", "default")
+    for section, prefix in [(s, "") for s in about["bare"]] + [(s, f"{s}.") for s in about.get("prefixed", ())]:
+        skip = ["path", "recipe", *(key.removeprefix(prefix) for key in refused)]
+        defaults = recipe_values(recipe, section, SECTIONS[section])
+        if name == "demo":
+            defaults |= DEMO_CHOICES.get(section, {})
+        add_arguments(command, SECTIONS[section], prefix, skip, defaults)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 class Settings:
@@ -252,22 +280,27 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:
+        print("simclr-mri: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     args, left = parser.parse_known_args(argv)
     if left:
         (args.parser if args.command else parser).unknown(left)
     if args.version:
-        from . import show_versions
-
-        show_versions()
-        return 0
+        return _run(_version, args)
     if args.command is None:
         parser.print_help()
         return 2
     with _without_display(), warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = _show_warning
-        return _run(args)
+        return _run(_command, args)
 
 
 @contextlib.contextmanager
@@ -283,21 +316,30 @@ def _without_display() -> Iterator[None]:
         os.environ.pop("MPLBACKEND", None)
 
 
-def _run(args: argparse.Namespace) -> int:
+def _version(_: argparse.Namespace) -> int:
+    from . import show_versions
+
+    show_versions()
+    return 0
+
+
+def _command(args: argparse.Namespace) -> int:
     from . import commands
 
+    return getattr(commands, args.command)(args) or 0
+
+
+def _run(work: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """The exit code of `work`, whose imports may fail too: the core refuses an unknown SMRI_ISA when it is loaded."""
     try:
-        return getattr(commands, args.command)(args) or 0
-    except KeyboardInterrupt:
-        print("simclr-mri: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        return work(args)
     except BrokenPipeError:  # the reader of our output, such as head, went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError, MemoryError, ArithmeticError, ImportError) as error:
-        if args.debug:
+        if getattr(args, "debug", False):
             raise
-        print(f"simclr-mri {args.command}: error: {error}", file=sys.stderr)
+        print(f"{' '.join(['simclr-mri', *filter(None, [args.command])])}: error: {error}", file=sys.stderr)
         return 1
 
 

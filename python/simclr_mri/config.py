@@ -14,6 +14,8 @@ from .options import option
 ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101")
 LAYERS = ("stem", "layer1", "layer2", "layer3", "layer4")
 PRECISIONS = ("fp32", "bf16")
+MAX_THREADS = 256  # the core's
+MAX_SEED = 2**32 - 1  # scikit-learn's
 SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
 
 
@@ -44,7 +46,7 @@ class DataOptions:
         group="data",
         choices=("subject", "image"),
     )
-    split_seed: int = option(42, "seed of the split", group="data", at_least=0)
+    split_seed: int = option(42, "seed of the split", group="data", at_least=0, at_most=MAX_SEED)
     split: tuple[float, ...] = option(
         (0.7, 0.15, 0.15),
         "shares of training, validation and test set (two numbers: no validation)",
@@ -86,12 +88,12 @@ class TrainingOptions:
         choices=("mri", "crop", "light", "none"),
     )
     epochs: int = option(100, "passes over the training images", group="optimization", at_least=0)
-    batch_size: int = option(32, "images a step (SimCLR: pairs)", group="optimization", at_least=1)
+    batch_size: int = option(32, "images a step", group="optimization", at_least=1)
     optimizer: str = option("sgd", "update rule", group="optimization", choices=("sgd", "adamw"))
     lr: float | None = option(
         None, "highest learning rate (none: by optimizer and batch size)", group="optimization", at_least=0
     )
-    momentum: float = option(0.9, "SGD's momentum, AdamW's first beta", group="optimization", at_least=0, at_most=1)
+    momentum: float = option(0.9, "SGD's momentum, AdamW's first beta", group="optimization", at_least=0, below=1)
     nesterov: bool = option(False, "Nesterov's momentum, for SGD", group="optimization")
     weight_decay: float = option(1e-4, "L2 penalty (SGD) or decoupled decay (AdamW)", group="optimization", at_least=0)
     decay_all: bool = option(False, "decay biases and batch norm too", group="optimization")
@@ -115,8 +117,17 @@ class TrainingOptions:
         group="run",
         choices=PRECISIONS,
     )
-    random_state: int = option(0, "seed of weights, order, views and dropout", group="run", at_least=0)
-    n_jobs: int | None = option(None, "threads (none or -1: all that this process may use)", group="run", at_least=-1)
+    random_state: int = option(
+        0, "seed of weights, order, views and dropout", group="run", at_least=0, at_most=MAX_SEED
+    )
+    n_jobs: int | None = option(
+        None,
+        "threads (none or -1: all that this process may use)",
+        group="run",
+        at_least=-1,
+        at_most=MAX_THREADS,
+        because="the core starts no more threads",
+    )
     verbose: int = option(1, "0 silent, 1 progress bar, 2 a line an epoch", group="run", at_least=0, at_most=2)
 
 
@@ -133,6 +144,13 @@ class PretrainOptions(TrainingOptions):
         "projection head: mlp, or the seed recipe's dropout and two linear layers",
         group="network",
         choices=("mlp", "seed"),
+    )
+    batch_size: int = option(
+        32,
+        "pairs of views a step",
+        group="optimization",
+        at_least=2,
+        because="SimCLR pushes an image away from the others of its batch",
     )
     embedding_size: int = option(128, "numbers that the projection head puts out", group="network", at_least=2)
     embedding_norm: bool = option(
@@ -284,7 +302,7 @@ class DemoOptions:
     n_subjects: int = option(160, "phantom subjects", group="demo", at_least=20)
     slices: int = option(6, "slices a subject", group="demo", at_least=1)
     image_size: int = option(64, "pixels a side", group="demo", at_least=32)
-    seed: int = option(0, "seed of the phantoms", group="demo", at_least=0)
+    seed: int = option(0, "seed of the phantoms", group="demo", at_least=0, at_most=MAX_SEED)
 
 
 @dataclass(repr=False, eq=False)
@@ -296,7 +314,7 @@ class AuditOptions:
     )
     task: str | None = option(None, "join classes: 4class, 3class or cdr0 (rating 0 against above 0)", group="audit")
     baselines: bool = option(True, "score trivial classifiers under both splits", group="audit")
-    seed: int = option(0, "seed of the folds", group="audit", at_least=0)
+    seed: int = option(0, "seed of the folds", group="audit", at_least=0, at_most=MAX_SEED)
 
 
 @dataclass(repr=False, eq=False)
@@ -317,7 +335,14 @@ class BenchOptions:
     )
     rounds: int = option(5, "steps of each; the median counts", group="bench", at_least=1)
     layers: bool = option(False, "a table of every convolution, in its three directions", group="bench")
-    n_jobs: int | None = option(None, "threads (none or -1: all that this process may use)", group="bench", at_least=-1)
+    n_jobs: int | None = option(
+        None,
+        "threads (none or -1: all that this process may use)",
+        group="bench",
+        at_least=-1,
+        at_most=MAX_THREADS,
+        because="the core starts no more threads",
+    )
     peer: bool = option(False, "PyTorch's configurations beside it, from a source tree", group="bench")
 
 
@@ -333,6 +358,10 @@ class RunOptions:
         choices=("auto", "never"),
     )
 
+
+# What the demo chooses before any option: two subjects of the rarest of four classes cannot fill three sets, and so few
+# subjects have no 1 %.
+DEMO_CHOICES = {"data": {"task": "3class"}, "study": {"label_fractions": (0.05, 0.2, 1.0)}}
 
 SECTIONS: dict[str, type] = {
     "data": DataOptions,

@@ -13,15 +13,12 @@ from typing import Any
 
 from . import datasets, splits
 from .classifier import Classifier
+from .config import DEMO_CHOICES as CHOICES
 from .config import DataOptions, DemoOptions, StudyOptions
-from .progress import bytes_text, seconds_text
+from .progress import bytes_text, counted, seconds_text
 from .simclr import SimCLR
 from .studies import StudyResult, study
 from .study_page import study_report
-
-# What the demo chooses before any option: two subjects of the rarest of four classes cannot fill three sets, and so few
-# subjects have no 1 %.
-CHOICES = {"data": {"task": "3class"}, "study": {"label_fractions": (0.05, 0.2, 1.0)}}
 
 REPORT_S = 12.0  # bootstraps, heat maps and pictures; measured on 2 cores of a Xeon with AVX-512
 
@@ -126,7 +123,7 @@ def _announce(parts: splits.Split, chosen: StudyOptions, ssl: SimCLR, clf: Class
         f"This demo works on {len(parts.dataset):,} phantom slices of {parts.dataset.n_subjects} made-up subjects "
         f"({out / 'phantoms'}/).\n"
         f"  1. split by subject: {len(parts.train):,} slices to train, {len(parts.test):,} to test\n"
-        f"  2. pretrain a {ssl.arch} with SimCLR, without labels: {ssl.epochs} epochs\n"
+        f"  2. pretrain a {ssl.arch} with SimCLR, without labels: {counted(ssl.epochs, 'epoch')}\n"
         f"  3. fine-tune {n_runs} classifiers, from {' and '.join(chosen.inits)} weights, with {fractions} of the "
         "labels\n"
         f"  4. judge them by subject, draw heat maps, write {out / 'report.html'}\n"

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import math
 import tomllib
 import types
 import typing
@@ -32,10 +33,16 @@ def option(
     choices: Sequence[Any] | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
+    below: float | None = None,
+    because: str = "",
     positional: bool = False,
 ) -> Any:
-    """A dataclass field with its help text, its group and the values it may take (None is allowed where typed so)."""
-    metadata = {"help": help, "group": group, "choices": choices, "at_least": at_least, "at_most": at_most}
+    """A dataclass field with its help text, its group and the values it may take (None is allowed where typed so).
+
+    Numbers are finite, from `at_least` to `at_most` or `below`; `because` says why in the error.
+    """
+    metadata = {"help": help, "group": group, "choices": choices}
+    metadata |= {"at_least": at_least, "at_most": at_most, "below": below, "because": because}
     return dataclasses.field(default=default, metadata=metadata, kw_only=not positional)
 
 
@@ -112,14 +119,19 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
 
 
 def _check_range(field: dataclasses.Field, label: str, value: Any) -> None:
-    choices, low, high = (field.metadata[key] for key in ("choices", "at_least", "at_most"))
+    choices, low, high, below = (field.metadata[key] for key in ("choices", "at_least", "at_most", "below"))
+    because = field.metadata["because"] and f", because {field.metadata['because']}"
     if choices is not None:
         choose(label, value, choices)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{label}={value!r}: expected a finite number")
     if low is not None and not value >= low:
-        raise ValueError(f"{label}={value!r}: expected at least {low}")
+        raise ValueError(f"{label}={value!r}: expected at least {low}{because}")
     if high is not None and not value <= high:
         share = f" ({value:g} % is {value / 100:g})" if high == 1 and 1 < value <= 100 else ""
-        raise ValueError(f"{label}={value!r}: expected at most {high}{share}")
+        raise ValueError(f"{label}={value!r}: expected at most {high}{share}{because}")
+    if below is not None and not value < below:
+        raise ValueError(f"{label}={value!r}: expected less than {below}{because}")
 
 
 def check(section_object: Any) -> None:
@@ -214,13 +226,24 @@ def _parser_of(kind: Any, may_be_none: bool) -> Callable[[str], Any]:
 
 
 def _show_default(value: Any) -> str:
+    if value is None:
+        return "none"
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def add_arguments(parser: argparse.ArgumentParser, section: type, prefix: str = "", skip: Sequence[str] = ()) -> None:
-    """One `--name` for each option of a section, in its groups; what is not given does not appear in the namespace."""
+def add_arguments(
+    parser: argparse.ArgumentParser,
+    section: type,
+    prefix: str = "",
+    skip: Sequence[str] = (),
+    defaults: Mapping[str, Any] = types.MappingProxyType({}),
+) -> None:
+    """One `--name` for each option of a section, in its groups; what is not given does not appear in the namespace.
+
+    `defaults` are what the help shows in place of the section's own: those of a command's recipe.
+    """
     groups: dict[str, Any] = {}
     for field in option_fields(section):
         if field.name in skip:
@@ -234,7 +257,8 @@ def add_arguments(parser: argparse.ArgumentParser, section: type, prefix: str = 
         choices = field.metadata["choices"]
         metavar = {int: "N", float: "X", str: "NAME", bool: "yes|no"}[item]
         if choices is not None:
-            metavar = "{" + ",".join(map(str, choices)) + "}"
+            metavar = "{" + ",".join([*map(str, choices), *(["none"] if may_be_none else [])]) + "}"
+        default = _show_default(defaults.get(field.name, field.default))
         group.add_argument(
             f"--{prefix}{field.name.replace('_', '-')}",
             dest=f"{prefix}{field.name}",
@@ -244,7 +268,7 @@ def add_arguments(parser: argparse.ArgumentParser, section: type, prefix: str = 
             choices=choices if choices is None or not may_be_none else [*choices, None],
             metavar=metavar,
             default=argparse.SUPPRESS,
-            help=f"{field.metadata['help']} (default: {_show_default(field.default)})".replace("%", "%%"),
+            help=f"{field.metadata['help']} (default: {default})".replace("%", "%%"),
         )
 
 

@@ -26,6 +26,11 @@ def bytes_text(n_bytes: float) -> str:
     return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"
 
 
+def counted(n: int, noun: str) -> str:
+    """'1 epoch', '1,200 epochs'."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
 def in_notebook() -> bool:
     """Whether a Jupyter kernel shows what we print."""
     ipython = sys.modules.get("IPython")

@@ -10,7 +10,7 @@ import numpy as np
 from . import plot
 from .cam import CamResult
 from .conclusions import STARTS, conclusions, verdict
-from .progress import bytes_text, seconds_text
+from .progress import bytes_text, counted, seconds_text
 from .report import Report, rows_of
 from .runlog import html_table
 from .study_rates import rates_table
@@ -104,9 +104,9 @@ def _pretraining(report: Report, result: StudyResult, batch_size: int | None, fe
     several = len(result.pretraining) > 1
     history = next(iter(result.pretraining.values()))
     report.text(
-        f"SimCLR, {len(history)} epochs. The loss starts near ln(2N - 1), which an embedding that knows nothing would "
-        "have, and falls as views of one slice come together. The nearest-neighbour score uses labels only to look: "
-        "it is fitted on training images and scored on validation images."
+        f"SimCLR, {counted(len(history), 'epoch')}. The loss starts near ln(2N - 1), which an embedding that knows "
+        "nothing would have, and falls as views of one slice come together. The nearest-neighbour score uses labels "
+        "only to look: it is fitted on training images and scored on validation images."
     )
     first = " The first of several." if several else ""
     pictures = [(plot.history(history, batch_size=batch_size), f"Loss and nearest-neighbour accuracy by epoch.{first}")]
