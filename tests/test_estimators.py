@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -104,6 +106,20 @@ def test_classifier_from_every_start(ssl, parts, tmp_path, init):
     assert evaluation["balanced_accuracy"].value == pytest.approx(clf.score(parts[2]))
 
 
+def test_fitted_estimators_can_be_pickled_and_copied(ssl, parts):
+    images = parts[2].images
+    clf = Classifier(ssl, **CLF).fit(parts[0])
+    for twin in (pickle.loads(pickle.dumps(clf)), copy.deepcopy(clf)):
+        assert same_bits(twin, clf) and same_bits(twin.init, ssl)
+        np.testing.assert_array_equal(twin.predict_proba(images), clf.predict_proba(images))
+    assert not hasattr(pickle.loads(pickle.dumps(SimCLR(**SSL))), "network_")
+
+
+def test_no_images_are_refused(ssl, parts):
+    with pytest.raises(ValueError, match="expected at least one, got none"):
+        ssl.transform(parts[2].images[:0])
+
+
 def test_a_start_from_simclr_and_from_its_file_are_the_same(ssl, parts, tmp_path):
     ssl.save(tmp_path / "ssl.safetensors")
     one = Classifier(ssl, **CLF).fit(parts[0])
@@ -157,6 +173,14 @@ def test_estimate_says_time_and_memory_and_changes_nothing(parts):
     estimate = ssl.estimate(parts[0])
     assert estimate.steps == 2 * (len(parts[0]) // 8) and estimate.seconds > 0 and estimate.memory_bytes > 1e8
     assert not hasattr(ssl, "network_") and "steps" in str(estimate)
+    n = len(parts[0])
+    for change, message in (
+        ({"batch_size": n + 1}, f"batch_size={n + 1} is larger than the {n} training images; choose at most {n}"),
+        ({"batch_size": 8, "micro_batch": 3}, "micro_batch=3: expected a divisor of batch_size=8"),
+        ({"batch_size": 1}, "batch_size=1: expected at least 2"),
+    ):
+        with pytest.raises(ValueError, match=message):  # as of `fit`, and before steps are timed
+            SimCLR(**{**SSL, **change}).estimate(parts[0])
     assert Classifier(**CLF).estimate(parts[0], parts[1]).steps == 2 * -(-len(parts[0]) // 8)
 
 

@@ -112,13 +112,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         facts: dict[str, Any] | None,
     ) -> bool:
         """Everything before the first step; False when a finished run was found and read."""
-        if self.batch_size > len(train) or len(train) < 2:
-            raise ValueError(
-                f"batch_size={self.batch_size} is larger than the {len(train)} training images; choose at most "
-                f"{len(train)}"
-            )
-        if self.micro_batch is not None and self.batch_size % self.micro_batch:
-            raise ValueError(f"micro_batch={self.micro_batch}: expected a divisor of batch_size={self.batch_size}")
+        self._check_batch(len(train))
         self.data_ = describe_data(train, facts)
         found = self._resumable(checkpoint, resume)
         if found is not None and found.progress["finished"]:
@@ -130,6 +124,14 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             self._resume(found)
             self._restore_monitor(found)
         return True
+
+    def _check_batch(self, n: int) -> None:
+        if n < 2:
+            raise ValueError(f"train: expected at least 2 images, got {n}")
+        if self.batch_size > n:
+            raise ValueError(f"batch_size={self.batch_size} is larger than the {n} training images; choose at most {n}")
+        if self.micro_batch is not None and self.batch_size % self.micro_batch:
+            raise ValueError(f"micro_batch={self.micro_batch}: expected a divisor of batch_size={self.batch_size}")
 
     def _prepare(self, train: Dataset, val: Dataset | None) -> None:
         images = train.images
@@ -148,6 +150,9 @@ class SimCLR(PretrainOptions, NetworkEstimator):
 
     def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
         """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
+        check(self)
+        check_dataset(train, "train")
+        self._check_batch(len(train))
         trial = clone(self)
         trial._prepare(train, val)
         return trial._measure(len(train), self.batch_size, self.epochs * (len(train) // self.batch_size))
