@@ -17,6 +17,7 @@ from . import checkpoint as files
 from . import splits
 from ._dataset import Dataset, check_dataset
 from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
+from ._parameter_docs import documents_options
 from ._seen import PRETRAINED, TRAINED, seen_note
 from .config import ARCHS, FinetuneOptions
 from .metrics import Evaluation, balanced_accuracy, evaluate_predictions
@@ -98,6 +99,7 @@ class Judge(ClassifierMixin):
         )
 
 
+@documents_options
 @takes_recipe("finetune")
 @dataclass(repr=False, eq=False)
 class Classifier(Judge, FinetuneOptions, NetworkEstimator):

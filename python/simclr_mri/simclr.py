@@ -19,6 +19,7 @@ from sklearn.base import clone
 from . import checkpoint as files
 from ._dataset import Dataset, check_dataset
 from ._estimator import FEATURE_SIZE, Estimate, NetworkEstimator, describe_data, warn_oddities
+from ._parameter_docs import documents_options
 from .config import PretrainOptions
 from .monitor import Collapse, CollapseWarning, chance_loss, knn_accuracy, probe_balanced_accuracy, standardized
 from .options import check, takes_recipe
@@ -31,6 +32,7 @@ from .views import Preprocess, augmented_batch
 TEMPERATURE_DROPS = ((0.02, 0.05), (0.03, 0.1), (0.045, 0.3))
 
 
+@documents_options
 @takes_recipe("pretrain")
 @dataclass(repr=False, eq=False)
 class SimCLR(PretrainOptions, NetworkEstimator):
