@@ -164,8 +164,11 @@ def test_a_model_that_was_stopped_can_be_saved_and_goes_on(kernel):
     assert not said, said
 
 
-@pytest.mark.parametrize("command", ["pretrain", "finetune", "study"])
-def test_ctrl_c_in_a_terminal(command, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    [("pretrain", signal.SIGINT), ("finetune", signal.SIGINT), ("study", signal.SIGINT), ("finetune", signal.SIGTERM)],
+)
+def test_ctrl_c_in_a_terminal_and_a_batch_systems_end(command, sent, tmp_path):
     write_phantoms(tmp_path / "images", n_subjects=24, slices=2, image_size=32)
     run = [sys.executable, "-m", "simclr_mri", command, "images", "--recipe", "quick", "--task", "cdr0", "--out", "run"]
     prefix = "--pretrain." if command == "study" else "--"
@@ -175,7 +178,7 @@ def test_ctrl_c_in_a_terminal(command, tmp_path):
     try:
         wait_for_training(tmp_path / "run", process)
         began_s = time.monotonic()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         said, _ = process.communicate(timeout=30)
     finally:
         process.kill()
