@@ -408,5 +408,5 @@ def test_n_jobs_is_scikit_learns(parts):
     images = parts[0].images
     assert n_threads(None) == n_threads(-1) == 0 and n_threads(3) == 3
     assert SimCLR(**{**SSL, "epochs": 0}, n_jobs=-1).fit(parts[0]).transform(images).shape == (len(images), 512)
-    with pytest.raises(ValueError, match="n_jobs=0: expected the number of threads"):
+    with pytest.raises(ValueError, match="n_jobs=0: expected 1 to 256 threads"):
         n_threads(0)
