@@ -30,7 +30,7 @@ from .datasets import open_dataset
 from .demo import CHOICES, run_demo
 from .looks import FILE_NAME as LOOKS
 from .looks import record_look, record_of
-from .progress import bytes_text, seconds_text
+from .progress import bytes_text, counted, seconds_text
 from .runlog import History, peak_memory_bytes, write_json
 from .simclr import SimCLR
 from .studies import predictions_csv, spread_examples
@@ -153,7 +153,8 @@ def pretrain(args: argparse.Namespace) -> int:
     _describe(ds, parts)
     out = _out(settings, "runs/pretrain")
     ssl = _estimator(SimCLR, settings.pretrain)
-    _announce(ssl, f"SimCLR, {ssl.arch}, {ssl.epochs} epochs", parts.train, parts.val, out, settings.run.resume)
+    what = f"SimCLR, {ssl.arch}, {counted(ssl.epochs, 'epoch')}"
+    _announce(ssl, what, parts.train, parts.val, out, settings.run.resume)
     ssl.fit(
         parts.train, parts.val, checkpoint=out, resume=settings.run.resume, facts=_facts(settings.data, settings.recipe)
     )
