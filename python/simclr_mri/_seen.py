@@ -35,14 +35,14 @@ def image_keys(ds: Dataset) -> str:
     return base64.b64encode(keys[keys != 0].astype("<u8").tobytes()).decode()
 
 
-def seen_note(data: Mapping[str, Any], ds: Dataset, where: tuple[str, ...] = (TRAINED, PRETRAINED)) -> str | None:
+def seen_note(data: Mapping[str, Any], ds: Dataset) -> str | None:
     """What a user has to know before they believe scores on `ds`; `data` is what the model remembers of its training.
 
-    None: nothing, or the model is an older one that does not remember its images, or these were read at another size.
+    None: nothing, or the model is an older one that does not remember its images.
     """
     keys, told = _keys(ds.images), np.zeros(len(ds), bool)
     notes = []
-    for kind in where:
+    for kind, where in _WHERE.items():
         if not data.get(kind):
             continue
         known = np.frombuffer(base64.b64decode(data[kind]), "<u8")
@@ -53,5 +53,5 @@ def seen_note(data: Mapping[str, Any], ds: Dataset, where: tuple[str, ...] = (TR
         who = ""
         if ds.subjects is not None:
             who = f", of {len(np.unique(ds.subjects[rows]))} of {ds.n_subjects} subjects,"
-        notes.append(f"{rows.sum():,} of these {len(ds):,} images{who} were {_WHERE[kind]}")
+        notes.append(f"{rows.sum():,} of these {len(ds):,} images{who} were {where}")
     return "; ".join(notes) or None
