@@ -82,12 +82,14 @@ def test_the_commands_say_it_and_write_it_down(tmp_path, capsys):
     assert main(["evaluate", str(run), "--n-bootstrap", "0"]) == 0
     manifest = json.loads((run / "manifest.json").read_text())
     assert TRAINED not in manifest["data"] and PRETRAINED not in manifest["data"]
-    assert "warning" not in json.loads((run / "evaluation_test" / "evaluation.json").read_text())
+    before = json.loads((run / "evaluation_test" / "evaluation.json").read_text())["notes"]
+    assert not any("were in" in note for note in before)
     assert "were in" not in capsys.readouterr().err
 
     assert main(["evaluate", str(run), "--n-bootstrap", "0", "--split-seed", "7"]) == 0
-    said = json.loads((run / "evaluation_test" / "evaluation.json").read_text())["warning"]
-    assert "were in the training set of this model" in said and said in capsys.readouterr().err
+    said = json.loads((run / "evaluation_test" / "evaluation.json").read_text())["notes"][-1]
+    shown = capsys.readouterr()
+    assert "were in the training set of this model" in said and said in shown.out and said.rstrip(".") in shown.err
 
     # a folder that has lost a subject is divided anew by the same options
     with open(root / "subjects.csv") as file:

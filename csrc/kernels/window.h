@@ -26,8 +26,8 @@ static inline void smri_windows_advance(size_t *first, size_t *last, size_t h, c
 
 /* One row of the gradient of a maximum, from the n_rows rows of windows that cover it: dx[W][C] = the sum of dy[i][q][C] over
  * the windows q that cover the pixel and, for each, over i, both ascending, where place[i][q][C] is the pixel's place in the
- * window: first_place[i] in its first column. With `stream` dx may bypass the caches, and other threads see it after this thread's
- * next locked instruction (the pool's hand-over). */
+ * window: first_place[i] in its first column. With `stream` dx may bypass the caches, and other threads see it after this
+ * thread's next locked instruction (the pool's hand-over). */
 struct smri_max_row {
     void *dx;
     const void *dy[SMRI_MAX_WINDOW];

@@ -2,10 +2,10 @@
  * either precision.
  *
  * Both operands run along m, which is the sum. A task is up to 256 input channels, 64 output channels and a part of the
- * pixels; up to four neighbours are run side by side, and go through their pixels in chunks that fit the second-level cache: dy's columns are packed once a chunk
- * (two blocks of 32 side by side, as the kernel reads them), and x's rows under each tap are packed beside them, with
- * zeros in the padding. A 1x1 window may do without packing x: its rows lie one after the other. In bf16
- * a row of a panel is two neighbouring pixels, number by number beside each other (kernels/conv_pairs.h), so that
+ * pixels; up to four neighbours are run side by side, and go through their pixels in chunks that fit the second-level cache:
+ * dy's columns are packed once a chunk (two blocks of 32 side by side, as the kernel reads them), and x's rows under each tap
+ * are packed beside them, with zeros in the padding. A 1x1 window may do without packing x: its rows lie one after the other.
+ * In bf16 a row of a panel is two neighbouring pixels, number by number beside each other (kernels/conv_pairs.h), so that
  * everything is packed; a last odd pixel has zeros beside it.
  *
  * Where the weights are small and the pixels many (early layers), the parts of the pixels are summed apart and then
@@ -189,7 +189,8 @@ static size_t task_count(const struct job *job) { return job->parts * job->chann
 
 /* The run that begins with task `begin`, not beyond `end`. */
 static struct range range_of(const struct job *job, size_t begin, size_t end) {
-    const size_t first = begin % job->column_tasks, last = smaller(first + smaller(end - begin, TASKS_PER_RUN), job->column_tasks);
+    const size_t first = begin % job->column_tasks, count = smaller(end - begin, TASKS_PER_RUN);
+    const size_t last = smaller(first + count, job->column_tasks);
     const size_t channel_group = begin / job->column_tasks % job->channel_groups;
     const size_t part = begin / job->column_tasks / job->channel_groups;
     return (struct range){

@@ -3,9 +3,10 @@
  * processes use the cores (a barrier over all threads waits for the slowest time slice).
  *
  * Each thread begins with a contiguous part of the tasks, the same part of every job, and helps the others from their ends
- * when it is done, a task or a run of tasks at a time. Tasks run along the images, so a thread finds what it wrote in its own caches. That matters where two
- * processors share no third-level cache, which a guest cannot see and which changes under it: with one shared counter,
- * which dealt tasks out like cards, a training step took 1135 ms there and 1030 where they do share one.
+ * when it is done, a task or a run of tasks at a time. Tasks run along the images, so a thread finds what it wrote in its
+ * own caches. That matters where two processors share no third-level cache, which a guest cannot see and which changes under
+ * it: with one shared counter, which dealt tasks out like cards, a training step took 1135 ms there and 1030 where they do
+ * share one.
  *
  * Idle workers spin for some microseconds, because a network's layers follow each other closely, and then sleep; so does
  * the caller while workers finish. Only who sleeps and who wakes a sleeper takes the mutex: a step of ResNet-50 has 540 jobs.

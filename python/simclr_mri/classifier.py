@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -403,14 +403,15 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
     def evaluate(self, data: Dataset, *, n_bootstrap: int = 1000, seed: int = 0) -> Evaluation:
         """All metrics by slice and by subject, with bootstrap intervals; see `metrics.evaluate_predictions`.
 
-        Warns when the model was trained or pretrained on some of the images.
+        Warns, and leaves a note in the result, when the model was trained or pretrained on some of the images.
         """
         self._check_fitted()
         found = super().evaluate(data, n_bootstrap=n_bootstrap, seed=seed)
         note = seen_note(self.data_, data)
-        if note:
-            warnings.warn(f"evaluate: {note}", stacklevel=2)
-        return found
+        if note is None:
+            return found
+        warnings.warn(f"evaluate: {note}", stacklevel=2)
+        return replace(found, notes=(*found.notes, f"{note}."))
 
     def predict_proba(self, data: Dataset | np.ndarray) -> np.ndarray:
         """Probability of each class.

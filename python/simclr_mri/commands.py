@@ -25,9 +25,9 @@ from .cam_checks import check_cams
 from .checkpoint import atomic_writer
 from .classifier import Classifier
 from .cli import Settings
-from .config import DataOptions, as_dict
+from .config import DEMO_CHOICES, DataOptions, as_dict
 from .datasets import open_dataset
-from .demo import CHOICES, run_demo
+from .demo import run_demo
 from .looks import FILE_NAME as LOOKS
 from .looks import record_look, record_of
 from .progress import bytes_text, counted, seconds_text
@@ -102,9 +102,8 @@ def _remembered(path: str | None) -> dict[str, Any]:
     return json.loads(metadata["extra"])["data"] if metadata.get("format") == checkpoint.FORMAT else {}
 
 
-def _inherited(path: str | None) -> dict[str, Any]:
+def _inherited(remembered: dict[str, Any]) -> dict[str, Any]:
     """The data options and recipe of the run that a command builds upon."""
-    remembered = _remembered(path)
     options = {k: v for k, v in remembered.get("options", {}).items() if v is not None}
     return {"recipe": remembered.get("recipe"), "data": options}
 
@@ -164,16 +163,14 @@ def pretrain(args: argparse.Namespace) -> int:
 def finetune(args: argparse.Namespace) -> int:
     """A classifier on the training part of the split."""
     init = getattr(args, "init", "random")
-    settings = Settings(args, _inherited(init))
+    theirs = _remembered(init)
+    settings = Settings(args, _inherited(theirs))
     clf = _estimator(Classifier, settings.finetune)
     clf.check_start()
     ds = open_data(settings.data)
     parts = split_data(ds, settings.data)
     _describe(ds, parts)
-    _warn_other_split(init, settings)
-    note = seen_note({PRETRAINED: _remembered(init).get(TRAINED)}, parts.test)
-    if note:
-        warnings.warn(f"{init}: {note}", stacklevel=1)
+    _warn_of_pretraining(init, theirs, settings, parts.test)
     out = _out(settings, f"runs/finetune_{100 * clf.label_fraction:g}pct")
     select = parts.test if clf.select_on == "test" else parts.val
     what = f"classifier, start {clf.init}, {100 * clf.label_fraction:g} % of the labels"
@@ -184,9 +181,12 @@ def finetune(args: argparse.Namespace) -> int:
     return _after_training(clf, out, f"simclr-mri evaluate {out}")
 
 
-def _warn_other_split(init: str, settings: Settings) -> None:
-    theirs = _inherited(init).get("data", {})
-    mine = as_dict(settings.data)
+def _warn_of_pretraining(init: str, remembered: dict[str, Any], settings: Settings, test: Dataset) -> None:
+    """What the start has seen of the test set, or may have seen where it does not remember its images."""
+    note = seen_note({PRETRAINED: remembered.get(TRAINED)}, test)
+    if note:
+        warnings.warn(f"{init}: {note}", stacklevel=2)
+    theirs, mine = _inherited(remembered).get("data", {}), as_dict(settings.data)
     differing = [
         k
         for k in ("by", "split_seed", "split", "task", "folds", "fold")
@@ -232,7 +232,7 @@ def _after_training(estimator: Any, out: Path, then: str) -> int:
 
 def _model_and_part(args: argparse.Namespace, section: str) -> tuple[Classifier, Dataset, Settings]:
     """The classifier, the part of the split that is asked for, and the settings."""
-    settings = Settings(args, _inherited(args.model))
+    settings = Settings(args, _inherited(_remembered(args.model)))
     clf = Classifier.load(args.model, precision=getattr(settings, section).precision)
     ds = open_data(settings.data)
     if ds.classes != clf.classes_:
@@ -258,8 +258,7 @@ def evaluate(args: argparse.Namespace) -> int:
     print(f"{args.model} on the {on} set of {settings.data.path}\n{evaluation}\n")
     if on == "test":
         print(f"Look {n_looks} at this test set, by the record {keeper / LOOKS}. Choose by the validation set.\n")
-    note = seen_note(clf.data_, part)
-    write_json(out / "evaluation.json", {**evaluation.to_dict(), **({"warning": note} if note else {})})
+    write_json(out / "evaluation.json", evaluation.to_dict())
     with atomic_writer(out / "predictions.csv") as file:
         file.write(predictions_csv(part, evaluation.probabilities).encode())
     for level in evaluation.levels:
@@ -378,7 +377,7 @@ def bench(args: argparse.Namespace) -> int:
 
 def demo(args: argparse.Namespace) -> int:
     """The whole experiment on phantoms."""
-    settings = Settings(args, CHOICES)
+    settings = Settings(args, DEMO_CHOICES)
     out = _out(settings, "simclr_mri_demo")
     ssl, clf = _estimator(SimCLR, settings.pretrain), _estimator(Classifier, settings.finetune, init="random")
     done = run_demo(out, settings.demo, settings.study, settings.data, ssl, clf, resume=settings.run.resume)

@@ -19,6 +19,11 @@ MAX_SEED = 2**32 - 1  # scikit-learn's
 SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
 
 
+def _threads(group: str) -> Any:
+    text, because = "threads (none or -1: all that this process may use)", "the core starts no more threads"
+    return option(None, text, group=group, at_least=-1, at_most=MAX_THREADS, because=because)
+
+
 @dataclass(repr=False, eq=False)
 class DataOptions:
     """Which images, who is in them, and how they are split."""
@@ -120,14 +125,7 @@ class TrainingOptions:
     random_state: int = option(
         0, "seed of weights, order, views and dropout", group="run", at_least=0, at_most=MAX_SEED
     )
-    n_jobs: int | None = option(
-        None,
-        "threads (none or -1: all that this process may use)",
-        group="run",
-        at_least=-1,
-        at_most=MAX_THREADS,
-        because="the core starts no more threads",
-    )
+    n_jobs: int | None = _threads("run")
     verbose: int = option(1, "0 silent, 1 progress bar, 2 a line an epoch", group="run", at_least=0, at_most=2)
 
 
@@ -335,14 +333,7 @@ class BenchOptions:
     )
     rounds: int = option(5, "steps of each; the median counts", group="bench", at_least=1)
     layers: bool = option(False, "a table of every convolution, in its three directions", group="bench")
-    n_jobs: int | None = option(
-        None,
-        "threads (none or -1: all that this process may use)",
-        group="bench",
-        at_least=-1,
-        at_most=MAX_THREADS,
-        because="the core starts no more threads",
-    )
+    n_jobs: int | None = _threads("bench")
     peer: bool = option(False, "PyTorch's configurations beside it, from a source tree", group="bench")
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from . import datasets, splits
 from .classifier import Classifier
-from .config import DEMO_CHOICES as CHOICES
-from .config import DataOptions, DemoOptions, StudyOptions
+from .config import DEMO_CHOICES, DataOptions, DemoOptions, StudyOptions
 from .progress import bytes_text, counted, seconds_text
 from .simclr import SimCLR
 from .studies import StudyResult, study
@@ -63,8 +62,8 @@ def run_demo(
     >>> run_demo("demo").report  # doctest: +SKIP
     """
     began_s = time.monotonic()
-    options, study_options = options or DemoOptions(), study_options or StudyOptions(**CHOICES["study"])
-    data_options = data_options or DataOptions(**CHOICES["data"])
+    options, study_options = options or DemoOptions(), study_options or StudyOptions(**DEMO_CHOICES["study"])
+    data_options = data_options or DataOptions(**DEMO_CHOICES["data"])
     pretrain = pretrain or SimCLR(recipe="quick")
     finetune = finetune or Classifier(recipe="quick")
     out = Path(out)
