@@ -127,6 +127,32 @@ INLINE void affine(const struct smri_affine_rows *job, enum smri_precision preci
     _mm_sfence(); /* before another thread is told that y is there */
 }
 
+/* `width` vectors of columns from c on, of all rows: scale and shift stay in registers. */
+INLINE void activate_columns(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scales,
+                             const float *shifts, size_t c, size_t width, size_t n, enum smri_precision precision) {
+    floats scale[WIDTH], shift[WIDTH];
+    for (size_t k = 0; k < width; k++) {
+        scale[k] = row_of(scales, c + k * LANES, n);
+        shift[k] = row_of(shifts, c + k * LANES, n);
+    }
+    for (size_t r = 0; r < n_rows; r++) {
+        const void *row = rows[r];
+        for (size_t k = 0; k < width; k++) {
+            const size_t column = c + k * LANES;
+            put(y, r * y_stride + column, positive(fused(scale[k], get(row, column, n, precision), shift[k])), n, precision);
+        }
+    }
+}
+
+INLINE void activate(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scale, const float *shift,
+                     size_t C, enum smri_precision precision) {
+    size_t c = 0;
+    for (; c + WIDTH * LANES <= C; c += WIDTH * LANES)
+        activate_columns(y, y_stride, rows, n_rows, scale, shift, c, WIDTH, LANES, precision);
+    for (; c + LANES <= C; c += LANES) activate_columns(y, y_stride, rows, n_rows, scale, shift, c, 1, LANES, precision);
+    if (c < C) activate_columns(y, y_stride, rows, n_rows, scale, shift, c, 1, C - c, precision);
+}
+
 /* How dy is masked: not, by the forward value recomputed from x, or by bits, in which case gradient_sums leaves it behind. */
 enum masking { UNMASKED, BY_X, BY_BITS };
 

@@ -91,6 +91,20 @@ size_t smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method, enum s
     return methods[method]->workspace_bytes(direction, shape, n_threads);
 }
 
+static size_t x_bytes(const struct smri_conv2d *shape) {
+    return smri_align(shape->N * shape->H * shape->W * shape->C * smri_precision_bytes(shape->precision));
+}
+
+static size_t prologue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads) {
+    return methods[method]->prologue_bytes != NULL ? methods[method]->prologue_bytes(shape, n_threads) : SMRI_NO_PROLOGUE;
+}
+
+size_t smri_conv2d_method_prologue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads) {
+    const size_t more = prologue_bytes(method, shape, n_threads);
+    return methods[method]->workspace_bytes(SMRI_CONV2D_FORWARD, shape, n_threads) +
+           (more != SMRI_NO_PROLOGUE ? more : x_bytes(shape));
+}
+
 /* A smaller batch may need more: it may be computed by another method, or be cut into more parts. So each is asked. */
 size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
     size_t largest = 0;
@@ -104,10 +118,31 @@ size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_thr
     return largest;
 }
 
+size_t smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+    size_t largest = 0;
+    struct smri_conv2d part = *shape;
+    for (part.N = 1; part.N <= shape->N; part.N++) {
+        const enum smri_conv2d_method method = smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part);
+        const size_t bytes = smri_conv2d_method_prologue_bytes(method, &part, n_threads);
+        if (bytes > largest) largest = bytes;
+    }
+    return largest;
+}
+
+/* A method that does not apply the prologue itself multiplies a copy of x, in front of its workspace, that a pass makes. */
 void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
-                            const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                            const struct smri_conv2d_prologue *prologue, const struct smri_conv2d *shape, void *workspace,
+                            smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
-    methods[method]->forward(y, x, w, NULL, shape, workspace, pool);
+    if (prologue == NULL || prologue_bytes(method, shape, smri_pool_size(pool)) != SMRI_NO_PROLOGUE) {
+        methods[method]->forward(y, x, w, prologue, NULL, shape, workspace, pool);
+        return;
+    }
+    const struct smri_batchnorm2d panel = {prologue->groups, shape->N / prologue->groups * shape->H * shape->W, shape->C,
+                                           shape->precision};
+    const struct smri_affine terms = {.x = x, .scale = prologue->scale, .shift = prologue->shift, .relu = true};
+    smri_affine(workspace, &terms, &panel, pool);
+    methods[method]->forward(y, workspace, w, NULL, NULL, shape, (char *)workspace + x_bytes(shape), pool);
 }
 
 static size_t y_bytes(const struct smri_conv2d *shape) {
@@ -137,10 +172,10 @@ void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, co
                                      void *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
     if (methods[method]->has_epilogue) {
-        methods[method]->forward(y, x, w, epilogue, shape, workspace, pool);
+        methods[method]->forward(y, x, w, NULL, epilogue, shape, workspace, pool);
         return;
     }
-    methods[method]->forward(workspace, x, w, NULL, shape, (char *)workspace + y_bytes(shape), pool);
+    methods[method]->forward(workspace, x, w, NULL, NULL, shape, (char *)workspace + y_bytes(shape), pool);
     const size_t rows = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape);
     const struct smri_batchnorm2d panel = {1, rows, shape->K, shape->precision};
     const struct smri_affine terms = {.x = workspace, .residual = epilogue->accumulate ? y : NULL, .scale = epilogue->scale,
@@ -160,9 +195,9 @@ void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, 
     methods[method]->backward_weights(dw, x, dy, shape, workspace, pool);
 }
 
-void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
-                         smri_pool *pool) {
-    smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, shape, workspace, pool);
+void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                         const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, prologue, shape, workspace, pool);
 }
 
 void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,

@@ -49,6 +49,8 @@ struct job {
     const size_t *row_offsets, *col_offsets; /* see tabulate_offsets */
     char *scratch;
     size_t worker_bytes;
+    const struct smri_conv2d_prologue *prologue;
+    char *rooms; /* with a prologue: a chunk's pixels, activated, for each worker */
 };
 
 /* Where a walk over the result's pixels stands. */
@@ -176,9 +178,12 @@ void smri_conv2d_pack_window(void *out, const void *x, const struct smri_conv2d 
         kernels->conv.copy((float *)out + to, row, (const float *)x + from, s->W * s->C, r_end - r, numbers);
 }
 
-/* Fills the tile at `position` but for its columns. `packed` has room for its windows in mode PACKED. */
+static size_t room_bytes(const struct job *job) { return smri_align(job->chunk_rows * job->depth * job->number_bytes); }
+
+/* Fills the tile at `position` but for its columns. `packed` has room for its windows in mode PACKED; its source pixels lie at
+ * `pixels` in mode POINTWISE. */
 static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, struct smri_conv_tap *taps, char *packed,
-                         size_t position, size_t rows, struct cursor *cursor) {
+                         const char *pixels, size_t position, size_t rows, struct cursor *cursor) {
     const size_t out_bytes = job->cols * job->number_bytes, source_bytes = job->depth * job->number_bytes;
     tile->rows = rows, tile->taps = taps, tile->depth = job->tap_depth, tile->n_taps = 1;
     tile->accumulate = job->accumulate, tile->streamed = job->streamed, tile->block_stride = job->block_stride;
@@ -186,7 +191,7 @@ static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, str
     if (job->mode == POINTWISE) {
         for (size_t i = 0; i < rows; i++) {
             tile->out[i] = job->out + (position + i) * out_bytes;
-            taps->rows[i] = job->source + (position + i) * source_bytes;
+            taps->rows[i] = pixels + i * source_bytes;
         }
         taps->weights = 0;
         return;
@@ -218,10 +223,18 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
     const size_t packed_tile_bytes = SMRI_CONV_ROWS * job->tap_depth * job->number_bytes;
     struct cursor cursor = {0, 0, 0};
     if (job->mode != POINTWISE) cursor = cursor_at(job, begin);
+    const size_t pixel_bytes = job->depth * job->number_bytes;
+    const char *pixels = job->source + begin * pixel_bytes; /* POINTWISE */
+    if (job->prologue != NULL) {
+        char *room = job->rooms + worker * room_bytes(job);
+        smri_conv2d_activate_run(room, job->source, job->prologue, job->shape, begin, end - begin);
+        pixels = room;
+    }
     for (size_t t = 0; t < n_tiles; t++) {
         const size_t position = begin + t * SMRI_CONV_ROWS;
         const size_t rows = end - position < SMRI_CONV_ROWS ? end - position : SMRI_CONV_ROWS;
-        prepare_tile(job, &tiles[t], taps + t * job->taps, packed + t * packed_tile_bytes, position, rows, &cursor);
+        prepare_tile(job, &tiles[t], taps + t * job->taps, packed + t * packed_tile_bytes,
+                     pixels + t * SMRI_CONV_ROWS * pixel_bytes, position, rows, &cursor);
     }
     void (*const compute)(const struct smri_conv_tile *) =
         job->shape->precision == SMRI_BF16 ? job->kernels->pairs.tile : job->kernels->conv.tile;
@@ -292,15 +305,21 @@ size_t smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape, 
     return shared_bytes(&job) + n_threads * job.worker_bytes;
 }
 
-/* Workspace: zeros, offsets, the workers' scratch. */
-void smri_conv2d_gather(void *out, const void *source, const void *weights, bool backward, bool accumulate,
-                        const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
-                        smri_pool *pool) {
-    struct job job = new_job(backward, shape);
-    job.out = out, job.source = source, job.weights = weights, job.accumulate = accumulate;
-    if (epilogue != NULL) {
-        job.accumulate = epilogue->accumulate;
-        job.epilogue = (struct smri_epilogue){epilogue->scale, epilogue->shift, epilogue->relu};
+/* Strided and larger windows would activate a pixel once for each of their taps. */
+size_t smri_conv2d_gather_prologue_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+    const struct job job = new_job(false, shape);
+    return job.mode == POINTWISE ? n_threads * room_bytes(&job) : SMRI_NO_PROLOGUE;
+}
+
+/* Workspace: zeros, offsets, the workers' scratch, their rooms. */
+void smri_conv2d_gather(void *out, const void *source, const void *weights, const struct smri_conv2d_gather *how,
+                        const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    struct job job = new_job(how->backward, shape);
+    job.out = out, job.source = source, job.weights = weights;
+    job.accumulate = how->accumulate, job.prologue = how->prologue;
+    if (how->epilogue != NULL) {
+        job.accumulate = how->epilogue->accumulate;
+        job.epilogue = (struct smri_epilogue){how->epilogue->scale, how->epilogue->shift, how->epilogue->relu};
     }
     /* In fp32, whose 16 results fill a line. */
     job.streamed = !job.accumulate && shape->precision == SMRI_FP32 &&
@@ -310,6 +329,7 @@ void smri_conv2d_gather(void *out, const void *source, const void *weights, bool
     job.row_offsets = offsets, job.col_offsets = offsets + job.I * shape->R;
     if (job.mode == TAPS) tabulate_offsets(&job, offsets, offsets + job.I * shape->R);
     job.scratch = (char *)workspace + shared_bytes(&job);
+    job.rooms = job.scratch + smri_pool_size(pool) * job.worker_bytes;
     smri_pool_run_ranges(pool, job.chunks * job.col_tasks, job.col_tasks, run_tasks, &job);
 }
 
@@ -347,16 +367,19 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
     return (backward ? transposed_bytes(shape) : 0) + smri_conv2d_gather_bytes(backward, shape, n_threads);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    smri_conv2d_gather(y, x, w, false, false, epilogue, shape, workspace, pool);
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
+    const struct smri_conv2d_gather how = {.prologue = prologue, .epilogue = epilogue};
+    smri_conv2d_gather(y, x, w, &how, shape, workspace, pool);
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool) {
     float *transposed = workspace;
     smri_conv2d_transpose_weights(transposed, w, shape, pool);
-    smri_conv2d_gather(dx, dy, transposed, true, accumulate, NULL, shape, (char *)workspace + transposed_bytes(shape), pool);
+    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate};
+    smri_conv2d_gather(dx, dy, transposed, &how, shape, (char *)workspace + transposed_bytes(shape), pool);
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
@@ -366,4 +389,5 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 
 const struct smri_conv2d_ops smri_conv2d_direct_ops = {
     "direct", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
+    smri_conv2d_gather_prologue_bytes,
 };

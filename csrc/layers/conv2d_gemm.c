@@ -101,9 +101,10 @@ static void forward_tile(void *context, size_t index, size_t worker) {
                    job->out + begin * s->K + block * SMRI_CONV2D_BLOCK, s->K, false);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    (void)epilogue;
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
+    (void)prologue, (void)epilogue;
     struct job job = new_job(SMRI_CONV2D_FORWARD, shape, workspace);
     job.out = y, job.a = x, job.b = w;
     smri_pool_run(pool, smri_chunk_count(job.pixels, job.tile_rows), forward_tile, &job);
@@ -191,5 +192,5 @@ static void backward_weights(float *dw, const void *x, const void *dy, const str
 }
 
 const struct smri_conv2d_ops smri_conv2d_gemm_ops = {
-    "gemm", supports, workspace_bytes, forward, backward_data, backward_weights, false,
+    "gemm", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL,
 };

@@ -2,6 +2,8 @@
 #ifndef SMRI_LAYERS_CONV2D_METHODS_H
 #define SMRI_LAYERS_CONV2D_METHODS_H
 
+#include <stdint.h>
+
 #include "smri/conv2d_method.h"
 
 #define SMRI_CONV2D_BLOCK 32 /* output channels in one block of the packed weights: two 512-bit vectors */
@@ -10,15 +12,20 @@ struct smri_conv2d_ops {
     const char *name;
     bool (*supports)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
     size_t (*workspace_bytes)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads);
-    /* `epilogue` is NULL unless has_epilogue. */
-    void (*forward)(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+    /* `prologue` is NULL unless prologue_bytes gives it room, `epilogue` unless has_epilogue. */
+    void (*forward)(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool);
     void (*backward_data)(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool);
     void (*backward_weights)(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape, void *workspace,
                              smri_pool *pool);
     bool has_epilogue; /* forward applies one itself */
+    /* What a prologue adds to forward's workspace, or SMRI_NO_PROLOGUE where forward does not apply one itself; NULL: nowhere. */
+    size_t (*prologue_bytes)(const struct smri_conv2d *shape, size_t n_threads);
 };
+
+#define SMRI_NO_PROLOGUE SIZE_MAX
 
 extern const struct smri_conv2d_ops smri_conv2d_reference_ops;
 extern const struct smri_conv2d_ops smri_conv2d_gemm_ops;
@@ -27,6 +34,15 @@ extern const struct smri_conv2d_ops smri_conv2d_direct_ops;
 extern const struct smri_conv2d_ops smri_conv2d_tiles_ops;
 extern const struct smri_conv2d_ops smri_conv2d_pairs_ops;
 extern const struct smri_conv2d_ops smri_conv2d_widened_ops;
+
+/* conv2d_prologue.c: out[i] = what the prologue makes of pixels[i], which point to channels [channel, channel + channels) of
+ * pixels of one image of x; out's rows are out_stride numbers apart. */
+void smri_conv2d_activate(void *out, size_t out_stride, const void *const *pixels, size_t count,
+                          const struct smri_conv2d_prologue *prologue, const struct smri_conv2d *shape, size_t image,
+                          size_t channel, size_t channels);
+/* The same of all channels of `count` pixels from pixel `first` of the batch on, one after the other. */
+void smri_conv2d_activate_run(void *out, const void *x, const struct smri_conv2d_prologue *prologue,
+                              const struct smri_conv2d *shape, size_t first, size_t count);
 
 /* Packed weights [K/32][tap][C][32] to [C/32][tap][K][32], padded with zeros: backward-data's weights. */
 void smri_conv2d_transpose_weights(float *out, const float *w, const struct smri_conv2d *shape, smri_pool *pool);

@@ -57,18 +57,21 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
     return pairs_bytes(backward, shape) + smri_conv2d_gather_bytes(backward, shape, n_threads);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
     struct pairing pairing = {shape, smri_kernels_get(), workspace, w, forward_depth(shape)};
     smri_pool_run(pool, smri_conv2d_blocks(shape->K) * forward_taps(shape), pair_tap, &pairing);
-    smri_conv2d_gather(y, x, workspace, false, false, epilogue, shape, (char *)workspace + pairs_bytes(false, shape), pool);
+    const struct smri_conv2d_gather how = {.prologue = prologue, .epilogue = epilogue};
+    smri_conv2d_gather(y, x, workspace, &how, shape, (char *)workspace + pairs_bytes(false, shape), pool);
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
                           void *workspace, smri_pool *pool) {
     struct pairing pairing = {shape, smri_kernels_get(), workspace, w, 0};
     smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), pair_transposed, &pairing);
-    smri_conv2d_gather(dx, dy, workspace, true, accumulate, NULL, shape, (char *)workspace + pairs_bytes(true, shape), pool);
+    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate};
+    smri_conv2d_gather(dx, dy, workspace, &how, shape, (char *)workspace + pairs_bytes(true, shape), pool);
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
@@ -78,4 +81,5 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 
 const struct smri_conv2d_ops smri_conv2d_pairs_ops = {
     "pairs", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
+    smri_conv2d_gather_prologue_bytes,
 };

@@ -126,9 +126,10 @@ static struct job new_job(void *out, const void *a, const void *b, bool accumula
     return (struct job){shape, smri_conv2d_out_rows(shape), smri_conv2d_out_cols(shape), out, a, b, accumulate};
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    (void)epilogue, (void)workspace;
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
+    (void)prologue, (void)epilogue, (void)workspace;
     struct job job = new_job(y, x, w, false, shape);
     smri_pool_run(pool, shape->N, forward_image, &job);
 }
@@ -148,5 +149,5 @@ static void backward_weights(float *dw, const void *x, const void *dy, const str
 }
 
 const struct smri_conv2d_ops smri_conv2d_reference_ops = {
-    "reference", supports, workspace_bytes, forward, backward_data, backward_weights, false,
+    "reference", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL,
 };

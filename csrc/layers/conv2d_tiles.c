@@ -373,9 +373,10 @@ static void run(struct job *job, void *workspace, smri_pool *pool) {
     smri_pool_run(pool, p->units * p->col_groups, pointwise ? run_pointwise : run_unit, job);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    (void)epilogue;
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
+    (void)prologue, (void)epilogue;
     struct job job = {.shape = shape, .plan = smri_tiles_plan_of(false, shape), .result = y, .source = x, .w = w};
     run(&job, workspace, pool);
 }
@@ -396,5 +397,5 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 }
 
 const struct smri_conv2d_ops smri_conv2d_tiles_ops = {
-    "tiles", supports, workspace_bytes, forward, backward_data, smri_conv2d_tiles_backward_weights, false,
+    "tiles", supports, workspace_bytes, forward, backward_data, smri_conv2d_tiles_backward_weights, false, NULL,
 };

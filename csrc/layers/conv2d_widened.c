@@ -68,13 +68,14 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
            smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &wide.shape), direction, &wide.shape, n_threads);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    (void)epilogue;
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
+    (void)prologue, (void)epilogue;
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.x, x, wide.x_numbers, pool);
     convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
-    smri_conv2d_forward(wide.y, wide.x, wide.w, &wide.shape, wide.workspace, pool);
+    smri_conv2d_forward(wide.y, wide.x, wide.w, NULL, &wide.shape, wide.workspace, pool);
     convert(NARROW, y, wide.y, wide.y_numbers, pool);
 }
 
@@ -96,5 +97,5 @@ static void backward_weights(float *dw, const void *x, const void *dy, const str
 }
 
 const struct smri_conv2d_ops smri_conv2d_widened_ops = {
-    "widened", supports, workspace_bytes, forward, backward_data, backward_weights, false,
+    "widened", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL,
 };

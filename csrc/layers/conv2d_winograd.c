@@ -17,7 +17,7 @@
 /* Tuned on a core with 48 KiB and 2 MiB of cache at 213 GFLOP/s; figures in kernels/README.md. A panel of weights of
  * one point, DEPTH x 64 floats, has to stay in the first-level cache while the rows of V pass by; U (0.59 MB at all
  * points), V and M of one chunk in the second, which loses 12 % when they do not. The tiles are multiples of six. */
-#define DEPTH 64
+#define DEPTH SMRI_WINOGRAD_CHANNELS
 #define TILES_SHARED_U 24
 #define TILES_PRIVATE_U 66
 /* Blocks of tiles are handed out in about this many runs, and single ones at the end: inside a run the next block's inputs
@@ -319,9 +319,11 @@ static void run(struct job *job, void *out, const void *in, const float *w, void
         smri_pool_run_ranges(pool, job->n_blocks * job->n_pairs * BLOCK_PARTS, BLOCK_PARTS, run_pairs, job);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
+                    smri_pool *pool) {
     struct job job = plan(false, shape);
+    job.in.prologue = prologue, job.in.shape = shape;
     if (epilogue != NULL) {
         job.accumulate = epilogue->accumulate;
         job.epilogue = (struct smri_epilogue){epilogue->scale, epilogue->shift, epilogue->relu};
@@ -346,6 +348,11 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
     return forward_bytes(direction == SMRI_CONV2D_BACKWARD_DATA, shape, n_threads);
 }
 
+static size_t prologue_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+    (void)shape, (void)n_threads;
+    return 0; /* a tile's pixels are activated on the stack */
+}
+
 const struct smri_conv2d_ops smri_conv2d_winograd_ops = {
-    "winograd", supports, workspace_bytes, forward, backward_data, smri_winograd_backward_weights, true,
+    "winograd", supports, workspace_bytes, forward, backward_data, smri_winograd_backward_weights, true, prologue_bytes,
 };

@@ -94,7 +94,11 @@ static void run_conv(const struct smri_run *run, const struct smri_op *op) {
     const float *weights = run->network->weights + unit->weight;
     void *scratch = at(run, op->scratch);
     if (op->kind == SMRI_OP_CONV) {
-        smri_conv2d_forward(at(run, op->out), read_at(run, op->x), weights, &shape, scratch, run->pool);
+        const size_t in_front = op->aux_unit >= 0 ? (size_t)op->aux_unit : 0;
+        const struct smri_conv2d_prologue prologue = {smri_run_statistics(run, in_front, SCALE),
+                                                      smri_run_statistics(run, in_front, SHIFT), run->groups};
+        smri_conv2d_forward(at(run, op->out), read_at(run, op->x), weights, op->aux_unit >= 0 ? &prologue : NULL, &shape,
+                            scratch, run->pool);
     } else if (op->kind == SMRI_OP_CONV_NORMALISED) {
         const size_t u = (size_t)op->unit;
         const struct smri_conv2d_epilogue epilogue = {smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),

@@ -1,10 +1,11 @@
 /* Writes a pass as a program (program.h): forward, then the reverse walk.
  *
  * A training program keeps the convolutions' outputs z, the blocks' outputs, and a bit for each of their numbers: whether the
- * block's ReLU let it through. relu(scale * z + shift), the input of the next convolution, is a temporary, made in forward
- * and once more in backward for the weights' gradient; the other ReLU masks are recomputed from z by the batch norm's
- * backward. An inference program knows scale and shift beforehand, so convolutions normalise, add the residual where it
- * lies, and apply ReLU themselves; it keeps nothing, and takes the first stage a few images at a time.
+ * block's ReLU let it through. relu(scale * z + shift), the input of the next convolution, is nowhere in forward: that reads
+ * z and does it on the way (smri_conv2d_prologue). In backward it is a temporary for the weights' gradient, which would need
+ * it several times; the other ReLU masks are recomputed from z by the batch norm's backward. An inference program knows scale
+ * and shift beforehand, so convolutions normalise, add the residual where it lies, and apply ReLU themselves; it keeps
+ * nothing, and takes the first stage a few images at a time.
  *
  * In a bf16 program the images are narrowed once, and activations and gradients of the trunk are bf16; the head, from the
  * features on, is fp32. Average pooling reads one and writes the other, flattened features are converted. */
@@ -73,14 +74,14 @@ static void emit(struct writer *w, struct smri_op op) {
 static size_t unit_numbers(const struct smri_unit *unit) { return unit->P * unit->Q * unit->conv.K; }
 static size_t unit_inputs(const struct smri_unit *unit) { return unit->conv.H * unit->conv.W * unit->conv.C; }
 
-static short conv_scratch(struct writer *w, const struct smri_unit *unit) {
+/* Scratch as large as workspace_bytes says for the unit's convolution. */
+static short conv_scratch(struct writer *w, const struct smri_unit *unit,
+                          size_t (*workspace_bytes)(const struct smri_conv2d *shape, size_t n_threads)) {
     struct smri_conv2d shape = unit->conv;
     shape.N = w->n;
     shape.precision = w->config->precision;
     if (w->status == SMRI_OK) w->status = smri_conv2d_check(&shape);
-    if (w->status != SMRI_OK) return SMRI_VALUE_NONE;
-    return new_scratch(w, infers(w) ? smri_conv2d_epilogue_workspace_bytes(&shape, w->n_threads)
-                                    : smri_conv2d_workspace_bytes(&shape, w->n_threads));
+    return w->status == SMRI_OK ? new_scratch(w, workspace_bytes(&shape, w->n_threads)) : (short)SMRI_VALUE_NONE;
 }
 
 static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
@@ -117,11 +118,16 @@ static short widened(struct writer *w, size_t numbers, short x) {
 
 /* ---- forward ---- */
 
-/* z = conv(x), and its statistics where the batch decides them. */
-static short convolve(struct writer *w, size_t index, short x) {
+#define AS_IT_IS (-1)
+
+/* z = conv(x), and its statistics where the batch decides them. x is what the convolution of x_unit has left, which is
+ * normalised and cut at zero on its way, or AS_IT_IS. */
+static short convolve(struct writer *w, size_t index, short x, short x_unit) {
     const struct smri_unit *unit = &w->network->units[index];
     const short z = new_activations(w, unit_numbers(unit));
-    emit(w, (struct smri_op){.kind = SMRI_OP_CONV, .unit = (short)index, .out = z, .x = x, .scratch = conv_scratch(w, unit)});
+    emit(w, (struct smri_op){.kind = SMRI_OP_CONV, .unit = (short)index, .aux_unit = x_unit, .out = z, .x = x,
+                             .scratch = conv_scratch(w, unit, x_unit != AS_IT_IS ? smri_conv2d_prologue_workspace_bytes
+                                                                                 : smri_conv2d_workspace_bytes)});
     if (trains(w))
         emit(w, (struct smri_op){.kind = SMRI_OP_STATISTICS, .unit = (short)index, .x = z, .scratch = norm_scratch(w, unit)});
     w->z[index] = z;
@@ -133,7 +139,8 @@ static short convolve_normalised(struct writer *w, size_t index, short x, short 
     const struct smri_unit *unit = &w->network->units[index];
     const short out = sum != SMRI_VALUE_NONE ? sum : new_activations(w, unit_numbers(unit));
     emit(w, (struct smri_op){.kind = SMRI_OP_CONV_NORMALISED, .unit = (short)index, .relu = relu,
-                             .accumulate = sum != SMRI_VALUE_NONE, .out = out, .x = x, .scratch = conv_scratch(w, unit)});
+                             .accumulate = sum != SMRI_VALUE_NONE, .out = out, .x = x,
+                             .scratch = conv_scratch(w, unit, smri_conv2d_epilogue_workspace_bytes)});
     return out;
 }
 
@@ -145,17 +152,16 @@ static short normalise(struct writer *w, size_t index) {
     return out;
 }
 
-/* relu(scale * conv(x) + shift), by way of z but for inference. */
-static short activate(struct writer *w, size_t index, short x) {
-    if (infers(w)) return convolve_normalised(w, index, x, SMRI_VALUE_NONE, true);
-    convolve(w, index, x);
-    return normalise(w, index);
-}
-
 static short forward_stem(struct writer *w) {
     const struct smri_maxpool2d *pool = &w->network->pool;
     w->images = narrowed(w, unit_inputs(&w->network->units[0]), SMRI_VALUE_IMAGES);
-    const short stem = activate(w, 0, w->images);
+    short stem;
+    if (infers(w)) {
+        stem = convolve_normalised(w, 0, w->images, SMRI_VALUE_NONE, true);
+    } else {
+        convolve(w, 0, w->images, AS_IT_IS);
+        stem = normalise(w, 0);
+    }
     const size_t numbers = smri_maxpool2d_out_rows(pool) * smri_maxpool2d_out_cols(pool) * pool->C;
     const short pooled = new_activations(w, numbers);
     if (!infers(w)) w->winners = new_value(w, w->config->batch, numbers, 1);
@@ -166,18 +172,21 @@ static short forward_stem(struct writer *w) {
 static short forward_block(struct writer *w, size_t index, short in) {
     const struct smri_block *block = &w->network->blocks[index];
     const size_t last = block->first + block->n_units - 1;
-    short x = in;
-    for (size_t i = block->first; i < last; i++) x = activate(w, i, x);
+    short x = in, x_unit = AS_IT_IS;
     if (infers(w)) {
+        for (size_t i = block->first; i < last; i++) x = convolve_normalised(w, i, x, SMRI_VALUE_NONE, true);
         const short residual = block->projects ? convolve_normalised(w, last + 1, in, SMRI_VALUE_NONE, false) : in;
         return convolve_normalised(w, last, x, residual, true);
     }
-    convolve(w, last, x);
+    for (size_t i = block->first; i <= last; i++) {
+        x = convolve(w, i, x, x_unit);
+        x_unit = (short)i;
+    }
     struct smri_op add = {.kind = SMRI_OP_AFFINE, .unit = (short)last, .aux_unit = -1, .relu = true, .x = w->z[last]};
     add.aux = in;
     if (block->projects) {
         add.aux_unit = (short)(last + 1);
-        add.aux = convolve(w, last + 1, in);
+        add.aux = convolve(w, last + 1, in, AS_IT_IS);
     }
     add.out = new_activations(w, unit_numbers(&w->network->units[last]));
     add.mask = new_mask(w, &w->network->units[last]);
@@ -291,12 +300,12 @@ static void backward_sum(struct writer *w, size_t index, short out, short ds, sh
 static void backward_weights(struct writer *w, size_t index, short x, short dz) {
     if (!trains(w)) return;
     emit(w, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .unit = (short)index, .x = x, .dy = dz,
-                             .scratch = conv_scratch(w, &w->network->units[index])});
+                             .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)});
 }
 
 static void backward_data(struct writer *w, size_t index, short dx, short dz, bool accumulate) {
     emit(w, (struct smri_op){.kind = SMRI_OP_CONV_DATA, .unit = (short)index, .accumulate = accumulate, .out = dx, .dy = dz,
-                             .scratch = conv_scratch(w, &w->network->units[index])});
+                             .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)});
 }
 
 /* From the gradient of the block's output to that of its input. ds, the gradient in front of the block's ReLU, goes into

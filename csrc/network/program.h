@@ -42,7 +42,7 @@ struct smri_op {
     enum smri_op_kind kind;
     bool relu, accumulate;
     short unit;     /* of the network's units; of its dense layers for DROPOUT, LINEAR and LINEAR_BACKWARD */
-    short aux_unit; /* AFFINE: the unit that normalises aux, or -1 */
+    short aux_unit; /* AFFINE: the unit that normalises aux; CONV: the unit whose norm and ReLU x is to pass; or -1 */
     short out, x, dy, aux, mask, scratch;
     size_t numbers; /* NARROW, WIDEN, RELU, RELU_BACKWARD: how many an image */
 };

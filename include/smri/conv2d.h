@@ -35,12 +35,22 @@ size_t smri_conv2d_packed_size(const struct smri_conv2d *shape);
 void smri_conv2d_pack(float *packed, const float *kcrs, const struct smri_conv2d *shape);
 void smri_conv2d_unpack(float *kcrs, const float *packed, const struct smri_conv2d *shape);
 
-/* Bytes of workspace that any of the three directions needs with that many threads, for this N and every smaller one. */
+/* What becomes of x before forward multiplies it, for training: the batch norm and the ReLU in front of the convolution,
+ *     x <- max(0, scale[g][c] * x + shift[g][c])    for the images of group g, which is one of `groups` equal parts of N
+ * in fp32, rounded once; the padding stays zero. The bits are those of smri_affine on all of x beforehand. NULL: x as it is. */
+struct smri_conv2d_prologue {
+    const float *scale, *shift; /* [groups][C] */
+    size_t groups;
+};
+
+/* Bytes of workspace that any of the three directions needs with that many threads, for this N and every smaller one; the
+ * second for forward with a prologue. */
 size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
+size_t smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
 
 /* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; all are 64-byte aligned. */
-void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d *shape, void *workspace,
-                         smri_pool *pool);
+void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
+                         const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
 
 /* What becomes of a sum before it is stored, for inference, where a convolution's batch norm is known beforehand:
  *     y = scale[k] * (the convolution) + shift[k], plus what y holds if `accumulate` (a residual), then max(0, .) if `relu`

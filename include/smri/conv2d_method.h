@@ -35,12 +35,14 @@ enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction,
 size_t smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
                                           const struct smri_conv2d *shape, size_t n_threads);
 
-/* The same of forward with an epilogue. */
+/* The same of forward with a prologue, and with an epilogue. */
+size_t smri_conv2d_method_prologue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads);
 size_t smri_conv2d_method_epilogue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads);
 
 /* smri_conv2d_forward, _forward_epilogue, _backward_data and _backward_weights by the named method, which must support the shape. */
 void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
-                            const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                            const struct smri_conv2d_prologue *prologue, const struct smri_conv2d *shape, void *workspace,
+                            smri_pool *pool);
 void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
                                      const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape,
                                      void *workspace, smri_pool *pool);

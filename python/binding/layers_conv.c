@@ -1,7 +1,7 @@
 /* Area conv: the convolution in its three directions, its packed weights, and the linear layer. All of a convolution's
  * sizes travel as one tuple (N, H, W, C, K, R, S, stride, pad), as struct smri_conv2d in the core; activations are float32,
  * or uint16 with precision "bf16". */
-#include "binding.h"
+#include "call.h"
 
 #include <string.h>
 
@@ -34,6 +34,8 @@ static int parse_shape(PyObject *module, PyObject *tuple, const char *precision_
     return status == SMRI_OK ? 0 : -1;
 }
 
+static size_t n_workers(Py_ssize_t n_threads) { return n_threads > 0 ? (size_t)n_threads : smri_cpu_count(); }
+
 static int parse_method(const char *name, enum smri_conv2d_direction direction, const struct smri_conv2d *shape,
                         enum smri_conv2d_method *method) {
     if (strcmp(name, "auto") == 0) {
@@ -51,45 +53,6 @@ static int parse_method(const char *name, enum smri_conv2d_direction direction, 
     return -1;
 }
 
-/* The caller's array of that shape, or a new one when `given` is NULL or None. A given one is written to in place. */
-static PyArrayObject *output_array(PyObject *given, const char *what, int type, int ndim, const npy_intp *dims) {
-    if (given == NULL || given == Py_None) return smri_new_array(type, ndim, dims);
-    PyArrayObject *array = smri_array(given, type, ndim, what);
-    if (array == NULL) return NULL;
-    if ((PyObject *)array != given || !PyArray_ISWRITEABLE(array)) {
-        PyErr_Format(PyExc_ValueError, "%s: expected a writeable C-contiguous array", what);
-    } else if (smri_expect_shape(array, what, ndim, dims) == 0) {
-        return array;
-    }
-    Py_DECREF(array);
-    return NULL;
-}
-
-static PyArrayObject *input_array(PyObject *given, const char *what, int type, int ndim, const npy_intp *dims) {
-    PyArrayObject *array = smri_array(given, type, ndim, what);
-    if (array != NULL && smri_expect_shape(array, what, ndim, dims) < 0) Py_CLEAR(array);
-    return array;
-}
-
-/* The workspace of one call: the caller's bytes (benchmarks, overrun tests), or fresh ones. `owned` is what to free. */
-static void *borrow_workspace(PyObject *module, PyObject *given, size_t bytes, void **owned) {
-    *owned = NULL;
-    if (given == NULL || given == Py_None) {
-        const smri_status status = smri_aligned_alloc(owned, bytes > 0 ? bytes : 1, "workspace");
-        return status == SMRI_OK ? *owned : smri_raise(module, status);
-    }
-    PyArrayObject *array = smri_array(given, NPY_UINT8, 1, "workspace");
-    if (array == NULL) return NULL;
-    void *data = PyArray_DATA(array);
-    if ((PyObject *)array != given || (size_t)PyArray_SIZE(array) < bytes) {
-        PyErr_Format(PyExc_ValueError, "workspace: expected at least %zu contiguous bytes, got %zd", bytes,
-                     (Py_ssize_t)PyArray_SIZE(array));
-        data = NULL;
-    }
-    Py_DECREF(array); /* `given` keeps it alive for the call */
-    return data;
-}
-
 struct dims {
     npy_intp x[4], w[4], y[4];
 };
@@ -103,87 +66,74 @@ static struct dims dims_of(const struct smri_conv2d *s) {
     };
 }
 
-/* The common body: out = direction(a, b). */
+/* The common body: out = direction(a, b). A given workspace serves benchmarks and overrun tests. */
 static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, enum smri_conv2d_direction direction) {
     static char *names[] = {"shape", "a", "b", "out", "accumulate", "n_threads", "method", "workspace", "precision",
-                            "scale", "shift", "relu", NULL};
+                            "scale", "shift", "relu", "x_scale", "x_shift", NULL};
     static const char *const operand_names[3][2] = {{"x", "w"}, {"dy", "w"}, {"x", "dy"}};
-    PyObject *tuple, *a_object, *b_object, *out_object = NULL, *workspace_object = NULL, *result = NULL;
-    PyObject *scale_object = NULL, *shift_object = NULL;
-    PyArrayObject *scale = NULL, *shift = NULL;
+    PyObject *tuple, *a_object, *b_object, *out_object = NULL, *workspace_object = NULL;
+    PyObject *scale = NULL, *shift = NULL, *x_scale = NULL, *x_shift = NULL;
     int accumulate = 0, relu = 0;
     Py_ssize_t n_threads = 0;
     const char *method_name = "auto", *precision_name = "fp32";
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOsOOp", names, &tuple, &a_object, &b_object, &out_object,
-                                     &accumulate, &n_threads, &method_name, &workspace_object, &precision_name,
-                                     &scale_object, &shift_object, &relu))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOsOOpOO", names, &tuple, &a_object, &b_object, &out_object,
+                                     &accumulate, &n_threads, &method_name, &workspace_object, &precision_name, &scale, &shift,
+                                     &relu, &x_scale, &x_shift))
         return NULL;
     struct smri_conv2d shape;
     enum smri_conv2d_method method;
     if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
     if (parse_method(method_name, direction, &shape, &method) < 0) return NULL;
-    if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
-    const bool finishes = scale_object != NULL && scale_object != Py_None; /* forward with an epilogue */
-    if (finishes != (shift_object != NULL && shift_object != Py_None) || (relu && !finishes) ||
-        (finishes && direction != SMRI_CONV2D_FORWARD))
-        return PyErr_Format(PyExc_ValueError, "scale, shift: expected both, with or without relu, of forward only");
-    if (accumulate && ((direction != SMRI_CONV2D_BACKWARD_DATA && !finishes) || out_object == NULL || out_object == Py_None))
-        return PyErr_Format(PyExc_ValueError,
-                            "accumulate: only backward_data and forward with scale and shift can, and only into a given out");
 
-    const struct dims dims = dims_of(&shape);
-    const npy_intp *a_dims = direction == SMRI_CONV2D_BACKWARD_DATA ? dims.y : dims.x;
-    const npy_intp *b_dims = direction == SMRI_CONV2D_BACKWARD_WEIGHTS ? dims.y : dims.w;
-    const npy_intp *out_dims[] = {dims.y, dims.x, dims.w};
-    void *owned = NULL;
-    const int type = smri_precision_type(shape.precision);
-    const int b_type = direction == SMRI_CONV2D_BACKWARD_WEIGHTS ? type : NPY_FLOAT32;
-    const int out_type = direction == SMRI_CONV2D_BACKWARD_WEIGHTS ? NPY_FLOAT32 : type;
-    PyArrayObject *a = input_array(a_object, operand_names[direction][0], type, 4, a_dims);
-    PyArrayObject *b = a != NULL ? input_array(b_object, operand_names[direction][1], b_type, 4, b_dims) : NULL;
-    PyArrayObject *out = b != NULL ? output_array(out_object, "out", out_type, 4, out_dims[direction]) : NULL;
-    if (out == NULL) goto end;
-    if (finishes) {
-        scale = smri_array(scale_object, NPY_FLOAT32, 1, "scale");
-        shift = scale != NULL ? smri_array(shift_object, NPY_FLOAT32, 1, "shift") : NULL;
-        if (shift == NULL || smri_expect_shape(scale, "scale", 1, dims.y + 3) < 0 ||
-            smri_expect_shape(shift, "shift", 1, dims.y + 3) < 0)
-            goto end;
-    }
-    struct smri_shared_pool *lease;
-    smri_pool *pool = smri_pool_borrow(module, (size_t)n_threads, &lease);
-    if (pool == NULL) goto end;
-    const size_t threads = smri_pool_size(pool);
+    struct smri_call call = {.module = module};
+    struct dims dims = dims_of(&shape);
+    const bool forward = direction == SMRI_CONV2D_FORWARD, of_weights = direction == SMRI_CONV2D_BACKWARD_WEIGHTS;
+    npy_intp *a_dims = direction == SMRI_CONV2D_BACKWARD_DATA ? dims.y : dims.x, *b_dims = of_weights ? dims.y : dims.w;
+    npy_intp *out_dims[] = {dims.y, dims.x, dims.w}, parameters[] = {-1, dims.x[3]};
+    const enum smri_precision b_precision = of_weights ? shape.precision : SMRI_FP32;
+    const enum smri_precision out_precision = of_weights ? SMRI_FP32 : shape.precision;
+    const char *const *operands = operand_names[direction];
+    const void *a = smri_call_typed(&call, a_object, operands[0], smri_precision_type(shape.precision), 4, a_dims);
+    const void *b = smri_call_typed(&call, b_object, operands[1], smri_precision_type(b_precision), 4, b_dims);
+    const struct smri_conv2d_epilogue epilogue = {smri_call_in(&call, scale, "scale", 1, dims.y + 3),
+                                                  smri_call_in(&call, shift, "shift", 1, dims.y + 3), accumulate, relu};
+    const struct smri_conv2d_prologue prologue = {smri_call_in(&call, x_scale, "x_scale", 2, parameters),
+                                                  smri_call_in(&call, x_shift, "x_shift", 2, parameters),
+                                                  (size_t)parameters[0]};
+    const bool finishes = epilogue.scale != NULL, begins = prologue.scale != NULL;
+    smri_call_check(&call, finishes == (epilogue.shift != NULL) && (finishes || !relu) && (forward || !finishes),
+                    "scale, shift: expected both, with or without relu, of forward only");
+    smri_call_check(&call, begins == (prologue.shift != NULL) && ((forward && !finishes) || !begins),
+                    "x_scale, x_shift: expected both, of forward without scale and shift only");
+    smri_call_check(&call, !begins || (parameters[0] > 0 && dims.x[0] % parameters[0] == 0),
+                    "x_scale: expected a number of rows that divides %zd images, got %zd", dims.x[0], parameters[0]);
+    smri_call_check(&call, !accumulate || ((direction == SMRI_CONV2D_BACKWARD_DATA || finishes) && out_object != NULL &&
+                                           out_object != Py_None),
+                    "accumulate: only backward_data and forward with scale and shift can, and only into a given out");
+    void *out = smri_call_out_activations(&call, out_object, "out", 4, out_dims[direction], out_precision);
+
+    const size_t threads = n_workers(n_threads);
     const size_t bytes = finishes ? smri_conv2d_method_epilogue_bytes(method, &shape, threads)
+                         : begins ? smri_conv2d_method_prologue_bytes(method, &shape, threads)
                                   : smri_conv2d_method_workspace_bytes(method, direction, &shape, threads);
-    void *workspace = borrow_workspace(module, workspace_object, bytes, &owned);
-    if (workspace != NULL) {
-        const struct smri_conv2d_epilogue epilogue = {finishes ? smri_floats(scale) : NULL,
-                                                      finishes ? smri_floats(shift) : NULL, accumulate, relu};
-        Py_BEGIN_ALLOW_THREADS;
+    const bool given = workspace_object != NULL && workspace_object != Py_None;
+    npy_intp given_bytes = -1;
+    const void *workspace =
+        given ? smri_call_typed(&call, workspace_object, "workspace", NPY_UINT8, 1, &given_bytes) : NULL;
+    smri_call_check(&call, !given || (size_t)given_bytes >= bytes, "workspace: expected at least %zu bytes, got %zd", bytes,
+                    given_bytes);
+    if (smri_call_begin(&call, n_threads, given ? 0 : bytes)) {
+        void *scratch = given ? (void *)workspace : call.workspace;
         if (finishes)
-            smri_conv2d_forward_epilogue_by(method, PyArray_DATA(out), PyArray_DATA(a), smri_floats(b), &epilogue, &shape,
-                                            workspace, pool);
-        else if (direction == SMRI_CONV2D_FORWARD)
-            smri_conv2d_forward_by(method, PyArray_DATA(out), PyArray_DATA(a), smri_floats(b), &shape, workspace, pool);
-        else if (direction == SMRI_CONV2D_BACKWARD_DATA)
-            smri_conv2d_backward_data_by(method, PyArray_DATA(out), PyArray_DATA(a), smri_floats(b), accumulate, &shape,
-                                         workspace, pool);
+            smri_conv2d_forward_epilogue_by(method, out, a, b, &epilogue, &shape, scratch, call.pool);
+        else if (forward)
+            smri_conv2d_forward_by(method, out, a, b, begins ? &prologue : NULL, &shape, scratch, call.pool);
+        else if (of_weights)
+            smri_conv2d_backward_weights_by(method, out, a, b, &shape, scratch, call.pool);
         else
-            smri_conv2d_backward_weights_by(method, smri_floats(out), PyArray_DATA(a), PyArray_DATA(b), &shape, workspace,
-                                            pool);
-        Py_END_ALLOW_THREADS;
-        result = Py_NewRef((PyObject *)out);
+            smri_conv2d_backward_data_by(method, out, a, b, accumulate, &shape, scratch, call.pool);
     }
-    smri_pool_return(lease);
-end:
-    smri_aligned_free(owned);
-    Py_XDECREF((PyObject *)a);
-    Py_XDECREF((PyObject *)b);
-    Py_XDECREF((PyObject *)out);
-    Py_XDECREF((PyObject *)scale);
-    Py_XDECREF((PyObject *)shift);
-    return result;
+    return smri_call_end(&call);
 }
 
 static PyObject *conv2d_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
@@ -222,31 +172,33 @@ static PyObject *conv2d_unpack(PyObject *module, PyObject *arguments) {
     const struct smri_conv2d shape = {1, (size_t)R, (size_t)S, (size_t)C, (size_t)K, (size_t)R, (size_t)S, 1, 0, SMRI_FP32};
     const smri_status status = smri_conv2d_check(&shape);
     if (status != SMRI_OK) return smri_raise(module, status);
-    PyArrayObject *packed = input_array(object, "packed", NPY_FLOAT32, 4, dims_of(&shape).w);
-    if (packed == NULL) return NULL;
-    PyArrayObject *w = smri_new_array(NPY_FLOAT32, 4, (const npy_intp[]){K, C, R, S});
-    if (w != NULL) smri_conv2d_unpack(smri_floats(w), smri_floats(packed), &shape);
-    Py_DECREF(packed);
-    return (PyObject *)w;
+    struct smri_call call = {.module = module};
+    const float *packed = smri_call_need(&call, object, "packed", 4, dims_of(&shape).w);
+    float *w = smri_call_new(&call, NPY_FLOAT32, 4, (const npy_intp[]){K, C, R, S});
+    if (!call.failed) smri_conv2d_unpack(w, packed, &shape);
+    return smri_call_end(&call);
 }
 
 static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"shape", "n_threads", "method", "precision", NULL};
+    static char *names[] = {"shape", "n_threads", "method", "precision", "prologue", NULL};
     PyObject *tuple;
     Py_ssize_t n_threads = 0;
+    int prologue = 0;
     const char *name = "auto", *precision_name = "fp32";
     struct smri_conv2d shape;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|ns$s", names, &tuple, &n_threads, &name, &precision_name))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|ns$sp", names, &tuple, &n_threads, &name, &precision_name, &prologue))
         return NULL;
     if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
-    const size_t threads = n_threads > 0 ? (size_t)n_threads : smri_cpu_count();
+    const size_t threads = n_workers(n_threads);
     PyObject *plan = PyList_New(0);
     for (int direction = SMRI_CONV2D_FORWARD; plan != NULL && direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++) {
         enum smri_conv2d_method method;
         PyObject *entry = NULL;
         if (parse_method(name, direction, &shape, &method) == 0) {
-            const size_t bytes = smri_conv2d_method_workspace_bytes(method, direction, &shape, threads);
+            const size_t bytes = prologue && direction == SMRI_CONV2D_FORWARD
+                                     ? smri_conv2d_method_prologue_bytes(method, &shape, threads)
+                                     : smri_conv2d_method_workspace_bytes(method, direction, &shape, threads);
             entry = Py_BuildValue("sn", smri_conv2d_method_name(method), (Py_ssize_t)bytes);
         } else if (PyErr_ExceptionMatches(PyExc_NotImplementedError)) {
             PyErr_Clear();
@@ -267,94 +219,46 @@ static PyObject *conv2d_workspace_bytes(PyObject *module, PyObject *arguments, P
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|n$s", names, &tuple, &n_threads, &precision_name)) return NULL;
     if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
-    return PyLong_FromSize_t(smri_conv2d_workspace_bytes(&shape, n_threads > 0 ? (size_t)n_threads : smri_cpu_count()));
+    return PyLong_FromSize_t(smri_conv2d_workspace_bytes(&shape, n_workers(n_threads)));
 }
 
 static PyObject *linear_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"x", "w", "b", "out", "n_threads", NULL};
-    PyObject *x_object, *w_object, *b_object = Py_None, *out_object = NULL;
+    PyObject *x_object, *w_object, *b_object = NULL, *out_object = NULL;
     Py_ssize_t n_threads = 0;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|O$On", names, &x_object, &w_object, &b_object, &out_object,
                                      &n_threads))
         return NULL;
-    if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
-    PyArrayObject *x = smri_array(x_object, NPY_FLOAT32, 2, "x"), *w = NULL, *b = NULL, *y = NULL;
-    void *workspace = NULL;
-    if (x != NULL) w = input_array(w_object, "w", NPY_FLOAT32, 2, (const npy_intp[]){-1, PyArray_DIM(x, 1)});
-    if (w == NULL) goto end;
-    const npy_intp N = PyArray_DIM(x, 0), C = PyArray_DIM(x, 1), K = PyArray_DIM(w, 0);
-    if (b_object != Py_None && (b = input_array(b_object, "b", NPY_FLOAT32, 1, &K)) == NULL) goto end;
-    if ((y = output_array(out_object, "out", NPY_FLOAT32, 2, (const npy_intp[]){N, K})) == NULL) goto end;
-    struct smri_shared_pool *lease;
-    smri_pool *pool = smri_pool_borrow(module, (size_t)n_threads, &lease);
-    if (pool == NULL) {
-        Py_CLEAR(y);
-        goto end;
-    }
-    const struct smri_linear shape = {(size_t)N, (size_t)C, (size_t)K};
-    const smri_status status =
-        smri_aligned_alloc(&workspace, smri_linear_workspace_bytes(&shape, smri_pool_size(pool)), "workspace");
-    if (status == SMRI_OK) {
-        Py_BEGIN_ALLOW_THREADS;
-        smri_linear_forward(smri_floats(y), smri_floats(x), smri_floats(w), b != NULL ? smri_floats(b) : NULL, &shape,
-                            workspace, pool);
-        Py_END_ALLOW_THREADS;
-    } else {
-        smri_raise(module, status);
-        Py_CLEAR(y);
-    }
-    smri_pool_return(lease);
-end:
-    smri_aligned_free(workspace);
-    Py_XDECREF((PyObject *)x);
-    Py_XDECREF((PyObject *)w);
-    Py_XDECREF((PyObject *)b);
-    return (PyObject *)y;
+    struct smri_call call = {.module = module};
+    npy_intp x_dims[] = {-1, -1};
+    const float *x = smri_call_need(&call, x_object, "x", 2, x_dims);
+    npy_intp w_dims[] = {-1, x_dims[1]};
+    const float *w = smri_call_need(&call, w_object, "w", 2, w_dims), *b = smri_call_in(&call, b_object, "b", 1, w_dims);
+    float *y = smri_call_out(&call, out_object, "out", 2, (const npy_intp[]){x_dims[0], w_dims[0]});
+    const struct smri_linear shape = {(size_t)x_dims[0], (size_t)x_dims[1], (size_t)w_dims[0]};
+    if (smri_call_begin(&call, n_threads, call.failed ? 0 : smri_linear_workspace_bytes(&shape, n_workers(n_threads))))
+        smri_linear_forward(y, x, w, b, &shape, call.workspace, call.pool);
+    return smri_call_end(&call);
 }
 
 static PyObject *linear_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"dy", "x", "w", "n_threads", NULL};
-    PyObject *dy_object, *x_object, *w_object, *result = NULL;
+    PyObject *dy_object, *x_object, *w_object;
     Py_ssize_t n_threads = 0;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$n", names, &dy_object, &x_object, &w_object, &n_threads))
         return NULL;
-    if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
-    PyArrayObject *x = smri_array(x_object, NPY_FLOAT32, 2, "x"), *w = NULL, *dy = NULL;
-    PyArrayObject *dx = NULL, *dw = NULL, *db = NULL;
-    void *workspace = NULL;
-    if (x != NULL) w = input_array(w_object, "w", NPY_FLOAT32, 2, (const npy_intp[]){-1, PyArray_DIM(x, 1)});
-    if (w == NULL) goto end;
-    const npy_intp N = PyArray_DIM(x, 0), C = PyArray_DIM(x, 1), K = PyArray_DIM(w, 0);
-    if ((dy = input_array(dy_object, "dy", NPY_FLOAT32, 2, (const npy_intp[]){N, K})) == NULL) goto end;
-    dx = smri_new_array(NPY_FLOAT32, 2, (const npy_intp[]){N, C});
-    dw = smri_new_array(NPY_FLOAT32, 2, (const npy_intp[]){K, C});
-    db = smri_new_array(NPY_FLOAT32, 1, &K);
-    if (dx == NULL || dw == NULL || db == NULL) goto end;
-    struct smri_shared_pool *lease;
-    smri_pool *pool = smri_pool_borrow(module, (size_t)n_threads, &lease);
-    if (pool == NULL) goto end;
-    const struct smri_linear shape = {(size_t)N, (size_t)C, (size_t)K};
-    const smri_status status =
-        smri_aligned_alloc(&workspace, smri_linear_workspace_bytes(&shape, smri_pool_size(pool)), "workspace");
-    if (status == SMRI_OK) {
-        Py_BEGIN_ALLOW_THREADS;
-        smri_linear_backward(smri_floats(dx), smri_floats(dw), smri_floats(db), smri_floats(dy), smri_floats(x),
-                             smri_floats(w), &shape, workspace, pool);
-        Py_END_ALLOW_THREADS;
-        result = Py_BuildValue("OOO", dx, dw, db);
-    } else {
-        smri_raise(module, status);
-    }
-    smri_pool_return(lease);
-end:
-    smri_aligned_free(workspace);
-    Py_XDECREF((PyObject *)x);
-    Py_XDECREF((PyObject *)w);
-    Py_XDECREF((PyObject *)dy);
-    Py_XDECREF((PyObject *)dx);
-    Py_XDECREF((PyObject *)dw);
-    Py_XDECREF((PyObject *)db);
-    return result;
+    struct smri_call call = {.module = module};
+    npy_intp x_dims[] = {-1, -1};
+    const float *x = smri_call_need(&call, x_object, "x", 2, x_dims);
+    npy_intp w_dims[] = {-1, x_dims[1]};
+    const float *w = smri_call_need(&call, w_object, "w", 2, w_dims);
+    const float *dy = smri_call_need(&call, dy_object, "dy", 2, (npy_intp[]){x_dims[0], w_dims[0]});
+    float *dx = smri_call_new(&call, NPY_FLOAT32, 2, x_dims), *dw = smri_call_new(&call, NPY_FLOAT32, 2, w_dims);
+    float *db = smri_call_new(&call, NPY_FLOAT32, 1, w_dims);
+    const struct smri_linear shape = {(size_t)x_dims[0], (size_t)x_dims[1], (size_t)w_dims[0]};
+    if (smri_call_begin(&call, n_threads, call.failed ? 0 : smri_linear_workspace_bytes(&shape, n_workers(n_threads))))
+        smri_linear_backward(dx, dw, db, dy, x, w, &shape, call.workspace, call.pool);
+    return smri_call_end(&call);
 }
 
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS
@@ -362,7 +266,8 @@ end:
 static PyMethodDef functions[] = {
     {"conv2d_forward", KEYWORDS(conv2d_forward),
      "conv2d_forward(shape, x, w, *, out=None, n_threads=0, method='auto', workspace=None, precision='fp32', scale=None, "
-     "shift=None, relu=False, accumulate=False) -> y [N, P, Q, K], or scale * y + shift (+ out), no less than 0 with relu."},
+     "shift=None, relu=False, accumulate=False, x_scale=None, x_shift=None) -> y [N, P, Q, K], or scale * y + shift (+ out), no less "
+     "than 0 with relu; x_scale and x_shift [groups, C]: of max(0, x_scale * x + x_shift)."},
     {"conv2d_backward_data", KEYWORDS(conv2d_backward_data),
      "conv2d_backward_data(shape, dy, w, *, out=None, accumulate=False, n_threads=0, method='auto', workspace=None, "
      "precision='fp32') -> dx."},
@@ -372,7 +277,8 @@ static PyMethodDef functions[] = {
     {"conv2d_pack", conv2d_pack, METH_O, "conv2d_pack(w [K, C, R, S]) -> packed [ceil(K/32), R*S, C, 32]."},
     {"conv2d_unpack", conv2d_unpack, METH_VARARGS, "conv2d_unpack(packed, (K, C, R, S)) -> w [K, C, R, S]."},
     {"conv2d_plan", KEYWORDS(conv2d_plan),
-     "conv2d_plan(shape, n_threads=0, method='auto', *, precision='fp32') -> [(method, workspace bytes) or None] of the three directions."},
+     "conv2d_plan(shape, n_threads=0, method='auto', *, precision='fp32', prologue=False) -> [(method, workspace bytes) or None] of "
+     "the three directions, of forward with x_scale and x_shift if prologue."},
     {"conv2d_workspace_bytes", KEYWORDS(conv2d_workspace_bytes),
      "conv2d_workspace_bytes(shape, n_threads=0, *, precision='fp32') -> bytes for any direction and batch up to N."},
     {"linear_forward", KEYWORDS(linear_forward), "linear_forward(x, w, b=None, *, out=None, n_threads=0) -> y [N, K]."},
