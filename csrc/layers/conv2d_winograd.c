@@ -20,7 +20,7 @@
 #define DEPTH SMRI_WINOGRAD_CHANNELS
 #define TILES_SHARED_U 24
 #define TILES_PRIVATE_U 66
-/* Blocks of tiles are handed out in about this many runs, and single ones at the end: inside a run the next block's inputs
+/* Blocks of tiles are handed out in about this many runs, and parts of one at the end: inside a run the next block's inputs
  * are fetched ahead. */
 #define RUNS 24
 #define BLOCK_PARTS 3 /* where V is shared: the least that a thread takes of a block */
@@ -232,10 +232,9 @@ static struct smri_winograd_tensor outputs_of(const struct job *job, size_t work
     return out;
 }
 
-/* U shared: one block of tiles, all output channels; the inputs of block `next`, if it is another one, are fetched. */
-static void block_of_tiles(const struct job *job, size_t block, size_t next, size_t worker) {
+/* U shared: tiles [begin, end), all output channels; the inputs of tiles [end, next_end) are fetched. */
+static void block_of_tiles(const struct job *job, size_t begin, size_t end, size_t next_end, size_t worker) {
     float *m = worker_m(job, worker), *v = worker_panels(job, worker);
-    const size_t begin = block * job->tiles, end = block_end(job, block);
     const size_t bytes = smri_precision_bytes(job->out.precision);
     const size_t v_floats = smri_winograd_panel(job->tiles, job->depth);
     for (size_t chunk = 0; chunk < job->n_chunks; chunk++)
@@ -245,9 +244,9 @@ static void block_of_tiles(const struct job *job, size_t block, size_t next, siz
     void *out_pixels[BLOCK_PIXELS], *in_pixels[BLOCK_PIXELS];
     const struct smri_winograd_tensor out = outputs_of(job, worker);
     tile_pixels(job, out_pixels, &out, begin, end);
-    if (next != block) tile_pixels(job, in_pixels, &job->in, next * job->tiles, block_end(job, next));
-    struct ahead outputs = {.pieces = out_pixels, .count = (end - begin) * OUT * OUT}, inputs = {.pieces = in_pixels};
-    inputs.count = next != block ? (block_end(job, next) - next * job->tiles) * OUT * OUT : 0;
+    tile_pixels(job, in_pixels, &job->in, end, next_end);
+    struct ahead outputs = {.pieces = out_pixels, .count = (end - begin) * OUT * OUT};
+    struct ahead inputs = {.pieces = in_pixels, .count = (next_end - end) * OUT * OUT};
     for (size_t pair = 0; pair < job->n_pairs; pair++) {
         outputs.skip = pair * PAIR * bytes, outputs.bytes = pair_channels(job, pair) * bytes;
         for (size_t chunk = 0; chunk < job->n_chunks; chunk++) {
@@ -261,10 +260,14 @@ static void block_of_tiles(const struct job *job, size_t block, size_t next, siz
     }
 }
 
+/* Tasks are as many tiles as a product takes; those that come together are done a block at a time. */
 static void run_blocks(void *context, size_t begin, size_t end, size_t worker) {
     const struct job *job = context;
-    for (size_t block = begin; block < end; block++)
-        block_of_tiles(job, block, block + 1 < end ? block + 1 : block, worker);
+    const size_t last = smri_winograd_min(end * SMRI_CONV_ROWS, job->grid.total);
+    for (size_t tile = begin * SMRI_CONV_ROWS; tile < last; tile += job->tiles) {
+        const size_t stop = smri_winograd_min(tile + job->tiles, last);
+        block_of_tiles(job, tile, stop, smri_winograd_min(stop + job->tiles, last), worker);
+    }
 }
 
 /* V shared: tiles [begin, end) of one block, one pair of blocks of output channels. */
@@ -314,7 +317,9 @@ static void run(struct job *job, void *out, const void *in, const float *w, void
     job->workers = job->shared + shared_panels(job) * job->panel_floats;
     smri_pool_run(pool, shared_panels(job), job->share_u ? share_weights : share_inputs, job);
     if (job->share_u)
-        smri_pool_run_ranges(pool, job->n_blocks, smri_chunk_count(job->n_blocks, RUNS), run_blocks, job);
+        smri_pool_run_ranges(pool, smri_chunk_count(job->grid.total, SMRI_CONV_ROWS),
+                             smri_chunk_count(job->n_blocks, RUNS) * smri_chunk_count(job->tiles, SMRI_CONV_ROWS), run_blocks,
+                             job);
     else
         smri_pool_run_ranges(pool, job->n_blocks * job->n_pairs * BLOCK_PARTS, BLOCK_PARTS, run_pairs, job);
 }
