@@ -10,7 +10,7 @@ from reference.guard import guarded
 from simclr_mri import _core
 
 EPS = float(np.finfo(np.float32).eps)
-CHANNELS = [1, 3, 7, 8, 9, 15, 16, 17, 32, 33, 64, 100]
+CHANNELS = [1, 3, 7, 8, 9, 15, 16, 17, 32, 33, 64, 100, 128]
 # rows, cols, window, stride, pad: the stem's, odd images, no padding, gaps between windows, a window of the whole image
 WINDOWS = [
     (8, 8, 3, 2, 1),

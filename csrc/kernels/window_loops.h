@@ -157,17 +157,17 @@ INLINE void gather(const struct smri_max_row *row, size_t w, size_t first, size_
     }
 }
 
-INLINE void put_pixel(const struct smri_max_row *row, size_t w, const floats *v, enum smri_precision precision) {
+INLINE void put_pixel(const struct smri_max_row *row, size_t w, size_t c, const floats *v, enum smri_precision precision) {
     for (size_t k = 0; k < WIDTH; k++) {
-        const size_t at = (w * WIDTH + k) * LANES;
+        const size_t at = w * row->C + c + k * LANES;
         if (row->stream) put_past(row->dx, at, v[k], precision);
         else put(row->dx, at, v[k], LANES, precision);
     }
 }
 
-/* A row of WIDTH vectors of channels, for windows of 3 with stride 2 and padding 1 (ResNet's): window q covers the pixels
- * 2q - 1, which it shares with the window before, 2q and 2q + 1. Each dy is read once, not three times. */
-INLINE void gather_threes(const struct smri_max_row *row, enum smri_precision precision) {
+/* WIDTH vectors of channels from c on, of a row, for windows of 3 with stride 2 and padding 1 (ResNet's): window q covers the
+ * pixels 2q - 1, which it shares with the window before, 2q and 2q + 1. Each dy is read once, not three times. */
+INLINE void gather_threes(const struct smri_max_row *row, size_t c, enum smri_precision precision) {
     floats before[WIDTH], middle[WIDTH], after[WIDTH];
     for (size_t k = 0; k < WIDTH; k++) after[k] = all(0.0f);
     for (size_t q = 0; q < row->columns.count; q++) {
@@ -175,17 +175,17 @@ INLINE void gather_threes(const struct smri_max_row *row, enum smri_precision pr
         for (size_t i = 0; i < row->n_rows; i++) {
             const uint8_t mine = (uint8_t)row->first_place[i];
             for (size_t k = 0; k < WIDTH; k++) {
-                const size_t at = (q * WIDTH + k) * LANES;
+                const size_t at = q * row->C + c + k * LANES;
                 const floats dy = get(row->dy[i], at, LANES, precision);
                 before[k] = add_where(before[k], dy, row->place[i] + at, mine, LANES);
                 middle[k] = add_where(middle[k], dy, row->place[i] + at, (uint8_t)(mine + 1), LANES);
                 after[k] = add_where(after[k], dy, row->place[i] + at, (uint8_t)(mine + 2), LANES);
             }
         }
-        if (q > 0) put_pixel(row, 2 * q - 1, before, precision);
-        put_pixel(row, 2 * q, middle, precision);
+        if (q > 0) put_pixel(row, 2 * q - 1, c, before, precision);
+        put_pixel(row, 2 * q, c, middle, precision);
     }
-    if (2 * row->columns.count == row->W) put_pixel(row, row->W - 1, after, precision);
+    if (2 * row->columns.count == row->W) put_pixel(row, row->W - 1, c, after, precision);
 }
 
 INLINE void max_bwd(const struct smri_max_row *job, enum smri_precision precision) {
@@ -193,8 +193,8 @@ INLINE void max_bwd(const struct smri_max_row *job, enum smri_precision precisio
     row.stream = job->stream && fits_lines(job->dx, job->C, job->C, precision);
     const size_t C = row.C;
     size_t first = 0, last = 0;
-    if (C == WIDTH * LANES && row.columns.window == 3 && row.columns.stride == 2 && row.columns.pad == 1) {
-        gather_threes(&row, precision);
+    if (C % (WIDTH * LANES) == 0 && row.columns.window == 3 && row.columns.stride == 2 && row.columns.pad == 1) {
+        for (size_t c = 0; c < C; c += WIDTH * LANES) gather_threes(&row, c, precision);
         return;
     }
     for (size_t w = 0; w < row.W; w++) {
