@@ -246,6 +246,7 @@ def measure(row: str, precision: str, *, rounds: int, n_threads: int, peers: lis
     """{"sides": side -> {"seconds": median, "fastest", "per_s", "peak_bytes"} or {"failed": why}, ...}; alternating."""
     from simclr_mri import _core
 
+    peak_flops = _core.measured_peak(precision, n_threads, 0.5)  # first: what compiled may still be busy at the end
     started = {side: start(side, row, n_threads, precision) for side in ["ours", *peers]}
     sides: dict[str, dict[str, Any]] = {side: {"failed": why} for side, (_, why) in started.items()}
     children = {side: child for side, (child, _) in started.items() if child is not None}
@@ -272,7 +273,7 @@ def measure(row: str, precision: str, *, rounds: int, n_threads: int, peers: lis
         }
         flops = end["flops"] or flops
     found = {"row": row, "title": ROWS[row].title, "precision": precision, "sides": sides, "flops": flops}
-    found["peak_flops"] = _core.measured_peak(precision, n_threads, 0.5)
+    found["peak_flops"] = peak_flops
     found["isa"] = _core.cpu_info()["isa"]
     measured = [side for side in peers if "seconds" in sides[side]]
     if measured:
@@ -285,6 +286,8 @@ def measure(row: str, precision: str, *, rounds: int, n_threads: int, peers: lis
 
 def report(found: dict[str, Any]) -> str:
     """A table of one row in one precision."""
+    from simclr_mri.bench import COUNTED
+
     row = ROWS[found["row"]]
     unit = "pairs/s" if row.kind == "simclr" else "images/s"
     lines = [f"{row.title}, {found['precision']}", f"  {'':20} {unit:>9} {'ms':>8} {'peak MB':>8}"]
@@ -297,7 +300,7 @@ def report(found: dict[str, Any]) -> str:
     rate, peak = found["flops"] / found["sides"]["ours"]["seconds"], found["peak_flops"]
     lines.append(
         f"  ours: {rate / 1e9:.0f} GFLOP/s in convolutions over the whole step, {rate / peak:.0%} of "
-        f"{peak / 1e9:.0f} GFLOP/s ({found['isa']}, products on registers)"
+        f"{peak / 1e9:.0f} GFLOP/s ({found['isa']}, products on registers)\n  {COUNTED}"
     )
     if "best_peer" in found:
         best = found["best_peer"]

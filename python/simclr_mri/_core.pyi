@@ -177,10 +177,13 @@ def conv2d_forward(
     shift: NDArray[np.float32] | None = None,
     relu: bool = False,
     accumulate: bool = False,
+    x_scale: NDArray[np.float32] | None = None,
+    x_shift: NDArray[np.float32] | None = None,
 ) -> Activations:
     """y [N, P, Q, K] of x [N, H, W, C] and packed weights [ceil(K/32), R*S, C, 32].
 
     With scale and shift [K]: scale * y + shift, plus what `out` holds if `accumulate`, no less than 0 if `relu`.
+    With x_scale and x_shift [G, C]: of max(0, x_scale * x + x_shift), a row for each of G equal parts of the images.
     """
 
 def conv2d_backward_data(
@@ -217,9 +220,17 @@ def conv2d_unpack(packed: NDArray[np.float32], shape: tuple[int, int, int, int],
     """Packed weights to [K, C, R, S]."""
 
 def conv2d_plan(
-    shape: ConvShape, n_threads: int = 0, method: str = "auto", *, precision: Literal["fp32", "bf16"] = "fp32"
+    shape: ConvShape,
+    n_threads: int = 0,
+    method: str = "auto",
+    *,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    prologue: bool = False,
 ) -> list[tuple[str, int] | None]:
-    """Method and workspace bytes of forward, backward-data, backward-weights; None where `method` cannot."""
+    """Method and workspace bytes of forward, backward-data, backward-weights; None where `method` cannot.
+
+    With `prologue` forward's are those of a call with x_scale and x_shift.
+    """
 
 def conv2d_workspace_bytes(shape: ConvShape, n_threads: int = 0, *, precision: Literal["fp32", "bf16"] = "fp32") -> int:
     """Workspace that is enough for any direction, by the chosen methods, and any batch up to the shape's."""
