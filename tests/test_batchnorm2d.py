@@ -193,6 +193,11 @@ def test_backward(isa, rows, channels, relu):
     mean, var, scale, shift = scale_and_shift(c)
     again = _core.batchnorm_backward(in_place, c["x"], c["gamma"], mean, var, scale, shift, relu=relu, out=in_place)
     assert np.array_equal(again[0], dx)
+    for part_rows in (1, 7, 24, 1000):  # parts that end with a group, reach into the next, or hold everything
+        for got, expected, bound in zip(
+            backward(c, relu=relu, part_rows=part_rows), want, gradient_tolerance(c), strict=True
+        ):
+            assert (np.abs(got - expected) <= bound + 1e-30).all(), part_rows
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -233,6 +238,10 @@ def test_mask_of_a_block(isa_bf16, channels, precision):
     want = [*_core.batchnorm_backward(masked, *arguments), masked]
     got = _core.batchnorm_backward(dy, *arguments, mask=guarded(mask), ds=guarded(np.ones_like(dy)))
     assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+    for part_rows in (7, 24):
+        want_in_parts = [*_core.batchnorm_backward(masked, *arguments, part_rows=part_rows), masked]
+        got = _core.batchnorm_backward(dy, *arguments, mask=mask, part_rows=part_rows)
+        assert all(np.array_equal(a, b) for a, b in zip(got, want_in_parts, strict=True))
     got = _core.batchnorm_backward(dy, *arguments, mask=mask, ds=dy)
     assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True)) and got[3] is dy
     arguments = (x[:1], c["gamma"], mean[:1], var[:1], scale[:1], shift[:1])

@@ -136,6 +136,23 @@ def test_two_groups_are_two_passes():
     assert np.abs(mixed.output() - trainer.output()).max() > 1e-2
 
 
+def test_gradients_of_two_groups_are_the_mean_of_two_passes(isa):
+    """ResNet-50, whose convolutions sum up for the norm behind them, in chunks that reach across the groups."""
+    x, y = images(14, 64), labels(14)
+
+    def gradients(rows: slice, **options) -> dict[str, np.ndarray]:
+        network = _core.Network(50, image_size=64, head=[(4, 0.0, False)], n_threads=2)
+        trainer = _core.Trainer(network, batch=14, **options)
+        trainer.supervised_step(x[rows], y[rows], lr=0.0, momentum=0.0, seed=0, step=0)
+        return trainer.gradients()
+
+    joint, halves = gradients(slice(0, 14), bn_groups=2), [gradients(slice(0, 7)), gradients(slice(7, 14))]
+    means = {name: (halves[0][name] + halves[1][name]) / 2 for name in joint}
+    floor = 1e-5 * np.sqrt(sum(np.sum(g.astype(np.float64) ** 2) for g in means.values()))
+    errors = {name: np.linalg.norm(joint[name] - g) / max(np.linalg.norm(g), floor) for name, g in means.items()}
+    assert max(errors.values()) < 1e-3, max(errors.items(), key=lambda item: item[1])
+
+
 def test_same_bits_with_any_number_of_threads(isa):
     results = []
     for n_threads in (1, 2, 3):

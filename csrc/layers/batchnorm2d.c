@@ -38,6 +38,11 @@ static struct cut cut_for_sums(const struct smri_batchnorm2d *shape) {
     return (struct cut){rows, smri_chunk_count(shape->rows, rows), smri_chunk_count(shape->C, TILE_COLUMNS)};
 }
 
+/* Parts of a given size may reach from one group into the next, where they are cut: a group has one more of them then. */
+static struct cut cut_in_parts(const struct smri_batchnorm2d *shape, size_t part_rows) {
+    return (struct cut){part_rows, smri_chunk_count(shape->rows, part_rows) + (shape->groups > 1), 1};
+}
+
 static struct cut cut_for_maps(const struct smri_batchnorm2d *shape) {
     const size_t rows = shape->C < TILE_MAPPED ? TILE_MAPPED / shape->C : 1;
     return (struct cut){rows, smri_chunk_count(shape->rows, rows), 1};
@@ -74,13 +79,8 @@ struct space {
     float *dy_factor, *x_factor, *constant;
 };
 
-static size_t partial_floats(const struct smri_batchnorm2d *shape) {
-    const struct cut cut = cut_for_sums(shape);
-    return shape->groups * cut.row_tiles * shape->C;
-}
-
-static struct space carve(void *workspace, const struct smri_batchnorm2d *shape) {
-    const size_t partial = partial_floats(shape), channels = shape->groups * shape->C;
+static struct space carve(void *workspace, const struct smri_batchnorm2d *shape, const struct cut *cut) {
+    const size_t channels = shape->groups * shape->C, partial = channels * cut->row_tiles;
     struct space space;
     space.first = workspace;
     space.second = space.first + partial;
@@ -92,10 +92,18 @@ static struct space carve(void *workspace, const struct smri_batchnorm2d *shape)
     return space;
 }
 
+static size_t space_bytes(const struct smri_batchnorm2d *shape, struct cut cut) {
+    const size_t channels = shape->groups * shape->C;
+    return 2 * channels * (cut.row_tiles + 1) * sizeof(double) + 3 * channels * sizeof(float);
+}
+
 size_t smri_batchnorm2d_workspace_bytes(const struct smri_batchnorm2d *shape, size_t n_threads) {
     (void)n_threads;
-    const size_t channels = shape->groups * shape->C;
-    return 2 * (partial_floats(shape) + channels) * sizeof(double) + 3 * channels * sizeof(float);
+    return space_bytes(shape, cut_for_sums(shape));
+}
+
+size_t smri_batchnorm2d_parts_workspace_bytes(const struct smri_batchnorm2d *shape, size_t part_rows) {
+    return space_bytes(shape, cut_in_parts(shape, part_rows));
 }
 
 /* Some columns of one group, whose partial results one task merges. */
@@ -168,7 +176,8 @@ static void merge_moments(void *context, size_t index, size_t worker) {
 void smri_batchnorm2d_statistics(float *mean, float *var, const void *x, const struct smri_batchnorm2d *shape,
                                  void *workspace, smri_pool *pool) {
     assert(shape->groups > 0 && shape->rows > 0 && shape->C > 0);
-    struct statistics_job job = {shape, cut_for_sums(shape), carve(workspace, shape), x, mean, var};
+    struct statistics_job job = {.shape = shape, .cut = cut_for_sums(shape), .x = x, .mean = mean, .var = var};
+    job.space = carve(workspace, shape, &job.cut);
     smri_pool_run(pool, tile_count(shape, &job.cut), statistics_task, &job);
     smri_pool_run(pool, merge_count(shape), merge_moments, &job);
 }
@@ -237,6 +246,7 @@ void smri_affine(void *y, const struct smri_affine *terms, const struct smri_bat
 struct backward_job {
     const struct smri_batchnorm2d *shape;
     struct cut cut;
+    bool in_parts; /* the cut is someone else's */
     struct space space;
     struct smri_norm_gradient whole;
     void *dx;
@@ -259,13 +269,17 @@ static struct smri_norm_gradient gradient_part(const struct backward_job *job, c
     return part;
 }
 
+static void sum_tile(const struct backward_job *job, const struct tile *tile) {
+    const struct smri_norm_gradient part = gradient_part(job, tile);
+    const size_t out = (tile->group * job->cut.row_tiles + tile->row_tile) * job->shape->C + tile->column;
+    kernels_of(job->shape)->gradient_sums(job->space.first + out, job->space.second + out, &part);
+}
+
 static void sums_task(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct backward_job *job = context;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
-    const struct smri_norm_gradient part = gradient_part(job, &tile);
-    const size_t out = (tile.group * job->cut.row_tiles + tile.row_tile) * job->shape->C + tile.column;
-    kernels_of(job->shape)->gradient_sums(job->space.first + out, job->space.second + out, &part);
+    sum_tile(job, &tile);
 }
 
 static void dx_task(void *context, size_t index, size_t worker) {
@@ -280,13 +294,22 @@ static void dx_task(void *context, size_t index, size_t worker) {
     kernels_of(job->shape)->gradient_dx(smri_numbers_into(job->dx, tile.offset, job->shape->precision), &part, &factors);
 }
 
+/* The part in which a row of all rows lies, counted from the first one of its group. */
+static size_t part_of(const struct backward_job *job, size_t group, size_t row) {
+    return row / job->cut.rows - group * job->shape->rows / job->cut.rows;
+}
+
+static size_t tiles_of(const struct backward_job *job, size_t group) {
+    return job->in_parts ? part_of(job, group, (group + 1) * job->shape->rows - 1) + 1 : job->cut.row_tiles;
+}
+
 static void merge_sums(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct backward_job *job = context;
     const size_t C = job->shape->C;
     const struct columns at = columns_at(job->shape, &job->cut, &job->space, index);
     for (size_t c = at.first; c < at.end; c++) at.total[c] = at.other_total[c] = 0.0;
-    for (size_t k = 0; k < job->cut.row_tiles; k++)
+    for (size_t k = 0; k < tiles_of(job, at.group); k++)
         for (size_t c = at.first; c < at.end; c++) {
             at.total[c] += at.sums[k * C + c];
             at.other_total[c] += at.others[k * C + c];
@@ -295,8 +318,7 @@ static void merge_sums(void *context, size_t index, size_t worker) {
 
 /* sum_dy and sum_dyx of every group into the workspace. */
 static void reduce_gradient(struct backward_job *job, smri_pool *pool) {
-    job->cut = cut_for_sums(job->shape);
-    smri_pool_run(pool, tile_count(job->shape, &job->cut), sums_task, job);
+    if (!job->in_parts) smri_pool_run(pool, tile_count(job->shape, &job->cut), sums_task, job);
     smri_pool_run(pool, merge_count(job->shape), merge_sums, job);
 }
 
@@ -314,14 +336,30 @@ static void sum_parameters(float *dgamma, float *dbeta, const struct backward_jo
 }
 
 static struct backward_job backward_of(void *dx, const struct smri_batchnorm2d_gradient *from,
-                                       const struct smri_batchnorm2d *shape, void *workspace) {
+                                       const struct smri_batchnorm2d *shape, size_t part_rows, void *workspace) {
     assert(shape->groups > 0 && shape->rows > 0 && shape->C > 0 && !(from->relu && from->mask != NULL));
-    struct backward_job job = {.shape = shape, .space = carve(workspace, shape), .dx = dx};
+    struct backward_job job = {.shape = shape, .in_parts = part_rows > 0, .dx = dx};
+    job.cut = job.in_parts ? cut_in_parts(shape, part_rows) : cut_for_sums(shape);
+    job.space = carve(workspace, shape, &job.cut);
     job.whole = (struct smri_norm_gradient){.dy = from->dy, .x = from->x, .mean = from->mean, .mask = from->mask,
                                             .ds = from->ds, .C = shape->C, .stride = shape->C};
     job.whole.mask_stride = smri_mask_bytes(shape->C);
     if (from->relu) job.whole.scale = from->scale, job.whole.shift = from->shift;
     return job;
+}
+
+void smri_batchnorm2d_sum_part(void *parts, size_t first, size_t rows, size_t channel, size_t channels) {
+    const struct smri_batchnorm2d_parts *of = parts;
+    const struct smri_batchnorm2d *shape = of->shape;
+    const struct backward_job job = backward_of(NULL, of->from, shape, of->rows, of->workspace);
+    for (const size_t end = first + rows; first < end;) {
+        const size_t group = first / shape->rows, group_end = (group + 1) * shape->rows;
+        struct tile tile = {.group = group, .row_tile = part_of(&job, group, first), .column = channel, .columns = channels};
+        tile.rows = (end < group_end ? end : group_end) - first;
+        tile.offset = first * shape->C + channel;
+        sum_tile(&job, &tile);
+        first += tile.rows;
+    }
 }
 
 /* dx from the factors; what the sums have masked already is read from where they left it. */
@@ -335,8 +373,8 @@ static void write_dx(struct backward_job *job, smri_pool *pool) {
 /* With s = 1 / sqrt(var + eps), xhat = (x - mean) s and n rows in a group:
  *     dx = gamma s (dy - mean of dy - xhat mean of (dy xhat)). */
 void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
-                               const struct smri_batchnorm2d *shape, void *workspace, smri_pool *pool) {
-    struct backward_job job = backward_of(dx, from, shape, workspace);
+                               const struct smri_batchnorm2d *shape, size_t part_rows, void *workspace, smri_pool *pool) {
+    struct backward_job job = backward_of(dx, from, shape, part_rows, workspace);
     reduce_gradient(&job, pool);
     sum_parameters(dgamma, dbeta, &job, from->var, from->eps);
     const struct space *space = &job.space;
@@ -354,7 +392,7 @@ void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const stru
 void smri_batchnorm2d_backward_fixed(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
                                      const struct smri_batchnorm2d *shape, void *workspace, smri_pool *pool) {
     assert(shape->groups == 1);
-    struct backward_job job = backward_of(dx, from, shape, workspace);
+    struct backward_job job = backward_of(dx, from, shape, 0, workspace);
     if (dgamma != NULL || dbeta != NULL || from->mask != NULL) {
         reduce_gradient(&job, pool);
         sum_parameters(dgamma, dbeta, &job, from->var, from->eps);

@@ -183,10 +183,16 @@ void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, co
     smri_affine(y, &terms, &panel, pool);
 }
 
+static size_t part_rows(enum smri_conv2d_method method, const struct smri_conv2d *shape) {
+    return methods[method]->part_rows != NULL ? methods[method]->part_rows(shape) : 0;
+}
+
 void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
-                                  bool accumulate, const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                                  bool accumulate, const struct smri_conv2d_watcher *watcher,
+                                  const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_DATA, shape));
-    methods[method]->backward_data(dx, dy, w, accumulate, shape, workspace, pool);
+    assert(watcher == NULL || part_rows(method, shape) > 0);
+    methods[method]->backward_data(dx, dy, w, accumulate, watcher, shape, workspace, pool);
 }
 
 void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
@@ -205,9 +211,14 @@ void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const 
     smri_conv2d_forward_epilogue_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, epilogue, shape, workspace, pool);
 }
 
+size_t smri_conv2d_part_rows(const struct smri_conv2d *shape) {
+    return part_rows(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), shape);
+}
+
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, shape,
+                               const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                               smri_pool *pool) {
+    smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, watcher, shape,
                                  workspace, pool);
 }
 

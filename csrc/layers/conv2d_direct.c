@@ -46,6 +46,7 @@ struct job {
     const char *source, *weights;
     const char *zeros;         /* one source pixel */
     struct smri_epilogue epilogue;
+    const struct smri_conv2d_watcher *watcher;
     const size_t *row_offsets, *col_offsets; /* see tabulate_offsets */
     char *scratch;
     size_t worker_bytes;
@@ -238,16 +239,17 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
     }
     void (*const compute)(const struct smri_conv_tile *) =
         job->shape->precision == SMRI_BF16 ? job->kernels->pairs.tile : job->kernels->conv.tile;
-    for (; column < last; column += SMRI_CONV_COLS)
+    for (size_t col = column; col < last; col += SMRI_CONV_COLS)
         for (size_t t = 0; t < n_tiles; t++) {
             struct smri_conv_tile tile = tiles[t];
-            for (size_t i = 0; i < tile.rows; i++) tile.out[i] = (char *)tile.out[i] + column * job->number_bytes;
-            if (job->epilogue.scale != NULL) tile.epilogue.scale += column, tile.epilogue.shift += column;
-            tile.cols = last - column < SMRI_CONV_COLS ? last - column : SMRI_CONV_COLS;
-            tile.weights = job->weights + column / SMRI_CONV_BLOCK * job->block_stride * WORD_BYTES;
+            for (size_t i = 0; i < tile.rows; i++) tile.out[i] = (char *)tile.out[i] + col * job->number_bytes;
+            if (job->epilogue.scale != NULL) tile.epilogue.scale += col, tile.epilogue.shift += col;
+            tile.cols = last - col < SMRI_CONV_COLS ? last - col : SMRI_CONV_COLS;
+            tile.weights = job->weights + col / SMRI_CONV_BLOCK * job->block_stride * WORD_BYTES;
             compute(&tile);
         }
     if (job->streamed) job->kernels->conv.settle();
+    if (job->watcher != NULL) job->watcher->look(job->watcher->context, begin, end - begin, column, last - column);
 }
 
 static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
@@ -305,6 +307,12 @@ size_t smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape, 
     return shared_bytes(&job) + n_threads * job.worker_bytes;
 }
 
+/* Elsewhere the pixels of a chunk do not follow each other. */
+size_t smri_conv2d_gather_part_rows(const struct smri_conv2d *shape) {
+    const struct job job = new_job(true, shape);
+    return job.mode == POINTWISE ? job.chunk_rows : 0;
+}
+
 /* Strided and larger windows would activate a pixel once for each of their taps. */
 size_t smri_conv2d_gather_prologue_bytes(const struct smri_conv2d *shape, size_t n_threads) {
     const struct job job = new_job(false, shape);
@@ -316,13 +324,13 @@ void smri_conv2d_gather(void *out, const void *source, const void *weights, cons
                         const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     struct job job = new_job(how->backward, shape);
     job.out = out, job.source = source, job.weights = weights;
-    job.accumulate = how->accumulate, job.prologue = how->prologue;
+    job.accumulate = how->accumulate, job.prologue = how->prologue, job.watcher = how->watcher;
     if (how->epilogue != NULL) {
         job.accumulate = how->epilogue->accumulate;
         job.epilogue = (struct smri_epilogue){how->epilogue->scale, how->epilogue->shift, how->epilogue->relu};
     }
-    /* In fp32, whose 16 results fill a line. */
-    job.streamed = !job.accumulate && shape->precision == SMRI_FP32 &&
+    /* In fp32, whose 16 results fill a line; not when someone is about to read them. */
+    job.streamed = !job.accumulate && job.watcher == NULL && shape->precision == SMRI_FP32 &&
                    smri_is_streamed(job.pixels * job.cols * sizeof(float));
     job.zeros = memset(workspace, 0, job.depth * job.number_bytes);
     size_t *offsets = (size_t *)((char *)workspace + zeros_bytes(&job));
@@ -374,11 +382,12 @@ static void forward(void *y, const void *x, const float *w, const struct smri_co
     smri_conv2d_gather(y, x, w, &how, shape, workspace, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
-                          void *workspace, smri_pool *pool) {
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
+                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                          smri_pool *pool) {
     float *transposed = workspace;
     smri_conv2d_transpose_weights(transposed, w, shape, pool);
-    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate};
+    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .watcher = watcher};
     smri_conv2d_gather(dx, dy, transposed, &how, shape, (char *)workspace + transposed_bytes(shape), pool);
 }
 
@@ -389,5 +398,5 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 
 const struct smri_conv2d_ops smri_conv2d_direct_ops = {
     "direct", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
-    smri_conv2d_gather_prologue_bytes,
+    smri_conv2d_gather_prologue_bytes, smri_conv2d_gather_part_rows,
 };

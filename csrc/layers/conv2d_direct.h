@@ -24,7 +24,9 @@ struct smri_conv2d_gather {
     bool backward, accumulate;
     const struct smri_conv2d_prologue *prologue;
     const struct smri_conv2d_epilogue *epilogue;
+    const struct smri_conv2d_watcher *watcher; /* of backward-data, where there are parts */
 };
+size_t smri_conv2d_gather_part_rows(const struct smri_conv2d *shape);
 size_t smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape, size_t n_threads);
 size_t smri_conv2d_gather_prologue_bytes(const struct smri_conv2d *shape, size_t n_threads);
 void smri_conv2d_gather(void *out, const void *source, const void *weights, const struct smri_conv2d_gather *how,

@@ -148,8 +148,10 @@ static void backward_data_image(void *context, size_t n, size_t worker) {
     }
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
-                          void *workspace, smri_pool *pool) {
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
+                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                          smri_pool *pool) {
+    (void)watcher;
     struct job job = new_job(SMRI_CONV2D_BACKWARD_DATA, shape, workspace);
     job.out = dx, job.a = dy, job.b = w, job.accumulate = accumulate;
     if (job.pointwise)
@@ -192,5 +194,5 @@ static void backward_weights(float *dw, const void *x, const void *dy, const str
 }
 
 const struct smri_conv2d_ops smri_conv2d_gemm_ops = {
-    "gemm", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL,
+    "gemm", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
 };

@@ -16,13 +16,16 @@ struct smri_conv2d_ops {
     void (*forward)(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
                     const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
                     smri_pool *pool);
-    void (*backward_data)(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
-                          void *workspace, smri_pool *pool);
+    /* `watcher` is NULL unless part_rows says more than 0. */
+    void (*backward_data)(void *dx, const void *dy, const float *w, bool accumulate,
+                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                          smri_pool *pool);
     void (*backward_weights)(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape, void *workspace,
                              smri_pool *pool);
     bool has_epilogue; /* forward applies one itself */
     /* What a prologue adds to forward's workspace, or SMRI_NO_PROLOGUE where forward does not apply one itself; NULL: nowhere. */
     size_t (*prologue_bytes)(const struct smri_conv2d *shape, size_t n_threads);
+    size_t (*part_rows)(const struct smri_conv2d *shape); /* of backward-data; NULL: 0 */
 };
 
 #define SMRI_NO_PROLOGUE SIZE_MAX

@@ -66,11 +66,12 @@ static void forward(void *y, const void *x, const float *w, const struct smri_co
     smri_conv2d_gather(y, x, workspace, &how, shape, (char *)workspace + pairs_bytes(false, shape), pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
-                          void *workspace, smri_pool *pool) {
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
+                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                          smri_pool *pool) {
     struct pairing pairing = {shape, smri_kernels_get(), workspace, w, 0};
     smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), pair_transposed, &pairing);
-    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate};
+    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .watcher = watcher};
     smri_conv2d_gather(dx, dy, workspace, &how, shape, (char *)workspace + pairs_bytes(true, shape), pool);
 }
 
@@ -81,5 +82,5 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 
 const struct smri_conv2d_ops smri_conv2d_pairs_ops = {
     "pairs", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
-    smri_conv2d_gather_prologue_bytes,
+    smri_conv2d_gather_prologue_bytes, smri_conv2d_gather_part_rows,
 };

@@ -134,8 +134,10 @@ static void forward(void *y, const void *x, const float *w, const struct smri_co
     smri_pool_run(pool, shape->N, forward_image, &job);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
-                          void *workspace, smri_pool *pool) {
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
+                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                          smri_pool *pool) {
+    (void)watcher;
     (void)workspace;
     struct job job = new_job(dx, dy, w, accumulate, shape);
     smri_pool_run(pool, shape->N, backward_data_image, &job);
@@ -149,5 +151,5 @@ static void backward_weights(float *dw, const void *x, const void *dy, const str
 }
 
 const struct smri_conv2d_ops smri_conv2d_reference_ops = {
-    "reference", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL,
+    "reference", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
 };

@@ -381,8 +381,10 @@ static void forward(void *y, const void *x, const float *w, const struct smri_co
     run(&job, workspace, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
-                          void *workspace, smri_pool *pool) {
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
+                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                          smri_pool *pool) {
+    (void)watcher;
     struct job job = {.shape = shape, .plan = smri_tiles_plan_of(true, shape), .result = dx, .source = dy, .w = w};
     job.accumulate = accumulate;
     run(&job, workspace, pool);
@@ -397,5 +399,5 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 }
 
 const struct smri_conv2d_ops smri_conv2d_tiles_ops = {
-    "tiles", supports, workspace_bytes, forward, backward_data, smri_conv2d_tiles_backward_weights, false, NULL,
+    "tiles", supports, workspace_bytes, forward, backward_data, smri_conv2d_tiles_backward_weights, false, NULL, NULL,
 };

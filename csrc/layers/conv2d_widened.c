@@ -79,12 +79,14 @@ static void forward(void *y, const void *x, const float *w, const struct smri_co
     convert(NARROW, y, wide.y, wide.y_numbers, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
-                          void *workspace, smri_pool *pool) {
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
+                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                          smri_pool *pool) {
+    (void)watcher;
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.y, dy, wide.y_numbers, pool);
     convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
-    smri_conv2d_backward_data(wide.x, wide.y, wide.w, false, &wide.shape, wide.workspace, pool);
+    smri_conv2d_backward_data(wide.x, wide.y, wide.w, false, NULL, &wide.shape, wide.workspace, pool);
     convert(accumulate ? ADD : NARROW, dx, wide.x, wide.x_numbers, pool);
 }
 
@@ -97,5 +99,5 @@ static void backward_weights(float *dw, const void *x, const void *dy, const str
 }
 
 const struct smri_conv2d_ops smri_conv2d_widened_ops = {
-    "widened", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL,
+    "widened", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
 };

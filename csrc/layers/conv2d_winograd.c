@@ -336,8 +336,10 @@ static void forward(void *y, const void *x, const float *w, const struct smri_co
     run(&job, y, x, w, workspace, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d *shape,
-                          void *workspace, smri_pool *pool) {
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
+                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                          smri_pool *pool) {
+    (void)watcher;
     struct job job = plan(true, shape);
     job.accumulate = accumulate;
     run(&job, dx, dy, w, workspace, pool);
@@ -360,4 +362,5 @@ static size_t prologue_bytes(const struct smri_conv2d *shape, size_t n_threads) 
 
 const struct smri_conv2d_ops smri_conv2d_winograd_ops = {
     "winograd", supports, workspace_bytes, forward, backward_data, smri_winograd_backward_weights, true, prologue_bytes,
+    NULL,
 };

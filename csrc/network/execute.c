@@ -67,25 +67,55 @@ static void run_affine(const struct smri_run *run, const struct smri_op *op) {
     smri_affine(at(run, op->out), &terms, &shape, run->pool);
 }
 
-static void run_norm_backward(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_unit *unit = &run->network->units[op->unit];
-    const size_t u = (size_t)op->unit;
-    const struct smri_batchnorm2d shape = norm_shape(run, unit);
-    struct smri_batchnorm2d_gradient from = {.dy = read_at(run, op->dy), .x = read_at(run, op->x), .eps = SMRI_BN_EPS};
-    from.gamma = run->network->weights + unit->gamma;
+/* What the gradient of unit u's norm is computed from, but for dy. */
+static struct smri_batchnorm2d_gradient gradient_of(const struct smri_run *run, const struct smri_op *op, size_t u) {
+    struct smri_batchnorm2d_gradient from = {.x = read_at(run, op->x), .eps = SMRI_BN_EPS, .relu = op->relu};
+    from.gamma = run->network->weights + run->network->units[u].gamma;
     from.mean = smri_run_statistics(run, u, MEAN);
     from.var = smri_run_statistics(run, u, VAR);
     from.scale = smri_run_statistics(run, u, SCALE);
     from.shift = smri_run_statistics(run, u, SHIFT);
-    from.relu = op->relu;
     from.mask = at(run, op->mask);
     from.ds = at(run, op->aux);
-    void *dx = at(run, op->out), *scratch = at(run, op->scratch);
+    return from;
+}
+
+/* The rows of the parts in which the backward-data of a unit can be watched. */
+static size_t part_rows(const struct smri_run *run, short unit) {
+    const struct smri_conv2d shape = conv_shape(run, &run->network->units[unit]);
+    return smri_conv2d_part_rows(&shape);
+}
+
+static void run_norm_backward(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_unit *unit = &run->network->units[op->unit];
+    const struct smri_batchnorm2d shape = norm_shape(run, unit);
+    struct smri_batchnorm2d_gradient from = gradient_of(run, op, (size_t)op->unit);
+    from.dy = read_at(run, op->dy);
+    const size_t rows = op->aux_unit >= 0 ? part_rows(run, op->aux_unit) : 0;
+    void *dx = at(run, op->out), *scratch = at(run, rows > 0 ? op->sums : op->scratch);
     if (run->kind == SMRI_PLAN_EXPLAIN)
         smri_batchnorm2d_backward_fixed(dx, NULL, NULL, &from, &shape, scratch, run->pool);
     else
-        smri_batchnorm2d_backward(dx, run->gradients + unit->gamma, run->gradients + unit->beta, &from, &shape, scratch,
+        smri_batchnorm2d_backward(dx, run->gradients + unit->gamma, run->gradients + unit->beta, &from, &shape, rows, scratch,
                                   run->pool);
+}
+
+/* Backward-data, and the sums of the norm behind it where the op names one and there are parts. */
+static void run_conv_data(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_unit *unit = &run->network->units[op->unit];
+    const struct smri_conv2d shape = conv_shape(run, unit);
+    const size_t rows = op->aux_unit >= 0 ? part_rows(run, op->unit) : 0;
+    struct smri_batchnorm2d norm = {0};
+    struct smri_batchnorm2d_gradient from = {0};
+    struct smri_batchnorm2d_parts parts = {&from, &norm, rows, at(run, op->sums)};
+    if (rows > 0) {
+        norm = norm_shape(run, &run->network->units[op->aux_unit]);
+        from = gradient_of(run, op, (size_t)op->aux_unit);
+        from.dy = at(run, op->out);
+    }
+    const struct smri_conv2d_watcher watcher = {smri_batchnorm2d_sum_part, &parts};
+    smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), run->network->weights + unit->weight, op->accumulate,
+                              rows > 0 ? &watcher : NULL, &shape, at(run, op->scratch), run->pool);
 }
 
 static void run_conv(const struct smri_run *run, const struct smri_op *op) {
@@ -104,8 +134,6 @@ static void run_conv(const struct smri_run *run, const struct smri_op *op) {
         const struct smri_conv2d_epilogue epilogue = {smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
                                                       op->accumulate, op->relu};
         smri_conv2d_forward_epilogue(at(run, op->out), read_at(run, op->x), weights, &epilogue, &shape, scratch, run->pool);
-    } else if (op->kind == SMRI_OP_CONV_DATA) {
-        smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), weights, op->accumulate, &shape, scratch, run->pool);
     } else {
         smri_conv2d_backward_weights(run->gradients + unit->weight, read_at(run, op->x), read_at(run, op->dy), &shape, scratch,
                                      run->pool);
@@ -142,8 +170,8 @@ static void run_op(const struct smri_run *run, const struct smri_op *op) {
     case SMRI_OP_WIDEN: smri_widen(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
     case SMRI_OP_CONV:
     case SMRI_OP_CONV_NORMALISED:
-    case SMRI_OP_CONV_DATA:
     case SMRI_OP_CONV_WEIGHTS: run_conv(run, op); break;
+    case SMRI_OP_CONV_DATA: run_conv_data(run, op); break;
     case SMRI_OP_STATISTICS: run_statistics(run, op); break;
     case SMRI_OP_AFFINE: run_affine(run, op); break;
     case SMRI_OP_NORM_BACKWARD: run_norm_backward(run, op); break;

@@ -32,7 +32,14 @@ struct writer {
     short mask[SMRI_BLOCKS_MAX];
     short images, winners; /* the stem's input, and the places of its maxima */
     short dense_in[SMRI_HEAD_MAX], dense_out[SMRI_HEAD_MAX];
+    /* Backward: the sums of the norm of unit `of`, a block's last, which the backward-data of unit `by` makes on the way; NOBODY
+     * or a unit. */
+    struct {
+        short by, of, mask, values;
+    } sums;
 };
+
+#define NOBODY (-1)
 
 static bool trains(const struct writer *w) { return w->config->kind == SMRI_PLAN_TRAIN; }
 static bool infers(const struct writer *w) { return w->config->kind == SMRI_PLAN_INFER; }
@@ -63,7 +70,7 @@ static void emit(struct writer *w, struct smri_op op) {
     assert(program->n_ops < SMRI_OPS_MAX);
     const short at = program->n_ops++;
     program->ops[at] = op;
-    const short named[] = {op.out, op.x, op.dy, op.aux, op.mask, op.scratch};
+    const short named[] = {op.out, op.x, op.dy, op.aux, op.mask, op.scratch, op.sums};
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         struct smri_value *value = &program->values[named[i]];
         if (value->first > at) value->first = at;
@@ -89,6 +96,23 @@ static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
     const struct smri_batchnorm2d shape = {groups, w->config->batch / groups * unit->P * unit->Q, unit->conv.K,
                                            w->config->precision};
     return new_scratch(w, smri_batchnorm2d_workspace_bytes(&shape, w->n_threads));
+}
+
+/* Room for the sums of a unit's norm where the backward-data of `by` makes them in parts; none where it has no parts. */
+static short sums_scratch(struct writer *w, const struct smri_unit *unit, const struct smri_unit *by) {
+    const size_t groups = w->config->bn_groups;
+    struct smri_conv2d conv = by->conv;
+    conv.precision = w->config->precision;
+    size_t largest = 0;
+    if (w->status != SMRI_OK) return SMRI_VALUE_NONE;
+    for (conv.N = groups; conv.N <= w->config->batch; conv.N += groups) { /* a smaller batch may be cut differently */
+        const size_t part_rows = smri_conv2d_part_rows(&conv);
+        if (part_rows == 0) continue;
+        const struct smri_batchnorm2d shape = {groups, conv.N / groups * unit->P * unit->Q, unit->conv.K, conv.precision};
+        const size_t bytes = smri_batchnorm2d_parts_workspace_bytes(&shape, part_rows);
+        if (bytes > largest) largest = bytes;
+    }
+    return new_scratch(w, largest);
 }
 
 static short dense_scratch(struct writer *w, const struct smri_dense *dense) {
@@ -287,14 +311,28 @@ static short backward_head(struct writer *w, short dy) {
 
 /* Gradient of the unit's z, in `out` (which may be dy). */
 static void backward_norm(struct writer *w, size_t index, short out, short dy, bool relu) {
-    emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .relu = relu, .out = out, .dy = dy,
-                             .x = w->z[index], .scratch = norm_scratch(w, &w->network->units[index])});
+    emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .aux_unit = NOBODY, .relu = relu,
+                             .out = out, .dy = dy, .x = w->z[index], .scratch = norm_scratch(w, &w->network->units[index])});
 }
 
 /* The same behind a block's ReLU, from the gradient of the block's output; ds (which may be dout) is that in front of it. */
 static void backward_sum(struct writer *w, size_t index, short out, short ds, short dout, short mask) {
-    emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .out = out, .dy = dout, .aux = ds,
-                             .mask = mask, .x = w->z[index], .scratch = norm_scratch(w, &w->network->units[index])});
+    emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .aux_unit = w->sums.by, .out = out,
+                             .dy = dout, .aux = ds, .mask = mask, .x = w->z[index], .sums = w->sums.values,
+                             .scratch = norm_scratch(w, &w->network->units[index])});
+}
+
+/* The gradient of this block's input is that of the output of the block before, whose last norm wants sums of it. Where the
+ * block's first convolution completes it, they are made on the way. Returns whether they are. */
+static bool plan_sums(struct writer *w, size_t index) {
+    const struct smri_block *block = &w->network->blocks[index];
+    w->sums.by = NOBODY, w->sums.values = SMRI_VALUE_NONE;
+    if (!trains(w) || index == 0) return false;
+    const size_t last = block[-1].first + block[-1].n_units - 1;
+    w->sums.values = sums_scratch(w, &w->network->units[last], &w->network->units[block->first]);
+    if (w->sums.values == SMRI_VALUE_NONE) return false;
+    w->sums.by = (short)block->first, w->sums.of = (short)last, w->sums.mask = w->mask[index - 1];
+    return true;
 }
 
 static void backward_weights(struct writer *w, size_t index, short x, short dz) {
@@ -304,8 +342,14 @@ static void backward_weights(struct writer *w, size_t index, short x, short dz) 
 }
 
 static void backward_data(struct writer *w, size_t index, short dx, short dz, bool accumulate) {
-    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_DATA, .unit = (short)index, .accumulate = accumulate, .out = dx, .dy = dz,
-                             .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)});
+    struct smri_op op = {.kind = SMRI_OP_CONV_DATA, .unit = (short)index, .aux_unit = NOBODY, .accumulate = accumulate,
+                         .out = dx, .dy = dz,
+                         .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)};
+    if (w->sums.by == (short)index) {
+        op.aux_unit = w->sums.of, op.x = w->z[w->sums.of], op.aux = dx;
+        op.mask = w->sums.mask, op.sums = w->sums.values;
+    }
+    emit(w, op);
 }
 
 /* From the gradient of the block's output to that of its input. ds, the gradient in front of the block's ReLU, goes into
@@ -326,14 +370,16 @@ static short backward_block(struct writer *w, size_t index, short dout) {
         dz = dx;
     }
     backward_weights(w, block->first, w->in[index], dz);
+    const bool sums = plan_sums(w, index);
     if (!block->projects) {
         backward_data(w, block->first, ds, dz, true);
         return ds;
     }
     const short dx = new_activations(w, unit_inputs(&units[block->first]));
-    backward_data(w, block->first, dx, dz, false);
+    if (!sums) backward_data(w, block->first, dx, dz, false);
     backward_weights(w, shortcut, w->in[index], ds);
-    backward_data(w, shortcut, dx, ds, true);
+    backward_data(w, shortcut, dx, ds, !sums);
+    if (sums) backward_data(w, block->first, dx, dz, true);
     return dx;
 }
 
@@ -349,6 +395,7 @@ static void set_tap(struct writer *w, enum smri_stage stage, short gradients) {
 
 static void write_backward(struct writer *w) {
     const struct smri_network *network = w->network;
+    w->sums.by = NOBODY;
     short d = backward_head(w, SMRI_VALUE_DOUTPUT);
     if (network->config.features == SMRI_FEATURES_AVGPOOL) {
         const short dx = new_activations(w, network->channels * network->side * network->side);

@@ -26,8 +26,10 @@ enum smri_op_kind {
     SMRI_OP_LINEAR,           /* out = x w^T + b */
     SMRI_OP_RELU,             /* out = max(0, x) */
     SMRI_OP_RELU_BACKWARD,    /* out = dy where x > 0 */
-    SMRI_OP_NORM_BACKWARD,    /* out = dx from dy and x; with ReLU if asked; with a mask from aux = mask * dy */
-    SMRI_OP_CONV_DATA,        /* out (+)= dx from dy */
+    SMRI_OP_NORM_BACKWARD,    /* out = dx from dy and x; with ReLU if asked; with a mask from aux = mask * dy; from sums if
+                               * aux_unit has made them, aux included */
+    SMRI_OP_CONV_DATA,        /* out (+)= dx from dy; if there is aux_unit, sums for its NORM_BACKWARD on the way, from its x,
+                               * mask and aux */
     SMRI_OP_CONV_WEIGHTS,     /* the unit's weight gradient from x and dy */
     SMRI_OP_MAXPOOL_BACKWARD, /* out from dy and aux */
     SMRI_OP_AVGPOOL_BACKWARD, /* out from dy */
@@ -42,8 +44,9 @@ struct smri_op {
     enum smri_op_kind kind;
     bool relu, accumulate;
     short unit;     /* of the network's units; of its dense layers for DROPOUT, LINEAR and LINEAR_BACKWARD */
-    short aux_unit; /* AFFINE: the unit that normalises aux; CONV: the unit whose norm and ReLU x is to pass; or -1 */
-    short out, x, dy, aux, mask, scratch;
+    short aux_unit; /* AFFINE: the unit that normalises aux; CONV: the unit whose norm and ReLU x is to pass; CONV_DATA: the unit
+                     * whose norm is next; NORM_BACKWARD: the unit whose CONV_DATA made the sums; or -1 */
+    short out, x, dy, aux, mask, scratch, sums;
     size_t numbers; /* NARROW, WIDEN, RELU, RELU_BACKWARD: how many an image */
 };
 

@@ -67,9 +67,22 @@ struct smri_batchnorm2d_gradient {
 };
 
 /* Gradient with batch statistics. dx may be dy, or ds where that is not needed. dgamma[C] and dbeta[C] sum over all groups.
- * All outputs are overwritten. */
+ * All outputs are overwritten. It makes two passes: sums, which also write ds, then dx. part_rows > 0: without the first one,
+ * since the sums of all parts of so many rows are in the workspace already. */
 void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
-                               const struct smri_batchnorm2d *shape, void *workspace, smri_pool *pool);
+                               const struct smri_batchnorm2d *shape, size_t part_rows, void *workspace, smri_pool *pool);
+
+/* The first pass piece by piece, for whoever makes dy and has a piece of it in a cache (smri_conv2d_watcher): `rows` rows of all
+ * groups from row `first` on, which is a multiple of parts->rows, and at most so many; columns [channel, channel + channels).
+ * Pieces may come in any order, from any threads; the sums are the same. `parts` is a struct smri_batchnorm2d_parts. */
+struct smri_batchnorm2d_parts {
+    const struct smri_batchnorm2d_gradient *from;
+    const struct smri_batchnorm2d *shape;
+    size_t rows;
+    void *workspace;
+};
+void smri_batchnorm2d_sum_part(void *parts, size_t first, size_t rows, size_t channel, size_t channels);
+size_t smri_batchnorm2d_parts_workspace_bytes(const struct smri_batchnorm2d *shape, size_t part_rows);
 
 /* The same with fixed (running) statistics, where mean and var do not depend on x: dx = scale * dy. groups = 1 and
  * mean, var, scale, shift are [C]; gamma is not read. dgamma and dbeta may be NULL. */

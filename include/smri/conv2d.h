@@ -65,9 +65,21 @@ size_t smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape, siz
 void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
                                   const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
 
-/* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. */
+/* Someone who wants to see dx part by part, each while it is still in a cache. A part is complete: channels [channel, channel +
+ * channels) of `rows` pixels from pixel `first` of the batch on. `look` may change it, and is called by any thread, for every
+ * number once. */
+struct smri_conv2d_watcher {
+    void (*look)(void *context, size_t first, size_t rows, size_t channel, size_t channels);
+    void *context;
+};
+
+/* Parts begin at multiples of so many pixels. 0: there are none for this shape, and nobody can watch. */
+size_t smri_conv2d_part_rows(const struct smri_conv2d *shape);
+
+/* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. watcher: or NULL. */
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                               const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                               smri_pool *pool);
 
 /* dw in the packed layout, overwritten (padding included). */
 void smri_conv2d_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,

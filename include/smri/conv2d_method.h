@@ -47,7 +47,8 @@ void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, co
                                      const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape,
                                      void *workspace, smri_pool *pool);
 void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
-                                  bool accumulate, const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                                  bool accumulate, const struct smri_conv2d_watcher *watcher,
+                                  const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
 void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
                                      const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
 

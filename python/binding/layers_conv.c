@@ -131,7 +131,7 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
         else if (of_weights)
             smri_conv2d_backward_weights_by(method, out, a, b, &shape, scratch, call.pool);
         else
-            smri_conv2d_backward_data_by(method, out, a, b, accumulate, &shape, scratch, call.pool);
+            smri_conv2d_backward_data_by(method, out, a, b, accumulate, NULL, &shape, scratch, call.pool);
     }
     return smri_call_end(&call);
 }

@@ -113,15 +113,26 @@ static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keyword
     return smri_call_end(&call);
 }
 
+/* The sums by parts, from the last one to the first and 64 columns at a time, as a convolution may make them. */
+static void sum_parts(const struct smri_batchnorm2d_gradient *from, const struct smri_batchnorm2d *shape, size_t part_rows,
+                      void *workspace) {
+    struct smri_batchnorm2d_parts parts = {from, shape, part_rows, workspace};
+    const size_t rows = shape->groups * shape->rows;
+    for (size_t part = smri_chunk_count(rows, part_rows); part-- > 0;)
+        for (size_t c = 0; c < shape->C; c += 64)
+            smri_batchnorm2d_sum_part(&parts, part * part_rows, smri_chunk_end(rows, part_rows, part) - part * part_rows, c,
+                                      shape->C - c < 64 ? shape->C - c : 64);
+}
+
 static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"dy", "x", "gamma", "mean", "var", "scale", "shift", "eps", "relu", "n_threads", "fixed",
-                            "out", "mask", "ds", NULL};
+                            "out", "mask", "ds", "part_rows", NULL};
     PyObject *dy, *x, *gamma, *mean, *var, *scale, *shift, *out = NULL, *mask = NULL, *ds = NULL;
     int relu = 0, fixed = 0;
-    Py_ssize_t n_threads = 1;
+    Py_ssize_t n_threads = 1, part_rows = 0;
     struct smri_batchnorm2d_gradient from = {.eps = 1e-5f};
-    if (!PARSE("OOOOOOO|fpnpOOO", &dy, &x, &gamma, &mean, &var, &scale, &shift, &from.eps, &relu, &n_threads, &fixed, &out,
-               &mask, &ds))
+    if (!PARSE("OOOOOOO|fpnpOOOn", &dy, &x, &gamma, &mean, &var, &scale, &shift, &from.eps, &relu, &n_threads, &fixed, &out,
+               &mask, &ds, &part_rows))
         return NULL;
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
@@ -136,6 +147,7 @@ static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObj
     from.shift = smri_call_need(&call, shift, "shift", 2, channels);
     from.relu = relu != 0;
     smri_call_check(&call, !fixed || dims[0] == 1, "fixed statistics: expected one group");
+    smri_call_check(&call, part_rows == 0 || (part_rows > 0 && !fixed), "part_rows: expected 0, or more without fixed");
     smri_call_check(&call, !relu || mask == NULL || mask == Py_None, "relu, mask: give one of them");
     void *dx = smri_call_out_activations(&call, out, "out", 3, dims, shape.precision);
     float *dgamma = smri_call_new(&call, NPY_FLOAT32, 1, channels + 1);
@@ -144,10 +156,13 @@ static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObj
         from.mask = smri_call_typed(&call, mask, "mask", NPY_UINT8, 3, bits);
         from.ds = smri_call_out_activations(&call, ds, "ds", 3, dims, shape.precision);
     }
-    const size_t bytes = call.failed ? 0 : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
+    const size_t bytes = call.failed     ? 0
+                         : part_rows > 0 ? smri_batchnorm2d_parts_workspace_bytes(&shape, (size_t)part_rows)
+                                         : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
     if (smri_call_begin(&call, n_threads, bytes)) {
+        if (part_rows > 0) sum_parts(&from, &shape, (size_t)part_rows, call.workspace);
         if (fixed) smri_batchnorm2d_backward_fixed(dx, dgamma, dbeta, &from, &shape, call.workspace, call.pool);
-        else smri_batchnorm2d_backward(dx, dgamma, dbeta, &from, &shape, call.workspace, call.pool);
+        else smri_batchnorm2d_backward(dx, dgamma, dbeta, &from, &shape, (size_t)part_rows, call.workspace, call.pool);
     }
     return smri_call_end(&call);
 }

@@ -305,9 +305,11 @@ def batchnorm_backward(
     out: Activations | None = None,
     mask: NDArray[np.uint8] | None = None,
     ds: Activations | None = None,
+    part_rows: int = 0,
 ) -> tuple[NDArray, ...]:
     """dx (groups, rows, C), dgamma (C,), dbeta (C,); with `fixed`, mean and var do not depend on x.
-    With the mask of `affine`, dy is masked by it first, and what is left comes last in the result, or in `ds`."""
+    With the mask of `affine`, dy is masked by it first, and what is left comes last in the result, or in `ds`.
+    With part_rows the sums are made in parts of so many rows, as a convolution makes them for a block's last norm."""
 
 def relu_forward(
     x: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None
