@@ -118,15 +118,20 @@ size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_thr
     return largest;
 }
 
-size_t smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+/* The same of forward alone, which needs as much as `bytes_of` says. */
+static size_t largest_forward(size_t (*bytes_of)(enum smri_conv2d_method, const struct smri_conv2d *, size_t),
+                              const struct smri_conv2d *shape, size_t n_threads) {
     size_t largest = 0;
     struct smri_conv2d part = *shape;
     for (part.N = 1; part.N <= shape->N; part.N++) {
-        const enum smri_conv2d_method method = smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part);
-        const size_t bytes = smri_conv2d_method_prologue_bytes(method, &part, n_threads);
+        const size_t bytes = bytes_of(smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part), &part, n_threads);
         if (bytes > largest) largest = bytes;
     }
     return largest;
+}
+
+size_t smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+    return largest_forward(smri_conv2d_method_prologue_bytes, shape, n_threads);
 }
 
 /* A method that does not apply the prologue itself multiplies a copy of x, in front of its workspace, that a pass makes. */
@@ -156,14 +161,7 @@ size_t smri_conv2d_method_epilogue_bytes(enum smri_conv2d_method method, const s
 }
 
 size_t smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
-    size_t largest = 0;
-    struct smri_conv2d part = *shape;
-    for (part.N = 1; part.N <= shape->N; part.N++) {
-        const enum smri_conv2d_method method = smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part);
-        const size_t bytes = smri_conv2d_method_epilogue_bytes(method, &part, n_threads);
-        if (bytes > largest) largest = bytes;
-    }
-    return largest;
+    return largest_forward(smri_conv2d_method_epilogue_bytes, shape, n_threads);
 }
 
 /* A method without an epilogue leaves its result in front of its workspace, and a pass over it does the rest. */
