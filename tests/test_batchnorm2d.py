@@ -145,6 +145,10 @@ def test_affine(isa, channels, residual, relu):
     assert y is out
     want = np.maximum(want, 0) if relu else want
     assert (np.abs(y - want) <= 4 * EPS * size).all()  # at most four roundings
+    for rows in (1, 7, 18):  # parts that end with a group, reach into the next, or hold everything
+        kept, made = guarded(np.full_like(x, np.nan)), guarded(np.full_like(x, np.nan))
+        _core.affine(x, scale, shift, relu=relu, out=kept, made=made, made_rows=rows, **options)
+        assert np.array_equal(kept, y) and np.array_equal(made, y)
     for aliased in [x.copy()] + ([other.copy()] if residual != "none" else []):
         inputs = {"x": x, **options} if aliased.tobytes() == x.tobytes() else {"x": x, **options, "residual": aliased}
         first = inputs.pop("x") if "residual" in inputs and inputs["residual"] is aliased else aliased
@@ -193,6 +197,11 @@ def test_backward(isa, rows, channels, relu):
     mean, var, scale, shift = scale_and_shift(c)
     again = _core.batchnorm_backward(in_place, c["x"], c["gamma"], mean, var, scale, shift, relu=relu, out=in_place)
     assert np.array_equal(again[0], dx)
+    for rows in (1, 7, 100):
+        kept, made = guarded(np.full_like(out, np.nan)), guarded(np.full_like(out, np.nan))
+        again = backward(c, relu=relu, out=kept, made=made, made_rows=rows)
+        assert all(np.array_equal(a, b) for a, b in zip(again, (dx, dgamma, dbeta), strict=True))
+        assert np.array_equal(made, dx)
     for part_rows in (1, 7, 24, 1000):  # parts that end with a group, reach into the next, or hold everything
         for got, expected, bound in zip(
             backward(c, relu=relu, part_rows=part_rows), want, gradient_tolerance(c), strict=True
@@ -233,6 +242,10 @@ def test_mask_of_a_block(isa_bf16, channels, precision):
     assert np.array_equal(y, _core.affine(x, scale, shift, other, relu=True))
     kept = (bf16.widen(y) if precision == "bf16" else y) > 0
     assert np.array_equal(mask, np.packbits(kept, axis=2, bitorder="little"))
+    for rows in (1, 13, 100):
+        made = guarded(np.zeros_like(y))
+        again = _core.affine(x, scale, shift, other, relu=True, mask=True, made=made, made_rows=rows)
+        assert np.array_equal(again[0], y) and np.array_equal(again[1], mask) and np.array_equal(made, y)
     masked = np.where(kept, dy, 0).astype(dy.dtype)
     arguments = (x, c["gamma"], mean, var, scale, shift)
     want = [*_core.batchnorm_backward(masked, *arguments), masked]
@@ -242,12 +255,30 @@ def test_mask_of_a_block(isa_bf16, channels, precision):
         want_in_parts = [*_core.batchnorm_backward(masked, *arguments, part_rows=part_rows), masked]
         got = _core.batchnorm_backward(dy, *arguments, mask=mask, part_rows=part_rows)
         assert all(np.array_equal(a, b) for a, b in zip(got, want_in_parts, strict=True))
+        made = guarded(np.zeros_like(dy))
+        got = _core.batchnorm_backward(dy, *arguments, mask=mask, part_rows=part_rows, made=made, made_rows=part_rows)
+        assert all(np.array_equal(a, b) for a, b in zip(got, want_in_parts, strict=True))
+        assert np.array_equal(made, got[0])
     got = _core.batchnorm_backward(dy, *arguments, mask=mask, ds=dy)
     assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True)) and got[3] is dy
     arguments = (x[:1], c["gamma"], mean[:1], var[:1], scale[:1], shift[:1])
     want = [*_core.batchnorm_backward(masked[:1], *arguments, fixed=True), masked[:1]]
     got = _core.batchnorm_backward(np.ascontiguousarray(c["dy"][:1]), *arguments, mask=mask[:1], fixed=True)
     assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+
+
+def test_parts_of_large_arrays(isa_bf16):
+    """8 MiB and more: what is kept of the parts goes past the caches, and the parts do not."""
+    c = case(2, 4100, 512)
+    other = case(2, 4100, 512, seed=1)["x"]
+    mean, var, scale, shift = scale_and_shift(c)
+    y, made = _core.affine(c["x"], scale, shift, other, relu=True), np.zeros_like(other)
+    assert np.array_equal(_core.affine(c["x"], scale, shift, other, relu=True, made=made, made_rows=96), y)
+    assert np.array_equal(made, y)
+    arguments = (c["dy"], c["x"], c["gamma"], mean, var, scale, shift)
+    dx = _core.batchnorm_backward(*arguments)[0]
+    assert np.array_equal(_core.batchnorm_backward(*arguments, made=made, made_rows=96)[0], dx)
+    assert np.array_equal(made, dx)
 
 
 def test_same_as_pytorch(isa):

@@ -16,28 +16,6 @@
 #define SMRI_CONV_COLS 64  /* two blocks of packed weights */
 #define SMRI_CONV_BLOCK 32 /* columns of one block */
 
-/* One tap of a tile: where each of its pixels reads, and where the tap's weights begin. */
-struct smri_conv_tap {
-    const void *rows[SMRI_CONV_ROWS];
-    size_t weights; /* floats (or pairs) from smri_conv_tile.weights */
-};
-
-/* out[i][j] (+)= sum over taps, over d < depth of tap.rows[i][d] * weights[tap.weights + j / 32 * block_stride + 32 d + j % 32]
- * for i < rows <= 6 and j < cols <= 64. Without `accumulate` out is never read; no taps give zeros. All 32 lanes of a block
- * of weights are read; the second block is not touched when cols <= 32. `streamed` writes whole cache lines past the
- * caches, if out lies on them and is not accumulated to. epilogue.scale and shift are of column 0; cols of each are read. */
-struct smri_conv_tile {
-    void *out[SMRI_CONV_ROWS];
-    size_t rows, cols;
-    bool accumulate;
-    const struct smri_conv_tap *taps;
-    size_t n_taps, depth;
-    const void *weights;
-    size_t block_stride;
-    bool streamed;
-    struct smri_epilogue epilogue;
-};
-
 /* Memory that will be read soon: rows of `lines` cache lines, `stride` bytes apart, of which `done` lines of the first are
  * on their way. A kernel moves it along. */
 struct smri_conv_ahead {
@@ -54,9 +32,34 @@ static inline void smri_conv_fetch_ahead(struct smri_conv_ahead *ahead, size_t n
     }
 }
 
+/* One tap of a tile: where each of its pixels reads, and where the tap's weights begin. */
+struct smri_conv_tap {
+    const void *rows[SMRI_CONV_ROWS];
+    size_t weights; /* floats (or pairs) from smri_conv_tile.weights */
+};
+
+/* out[i][j] (+)= sum over taps, over d < depth of tap.rows[i][d] * weights[tap.weights + j / 32 * block_stride + 32 d + j % 32]
+ * for i < rows <= 6 and j < cols <= 64. Without `accumulate` out is never read; no taps give zeros. All 32 lanes of a block
+ * of weights are read; the second block is not touched when cols <= 32. `streamed` writes whole cache lines past the
+ * caches, if out lies on them and is not accumulated to. epilogue.scale and shift are of column 0; cols of each are read.
+ * While it multiplies, the kernel may ask for ahead_rate lines of `ahead` every four steps of d; 0 for none. */
+struct smri_conv_tile {
+    void *out[SMRI_CONV_ROWS];
+    size_t rows, cols;
+    bool accumulate;
+    const struct smri_conv_tap *taps;
+    size_t n_taps, depth;
+    const void *weights;
+    size_t block_stride;
+    bool streamed;
+    struct smri_epilogue epilogue;
+    struct smri_conv_ahead *ahead;
+    size_t ahead_rate;
+};
+
 /* The gradient of weights: out[j / 32 * block_stride + 32 i + j % 32] (+)= sum over m < depth of a[m lda + i] * b[m][j]
- * for i < rows <= 6 and j < 32 blocks; b is [depth][32 blocks], contiguous; blocks is 1 or 2. While it multiplies, the
- * kernel may ask for ahead_rate lines of `ahead` every four steps of m; 0 for none. */
+ * for i < rows <= 6 and j < 32 blocks; b is [depth][32 blocks], contiguous; blocks is 1 or 2. `ahead` is as in a tile,
+ * with steps of m. */
 struct smri_conv_outer {
     float *out;
     size_t block_stride, rows, blocks;

@@ -10,13 +10,24 @@
 #define UNROLL_ALL _Pragma("GCC unroll 8")
 #define UNROLL_DEPTH _Pragma("GCC unroll 4")
 #define LANES 8
-#define STEPS 16 /* of outer, between two requests for memory ahead: four passes ask for as much as one of four steps */
+#define STEPS 16 /* between two requests for memory ahead: four passes ask for as much as one of four steps */
 #define PASS 16 /* columns of one pass */
 
 /* Lanes below `left` set. */
 static __m256i lane_mask(size_t left) {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(left < LANES ? (int)left : LANES), lanes);
+}
+
+/* Adds the products of number d of each row. */
+ALWAYS_INLINE void tile_step(__m256 sum[SMRI_CONV_ROWS][2], const float *const *row, size_t d, const float *w,
+                             const size_t rows) {
+    const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + LANES);
+    UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+        const __m256 x = _mm256_broadcast_ss(row[i] + d);
+        sum[i][0] = _mm256_fmadd_ps(x, w0, sum[i][0]);
+        sum[i][1] = _mm256_fmadd_ps(x, w1, sum[i][1]);
+    }
 }
 
 ALWAYS_INLINE void tile_pass(const struct smri_conv_tile *t, const size_t rows, size_t column) {
@@ -27,15 +38,12 @@ ALWAYS_INLINE void tile_pass(const struct smri_conv_tile *t, const size_t rows, 
     for (size_t tap = 0; tap < t->n_taps; tap++) {
         const float *row[SMRI_CONV_ROWS], *w = weights + t->taps[tap].weights;
         UNROLL_ALL for (size_t i = 0; i < rows; i++) row[i] = t->taps[tap].rows[i];
-        UNROLL_DEPTH for (size_t d = 0; d < t->depth; d++) {
-            const __m256 w0 = _mm256_loadu_ps(w + d * SMRI_CONV_BLOCK);
-            const __m256 w1 = _mm256_loadu_ps(w + d * SMRI_CONV_BLOCK + LANES);
-            UNROLL_ALL for (size_t i = 0; i < rows; i++) {
-                const __m256 x = _mm256_broadcast_ss(row[i] + d);
-                sum[i][0] = _mm256_fmadd_ps(x, w0, sum[i][0]);
-                sum[i][1] = _mm256_fmadd_ps(x, w1, sum[i][1]);
-            }
+        size_t d = 0;
+        for (; d + STEPS <= t->depth; w += STEPS * SMRI_CONV_BLOCK) {
+            if (t->ahead_rate > 0) smri_conv_fetch_ahead(t->ahead, t->ahead_rate);
+            UNROLL_DEPTH for (size_t k = 0; k < STEPS; k++, d++) tile_step(sum, row, d, w + k * SMRI_CONV_BLOCK, rows);
         }
+        for (; d < t->depth; d++, w += SMRI_CONV_BLOCK) tile_step(sum, row, d, w, rows);
     }
     const __m256 floor = _mm256_set1_ps(t->epilogue.relu ? 0.0f : -INFINITY);
     UNROLL_ALL for (size_t v = 0; v < 2; v++) {

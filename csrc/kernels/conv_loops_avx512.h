@@ -21,14 +21,24 @@
 #include "kernels/conv.h"
 
 #define UNROLL_ALL _Pragma("GCC unroll 8")
-#define UNROLL_DEPTH _Pragma("GCC unroll 4")
 #define LANES 16
-#define STEPS 4 /* of outer, between two requests for memory ahead */
+#define STEPS 4 /* between two requests for memory ahead */
 
 /* A row of weights: two vectors of each block. Words are loaded as floats, whatever they hold. */
 ALWAYS_INLINE void load_weights(__m512 w[4], const float *block0, const float *block1, const size_t vectors) {
     w[0] = _mm512_loadu_ps(block0), w[1] = _mm512_loadu_ps(block0 + LANES);
     if (vectors == 4) w[2] = _mm512_loadu_ps(block1), w[3] = _mm512_loadu_ps(block1 + LANES);
+}
+
+/* Adds the products of word d of each row. */
+ALWAYS_INLINE void tile_step(__m512 sum[SMRI_CONV_ROWS][4], const void *const *row, size_t d, const float *w0, const float *w1,
+                             const size_t rows, const size_t vectors) {
+    __m512 w[4];
+    load_weights(w, w0, w1, vectors);
+    UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+        const __m512 x = broadcast(row[i], d);
+        UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
+    }
 }
 
 /* `rows` and `vectors` (2 for each block) are constants at every call, so the loops over them vanish. */
@@ -44,17 +54,18 @@ ALWAYS_INLINE void tile_of(const struct smri_conv_tile *t, const size_t rows, co
         const void *row[SMRI_CONV_ROWS];
         UNROLL_ALL for (size_t i = 0; i < rows; i++) row[i] = t->taps[tap].rows[i];
         const float *w0 = (const float *)t->weights + t->taps[tap].weights, *w1 = w0 + t->block_stride;
-        __m512 w[4];
-        UNROLL_DEPTH for (size_t d = 0; d < t->depth / NUMBERS; d++) {
-            load_weights(w, w0 + d * SMRI_CONV_BLOCK, w1 + d * SMRI_CONV_BLOCK, vectors);
-            UNROLL_ALL for (size_t i = 0; i < rows; i++) {
-                const __m512 x = broadcast(row[i], d);
-                UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
-            }
+        size_t d = 0;
+        for (; d + STEPS <= t->depth / NUMBERS; d += STEPS, w0 += STEPS * SMRI_CONV_BLOCK, w1 += STEPS * SMRI_CONV_BLOCK) {
+            if (t->ahead_rate > 0) smri_conv_fetch_ahead(t->ahead, t->ahead_rate);
+            UNROLL_ALL for (size_t k = 0; k < STEPS; k++)
+                tile_step(sum, row, d + k, w0 + k * SMRI_CONV_BLOCK, w1 + k * SMRI_CONV_BLOCK, rows, vectors);
         }
+        for (; d < t->depth / NUMBERS; d++, w0 += SMRI_CONV_BLOCK, w1 += SMRI_CONV_BLOCK)
+            tile_step(sum, row, d, w0, w1, rows, vectors);
 #if NUMBERS == 2
         if (t->depth % 2 == 0) continue;
-        load_weights(w, w0 + t->depth / 2 * SMRI_CONV_BLOCK, w1 + t->depth / 2 * SMRI_CONV_BLOCK, vectors);
+        __m512 w[4];
+        load_weights(w, w0, w1, vectors);
         UNROLL_ALL for (size_t i = 0; i < rows; i++) {
             const __m512 x = broadcast_last(row[i], t->depth - 1);
             UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);

@@ -15,10 +15,11 @@
  * is NULL, or nothing when residual is NULL; then max(0, .) when relu. y may be x or residual. */
 struct smri_affine_rows {
     void *y;
+    void *copy; /* unless NULL, y once more, in the same rows */
     const void *x, *residual;
     const float *scale, *shift, *residual_scale, *residual_shift;
     bool relu;
-    bool stream;   /* y may bypass the caches; then it is neither x nor residual */
+    bool stream;   /* copy, or y without one, may bypass the caches; then it is neither x nor residual */
     uint8_t *mask; /* with relu, unless NULL: bit c of each row (byte c / 8, bit c % 8) says whether y > 0 */
     size_t rows, C, stride, mask_stride; /* mask_stride in bytes */
 };
@@ -35,7 +36,8 @@ struct smri_norm_gradient {
 /* dx = dy_factor * dy* + x_factor * (x - mean) + constant, each per column; x_factor NULL: the first term alone. */
 struct smri_norm_dx {
     const float *dy_factor, *x_factor, *constant;
-    bool stream; /* dx may bypass the caches; then it is not dy */
+    void *copy;  /* unless NULL, dx once more, in the same rows */
+    bool stream; /* copy, or dx without one, may bypass the caches; then it is not dy */
 };
 
 struct smri_norm_kernels {

@@ -83,6 +83,14 @@ INLINE void moments(double *mean, double *m2, const void *x, size_t rows, size_t
                       precision);
 }
 
+/* v to `out`, and to `copy` unless that is NULL; the last of them past the caches if `stream`. */
+INLINE void put_twice(void *out, void *copy, size_t i, floats v, size_t n, bool stream, enum smri_precision precision) {
+    if (copy != NULL) put(out, i, v, n, precision);
+    void *last = copy != NULL ? copy : out;
+    if (stream) put_past(last, i, v, precision);
+    else put(last, i, v, n, precision);
+}
+
 enum residual { NO_RESIDUAL, PLAIN_RESIDUAL, AFFINE_RESIDUAL };
 enum relu { NO_RELU, RELU, RELU_WITH_MASK };
 
@@ -96,8 +104,7 @@ INLINE void affine_lanes(const struct smri_affine_rows *job, size_t row, size_t 
                       row_of(job->residual_shift, c, n));
     if (relu == RELU_WITH_MASK) put_positive_bits(job->mask + row * job->mask_stride + c / 8, y, n);
     if (relu != NO_RELU) y = positive(y);
-    if (job->stream) put_past(job->y, i, y, precision);
-    else put(job->y, i, y, n, precision);
+    put_twice(job->y, job->copy, i, y, n, job->stream, precision);
 }
 
 /* Inlined for each kind, so that the inner loop has no branch. */
@@ -118,7 +125,7 @@ INLINE void affine_residual(const struct smri_affine_rows *job, enum residual ki
 
 INLINE void affine(const struct smri_affine_rows *job, enum smri_precision precision) {
     struct smri_affine_rows local = *job; /* so that stores through y cannot touch it */
-    local.stream = job->stream && fits_lines(job->y, job->C, job->stride, precision);
+    local.stream = job->stream && fits_lines(job->copy != NULL ? job->copy : job->y, job->C, job->stride, precision);
     const enum residual kind =
         job->residual == NULL ? NO_RESIDUAL : job->residual_scale == NULL ? PLAIN_RESIDUAL : AFFINE_RESIDUAL;
     if (kind == NO_RESIDUAL) affine_residual(&local, NO_RESIDUAL, precision);
@@ -227,8 +234,7 @@ INLINE void dx_lanes(void *dx, const struct smri_norm_gradient *job, const struc
             fused(row_of(factors->x_factor, c, n), x - row_of(job->mean, c, n), row_of(factors->constant, c, n));
         value = fused(dy_factor, dy, rest);
     }
-    if (factors->stream) put_past(dx, i, value, precision);
-    else put(dx, i, value, n, precision);
+    put_twice(dx, factors->copy, i, value, n, factors->stream, precision);
 }
 
 INLINE void dx_kind(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors, bool relu, bool batch,
@@ -244,7 +250,7 @@ INLINE void gradient_dx(void *dx, const struct smri_norm_gradient *job, const st
                         enum smri_precision precision) {
     const struct smri_norm_gradient local = *job;
     struct smri_norm_dx by = *factors;
-    by.stream = factors->stream && fits_lines(dx, job->C, job->stride, precision);
+    by.stream = factors->stream && fits_lines(factors->copy != NULL ? factors->copy : dx, job->C, job->stride, precision);
     if (by.x_factor != NULL) {
         local.scale != NULL ? dx_kind(dx, &local, &by, true, true, precision) : dx_kind(dx, &local, &by, false, true, precision);
     } else {

@@ -38,7 +38,9 @@ static inline void affine(const struct smri_affine_rows *job, enum smri_precisio
                 const float other = number_at(job->residual, row + c, precision);
                 y += job->residual_scale != NULL ? job->residual_scale[c] * other + job->residual_shift[c] : other;
             }
-            set_number(job->y, row + c, job->relu && y < 0.0f ? 0.0f : y, precision);
+            const float kept = job->relu && y < 0.0f ? 0.0f : y;
+            set_number(job->y, row + c, kept, precision);
+            if (job->copy != NULL) set_number(job->copy, row + c, kept, precision);
             if (job->mask != NULL) set_bit(job->mask + r * job->mask_stride, c, y > 0.0f);
         }
     }
@@ -86,6 +88,7 @@ static inline void gradient_dx(void *dx, const struct smri_norm_gradient *job, c
             if (factors->x_factor != NULL)
                 value += factors->x_factor[c] * (number_at(job->x, i, precision) - job->mean[c]) + factors->constant[c];
             set_number(dx, i, value, precision);
+            if (factors->copy != NULL) set_number(factors->copy, i, value, precision);
         }
     }
 }

@@ -72,6 +72,13 @@ static struct tile tile_at(const struct smri_batchnorm2d *shape, const struct cu
     return tile;
 }
 
+/* All columns of the rows from `first` on, of all groups, that lie in the group of the first one, `end` at most. */
+static struct tile rows_of_group(const struct smri_batchnorm2d *shape, size_t first, size_t end) {
+    const size_t group = first / shape->rows, group_end = (group + 1) * shape->rows;
+    return (struct tile){.group = group, .rows = (end < group_end ? end : group_end) - first, .columns = shape->C,
+                         .offset = first * shape->C};
+}
+
 /* The workspace: two partial sums for each row tile, group and channel, then the merged sums and the factors of dx. */
 struct space {
     double *first, *second;         /* [groups][row_tiles][C] */
@@ -209,25 +216,7 @@ struct affine_job {
     struct smri_affine_rows whole; /* all rows of all groups */
 };
 
-static void affine_task(void *context, size_t index, size_t worker) {
-    (void)worker;
-    const struct affine_job *job = context;
-    const struct tile tile = tile_at(job->shape, &job->cut, index);
-    const size_t channel = tile.group * job->shape->C;
-    const enum smri_precision precision = job->shape->precision;
-    struct smri_affine_rows part = job->whole;
-    part.y = smri_numbers_into(part.y, tile.offset, precision);
-    part.x = smri_numbers_from(part.x, tile.offset, precision);
-    part.scale += channel;
-    part.shift += channel;
-    if (part.residual != NULL) part.residual = smri_numbers_from(part.residual, tile.offset, precision);
-    if (part.residual_scale != NULL) part.residual_scale += channel, part.residual_shift += channel;
-    if (part.mask != NULL) part.mask += tile.offset / job->shape->C * part.mask_stride;
-    part.rows = tile.rows;
-    kernels_of(job->shape)->affine(&part);
-}
-
-void smri_affine(void *y, const struct smri_affine *terms, const struct smri_batchnorm2d *shape, smri_pool *pool) {
+static struct affine_job affine_of(void *y, const struct smri_affine *terms, const struct smri_batchnorm2d *shape) {
     assert(terms->mask == NULL || terms->relu);
     struct affine_job job = {.shape = shape, .cut = cut_for_maps(shape)};
     job.whole = (struct smri_affine_rows){.y = y, .x = terms->x, .scale = terms->scale, .shift = terms->shift,
@@ -240,7 +229,50 @@ void smri_affine(void *y, const struct smri_affine *terms, const struct smri_bat
     job.whole.C = job.whole.stride = shape->C;
     job.whole.mask_stride = smri_mask_bytes(shape->C);
     job.whole.stream = is_large(shape) && y != terms->x && y != terms->residual;
+    return job;
+}
+
+static struct smri_affine_rows affine_part(const struct affine_job *job, const struct tile *tile) {
+    const size_t channel = tile->group * job->shape->C;
+    const enum smri_precision precision = job->shape->precision;
+    struct smri_affine_rows part = job->whole;
+    part.y = smri_numbers_into(part.y, tile->offset, precision);
+    part.x = smri_numbers_from(part.x, tile->offset, precision);
+    part.scale += channel;
+    part.shift += channel;
+    if (part.residual != NULL) part.residual = smri_numbers_from(part.residual, tile->offset, precision);
+    if (part.residual_scale != NULL) part.residual_scale += channel, part.residual_shift += channel;
+    if (part.mask != NULL) part.mask += tile->offset / job->shape->C * part.mask_stride;
+    part.rows = tile->rows;
+    return part;
+}
+
+static void affine_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct affine_job *job = context;
+    const struct tile tile = tile_at(job->shape, &job->cut, index);
+    const struct smri_affine_rows part = affine_part(job, &tile);
+    kernels_of(job->shape)->affine(&part);
+}
+
+void smri_affine(void *y, const struct smri_affine *terms, const struct smri_batchnorm2d *shape, smri_pool *pool) {
+    struct affine_job job = affine_of(y, terms, shape);
     smri_pool_run(pool, tile_count(shape, &job.cut), affine_task, &job);
+}
+
+void smri_affine_make(void *map, void *part, size_t first, size_t rows, bool keep) {
+    const struct smri_affine_map *of = map;
+    const struct smri_batchnorm2d *shape = of->shape;
+    const struct affine_job job = affine_of(of->y, of->terms, shape);
+    for (const size_t end = first + rows; first < end;) {
+        const struct tile tile = rows_of_group(shape, first, end);
+        struct smri_affine_rows at = affine_part(&job, &tile);
+        at.copy = keep ? at.y : NULL, at.y = part;
+        if (!keep) at.mask = NULL, at.stream = false;
+        kernels_of(shape)->affine(&at);
+        part = smri_numbers_into(part, tile.rows * shape->C, shape->precision);
+        first += tile.rows;
+    }
 }
 
 struct backward_job {
@@ -282,16 +314,21 @@ static void sums_task(void *context, size_t index, size_t worker) {
     sum_tile(job, &tile);
 }
 
+static void dx_tile(void *dx, void *copy, const struct backward_job *job, const struct tile *tile) {
+    const struct smri_norm_gradient part = gradient_part(job, tile);
+    const size_t channel = tile->group * job->shape->C;
+    struct smri_norm_dx factors = job->factors;
+    factors.dy_factor += channel;
+    if (factors.x_factor != NULL) factors.x_factor += channel, factors.constant += channel;
+    factors.copy = copy;
+    kernels_of(job->shape)->gradient_dx(dx, &part, &factors);
+}
+
 static void dx_task(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct backward_job *job = context;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
-    const struct smri_norm_gradient part = gradient_part(job, &tile);
-    const size_t channel = tile.group * job->shape->C;
-    struct smri_norm_dx factors = job->factors;
-    factors.dy_factor += channel;
-    if (factors.x_factor != NULL) factors.x_factor += channel, factors.constant += channel;
-    kernels_of(job->shape)->gradient_dx(smri_numbers_into(job->dx, tile.offset, job->shape->precision), &part, &factors);
+    dx_tile(smri_numbers_into(job->dx, tile.offset, job->shape->precision), NULL, job, &tile);
 }
 
 /* The part in which a row of all rows lies, counted from the first one of its group. */
@@ -353,21 +390,43 @@ void smri_batchnorm2d_sum_part(void *parts, size_t first, size_t rows, size_t ch
     const struct smri_batchnorm2d *shape = of->shape;
     const struct backward_job job = backward_of(NULL, of->from, shape, of->rows, of->workspace);
     for (const size_t end = first + rows; first < end;) {
-        const size_t group = first / shape->rows, group_end = (group + 1) * shape->rows;
-        struct tile tile = {.group = group, .row_tile = part_of(&job, group, first), .column = channel, .columns = channels};
-        tile.rows = (end < group_end ? end : group_end) - first;
-        tile.offset = first * shape->C + channel;
+        struct tile tile = rows_of_group(shape, first, end);
+        tile.row_tile = part_of(&job, tile.group, first);
+        tile.column = channel, tile.columns = channels, tile.offset += channel;
         sum_tile(&job, &tile);
         first += tile.rows;
     }
 }
 
-/* dx from the factors; what the sums have masked already is read from where they left it. */
-static void write_dx(struct backward_job *job, smri_pool *pool) {
+/* What the sums have masked already is read from where they left it. */
+static void prepare_dx(struct backward_job *job) {
     if (job->whole.mask != NULL) job->whole.dy = job->whole.ds, job->whole.mask = NULL;
     job->factors.stream = is_large(job->shape) && job->dx != job->whole.dy;
+}
+
+/* dx from the factors. */
+static void write_dx(struct backward_job *job, smri_pool *pool) {
+    prepare_dx(job);
     job->cut = cut_for_maps(job->shape);
     smri_pool_run(pool, tile_count(job->shape, &job->cut), dx_task, job);
+}
+
+static struct smri_norm_dx batch_factors(const struct space *space) {
+    return (struct smri_norm_dx){.dy_factor = space->dy_factor, .x_factor = space->x_factor, .constant = space->constant};
+}
+
+void smri_batchnorm2d_make_dx(void *parts, void *part, size_t first, size_t rows, bool keep) {
+    const struct smri_batchnorm2d_parts *of = parts;
+    const struct smri_batchnorm2d *shape = of->shape;
+    struct backward_job job = backward_of(of->dx, of->from, shape, of->rows, of->workspace);
+    job.factors = batch_factors(&job.space);
+    prepare_dx(&job);
+    for (const size_t end = first + rows; first < end;) {
+        const struct tile tile = rows_of_group(shape, first, end);
+        dx_tile(part, keep ? smri_numbers_into(of->dx, tile.offset, shape->precision) : NULL, &job, &tile);
+        part = smri_numbers_into(part, tile.rows * shape->C, shape->precision);
+        first += tile.rows;
+    }
 }
 
 /* With s = 1 / sqrt(var + eps), xhat = (x - mean) s and n rows in a group:
@@ -385,7 +444,8 @@ void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const stru
         space->x_factor[i] = (float)(-factor * inverse_variance * space->sum_dyx[i] / (double)shape->rows);
         space->constant[i] = (float)(-factor * space->sum_dy[i] / (double)shape->rows);
     }
-    job.factors = (struct smri_norm_dx){.dy_factor = space->dy_factor, .x_factor = space->x_factor, .constant = space->constant};
+    if (dx == NULL) return;
+    job.factors = batch_factors(space);
     write_dx(&job, pool);
 }
 

@@ -136,18 +136,22 @@ size_t smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape, siz
 
 /* A method that does not apply the prologue itself multiplies a copy of x, in front of its workspace, that a pass makes. */
 void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
-                            const struct smri_conv2d_prologue *prologue, const struct smri_conv2d *shape, void *workspace,
-                            smri_pool *pool) {
+                            const struct smri_conv2d_prologue *prologue, const struct smri_conv2d_parts *parts,
+                            const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
+    assert(parts == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_FORWARD, shape) > 0);
+    assert(prologue == NULL || parts == NULL || parts->make == NULL);
+    struct smri_conv2d_along along = {.prologue = prologue, .parts = parts};
     if (prologue == NULL || prologue_bytes(method, shape, smri_pool_size(pool)) != SMRI_NO_PROLOGUE) {
-        methods[method]->forward(y, x, w, prologue, NULL, shape, workspace, pool);
+        methods[method]->forward(y, x, w, &along, shape, workspace, pool);
         return;
     }
     const struct smri_batchnorm2d panel = {prologue->groups, shape->N / prologue->groups * shape->H * shape->W, shape->C,
                                            shape->precision};
     const struct smri_affine terms = {.x = x, .scale = prologue->scale, .shift = prologue->shift, .relu = true};
     smri_affine(workspace, &terms, &panel, pool);
-    methods[method]->forward(y, workspace, w, NULL, NULL, shape, (char *)workspace + x_bytes(shape), pool);
+    along.prologue = NULL;
+    methods[method]->forward(y, workspace, w, &along, shape, (char *)workspace + x_bytes(shape), pool);
 }
 
 static size_t y_bytes(const struct smri_conv2d *shape) {
@@ -169,11 +173,13 @@ void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, co
                                      const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape,
                                      void *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
+    struct smri_conv2d_along along = {.epilogue = epilogue};
     if (methods[method]->has_epilogue) {
-        methods[method]->forward(y, x, w, NULL, epilogue, shape, workspace, pool);
+        methods[method]->forward(y, x, w, &along, shape, workspace, pool);
         return;
     }
-    methods[method]->forward(workspace, x, w, NULL, NULL, shape, (char *)workspace + y_bytes(shape), pool);
+    along.epilogue = NULL;
+    methods[method]->forward(workspace, x, w, &along, shape, (char *)workspace + y_bytes(shape), pool);
     const size_t rows = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape);
     const struct smri_batchnorm2d panel = {1, rows, shape->K, shape->precision};
     const struct smri_affine terms = {.x = workspace, .residual = epilogue->accumulate ? y : NULL, .scale = epilogue->scale,
@@ -181,16 +187,18 @@ void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, co
     smri_affine(y, &terms, &panel, pool);
 }
 
-static size_t part_rows(enum smri_conv2d_method method, const struct smri_conv2d *shape) {
-    return methods[method]->part_rows != NULL ? methods[method]->part_rows(shape) : 0;
+size_t smri_conv2d_method_part_rows(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                                    const struct smri_conv2d *shape) {
+    if (methods[method]->part_rows == NULL || direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return 0;
+    return methods[method]->part_rows(direction == SMRI_CONV2D_BACKWARD_DATA, shape);
 }
 
 void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
-                                  bool accumulate, const struct smri_conv2d_watcher *watcher,
+                                  bool accumulate, const struct smri_conv2d_parts *parts,
                                   const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_DATA, shape));
-    assert(watcher == NULL || part_rows(method, shape) > 0);
-    methods[method]->backward_data(dx, dy, w, accumulate, watcher, shape, workspace, pool);
+    assert(parts == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_BACKWARD_DATA, shape) > 0);
+    methods[method]->backward_data(dx, dy, w, accumulate, parts, shape, workspace, pool);
 }
 
 void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
@@ -200,8 +208,9 @@ void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, 
 }
 
 void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                         const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, prologue, shape, workspace, pool);
+                         const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape, void *workspace,
+                         smri_pool *pool) {
+    smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, prologue, parts, shape, workspace, pool);
 }
 
 void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
@@ -209,14 +218,14 @@ void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const 
     smri_conv2d_forward_epilogue_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, epilogue, shape, workspace, pool);
 }
 
-size_t smri_conv2d_part_rows(const struct smri_conv2d *shape) {
-    return part_rows(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), shape);
+size_t smri_conv2d_part_rows(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    return smri_conv2d_method_part_rows(smri_conv2d_choose(direction, shape), direction, shape);
 }
 
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                               const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape, void *workspace,
                                smri_pool *pool) {
-    smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, watcher, shape,
+    smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, parts, shape,
                                  workspace, pool);
 }
 

@@ -18,15 +18,12 @@ static inline size_t smri_conv2d_pairs(size_t n) { return (n + 1) / 2; }
 
 /* conv2d_direct.c: forward (out y, source x) or backward-data (out dx, source dy) in the shape's precision. Weights are
  * as the kernel reads them, [columns of out / 32][tap][depth][32] floats, or pairs of rows of that: for windows that are
- * packed, all taps' rows are one tap. Forward may have a prologue, where there is room for it, and an epilogue, which says
- * itself whether it accumulates. */
+ * packed, all taps' rows are one tap. An epilogue says itself whether it accumulates. */
 struct smri_conv2d_gather {
     bool backward, accumulate;
-    const struct smri_conv2d_prologue *prologue;
-    const struct smri_conv2d_epilogue *epilogue;
-    const struct smri_conv2d_watcher *watcher; /* of backward-data, where there are parts */
+    struct smri_conv2d_along along;
 };
-size_t smri_conv2d_gather_part_rows(const struct smri_conv2d *shape);
+size_t smri_conv2d_gather_part_rows(bool backward, const struct smri_conv2d *shape);
 size_t smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape, size_t n_threads);
 size_t smri_conv2d_gather_prologue_bytes(const struct smri_conv2d *shape, size_t n_threads);
 void smri_conv2d_gather(void *out, const void *source, const void *weights, const struct smri_conv2d_gather *how,

@@ -101,10 +101,9 @@ static void forward_tile(void *context, size_t index, size_t worker) {
                    job->out + begin * s->K + block * SMRI_CONV2D_BLOCK, s->K, false);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
-    (void)prologue, (void)epilogue;
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)along;
     struct job job = new_job(SMRI_CONV2D_FORWARD, shape, workspace);
     job.out = y, job.a = x, job.b = w;
     smri_pool_run(pool, smri_chunk_count(job.pixels, job.tile_rows), forward_tile, &job);
@@ -148,10 +147,9 @@ static void backward_data_image(void *context, size_t n, size_t worker) {
     }
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
-                          smri_pool *pool) {
-    (void)watcher;
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)parts;
     struct job job = new_job(SMRI_CONV2D_BACKWARD_DATA, shape, workspace);
     job.out = dx, job.a = dy, job.b = w, job.accumulate = accumulate;
     if (job.pointwise)

@@ -57,21 +57,19 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
     return pairs_bytes(backward, shape) + smri_conv2d_gather_bytes(backward, shape, n_threads);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     struct pairing pairing = {shape, smri_kernels_get(), workspace, w, forward_depth(shape)};
     smri_pool_run(pool, smri_conv2d_blocks(shape->K) * forward_taps(shape), pair_tap, &pairing);
-    const struct smri_conv2d_gather how = {.prologue = prologue, .epilogue = epilogue};
+    const struct smri_conv2d_gather how = {.along = *along};
     smri_conv2d_gather(y, x, workspace, &how, shape, (char *)workspace + pairs_bytes(false, shape), pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
-                          smri_pool *pool) {
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     struct pairing pairing = {shape, smri_kernels_get(), workspace, w, 0};
     smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), pair_transposed, &pairing);
-    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .watcher = watcher};
+    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .along.parts = parts};
     smri_conv2d_gather(dx, dy, workspace, &how, shape, (char *)workspace + pairs_bytes(true, shape), pool);
 }
 

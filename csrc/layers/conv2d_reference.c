@@ -126,18 +126,16 @@ static struct job new_job(void *out, const void *a, const void *b, bool accumula
     return (struct job){shape, smri_conv2d_out_rows(shape), smri_conv2d_out_cols(shape), out, a, b, accumulate};
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
-    (void)prologue, (void)epilogue, (void)workspace;
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)along, (void)workspace;
     struct job job = new_job(y, x, w, false, shape);
     smri_pool_run(pool, shape->N, forward_image, &job);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
-                          smri_pool *pool) {
-    (void)watcher;
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)parts;
     (void)workspace;
     struct job job = new_job(dx, dy, w, accumulate, shape);
     smri_pool_run(pool, shape->N, backward_data_image, &job);

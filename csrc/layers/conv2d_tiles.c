@@ -373,18 +373,16 @@ static void run(struct job *job, void *workspace, smri_pool *pool) {
     smri_pool_run(pool, p->units * p->col_groups, pointwise ? run_pointwise : run_unit, job);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
-    (void)prologue, (void)epilogue;
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)along;
     struct job job = {.shape = shape, .plan = smri_tiles_plan_of(false, shape), .result = y, .source = x, .w = w};
     run(&job, workspace, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
-                          smri_pool *pool) {
-    (void)watcher;
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)parts;
     struct job job = {.shape = shape, .plan = smri_tiles_plan_of(true, shape), .result = dx, .source = dy, .w = w};
     job.accumulate = accumulate;
     run(&job, workspace, pool);

@@ -68,21 +68,19 @@ static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct
            smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &wide.shape), direction, &wide.shape, n_threads);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
-    (void)prologue, (void)epilogue;
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)along;
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.x, x, wide.x_numbers, pool);
     convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
-    smri_conv2d_forward(wide.y, wide.x, wide.w, NULL, &wide.shape, wide.workspace, pool);
+    smri_conv2d_forward(wide.y, wide.x, wide.w, NULL, NULL, &wide.shape, wide.workspace, pool);
     convert(NARROW, y, wide.y, wide.y_numbers, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
-                          smri_pool *pool) {
-    (void)watcher;
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)parts;
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.y, dy, wide.y_numbers, pool);
     convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);

@@ -324,22 +324,20 @@ static void run(struct job *job, void *out, const void *in, const float *w, void
         smri_pool_run_ranges(pool, job->n_blocks * job->n_pairs * BLOCK_PARTS, BLOCK_PARTS, run_pairs, job);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                    const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape, void *workspace,
-                    smri_pool *pool) {
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
     struct job job = plan(false, shape);
-    job.in.prologue = prologue, job.in.shape = shape;
-    if (epilogue != NULL) {
-        job.accumulate = epilogue->accumulate;
-        job.epilogue = (struct smri_epilogue){epilogue->scale, epilogue->shift, epilogue->relu};
+    job.in.prologue = along->prologue, job.in.shape = shape;
+    if (along->epilogue != NULL) {
+        job.accumulate = along->epilogue->accumulate;
+        job.epilogue = (struct smri_epilogue){along->epilogue->scale, along->epilogue->shift, along->epilogue->relu};
     }
     run(&job, y, x, w, workspace, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                          const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
-                          smri_pool *pool) {
-    (void)watcher;
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+    (void)parts;
     struct job job = plan(true, shape);
     job.accumulate = accumulate;
     run(&job, dx, dy, w, workspace, pool);

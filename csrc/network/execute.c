@@ -53,17 +53,39 @@ static void run_statistics(const struct smri_run *run, const struct smri_op *op)
                           weights + unit->beta, mean, var, SMRI_BN_EPS, &shape);
 }
 
-static void run_affine(const struct smri_run *run, const struct smri_op *op) {
+/* The rows of the parts in which a unit's convolution works, if it does. */
+static size_t part_rows(const struct smri_run *run, enum smri_conv2d_direction direction, short unit) {
+    const struct smri_conv2d shape = conv_shape(run, &run->network->units[unit]);
+    return smri_conv2d_part_rows(direction, &shape);
+}
+
+/* Whether the convolution `op` makes its own source, which another operation has left to it. */
+static bool makes_source(const struct smri_run *run, const struct smri_op *op) {
+    const bool forward = op->kind == SMRI_OP_CONV;
+    return op->carried != 0 && part_rows(run, forward ? SMRI_CONV2D_FORWARD : SMRI_CONV2D_BACKWARD_DATA, op->unit) > 0;
+}
+
+static bool leaves_out(const struct smri_run *run, const struct smri_op *op) {
+    return op->carrier != 0 && makes_source(run, &run->program->ops[op->carrier]);
+}
+
+static struct smri_affine affine_of(const struct smri_run *run, const struct smri_op *op) {
     const size_t u = (size_t)op->unit;
-    const struct smri_batchnorm2d shape = norm_shape(run, &run->network->units[u]);
     struct smri_affine terms = {.x = read_at(run, op->x), .residual = read_at(run, op->aux), .relu = op->relu};
     terms.mask = at(run, op->mask);
     terms.scale = smri_run_statistics(run, u, SCALE);
     terms.shift = smri_run_statistics(run, u, SHIFT);
-    if (op->aux != SMRI_VALUE_NONE && op->aux_unit >= 0) {
+    if (op->aux != SMRI_VALUE_NONE && op->aux_unit != 0) {
         terms.residual_scale = smri_run_statistics(run, (size_t)op->aux_unit, SCALE);
         terms.residual_shift = smri_run_statistics(run, (size_t)op->aux_unit, SHIFT);
     }
+    return terms;
+}
+
+static void run_affine(const struct smri_run *run, const struct smri_op *op) {
+    if (leaves_out(run, op)) return;
+    const struct smri_batchnorm2d shape = norm_shape(run, &run->network->units[op->unit]);
+    const struct smri_affine terms = affine_of(run, op);
     smri_affine(at(run, op->out), &terms, &shape, run->pool);
 }
 
@@ -80,10 +102,8 @@ static struct smri_batchnorm2d_gradient gradient_of(const struct smri_run *run, 
     return from;
 }
 
-/* The rows of the parts in which the backward-data of a unit can be watched. */
-static size_t part_rows(const struct smri_run *run, short unit) {
-    const struct smri_conv2d shape = conv_shape(run, &run->network->units[unit]);
-    return smri_conv2d_part_rows(&shape);
+static size_t sums_rows(const struct smri_run *run, const struct smri_op *op) {
+    return op->sums_by != 0 ? part_rows(run, SMRI_CONV2D_BACKWARD_DATA, op->sums_by) : 0;
 }
 
 static void run_norm_backward(const struct smri_run *run, const struct smri_op *op) {
@@ -91,8 +111,8 @@ static void run_norm_backward(const struct smri_run *run, const struct smri_op *
     const struct smri_batchnorm2d shape = norm_shape(run, unit);
     struct smri_batchnorm2d_gradient from = gradient_of(run, op, (size_t)op->unit);
     from.dy = read_at(run, op->dy);
-    const size_t rows = op->aux_unit >= 0 ? part_rows(run, op->aux_unit) : 0;
-    void *dx = at(run, op->out), *scratch = at(run, rows > 0 ? op->sums : op->scratch);
+    const size_t rows = sums_rows(run, op);
+    void *dx = leaves_out(run, op) ? NULL : at(run, op->out), *scratch = at(run, rows > 0 ? op->sums : op->scratch);
     if (run->kind == SMRI_PLAN_EXPLAIN)
         smri_batchnorm2d_backward_fixed(dx, NULL, NULL, &from, &shape, scratch, run->pool);
     else
@@ -100,22 +120,67 @@ static void run_norm_backward(const struct smri_run *run, const struct smri_op *
                                   run->pool);
 }
 
-/* Backward-data, and the sums of the norm behind it where the op names one and there are parts. */
+/* A norm's gradient, and what a convolution needs to do one of its passes part by part. */
+struct norm_parts {
+    struct smri_batchnorm2d shape;
+    struct smri_batchnorm2d_gradient from;
+    struct smri_batchnorm2d_parts parts;
+};
+
+static void norm_parts_of(struct norm_parts *norm, const struct smri_run *run, const struct smri_op *op, short unit,
+                          const void *dy, size_t rows, void *workspace) {
+    norm->shape = norm_shape(run, &run->network->units[unit]);
+    norm->from = gradient_of(run, op, (size_t)unit);
+    norm->from.dy = dy;
+    norm->parts = (struct smri_batchnorm2d_parts){NULL, &norm->from, &norm->shape, rows, workspace};
+}
+
+/* Backward-data. On the way, where the op names them and there are parts: dy from the norm in front of it (as seen from here),
+ * and the sums of the norm behind it. */
 static void run_conv_data(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_unit *unit = &run->network->units[op->unit];
     const struct smri_conv2d shape = conv_shape(run, unit);
-    const size_t rows = op->aux_unit >= 0 ? part_rows(run, op->unit) : 0;
-    struct smri_batchnorm2d norm = {0};
-    struct smri_batchnorm2d_gradient from = {0};
-    struct smri_batchnorm2d_parts parts = {&from, &norm, rows, at(run, op->sums)};
-    if (rows > 0) {
-        norm = norm_shape(run, &run->network->units[op->aux_unit]);
-        from = gradient_of(run, op, (size_t)op->aux_unit);
-        from.dy = at(run, op->out);
+    struct smri_conv2d_parts parts = {0};
+    struct norm_parts in_front, behind;
+    if (makes_source(run, op)) {
+        const struct smri_op *norm = &run->program->ops[op->carried];
+        const size_t rows = sums_rows(run, norm);
+        norm_parts_of(&in_front, run, norm, norm->unit, read_at(run, norm->dy), rows,
+                      at(run, rows > 0 ? norm->sums : norm->scratch));
+        in_front.parts.dx = at(run, op->dy);
+        parts.make = smri_batchnorm2d_make_dx, parts.maker = &in_front.parts;
+        parts.made_from[0] = in_front.from.ds != NULL ? in_front.from.ds : in_front.from.dy;
+        parts.made_from[1] = in_front.from.x;
     }
-    const struct smri_conv2d_watcher watcher = {smri_batchnorm2d_sum_part, &parts};
+    const size_t rows = op->sums_of != 0 ? part_rows(run, SMRI_CONV2D_BACKWARD_DATA, op->unit) : 0;
+    if (rows > 0) {
+        norm_parts_of(&behind, run, op, op->sums_of, at(run, op->out), rows, at(run, op->sums));
+        parts.look = smri_batchnorm2d_sum_part, parts.watcher = &behind.parts;
+        parts.looked_up = behind.from.x;
+    }
+    const bool any = parts.make != NULL || parts.look != NULL;
     smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), run->network->weights + unit->weight, op->accumulate,
-                              rows > 0 ? &watcher : NULL, &shape, at(run, op->scratch), run->pool);
+                              any ? &parts : NULL, &shape, at(run, op->scratch), run->pool);
+}
+
+static void run_conv_forward(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_unit *unit = &run->network->units[op->unit];
+    const struct smri_conv2d shape = conv_shape(run, unit);
+    const struct smri_conv2d_prologue prologue = {smri_run_statistics(run, (size_t)op->x_unit, SCALE),
+                                                  smri_run_statistics(run, (size_t)op->x_unit, SHIFT), run->groups};
+    struct smri_batchnorm2d norm = {0};
+    struct smri_affine terms = {0};
+    struct smri_affine_map map = {at(run, op->x), &terms, &norm};
+    struct smri_conv2d_parts parts = {.make = smri_affine_make, .maker = &map};
+    const bool makes = makes_source(run, op);
+    if (makes) {
+        const struct smri_op *affine = &run->program->ops[op->carried];
+        norm = norm_shape(run, &run->network->units[affine->unit]);
+        terms = affine_of(run, affine);
+        parts.made_from[0] = terms.x, parts.made_from[1] = terms.residual;
+    }
+    smri_conv2d_forward(at(run, op->out), read_at(run, op->x), run->network->weights + unit->weight,
+                        op->x_unit != 0 ? &prologue : NULL, makes ? &parts : NULL, &shape, at(run, op->scratch), run->pool);
 }
 
 static void run_conv(const struct smri_run *run, const struct smri_op *op) {
@@ -123,13 +188,7 @@ static void run_conv(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_conv2d shape = conv_shape(run, unit);
     const float *weights = run->network->weights + unit->weight;
     void *scratch = at(run, op->scratch);
-    if (op->kind == SMRI_OP_CONV) {
-        const size_t in_front = op->aux_unit >= 0 ? (size_t)op->aux_unit : 0;
-        const struct smri_conv2d_prologue prologue = {smri_run_statistics(run, in_front, SCALE),
-                                                      smri_run_statistics(run, in_front, SHIFT), run->groups};
-        smri_conv2d_forward(at(run, op->out), read_at(run, op->x), weights, op->aux_unit >= 0 ? &prologue : NULL, &shape,
-                            scratch, run->pool);
-    } else if (op->kind == SMRI_OP_CONV_NORMALISED) {
+    if (op->kind == SMRI_OP_CONV_NORMALISED) {
         const size_t u = (size_t)op->unit;
         const struct smri_conv2d_epilogue epilogue = {smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
                                                       op->accumulate, op->relu};
@@ -168,7 +227,7 @@ static void run_op(const struct smri_run *run, const struct smri_op *op) {
     switch (op->kind) {
     case SMRI_OP_NARROW: smri_narrow(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
     case SMRI_OP_WIDEN: smri_widen(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
-    case SMRI_OP_CONV:
+    case SMRI_OP_CONV: run_conv_forward(run, op); break;
     case SMRI_OP_CONV_NORMALISED:
     case SMRI_OP_CONV_WEIGHTS: run_conv(run, op); break;
     case SMRI_OP_CONV_DATA: run_conv_data(run, op); break;

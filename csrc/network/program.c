@@ -32,14 +32,14 @@ struct writer {
     short mask[SMRI_BLOCKS_MAX];
     short images, winners; /* the stem's input, and the places of its maxima */
     short dense_in[SMRI_HEAD_MAX], dense_out[SMRI_HEAD_MAX];
-    /* Backward: the sums of the norm of unit `of`, a block's last, which the backward-data of unit `by` makes on the way; NOBODY
-     * or a unit. */
+    short sum;                   /* the operation that ended the block before, 0: none did */
+    short norm[SMRI_UNITS_MAX];  /* the units' NORM_BACKWARD */
+    /* Backward: the sums of the norm of unit `of`, a block's last, which the backward-data of unit `by` makes on the way; 0: no
+     * unit does. */
     struct {
         short by, of, mask, values;
     } sums;
 };
-
-#define NOBODY (-1)
 
 static bool trains(const struct writer *w) { return w->config->kind == SMRI_PLAN_TRAIN; }
 static bool infers(const struct writer *w) { return w->config->kind == SMRI_PLAN_INFER; }
@@ -65,17 +65,27 @@ static short new_scratch(struct writer *w, size_t bytes) {
     return bytes > 0 ? new_value(w, 1, 1, bytes) : (short)SMRI_VALUE_NONE;
 }
 
-static void emit(struct writer *w, struct smri_op op) {
-    struct smri_program *program = w->program;
-    assert(program->n_ops < SMRI_OPS_MAX);
-    const short at = program->n_ops++;
-    program->ops[at] = op;
-    const short named[] = {op.out, op.x, op.dy, op.aux, op.mask, op.scratch, op.sums};
+/* The values that `op` names live at operation `at`. */
+static void keep_alive(struct smri_program *program, const struct smri_op *op, short at) {
+    const short named[] = {op->out, op->x, op->dy, op->aux, op->mask, op->scratch, op->sums};
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         struct smri_value *value = &program->values[named[i]];
         if (value->first > at) value->first = at;
         value->last = at;
     }
+}
+
+static short emit(struct writer *w, struct smri_op op) {
+    struct smri_program *program = w->program;
+    assert(program->n_ops < SMRI_OPS_MAX);
+    const short at = program->n_ops++;
+    program->ops[at] = op;
+    keep_alive(program, &op, at);
+    if (op.carried != 0) {
+        keep_alive(program, &program->ops[op.carried], at);
+        program->ops[op.carried].carrier = at;
+    }
+    return at;
 }
 
 static size_t unit_numbers(const struct smri_unit *unit) { return unit->P * unit->Q * unit->conv.K; }
@@ -89,6 +99,14 @@ static short conv_scratch(struct writer *w, const struct smri_unit *unit,
     shape.precision = w->config->precision;
     if (w->status == SMRI_OK) w->status = smri_conv2d_check(&shape);
     return w->status == SMRI_OK ? new_scratch(w, workspace_bytes(&shape, w->n_threads)) : (short)SMRI_VALUE_NONE;
+}
+
+/* Whether the unit's convolution works in parts, so that it can make its own source. */
+static bool has_parts(const struct writer *w, size_t index, enum smri_conv2d_direction direction) {
+    struct smri_conv2d shape = w->network->units[index].conv;
+    shape.N = w->config->batch;
+    shape.precision = w->config->precision;
+    return trains(w) && w->status == SMRI_OK && smri_conv2d_part_rows(direction, &shape) > 0;
 }
 
 static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
@@ -106,7 +124,7 @@ static short sums_scratch(struct writer *w, const struct smri_unit *unit, const 
     size_t largest = 0;
     if (w->status != SMRI_OK) return SMRI_VALUE_NONE;
     for (conv.N = groups; conv.N <= w->config->batch; conv.N += groups) { /* a smaller batch may be cut differently */
-        const size_t part_rows = smri_conv2d_part_rows(&conv);
+        const size_t part_rows = smri_conv2d_part_rows(SMRI_CONV2D_BACKWARD_DATA, &conv);
         if (part_rows == 0) continue;
         const struct smri_batchnorm2d shape = {groups, conv.N / groups * unit->P * unit->Q, unit->conv.K, conv.precision};
         const size_t bytes = smri_batchnorm2d_parts_workspace_bytes(&shape, part_rows);
@@ -142,14 +160,15 @@ static short widened(struct writer *w, size_t numbers, short x) {
 
 /* ---- forward ---- */
 
-#define AS_IT_IS (-1)
+#define AS_IT_IS 0
 
 /* z = conv(x), and its statistics where the batch decides them. x is what the convolution of x_unit has left, which is
- * normalised and cut at zero on its way, or AS_IT_IS. */
-static short convolve(struct writer *w, size_t index, short x, short x_unit) {
+ * normalised and cut at zero on its way, or AS_IT_IS; then it may be what operation x_op leaves to this one, or 0. */
+static short convolve(struct writer *w, size_t index, short x, short x_unit, short x_op) {
     const struct smri_unit *unit = &w->network->units[index];
     const short z = new_activations(w, unit_numbers(unit));
-    emit(w, (struct smri_op){.kind = SMRI_OP_CONV, .unit = (short)index, .aux_unit = x_unit, .out = z, .x = x,
+    emit(w, (struct smri_op){.kind = SMRI_OP_CONV, .unit = (short)index, .x_unit = x_unit, .out = z, .x = x,
+                             .carried = has_parts(w, index, SMRI_CONV2D_FORWARD) ? x_op : 0,
                              .scratch = conv_scratch(w, unit, x_unit != AS_IT_IS ? smri_conv2d_prologue_workspace_bytes
                                                                                  : smri_conv2d_workspace_bytes)});
     if (trains(w))
@@ -171,8 +190,7 @@ static short convolve_normalised(struct writer *w, size_t index, short x, short 
 /* relu(scale * z + shift): a temporary. */
 static short normalise(struct writer *w, size_t index) {
     const short out = new_activations(w, unit_numbers(&w->network->units[index]));
-    emit(w, (struct smri_op){.kind = SMRI_OP_AFFINE, .unit = (short)index, .aux_unit = -1, .relu = true, .out = out,
-                             .x = w->z[index]});
+    emit(w, (struct smri_op){.kind = SMRI_OP_AFFINE, .unit = (short)index, .relu = true, .out = out, .x = w->z[index]});
     return out;
 }
 
@@ -183,7 +201,7 @@ static short forward_stem(struct writer *w) {
     if (infers(w)) {
         stem = convolve_normalised(w, 0, w->images, SMRI_VALUE_NONE, true);
     } else {
-        convolve(w, 0, w->images, AS_IT_IS);
+        convolve(w, 0, w->images, AS_IT_IS, 0);
         stem = normalise(w, 0);
     }
     const size_t numbers = smri_maxpool2d_out_rows(pool) * smri_maxpool2d_out_cols(pool) * pool->C;
@@ -203,18 +221,17 @@ static short forward_block(struct writer *w, size_t index, short in) {
         return convolve_normalised(w, last, x, residual, true);
     }
     for (size_t i = block->first; i <= last; i++) {
-        x = convolve(w, i, x, x_unit);
+        x = convolve(w, i, x, x_unit, i == block->first ? w->sum : 0);
         x_unit = (short)i;
     }
-    struct smri_op add = {.kind = SMRI_OP_AFFINE, .unit = (short)last, .aux_unit = -1, .relu = true, .x = w->z[last]};
-    add.aux = in;
+    struct smri_op add = {.kind = SMRI_OP_AFFINE, .unit = (short)last, .relu = true, .x = w->z[last], .aux = in};
     if (block->projects) {
         add.aux_unit = (short)(last + 1);
-        add.aux = convolve(w, last + 1, in, AS_IT_IS);
+        add.aux = convolve(w, last + 1, in, AS_IT_IS, 0);
     }
     add.out = new_activations(w, unit_numbers(&w->network->units[last]));
     add.mask = new_mask(w, &w->network->units[last]);
-    emit(w, add);
+    w->sum = emit(w, add);
     w->in[index] = in;
     w->mask[index] = add.mask;
     return add.out;
@@ -311,28 +328,37 @@ static short backward_head(struct writer *w, short dy) {
 
 /* Gradient of the unit's z, in `out` (which may be dy). */
 static void backward_norm(struct writer *w, size_t index, short out, short dy, bool relu) {
-    emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .aux_unit = NOBODY, .relu = relu,
-                             .out = out, .dy = dy, .x = w->z[index], .scratch = norm_scratch(w, &w->network->units[index])});
+    w->norm[index] = emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .relu = relu, .out = out,
+                                              .dy = dy, .x = w->z[index],
+                                              .scratch = norm_scratch(w, &w->network->units[index])});
+}
+
+/* The same: a new value if the unit's backward-data is to make it part by part, else in place of dy. Returns it. */
+static short backward_norm_of(struct writer *w, size_t index, short dy, bool relu) {
+    const bool in_parts = has_parts(w, index, SMRI_CONV2D_BACKWARD_DATA);
+    const short out = in_parts ? new_activations(w, unit_numbers(&w->network->units[index])) : dy;
+    backward_norm(w, index, out, dy, relu);
+    return out;
 }
 
 /* The same behind a block's ReLU, from the gradient of the block's output; ds (which may be dout) is that in front of it. */
 static void backward_sum(struct writer *w, size_t index, short out, short ds, short dout, short mask) {
-    emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .aux_unit = w->sums.by, .out = out,
-                             .dy = dout, .aux = ds, .mask = mask, .x = w->z[index], .sums = w->sums.values,
-                             .scratch = norm_scratch(w, &w->network->units[index])});
+    w->norm[index] = emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .sums_by = w->sums.by,
+                                              .out = out, .dy = dout, .aux = ds, .mask = mask, .x = w->z[index],
+                                              .sums = w->sums.values,
+                                              .scratch = norm_scratch(w, &w->network->units[index])});
 }
 
 /* The gradient of this block's input is that of the output of the block before, whose last norm wants sums of it. Where the
- * block's first convolution completes it, they are made on the way. Returns whether they are. */
-static bool plan_sums(struct writer *w, size_t index) {
+ * block's first convolution completes it in parts, they are made on the way. */
+static void plan_sums(struct writer *w, size_t index) {
     const struct smri_block *block = &w->network->blocks[index];
-    w->sums.by = NOBODY, w->sums.values = SMRI_VALUE_NONE;
-    if (!trains(w) || index == 0) return false;
+    w->sums.by = 0, w->sums.values = SMRI_VALUE_NONE;
+    if (!trains(w) || index == 0) return;
     const size_t last = block[-1].first + block[-1].n_units - 1;
     w->sums.values = sums_scratch(w, &w->network->units[last], &w->network->units[block->first]);
-    if (w->sums.values == SMRI_VALUE_NONE) return false;
+    if (w->sums.values == SMRI_VALUE_NONE) return;
     w->sums.by = (short)block->first, w->sums.of = (short)last, w->sums.mask = w->mask[index - 1];
-    return true;
 }
 
 static void backward_weights(struct writer *w, size_t index, short x, short dz) {
@@ -342,11 +368,11 @@ static void backward_weights(struct writer *w, size_t index, short x, short dz) 
 }
 
 static void backward_data(struct writer *w, size_t index, short dx, short dz, bool accumulate) {
-    struct smri_op op = {.kind = SMRI_OP_CONV_DATA, .unit = (short)index, .aux_unit = NOBODY, .accumulate = accumulate,
-                         .out = dx, .dy = dz,
+    struct smri_op op = {.kind = SMRI_OP_CONV_DATA, .unit = (short)index, .accumulate = accumulate, .out = dx, .dy = dz,
                          .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)};
+    if (has_parts(w, index, SMRI_CONV2D_BACKWARD_DATA)) op.carried = w->norm[index];
     if (w->sums.by == (short)index) {
-        op.aux_unit = w->sums.of, op.x = w->z[w->sums.of], op.aux = dx;
+        op.sums_of = w->sums.of, op.x = w->z[w->sums.of], op.aux = dx;
         op.mask = w->sums.mask, op.sums = w->sums.values;
     }
     emit(w, op);
@@ -361,25 +387,22 @@ static short backward_block(struct writer *w, size_t index, short dout) {
     const short ds = dout != SMRI_VALUE_DOUTPUT ? dout : new_activations(w, unit_numbers(&units[last]));
     short dz = new_activations(w, unit_numbers(&units[last]));
     backward_sum(w, last, dz, ds, dout, w->mask[index]);
-    if (block->projects) backward_norm(w, shortcut, ds, ds, false);
     for (size_t i = last; i > block->first; i--) {
-        if (trains(w)) backward_weights(w, i, normalise(w, i - 1), dz);
         const short dx = new_activations(w, unit_inputs(&units[i]));
-        backward_data(w, i, dx, dz, false);
-        backward_norm(w, i - 1, dx, dx, true);
-        dz = dx;
+        backward_data(w, i, dx, dz, false); /* first: it may make dz */
+        if (trains(w)) backward_weights(w, i, normalise(w, i - 1), dz);
+        dz = backward_norm_of(w, i - 1, dx, true);
     }
+    short dx = ds;
+    if (block->projects) { /* the shortcut first: what the main path adds completes dx, and may be summed up on the way */
+        dx = new_activations(w, unit_inputs(&units[block->first]));
+        const short dz_shortcut = backward_norm_of(w, shortcut, ds, false);
+        backward_data(w, shortcut, dx, dz_shortcut, false);
+        backward_weights(w, shortcut, w->in[index], dz_shortcut);
+    }
+    plan_sums(w, index);
+    backward_data(w, block->first, dx, dz, true);
     backward_weights(w, block->first, w->in[index], dz);
-    const bool sums = plan_sums(w, index);
-    if (!block->projects) {
-        backward_data(w, block->first, ds, dz, true);
-        return ds;
-    }
-    const short dx = new_activations(w, unit_inputs(&units[block->first]));
-    if (!sums) backward_data(w, block->first, dx, dz, false);
-    backward_weights(w, shortcut, w->in[index], ds);
-    backward_data(w, shortcut, dx, ds, !sums);
-    if (sums) backward_data(w, block->first, dx, dz, true);
     return dx;
 }
 
@@ -395,7 +418,6 @@ static void set_tap(struct writer *w, enum smri_stage stage, short gradients) {
 
 static void write_backward(struct writer *w) {
     const struct smri_network *network = w->network;
-    w->sums.by = NOBODY;
     short d = backward_head(w, SMRI_VALUE_DOUTPUT);
     if (network->config.features == SMRI_FEATURES_AVGPOOL) {
         const short dx = new_activations(w, network->channels * network->side * network->side);

@@ -27,8 +27,8 @@ enum smri_op_kind {
     SMRI_OP_RELU,             /* out = max(0, x) */
     SMRI_OP_RELU_BACKWARD,    /* out = dy where x > 0 */
     SMRI_OP_NORM_BACKWARD,    /* out = dx from dy and x; with ReLU if asked; with a mask from aux = mask * dy; from sums if
-                               * aux_unit has made them, aux included */
-    SMRI_OP_CONV_DATA,        /* out (+)= dx from dy; if there is aux_unit, sums for its NORM_BACKWARD on the way, from its x,
+                               * sums_by has made them, aux included */
+    SMRI_OP_CONV_DATA,        /* out (+)= dx from dy; if there is sums_of, sums for its NORM_BACKWARD on the way, from its x,
                                * mask and aux */
     SMRI_OP_CONV_WEIGHTS,     /* the unit's weight gradient from x and dy */
     SMRI_OP_MAXPOOL_BACKWARD, /* out from dy and aux */
@@ -43,9 +43,15 @@ enum { SMRI_VALUE_NONE, SMRI_VALUE_IMAGES, SMRI_VALUE_DOUTPUT, SMRI_VALUE_FIRST 
 struct smri_op {
     enum smri_op_kind kind;
     bool relu, accumulate;
-    short unit;     /* of the network's units; of its dense layers for DROPOUT, LINEAR and LINEAR_BACKWARD */
-    short aux_unit; /* AFFINE: the unit that normalises aux; CONV: the unit whose norm and ReLU x is to pass; CONV_DATA: the unit
-                     * whose norm is next; NORM_BACKWARD: the unit whose CONV_DATA made the sums; or -1 */
+    short unit; /* of the network's units; of its dense layers for DROPOUT, LINEAR and LINEAR_BACKWARD */
+    /* Other units, 0 (the stem) for none: */
+    short aux_unit; /* AFFINE: that normalises aux */
+    short x_unit;   /* CONV: whose norm and ReLU x is to pass */
+    short sums_of;  /* CONV_DATA: whose norm is next */
+    short sums_by;  /* NORM_BACKWARD: whose CONV_DATA made the sums */
+    /* Other operations, 0 for none: an AFFINE or NORM_BACKWARD leaves its last pass to the convolution that reads its out, which
+     * makes it part by part; unless it turns out that there are no parts (execute.c). */
+    short carrier, carried;
     short out, x, dy, aux, mask, scratch, sums;
     size_t numbers; /* NARROW, WIDEN, RELU, RELU_BACKWARD: how many an image */
 };

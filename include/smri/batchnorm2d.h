@@ -52,6 +52,15 @@ struct smri_affine {
 /* y may be x or residual. */
 void smri_affine(void *y, const struct smri_affine *terms, const struct smri_batchnorm2d *shape, smri_pool *pool);
 
+/* Rows of the same map for whoever reads y next (smri_conv2d_parts): `rows` of all groups from row `first` on are written to
+ * `part`, one after the other; with `keep` to y and the mask, too. y is none of the terms. `map` is a struct smri_affine_map. */
+struct smri_affine_map {
+    void *y;
+    const struct smri_affine *terms;
+    const struct smri_batchnorm2d *shape;
+};
+void smri_affine_make(void *map, void *part, size_t first, size_t rows, bool keep);
+
 /* What a gradient is computed from. dy is the gradient of one of
  *     y = scale * x + shift
  *     max(0, y)             relu: the mask is recomputed from x
@@ -68,20 +77,26 @@ struct smri_batchnorm2d_gradient {
 
 /* Gradient with batch statistics. dx may be dy, or ds where that is not needed. dgamma[C] and dbeta[C] sum over all groups.
  * All outputs are overwritten. It makes two passes: sums, which also write ds, then dx. part_rows > 0: without the first one,
- * since the sums of all parts of so many rows are in the workspace already. */
+ * since the sums of all parts of so many rows are in the workspace already. dx NULL: without the second one, which
+ * smri_batchnorm2d_make_dx will do from what is in the workspace then. */
 void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
                                const struct smri_batchnorm2d *shape, size_t part_rows, void *workspace, smri_pool *pool);
 
-/* The first pass piece by piece, for whoever makes dy and has a piece of it in a cache (smri_conv2d_watcher): `rows` rows of all
- * groups from row `first` on, which is a multiple of parts->rows, and at most so many; columns [channel, channel + channels).
- * Pieces may come in any order, from any threads; the sums are the same. `parts` is a struct smri_batchnorm2d_parts. */
+/* Both passes piece by piece, for whoever has a piece in a cache (smri_conv2d_parts), in any order and from any threads, with the
+ * same result. `parts` is a struct smri_batchnorm2d_parts.
+ *   sum_part  the first pass, for who makes dy: `rows` rows of all groups from row `first` on, which is a multiple of
+ *             parts->rows, and at most so many; columns [channel, channel + channels).
+ *   make_dx   the second one, for who reads dx, which is neither dy nor ds: any rows of dx are written to `part`, one after the
+ *             other; with `keep` to dx, too. parts->rows is what smri_batchnorm2d_backward was called with. */
 struct smri_batchnorm2d_parts {
+    void *dx; /* of make_dx */
     const struct smri_batchnorm2d_gradient *from;
     const struct smri_batchnorm2d *shape;
     size_t rows;
     void *workspace;
 };
 void smri_batchnorm2d_sum_part(void *parts, size_t first, size_t rows, size_t channel, size_t channels);
+void smri_batchnorm2d_make_dx(void *parts, void *part, size_t first, size_t rows, bool keep);
 size_t smri_batchnorm2d_parts_workspace_bytes(const struct smri_batchnorm2d *shape, size_t part_rows);
 
 /* The same with fixed (running) statistics, where mean and var do not depend on x: dx = scale * dy. groups = 1 and

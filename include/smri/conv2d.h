@@ -43,14 +43,38 @@ struct smri_conv2d_prologue {
     size_t groups;
 };
 
+/* What others do with the source of a convolution (x, or dy in backward-data) and with its result (y, or dx), part by part, while
+ * a part is in a cache. A part is `rows` pixels from pixel `first` of the batch on. Either function may be NULL; any thread calls
+ * them.
+ *   make  writes a part of the source, which is read nowhere else, to `part`, one pixel after the other. Some are made more
+ *         than once; `keep` is true once for each pixel.
+ *   look  is shown channels [channel, channel + channels) of a finished part of the result, every number once, and may change
+ *         them.
+ * What they read for it is asked for in time if it is named: tensors of the source's shape, one of the result's; or NULL. */
+struct smri_conv2d_parts {
+    void (*make)(void *maker, void *part, size_t first, size_t rows, bool keep);
+    void *maker;
+    const void *made_from[2];
+    void (*look)(void *watcher, size_t first, size_t rows, size_t channel, size_t channels);
+    void *watcher;
+    const void *looked_up;
+};
+
+enum smri_conv2d_direction { SMRI_CONV2D_FORWARD, SMRI_CONV2D_BACKWARD_DATA, SMRI_CONV2D_BACKWARD_WEIGHTS };
+
+/* Parts begin at multiples of so many pixels. 0: this shape has none in this direction. */
+size_t smri_conv2d_part_rows(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
+
 /* Bytes of workspace that any of the three directions needs with that many threads, for this N and every smaller one; the
  * second for forward with a prologue. */
 size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
 size_t smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
 
-/* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; all are 64-byte aligned. */
+/* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; all are 64-byte aligned. parts: NULL, or
+ * where there are parts; one that makes x goes without a prologue, and x is not read. */
 void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                         const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                         const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape, void *workspace,
+                         smri_pool *pool);
 
 /* What becomes of a sum before it is stored, for inference, where a convolution's batch norm is known beforehand:
  *     y = scale[k] * (the convolution) + shift[k], plus what y holds if `accumulate` (a residual), then max(0, .) if `relu`
@@ -65,20 +89,9 @@ size_t smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape, siz
 void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
                                   const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
 
-/* Someone who wants to see dx part by part, each while it is still in a cache. A part is complete: channels [channel, channel +
- * channels) of `rows` pixels from pixel `first` of the batch on. `look` may change it, and is called by any thread, for every
- * number once. */
-struct smri_conv2d_watcher {
-    void (*look)(void *context, size_t first, size_t rows, size_t channel, size_t channels);
-    void *context;
-};
-
-/* Parts begin at multiples of so many pixels. 0: there are none for this shape, and nobody can watch. */
-size_t smri_conv2d_part_rows(const struct smri_conv2d *shape);
-
-/* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. watcher: or NULL. */
+/* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. parts: as in forward. */
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d_watcher *watcher, const struct smri_conv2d *shape, void *workspace,
+                               const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape, void *workspace,
                                smri_pool *pool);
 
 /* dw in the packed layout, overwritten (padding included). */

@@ -19,8 +19,6 @@ enum smri_conv2d_method {
     SMRI_CONV2D_METHODS
 };
 
-enum smri_conv2d_direction { SMRI_CONV2D_FORWARD, SMRI_CONV2D_BACKWARD_DATA, SMRI_CONV2D_BACKWARD_WEIGHTS };
-
 /* "reference", "gemm", "direct", "winograd", "tiles", "pairs", "widened". */
 const char *smri_conv2d_method_name(enum smri_conv2d_method method);
 
@@ -30,6 +28,10 @@ bool smri_conv2d_supports(enum smri_conv2d_method method, enum smri_conv2d_direc
 
 /* The fastest supported method: the one place that decides, with the reasons, is layers/conv2d_choose.c. */
 enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
+
+/* smri_conv2d_part_rows of the named method. */
+size_t smri_conv2d_method_part_rows(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                                    const struct smri_conv2d *shape);
 
 /* Workspace of one method and direction. */
 size_t smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
@@ -41,13 +43,13 @@ size_t smri_conv2d_method_epilogue_bytes(enum smri_conv2d_method method, const s
 
 /* smri_conv2d_forward, _forward_epilogue, _backward_data and _backward_weights by the named method, which must support the shape. */
 void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
-                            const struct smri_conv2d_prologue *prologue, const struct smri_conv2d *shape, void *workspace,
-                            smri_pool *pool);
+                            const struct smri_conv2d_prologue *prologue, const struct smri_conv2d_parts *parts,
+                            const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
 void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
                                      const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape,
                                      void *workspace, smri_pool *pool);
 void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
-                                  bool accumulate, const struct smri_conv2d_watcher *watcher,
+                                  bool accumulate, const struct smri_conv2d_parts *parts,
                                   const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
 void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
                                      const struct smri_conv2d *shape, void *workspace, smri_pool *pool);

@@ -57,6 +57,12 @@ float *smri_call_inout(struct smri_call *call, PyObject *object, const char *wha
     return writeable(call, object, what, NPY_FLOAT32, ndim, shape);
 }
 
+void *smri_call_inout_activations(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape,
+                                  enum smri_precision precision) {
+    if (object == NULL || object == Py_None) return NULL;
+    return writeable(call, object, what, smri_precision_type(precision), ndim, shape);
+}
+
 static void keep(struct smri_call *call, PyArrayObject *array) {
     call->results[call->n_results++] = array;
 }

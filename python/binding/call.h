@@ -35,13 +35,19 @@ float *smri_call_inout(struct smri_call *call, PyObject *object, const char *wha
 /* An argument of another dtype; required. */
 const void *smri_call_typed(struct smri_call *call, PyObject *object, const char *what, int type, int ndim, npy_intp *shape);
 
-/* Activations, float32, or uint16 for bfloat16: `*precision` becomes the array's. And activations of a known precision. */
+/* Activations, float32, or uint16 for bfloat16: `*precision` becomes the array's. */
 const void *smri_call_activations(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape,
                                   enum smri_precision *precision);
+
+/* Activations that the call changes and does not return; NULL for None, as in smri_call_in. */
+void *smri_call_inout_activations(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape,
+                                  enum smri_precision precision);
+
+/* A result: activations of a known precision, into the array given as `object`, or a new one when that is None or absent. */
 void *smri_call_out_activations(struct smri_call *call, PyObject *object, const char *what, int ndim, const npy_intp *shape,
                                 enum smri_precision precision);
 
-/* A result: the array given as `object`, or a new one when that is None or absent. Results come back in this order. */
+/* The same in float32. Results come back in this order. */
 float *smri_call_out(struct smri_call *call, PyObject *object, const char *what, int ndim, const npy_intp *shape);
 void *smri_call_new(struct smri_call *call, int type, int ndim, const npy_intp *shape);
 

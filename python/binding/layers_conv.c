@@ -66,19 +66,48 @@ static struct dims dims_of(const struct smri_conv2d *s) {
     };
 }
 
+/* For tests of struct smri_conv2d_parts: makes the source by copying it, and adds the bits of what is to be kept, and of what it
+ * is shown, to arrays of counters. Bits that come once are there in the end. */
+struct witness {
+    const char *source, *result;
+    char *kept, *seen;
+    size_t source_channels, result_channels, number_bytes;
+};
+
+static void add_bits(char *sums, const char *numbers, size_t count, size_t number_bytes) {
+    for (size_t i = 0; i < count; i++)
+        if (number_bytes == sizeof(uint16_t)) ((uint16_t *)sums)[i] += ((const uint16_t *)numbers)[i];
+        else ((uint32_t *)sums)[i] += ((const uint32_t *)numbers)[i];
+}
+
+static void copy_source(void *maker, void *part, size_t first, size_t rows, bool keep) {
+    const struct witness *w = maker;
+    const size_t numbers = rows * w->source_channels, at = first * w->source_channels * w->number_bytes;
+    memcpy(part, w->source + at, numbers * w->number_bytes);
+    if (keep) add_bits(w->kept + at, part, numbers, w->number_bytes);
+}
+
+static void see_result(void *watcher, size_t first, size_t rows, size_t channel, size_t channels) {
+    const struct witness *w = watcher;
+    for (size_t row = first; row < first + rows; row++) {
+        const size_t at = (row * w->result_channels + channel) * w->number_bytes;
+        add_bits(w->seen + at, w->result + at, channels, w->number_bytes);
+    }
+}
+
 /* The common body: out = direction(a, b). A given workspace serves benchmarks and overrun tests. */
 static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, enum smri_conv2d_direction direction) {
     static char *names[] = {"shape", "a", "b", "out", "accumulate", "n_threads", "method", "workspace", "precision",
-                            "scale", "shift", "relu", "x_scale", "x_shift", NULL};
+                            "scale", "shift", "relu", "x_scale", "x_shift", "kept", "seen", NULL};
     static const char *const operand_names[3][2] = {{"x", "w"}, {"dy", "w"}, {"x", "dy"}};
     PyObject *tuple, *a_object, *b_object, *out_object = NULL, *workspace_object = NULL;
-    PyObject *scale = NULL, *shift = NULL, *x_scale = NULL, *x_shift = NULL;
+    PyObject *scale = NULL, *shift = NULL, *x_scale = NULL, *x_shift = NULL, *kept = NULL, *seen = NULL;
     int accumulate = 0, relu = 0;
     Py_ssize_t n_threads = 0;
     const char *method_name = "auto", *precision_name = "fp32";
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOsOOpOO", names, &tuple, &a_object, &b_object, &out_object,
-                                     &accumulate, &n_threads, &method_name, &workspace_object, &precision_name, &scale, &shift,
-                                     &relu, &x_scale, &x_shift))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOsOOpOOOO", names, &tuple, &a_object, &b_object,
+                                     &out_object, &accumulate, &n_threads, &method_name, &workspace_object, &precision_name,
+                                     &scale, &shift, &relu, &x_scale, &x_shift, &kept, &seen))
         return NULL;
     struct smri_conv2d shape;
     enum smri_conv2d_method method;
@@ -111,6 +140,19 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
                                            out_object != Py_None),
                     "accumulate: only backward_data and forward with scale and shift can, and only into a given out");
     void *out = smri_call_out_activations(&call, out_object, "out", 4, out_dims[direction], out_precision);
+    struct witness witness = {.source = a, .result = out, .number_bytes = smri_precision_bytes(shape.precision)};
+    witness.source_channels = (size_t)a_dims[3], witness.result_channels = (size_t)out_dims[direction][3];
+    witness.kept = smri_call_inout_activations(&call, kept, "kept", 4, a_dims, shape.precision);
+    witness.seen = smri_call_inout_activations(&call, seen, "seen", 4, out_dims[direction], shape.precision);
+    const struct smri_conv2d_parts parts = {
+        .make = witness.kept != NULL ? copy_source : NULL, .maker = &witness, .made_from = {a, NULL},
+        .look = witness.seen != NULL ? see_result : NULL, .watcher = &witness,
+    };
+    const bool in_parts = parts.make != NULL || parts.look != NULL;
+    smri_call_check(&call, !in_parts || (!finishes && smri_conv2d_method_part_rows(method, direction, &shape) > 0),
+                    "kept, seen: this method, shape or direction has no parts");
+    smri_call_check(&call, parts.make == NULL || !begins, "kept, x_scale: give one of them");
+    if (parts.make != NULL) a = NULL; /* nobody else reads it */
 
     const size_t threads = n_workers(n_threads);
     const size_t bytes = finishes ? smri_conv2d_method_epilogue_bytes(method, &shape, threads)
@@ -127,11 +169,12 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
         if (finishes)
             smri_conv2d_forward_epilogue_by(method, out, a, b, &epilogue, &shape, scratch, call.pool);
         else if (forward)
-            smri_conv2d_forward_by(method, out, a, b, begins ? &prologue : NULL, &shape, scratch, call.pool);
+            smri_conv2d_forward_by(method, out, a, b, begins ? &prologue : NULL, in_parts ? &parts : NULL, &shape, scratch,
+                                   call.pool);
         else if (of_weights)
             smri_conv2d_backward_weights_by(method, out, a, b, &shape, scratch, call.pool);
         else
-            smri_conv2d_backward_data_by(method, out, a, b, accumulate, NULL, &shape, scratch, call.pool);
+            smri_conv2d_backward_data_by(method, out, a, b, accumulate, in_parts ? &parts : NULL, &shape, scratch, call.pool);
     }
     return smri_call_end(&call);
 }

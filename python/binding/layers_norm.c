@@ -83,15 +83,27 @@ static PyObject *batchnorm_fold(PyObject *module, PyObject *arguments, PyObject 
     return smri_call_end(&call);
 }
 
+/* All rows, `part_rows` at a time, from the last part to the first: made without keeping, then again and kept. */
+static void make_parts(void (*make)(void *maker, void *part, size_t first, size_t rows, bool keep), void *maker, void *made,
+                       size_t part_rows, const struct smri_batchnorm2d *shape) {
+    const size_t rows = shape->groups * shape->rows;
+    for (size_t part = smri_chunk_count(rows, part_rows); part-- > 0;)
+        for (int keep = 0; keep < 2; keep++) {
+            const size_t first = part * part_rows;
+            make(maker, smri_numbers_into(made, first * shape->C, shape->precision), first,
+                 smri_chunk_end(rows, part_rows, part) - first, keep);
+        }
+}
+
 static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"x", "scale", "shift", "residual", "residual_scale", "residual_shift", "relu", "n_threads",
-                            "out", "mask", NULL};
+                            "out", "mask", "made", "made_rows", NULL};
     PyObject *x_object, *scale_object, *shift_object, *residual = NULL, *residual_scale = NULL, *residual_shift = NULL;
-    PyObject *out = NULL;
+    PyObject *out = NULL, *made = NULL;
     int relu = 0, mask = 0;
-    Py_ssize_t n_threads = 1;
-    if (!PARSE("OOO|OOOpnOp", &x_object, &scale_object, &shift_object, &residual, &residual_scale, &residual_shift, &relu,
-               &n_threads, &out, &mask))
+    Py_ssize_t n_threads = 1, made_rows = 0;
+    if (!PARSE("OOO|OOOpnOpOn", &x_object, &scale_object, &shift_object, &residual, &residual_scale, &residual_shift, &relu,
+               &n_threads, &out, &mask, &made, &made_rows))
         return NULL;
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
@@ -109,14 +121,20 @@ static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keyword
     smri_call_check(&call, !mask || relu, "mask: there is one with relu only");
     void *y = smri_call_out_activations(&call, out, "out", 3, dims, shape.precision);
     if (mask) terms.mask = smri_call_new(&call, NPY_UINT8, 3, bits);
-    if (smri_call_begin(&call, n_threads, 0)) smri_affine(y, &terms, &shape, call.pool);
+    void *parts = smri_call_inout_activations(&call, made, "made", 3, dims, shape.precision);
+    smri_call_check(&call, (parts != NULL) == (made_rows > 0), "made, made_rows: give both or none");
+    struct smri_affine_map map = {y, &terms, &shape};
+    if (smri_call_begin(&call, n_threads, 0)) {
+        if (parts != NULL) make_parts(smri_affine_make, &map, parts, (size_t)made_rows, &shape);
+        else smri_affine(y, &terms, &shape, call.pool);
+    }
     return smri_call_end(&call);
 }
 
 /* The sums by parts, from the last one to the first and 64 columns at a time, as a convolution may make them. */
 static void sum_parts(const struct smri_batchnorm2d_gradient *from, const struct smri_batchnorm2d *shape, size_t part_rows,
                       void *workspace) {
-    struct smri_batchnorm2d_parts parts = {from, shape, part_rows, workspace};
+    struct smri_batchnorm2d_parts parts = {NULL, from, shape, part_rows, workspace};
     const size_t rows = shape->groups * shape->rows;
     for (size_t part = smri_chunk_count(rows, part_rows); part-- > 0;)
         for (size_t c = 0; c < shape->C; c += 64)
@@ -126,13 +144,13 @@ static void sum_parts(const struct smri_batchnorm2d_gradient *from, const struct
 
 static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"dy", "x", "gamma", "mean", "var", "scale", "shift", "eps", "relu", "n_threads", "fixed",
-                            "out", "mask", "ds", "part_rows", NULL};
-    PyObject *dy, *x, *gamma, *mean, *var, *scale, *shift, *out = NULL, *mask = NULL, *ds = NULL;
+                            "out", "mask", "ds", "part_rows", "made", "made_rows", NULL};
+    PyObject *dy, *x, *gamma, *mean, *var, *scale, *shift, *out = NULL, *mask = NULL, *ds = NULL, *made = NULL;
     int relu = 0, fixed = 0;
-    Py_ssize_t n_threads = 1, part_rows = 0;
+    Py_ssize_t n_threads = 1, part_rows = 0, made_rows = 0;
     struct smri_batchnorm2d_gradient from = {.eps = 1e-5f};
-    if (!PARSE("OOOOOOO|fpnpOOOn", &dy, &x, &gamma, &mean, &var, &scale, &shift, &from.eps, &relu, &n_threads, &fixed, &out,
-               &mask, &ds, &part_rows))
+    if (!PARSE("OOOOOOO|fpnpOOOnOn", &dy, &x, &gamma, &mean, &var, &scale, &shift, &from.eps, &relu, &n_threads, &fixed, &out,
+               &mask, &ds, &part_rows, &made, &made_rows))
         return NULL;
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
@@ -156,13 +174,19 @@ static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObj
         from.mask = smri_call_typed(&call, mask, "mask", NPY_UINT8, 3, bits);
         from.ds = smri_call_out_activations(&call, ds, "ds", 3, dims, shape.precision);
     }
+    void *dx_parts = smri_call_inout_activations(&call, made, "made", 3, dims, shape.precision);
+    smri_call_check(&call, (dx_parts != NULL) == (made_rows > 0) && (dx_parts == NULL || !fixed),
+                    "made, made_rows: give both or none, without fixed");
     const size_t bytes = call.failed     ? 0
                          : part_rows > 0 ? smri_batchnorm2d_parts_workspace_bytes(&shape, (size_t)part_rows)
                                          : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
     if (smri_call_begin(&call, n_threads, bytes)) {
         if (part_rows > 0) sum_parts(&from, &shape, (size_t)part_rows, call.workspace);
         if (fixed) smri_batchnorm2d_backward_fixed(dx, dgamma, dbeta, &from, &shape, call.workspace, call.pool);
-        else smri_batchnorm2d_backward(dx, dgamma, dbeta, &from, &shape, (size_t)part_rows, call.workspace, call.pool);
+        else smri_batchnorm2d_backward(dx_parts == NULL ? dx : NULL, dgamma, dbeta, &from, &shape, (size_t)part_rows,
+                                       call.workspace, call.pool);
+        struct smri_batchnorm2d_parts parts = {dx, &from, &shape, (size_t)part_rows, call.workspace};
+        if (dx_parts != NULL) make_parts(smri_batchnorm2d_make_dx, &parts, dx_parts, (size_t)made_rows, &shape);
     }
     return smri_call_end(&call);
 }

@@ -179,11 +179,15 @@ def conv2d_forward(
     accumulate: bool = False,
     x_scale: NDArray[np.float32] | None = None,
     x_shift: NDArray[np.float32] | None = None,
+    kept: Activations | None = None,
+    seen: Activations | None = None,
 ) -> Activations:
     """y [N, P, Q, K] of x [N, H, W, C] and packed weights [ceil(K/32), R*S, C, 32].
 
     With scale and shift [K]: scale * y + shift, plus what `out` holds if `accumulate`, no less than 0 if `relu`.
     With x_scale and x_shift [G, C]: of max(0, x_scale * x + x_shift), a row for each of G equal parts of the images.
+    For tests, of 1x1 windows: with `kept`, of x's shape, x is made part by part on the way, and what the maker is to
+    keep of it is added to `kept`, as integers; what is shown of the result on the way is added to `seen`, of its shape.
     """
 
 def conv2d_backward_data(
@@ -286,9 +290,12 @@ def affine(
     n_threads: int = 1,
     out: Activations | None = None,
     mask: bool = False,
+    made: Activations | None = None,
+    made_rows: int = 0,
 ) -> Activations | tuple[Activations, NDArray[np.uint8]]:
     """scale * x + shift (+ residual, itself scaled and shifted if asked for), then ReLU if asked for. With
-    `mask` also where that is positive, (groups, rows, ceil(C / 8)): bit c % 8 of byte c // 8."""
+    `mask` also where that is positive, (groups, rows, ceil(C / 8)): bit c % 8 of byte c // 8. With made_rows in parts
+    of so many rows, as for a convolution that they are on their way to; `made` gets them, too."""
 
 def batchnorm_backward(
     dy: Activations,
@@ -306,10 +313,13 @@ def batchnorm_backward(
     mask: NDArray[np.uint8] | None = None,
     ds: Activations | None = None,
     part_rows: int = 0,
+    made: Activations | None = None,
+    made_rows: int = 0,
 ) -> tuple[NDArray, ...]:
     """dx (groups, rows, C), dgamma (C,), dbeta (C,); with `fixed`, mean and var do not depend on x.
     With the mask of `affine`, dy is masked by it first, and what is left comes last in the result, or in `ds`.
-    With part_rows the sums are made in parts of so many rows, as a convolution makes them for a block's last norm."""
+    With part_rows the sums are made in parts of so many rows, as a convolution makes them for a block's last norm; with
+    made_rows dx is, for the one that it is on its way to, and `made` gets it, too."""
 
 def relu_forward(
     x: NDArray[np.float32], n_threads: int = 1, out: NDArray[np.float32] | None = None
