@@ -66,6 +66,10 @@ def test_statistics(isa, rows, channels):
     # Eight rows are added in fp32, three levels of a tree, everything else in double; then one rounding.
     np.testing.assert_allclose(mean, want_mean, rtol=EPS, atol=4 * EPS * np.abs(x).max())
     np.testing.assert_allclose(var, want_var, rtol=16 * EPS, atol=EPS * (4 * EPS * np.abs(x).max()) ** 2)
+    for part_rows in (1, 7, 24, 1000):  # parts that end with a group, reach into the next, or hold everything
+        mean, var = _core.batchnorm_statistics(guarded(x), part_rows=part_rows)
+        np.testing.assert_allclose(mean, want_mean, rtol=EPS, atol=4 * EPS * np.abs(x).max())
+        np.testing.assert_allclose(var, want_var, rtol=16 * EPS, atol=EPS * (4 * EPS * np.abs(x).max()) ** 2)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e2, -1e4, 1e6])

@@ -42,21 +42,23 @@ static struct smri_maxpool2d pool_shape(const struct smri_run *run) {
     return shape;
 }
 
+/* The rows of the parts in which a unit's convolution works, if it does. */
+static size_t part_rows(const struct smri_run *run, enum smri_conv2d_direction direction, short unit) {
+    const struct smri_conv2d shape = conv_shape(run, &run->network->units[unit]);
+    return smri_conv2d_part_rows(direction, &shape);
+}
+
 static void run_statistics(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_unit *unit = &run->network->units[op->unit];
     const size_t u = (size_t)op->unit;
     const struct smri_batchnorm2d shape = norm_shape(run, unit);
     float *mean = smri_run_statistics(run, u, MEAN), *var = smri_run_statistics(run, u, VAR);
     const float *weights = run->network->weights;
-    smri_batchnorm2d_statistics(mean, var, read_at(run, op->x), &shape, at(run, op->scratch), run->pool);
+    const size_t rows = op->sums_by != 0 ? part_rows(run, SMRI_CONV2D_FORWARD, op->sums_by) : 0;
+    smri_batchnorm2d_statistics(mean, var, read_at(run, op->x), &shape, rows, at(run, rows > 0 ? op->sums : op->scratch),
+                                run->pool);
     smri_batchnorm2d_fold(smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT), weights + unit->gamma,
                           weights + unit->beta, mean, var, SMRI_BN_EPS, &shape);
-}
-
-/* The rows of the parts in which a unit's convolution works, if it does. */
-static size_t part_rows(const struct smri_run *run, enum smri_conv2d_direction direction, short unit) {
-    const struct smri_conv2d shape = conv_shape(run, &run->network->units[unit]);
-    return smri_conv2d_part_rows(direction, &shape);
 }
 
 /* Whether the convolution `op` makes its own source, which another operation has left to it. */
@@ -163,24 +165,31 @@ static void run_conv_data(const struct smri_run *run, const struct smri_op *op) 
                               any ? &parts : NULL, &shape, at(run, op->scratch), run->pool);
 }
 
+/* Forward. On the way: x from the block's end in front of it, and the sums of its own statistics. */
 static void run_conv_forward(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_unit *unit = &run->network->units[op->unit];
     const struct smri_conv2d shape = conv_shape(run, unit);
     const struct smri_conv2d_prologue prologue = {smri_run_statistics(run, (size_t)op->x_unit, SCALE),
                                                   smri_run_statistics(run, (size_t)op->x_unit, SHIFT), run->groups};
-    struct smri_batchnorm2d norm = {0};
-    struct smri_affine terms = {0};
+    struct smri_conv2d_parts parts = {0};
+    struct smri_batchnorm2d norm;
+    struct smri_affine terms;
     struct smri_affine_map map = {at(run, op->x), &terms, &norm};
-    struct smri_conv2d_parts parts = {.make = smri_affine_make, .maker = &map};
-    const bool makes = makes_source(run, op);
-    if (makes) {
+    if (makes_source(run, op)) {
         const struct smri_op *affine = &run->program->ops[op->carried];
         norm = norm_shape(run, &run->network->units[affine->unit]);
         terms = affine_of(run, affine);
+        parts.make = smri_affine_make, parts.maker = &map;
         parts.made_from[0] = terms.x, parts.made_from[1] = terms.residual;
     }
+    const struct smri_batchnorm2d behind = norm_shape(run, unit);
+    const struct smri_batchnorm2d_gradient from = {.x = at(run, op->out)};
+    struct smri_batchnorm2d_parts sums = {NULL, &from, &behind, 0, at(run, op->sums)};
+    if (op->sums != SMRI_VALUE_NONE) sums.rows = part_rows(run, SMRI_CONV2D_FORWARD, op->unit);
+    if (sums.rows > 0) parts.look = smri_batchnorm2d_moments_part, parts.watcher = &sums;
+    const bool any = parts.make != NULL || parts.look != NULL;
     smri_conv2d_forward(at(run, op->out), read_at(run, op->x), run->network->weights + unit->weight,
-                        op->x_unit != 0 ? &prologue : NULL, makes ? &parts : NULL, &shape, at(run, op->scratch), run->pool);
+                        op->x_unit != 0 ? &prologue : NULL, any ? &parts : NULL, &shape, at(run, op->scratch), run->pool);
 }
 
 static void run_conv(const struct smri_run *run, const struct smri_op *op) {

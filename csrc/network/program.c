@@ -34,8 +34,8 @@ struct writer {
     short dense_in[SMRI_HEAD_MAX], dense_out[SMRI_HEAD_MAX];
     short sum;                   /* the operation that ended the block before, 0: none did */
     short norm[SMRI_UNITS_MAX];  /* the units' NORM_BACKWARD */
-    /* Backward: the sums of the norm of unit `of`, a block's last, which the backward-data of unit `by` makes on the way; 0: no
-     * unit does. */
+    /* Backward: the sums of the norm of unit `of` that the backward-data of unit `by` makes on the way, 0: none does. The mask is
+     * that of a block's ReLU; without one the norm's own is recomputed. */
     struct {
         short by, of, mask, values;
     } sums;
@@ -116,15 +116,16 @@ static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
     return new_scratch(w, smri_batchnorm2d_workspace_bytes(&shape, w->n_threads));
 }
 
-/* Room for the sums of a unit's norm where the backward-data of `by` makes them in parts; none where it has no parts. */
-static short sums_scratch(struct writer *w, const struct smri_unit *unit, const struct smri_unit *by) {
+/* Room for the sums of a unit's norm where the convolution of `by` makes them in parts; none where it has no parts. */
+static short sums_scratch(struct writer *w, size_t index, size_t by, enum smri_conv2d_direction direction) {
+    const struct smri_unit *unit = &w->network->units[index];
     const size_t groups = w->config->bn_groups;
-    struct smri_conv2d conv = by->conv;
+    struct smri_conv2d conv = w->network->units[by].conv;
     conv.precision = w->config->precision;
     size_t largest = 0;
-    if (w->status != SMRI_OK) return SMRI_VALUE_NONE;
+    if (!trains(w) || w->status != SMRI_OK) return SMRI_VALUE_NONE;
     for (conv.N = groups; conv.N <= w->config->batch; conv.N += groups) { /* a smaller batch may be cut differently */
-        const size_t part_rows = smri_conv2d_part_rows(SMRI_CONV2D_BACKWARD_DATA, &conv);
+        const size_t part_rows = smri_conv2d_part_rows(direction, &conv);
         if (part_rows == 0) continue;
         const struct smri_batchnorm2d shape = {groups, conv.N / groups * unit->P * unit->Q, unit->conv.K, conv.precision};
         const size_t bytes = smri_batchnorm2d_parts_workspace_bytes(&shape, part_rows);
@@ -167,12 +168,14 @@ static short widened(struct writer *w, size_t numbers, short x) {
 static short convolve(struct writer *w, size_t index, short x, short x_unit, short x_op) {
     const struct smri_unit *unit = &w->network->units[index];
     const short z = new_activations(w, unit_numbers(unit));
-    emit(w, (struct smri_op){.kind = SMRI_OP_CONV, .unit = (short)index, .x_unit = x_unit, .out = z, .x = x,
-                             .carried = has_parts(w, index, SMRI_CONV2D_FORWARD) ? x_op : 0,
-                             .scratch = conv_scratch(w, unit, x_unit != AS_IT_IS ? smri_conv2d_prologue_workspace_bytes
-                                                                                 : smri_conv2d_workspace_bytes)});
+    struct smri_op conv = {.kind = SMRI_OP_CONV, .unit = (short)index, .x_unit = x_unit, .out = z, .x = x};
+    conv.scratch = conv_scratch(w, unit, x_unit != AS_IT_IS ? smri_conv2d_prologue_workspace_bytes : smri_conv2d_workspace_bytes);
+    conv.sums = sums_scratch(w, index, index, SMRI_CONV2D_FORWARD);
+    if (has_parts(w, index, SMRI_CONV2D_FORWARD)) conv.carried = x_op;
+    emit(w, conv);
     if (trains(w))
-        emit(w, (struct smri_op){.kind = SMRI_OP_STATISTICS, .unit = (short)index, .x = z, .scratch = norm_scratch(w, unit)});
+        emit(w, (struct smri_op){.kind = SMRI_OP_STATISTICS, .unit = (short)index, .x = z, .sums = conv.sums,
+                                 .sums_by = conv.sums != SMRI_VALUE_NONE ? (short)index : 0, .scratch = norm_scratch(w, unit)});
     w->z[index] = z;
     return z;
 }
@@ -326,11 +329,16 @@ static short backward_head(struct writer *w, short dy) {
     return dy;
 }
 
+static void emit_norm(struct writer *w, size_t index, struct smri_op op) {
+    op.kind = SMRI_OP_NORM_BACKWARD, op.unit = (short)index, op.x = w->z[index];
+    op.scratch = norm_scratch(w, &w->network->units[index]);
+    if (w->sums.by != 0 && w->sums.of == op.unit) op.sums_by = w->sums.by, op.sums = w->sums.values;
+    w->norm[index] = emit(w, op);
+}
+
 /* Gradient of the unit's z, in `out` (which may be dy). */
 static void backward_norm(struct writer *w, size_t index, short out, short dy, bool relu) {
-    w->norm[index] = emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .relu = relu, .out = out,
-                                              .dy = dy, .x = w->z[index],
-                                              .scratch = norm_scratch(w, &w->network->units[index])});
+    emit_norm(w, index, (struct smri_op){.relu = relu, .out = out, .dy = dy});
 }
 
 /* The same: a new value if the unit's backward-data is to make it part by part, else in place of dy. Returns it. */
@@ -343,22 +351,15 @@ static short backward_norm_of(struct writer *w, size_t index, short dy, bool rel
 
 /* The same behind a block's ReLU, from the gradient of the block's output; ds (which may be dout) is that in front of it. */
 static void backward_sum(struct writer *w, size_t index, short out, short ds, short dout, short mask) {
-    w->norm[index] = emit(w, (struct smri_op){.kind = SMRI_OP_NORM_BACKWARD, .unit = (short)index, .sums_by = w->sums.by,
-                                              .out = out, .dy = dout, .aux = ds, .mask = mask, .x = w->z[index],
-                                              .sums = w->sums.values,
-                                              .scratch = norm_scratch(w, &w->network->units[index])});
+    emit_norm(w, index, (struct smri_op){.out = out, .dy = dout, .aux = ds, .mask = mask});
 }
 
-/* The gradient of this block's input is that of the output of the block before, whose last norm wants sums of it. Where the
- * block's first convolution completes it in parts, they are made on the way. */
-static void plan_sums(struct writer *w, size_t index) {
-    const struct smri_block *block = &w->network->blocks[index];
-    w->sums.by = 0, w->sums.values = SMRI_VALUE_NONE;
-    if (!trains(w) || index == 0) return;
-    const size_t last = block[-1].first + block[-1].n_units - 1;
-    w->sums.values = sums_scratch(w, &w->network->units[last], &w->network->units[block->first]);
-    if (w->sums.values == SMRI_VALUE_NONE) return;
-    w->sums.by = (short)block->first, w->sums.of = (short)last, w->sums.mask = w->mask[index - 1];
+/* Where the backward-data of unit `by` comes in parts and completes the gradient that the norm of unit `of` begins with, the sums
+ * of that are made on the way. */
+static void plan_sums(struct writer *w, size_t by, size_t of, short mask) {
+    w->sums.values = sums_scratch(w, of, by, SMRI_CONV2D_BACKWARD_DATA);
+    w->sums.by = w->sums.values != SMRI_VALUE_NONE ? (short)by : 0;
+    w->sums.of = (short)of, w->sums.mask = mask;
 }
 
 static void backward_weights(struct writer *w, size_t index, short x, short dz) {
@@ -372,8 +373,9 @@ static void backward_data(struct writer *w, size_t index, short dx, short dz, bo
                          .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)};
     if (has_parts(w, index, SMRI_CONV2D_BACKWARD_DATA)) op.carried = w->norm[index];
     if (w->sums.by == (short)index) {
-        op.sums_of = w->sums.of, op.x = w->z[w->sums.of], op.aux = dx;
-        op.mask = w->sums.mask, op.sums = w->sums.values;
+        op.sums_of = w->sums.of, op.x = w->z[w->sums.of], op.sums = w->sums.values, op.mask = w->sums.mask;
+        if (op.mask != SMRI_VALUE_NONE) op.aux = dx;
+        else op.relu = true;
     }
     emit(w, op);
 }
@@ -389,6 +391,7 @@ static short backward_block(struct writer *w, size_t index, short dout) {
     backward_sum(w, last, dz, ds, dout, w->mask[index]);
     for (size_t i = last; i > block->first; i--) {
         const short dx = new_activations(w, unit_inputs(&units[i]));
+        plan_sums(w, i, i - 1, SMRI_VALUE_NONE);
         backward_data(w, i, dx, dz, false); /* first: it may make dz */
         if (trains(w)) backward_weights(w, i, normalise(w, i - 1), dz);
         dz = backward_norm_of(w, i - 1, dx, true);
@@ -400,7 +403,8 @@ static short backward_block(struct writer *w, size_t index, short dout) {
         backward_data(w, shortcut, dx, dz_shortcut, false);
         backward_weights(w, shortcut, w->in[index], dz_shortcut);
     }
-    plan_sums(w, index);
+    w->sums.by = 0;
+    if (index > 0) plan_sums(w, block->first, block[-1].first + block[-1].n_units - 1, w->mask[index - 1]);
     backward_data(w, block->first, dx, dz, true);
     backward_weights(w, block->first, w->in[index], dz);
     return dx;

@@ -15,9 +15,9 @@
 enum smri_op_kind {
     SMRI_OP_NARROW,           /* out = x rounded to bf16 */
     SMRI_OP_WIDEN,            /* out = x, from bf16 to fp32 */
-    SMRI_OP_CONV,             /* out = conv(x) */
+    SMRI_OP_CONV,             /* out = conv(x); if there are sums, those of its STATISTICS on the way */
     SMRI_OP_CONV_NORMALISED,  /* out (+)= scale * conv(x) + shift, ReLU if asked (INFER) */
-    SMRI_OP_STATISTICS,       /* batch statistics of x, and the unit's scale and shift */
+    SMRI_OP_STATISTICS,       /* batch statistics of x, from sums if CONV has made them; and the unit's scale and shift */
     SMRI_OP_AFFINE,           /* out = scale * x + shift (+ aux, normalised by aux_unit if there is one), ReLU if asked,
                                * mask = where it let through, if named */
     SMRI_OP_MAXPOOL,          /* out, aux (winners) = maxpool(x) */
@@ -48,7 +48,7 @@ struct smri_op {
     short aux_unit; /* AFFINE: that normalises aux */
     short x_unit;   /* CONV: whose norm and ReLU x is to pass */
     short sums_of;  /* CONV_DATA: whose norm is next */
-    short sums_by;  /* NORM_BACKWARD: whose CONV_DATA made the sums */
+    short sums_by;  /* NORM_BACKWARD: whose CONV_DATA has made the sums; STATISTICS: whose CONV, its own unit's */
     /* Other operations, 0 for none: an AFFINE or NORM_BACKWARD leaves its last pass to the convolution that reads its out, which
      * makes it part by part; unless it turns out that there are no parts (execute.c). */
     short carrier, carried;

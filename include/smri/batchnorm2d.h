@@ -23,9 +23,10 @@ struct smri_batchnorm2d {
 
 size_t smri_batchnorm2d_workspace_bytes(const struct smri_batchnorm2d *shape, size_t n_threads);
 
-/* mean[groups][C] and biased var[groups][C] of x, overwritten. Sums run in a stated order: same bits for any pool. */
+/* mean[groups][C] and biased var[groups][C] of x, overwritten. Sums run in a stated order: same bits for any pool. part_rows >
+ * 0: x is not read, since smri_batchnorm2d_moments_part has left what is needed of all its parts in the workspace. */
 void smri_batchnorm2d_statistics(float *mean, float *var, const void *x, const struct smri_batchnorm2d *shape,
-                                 void *workspace, smri_pool *pool);
+                                 size_t part_rows, void *workspace, smri_pool *pool);
 
 /* running = (1 - momentum) * running + momentum * batch, for each group in turn; the running variance takes the unbiased
  * estimate, var * rows / (rows - 1), as PyTorch's does. */
@@ -82,19 +83,21 @@ struct smri_batchnorm2d_gradient {
 void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
                                const struct smri_batchnorm2d *shape, size_t part_rows, void *workspace, smri_pool *pool);
 
-/* Both passes piece by piece, for whoever has a piece in a cache (smri_conv2d_parts), in any order and from any threads, with the
- * same result. `parts` is a struct smri_batchnorm2d_parts.
- *   sum_part  the first pass, for who makes dy: `rows` rows of all groups from row `first` on, which is a multiple of
- *             parts->rows, and at most so many; columns [channel, channel + channels).
- *   make_dx   the second one, for who reads dx, which is neither dy nor ds: any rows of dx are written to `part`, one after the
- *             other; with `keep` to dx, too. parts->rows is what smri_batchnorm2d_backward was called with. */
+/* Passes part by part, for whoever has a part in a cache (smri_conv2d_parts), in any order and from any threads, with the same
+ * result. `parts` is a struct smri_batchnorm2d_parts. A part to be summed is `rows` rows of all groups from row `first` on, which is
+ * a multiple of parts->rows, and at most so many; columns [channel, channel + channels).
+ *   moments_part  the sums of statistics, for who makes x.
+ *   sum_part      the first pass of backward, for who makes dy.
+ *   make_dx       the second one, for who reads dx, which is neither dy nor ds: any rows of dx are written to `part`, one after
+ *                 the other; with `keep` to dx, too. parts->rows is what smri_batchnorm2d_backward was called with. */
 struct smri_batchnorm2d_parts {
-    void *dx; /* of make_dx */
-    const struct smri_batchnorm2d_gradient *from;
+    void *dx;                                     /* of make_dx */
+    const struct smri_batchnorm2d_gradient *from; /* for moments_part its x alone */
     const struct smri_batchnorm2d *shape;
     size_t rows;
     void *workspace;
 };
+void smri_batchnorm2d_moments_part(void *parts, size_t first, size_t rows, size_t channel, size_t channels);
 void smri_batchnorm2d_sum_part(void *parts, size_t first, size_t rows, size_t channel, size_t channels);
 void smri_batchnorm2d_make_dx(void *parts, void *part, size_t first, size_t rows, bool keep);
 size_t smri_batchnorm2d_parts_workspace_bytes(const struct smri_batchnorm2d *shape, size_t part_rows);

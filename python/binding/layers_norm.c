@@ -26,20 +26,38 @@ static const void *same(struct smri_call *call, PyObject *object, const char *wh
     return smri_call_typed(call, object, what, smri_precision_type(precision), ndim, dims);
 }
 
+/* The sums by parts, from the last one to the first and 64 columns at a time, as a convolution may make them. */
+static void sum_parts(void (*sum)(void *parts, size_t first, size_t rows, size_t channel, size_t channels),
+                      const struct smri_batchnorm2d_gradient *from, const struct smri_batchnorm2d *shape, size_t part_rows,
+                      void *workspace) {
+    struct smri_batchnorm2d_parts parts = {NULL, from, shape, part_rows, workspace};
+    const size_t rows = shape->groups * shape->rows;
+    for (size_t part = smri_chunk_count(rows, part_rows); part-- > 0;)
+        for (size_t c = 0; c < shape->C; c += 64)
+            sum(&parts, part * part_rows, smri_chunk_end(rows, part_rows, part) - part * part_rows, c,
+                shape->C - c < 64 ? shape->C - c : 64);
+}
+
 static PyObject *batchnorm_statistics(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"x", "n_threads", NULL};
+    static char *names[] = {"x", "n_threads", "part_rows", NULL};
     PyObject *x_object;
-    Py_ssize_t n_threads = 1;
-    if (!PARSE("O|n", &x_object, &n_threads)) return NULL;
+    Py_ssize_t n_threads = 1, part_rows = 0;
+    if (!PARSE("O|nn", &x_object, &n_threads, &part_rows)) return NULL;
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
     npy_intp dims[3];
     const void *x = panel(&call, x_object, &shape, dims);
     const npy_intp channels[2] = {dims[0], dims[2]};
     float *mean = smri_call_new(&call, NPY_FLOAT32, 2, channels), *var = smri_call_new(&call, NPY_FLOAT32, 2, channels);
-    const size_t bytes = call.failed ? 0 : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
-    if (smri_call_begin(&call, n_threads, bytes))
-        smri_batchnorm2d_statistics(mean, var, x, &shape, call.workspace, call.pool);
+    smri_call_check(&call, part_rows >= 0, "part_rows: expected 0 or more, got %zd", part_rows);
+    const struct smri_batchnorm2d_gradient from = {.x = x};
+    const size_t bytes = call.failed     ? 0
+                         : part_rows > 0 ? smri_batchnorm2d_parts_workspace_bytes(&shape, (size_t)part_rows)
+                                         : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
+    if (smri_call_begin(&call, n_threads, bytes)) {
+        if (part_rows > 0) sum_parts(smri_batchnorm2d_moments_part, &from, &shape, (size_t)part_rows, call.workspace);
+        smri_batchnorm2d_statistics(mean, var, x, &shape, (size_t)part_rows, call.workspace, call.pool);
+    }
     return smri_call_end(&call);
 }
 
@@ -131,17 +149,6 @@ static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keyword
     return smri_call_end(&call);
 }
 
-/* The sums by parts, from the last one to the first and 64 columns at a time, as a convolution may make them. */
-static void sum_parts(const struct smri_batchnorm2d_gradient *from, const struct smri_batchnorm2d *shape, size_t part_rows,
-                      void *workspace) {
-    struct smri_batchnorm2d_parts parts = {NULL, from, shape, part_rows, workspace};
-    const size_t rows = shape->groups * shape->rows;
-    for (size_t part = smri_chunk_count(rows, part_rows); part-- > 0;)
-        for (size_t c = 0; c < shape->C; c += 64)
-            smri_batchnorm2d_sum_part(&parts, part * part_rows, smri_chunk_end(rows, part_rows, part) - part * part_rows, c,
-                                      shape->C - c < 64 ? shape->C - c : 64);
-}
-
 static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"dy", "x", "gamma", "mean", "var", "scale", "shift", "eps", "relu", "n_threads", "fixed",
                             "out", "mask", "ds", "part_rows", "made", "made_rows", NULL};
@@ -181,7 +188,7 @@ static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObj
                          : part_rows > 0 ? smri_batchnorm2d_parts_workspace_bytes(&shape, (size_t)part_rows)
                                          : smri_batchnorm2d_workspace_bytes(&shape, (size_t)n_threads);
     if (smri_call_begin(&call, n_threads, bytes)) {
-        if (part_rows > 0) sum_parts(&from, &shape, (size_t)part_rows, call.workspace);
+        if (part_rows > 0) sum_parts(smri_batchnorm2d_sum_part, &from, &shape, (size_t)part_rows, call.workspace);
         if (fixed) smri_batchnorm2d_backward_fixed(dx, dgamma, dbeta, &from, &shape, call.workspace, call.pool);
         else smri_batchnorm2d_backward(dx_parts == NULL ? dx : NULL, dgamma, dbeta, &from, &shape, (size_t)part_rows,
                                        call.workspace, call.pool);

@@ -257,7 +257,9 @@ def linear_backward(
 # Batch normalisation, activations and pooling: C-contiguous, the activations of a call all float32 or all bfloat16
 # (uint16); `out` may be an input where shapes agree.
 
-def batchnorm_statistics(x: Activations, n_threads: int = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def batchnorm_statistics(
+    x: Activations, n_threads: int = 1, part_rows: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and biased variance, each (groups, C), of x (groups, rows, C)."""
 
 def batchnorm_update_running(
