@@ -3,7 +3,9 @@
  * A training program keeps the convolutions' outputs z, the blocks' outputs, and a bit for each of their numbers: whether the
  * block's ReLU let it through. relu(scale * z + shift), the input of the next convolution, is nowhere in forward: that reads
  * z and does it on the way (smri_conv2d_prologue). In backward it is a temporary for the weights' gradient, which would need
- * it several times; the other ReLU masks are recomputed from z by the batch norm's backward. An inference program knows scale
+ * it several times; the other ReLU masks are recomputed from z by the batch norm's backward. 1x1 convolutions work part by part
+ * and do for each part what lies in front of them and behind: they make a block's output, or the gradient behind a batch norm,
+ * before they multiply it, and sum up what they have made for the next batch norm. An inference program knows scale
  * and shift beforehand, so convolutions normalise, add the residual where it lies, and apply ReLU themselves; it keeps
  * nothing, and takes the first stage a few images at a time.
  *
