@@ -87,6 +87,20 @@ def test_what_is_added_to_is_seen_complete(way):
     assert np.array_equal(bits(seen), bits(expected)) and np.array_equal(bits(kept), bits(narrow(dy)))
 
 
+def test_behind_a_prologue_the_result_is_seen(way):
+    method, precision = way
+    shape = SHAPES[4]
+    narrow = as_bf16 if precision == "bf16" else np.array
+    x, w, _ = operands(shape)
+    rng = np.random.default_rng(1)
+    options = {"method": method, "precision": precision, "n_threads": 2}
+    options |= {name: rng.normal(size=(2, shape.C)).astype(np.float32) for name in ("x_scale", "x_shift")}
+    expected = run(0, shape, narrow(x), _core.conv2d_pack(w), **options)
+    seen = np.zeros_like(expected)
+    assert run(0, shape, narrow(x), _core.conv2d_pack(w), seen=seen, **options).tobytes() == expected.tobytes()
+    assert np.array_equal(bits(seen), bits(expected))
+
+
 def test_large_results_are_written_past_the_caches_only_when_nobody_looks():
     """8 MiB and more: the same bits either way, the copy that is kept included."""
     shape = Shape(2, 128, 64, 128, 128, 1, 1, 1, 0)
