@@ -144,15 +144,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_stop_button(kernel, case):
     code, after_s, expected, afterwards = CASES[case]
-    times = []
-    for _ in range(2):  # a second try: the machine may have been busy with something else for a moment
-        said, took_s = kernel.run(code, stop_after_s=after_s)
-        assert expected in said, said
-        times.append(took_s)
-        if took_s <= limit_s():
-            break
-    else:
-        pytest.fail(f"stopped after {times} s, expected at most {limit_s():.2f}")
+    said, took_s = kernel.run(code, stop_after_s=after_s)
+    assert expected in said, said
+    assert took_s <= limit_s(), f"{took_s:.2f} s"
     said, _ = kernel.run(afterwards)
     assert not said, said
 
