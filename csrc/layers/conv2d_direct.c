@@ -279,19 +279,21 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
     struct cursor cursor = {0, 0, 0};
     if (job->mode != POINTWISE) cursor = cursor_at(job, begin);
     const size_t pixel_bytes = job->depth * job->number_bytes;
-    const char *pixels = job->source + begin * pixel_bytes; /* POINTWISE */
+    const char *pixels = NULL; /* POINTWISE */
     const struct smri_conv2d_parts *parts = job->parts;
     if (is_made(job) || job->prologue != NULL) {
         char *room = job->rooms + worker * room_bytes(job);
         if (is_made(job)) parts->make(parts->maker, room, begin, end - begin, column == 0);
         else smri_conv2d_activate_run(room, job->source, job->prologue, job->shape, begin, end - begin);
         pixels = room;
+    } else if (job->mode == POINTWISE) {
+        pixels = job->source + begin * pixel_bytes;
     }
     for (size_t t = 0; t < n_tiles; t++) {
         const size_t position = begin + t * SMRI_CONV_ROWS;
         const size_t rows = end - position < SMRI_CONV_ROWS ? end - position : SMRI_CONV_ROWS;
         prepare_tile(job, &tiles[t], taps + t * job->taps, packed + t * packed_tile_bytes,
-                     pixels + t * SMRI_CONV_ROWS * pixel_bytes, position, rows, &cursor);
+                     pixels != NULL ? pixels + t * SMRI_CONV_ROWS * pixel_bytes : NULL, position, rows, &cursor);
     }
     void (*const compute)(const struct smri_conv_tile *) =
         job->shape->precision == SMRI_BF16 ? job->kernels->pairs.tile : job->kernels->conv.tile;
