@@ -117,7 +117,7 @@ def test_source_distribution_has_every_file_whichever_machine_made_it(monkeypatc
 
 
 def test_core_is_a_c_library_without_python(tmp_path):
-    """Compiles csrc/platform with a C program that uses the thread pool, and runs it."""
+    """Compiles csrc/platform with a C program that runs jobs of the thread pool, one by one and side by side."""
     program = tmp_path / "use_pool.c"
     program.write_text(
         """
@@ -126,16 +126,46 @@ def test_core_is_a_c_library_without_python(tmp_path):
             (void)worker;
             ((size_t *)context)[index] = index * index;
         }
-        int main(void) {
+        static void add(void *context, size_t begin, size_t end, size_t worker) {
+            (void)worker;
+            for (size_t i = begin; i < end; i++) {
+                for (volatile size_t wait = i % 5 * 500; wait > 0; wait--) {}
+                ((size_t *)context)[i] += i;
+            }
+        }
+        static int run_one_by_one(smri_pool *pool) {
             size_t results[1000];
-            smri_pool *pool;
-            if (smri_pool_create(&pool, 3) != SMRI_OK) return 1;
             for (int repeat = 0; repeat < 2000; repeat++) {
                 for (size_t i = 0; i < 1000; i++) results[i] = 0;
                 smri_pool_run(pool, 1000, square, results);
                 for (size_t i = 0; i < 1000; i++) if (results[i] != i * i) return 2;
             }
-            smri_pool_destroy(pool);
+            return 0;
+        }
+        /* More jobs than may be unfinished at once; each is finished before its numbers are looked at. */
+        static int run_side_by_side(smri_pool *pool) {
+            size_t sums[6][40] = {{0}};
+            unsigned begun[6] = {0};
+            for (size_t repeat = 0; repeat < 3000; repeat++) {
+                const size_t job = repeat % 6, times = repeat / 6;
+                smri_pool_finish(pool, begun[job]);
+                for (size_t i = 0; i < 40; i++) if (sums[job][i] != i * times) return 3;
+                smri_pool_begin_ranges(pool, 40, 1 + repeat % 4, add, sums[job]);
+                begun[job] = smri_pool_begun(pool);
+            }
+            smri_pool_finish(pool, smri_pool_begun(pool));
+            for (size_t i = 0; i < 240; i++) if (sums[i / 40][i % 40] != i % 40 * 500) return 4;
+            return 0;
+        }
+        int main(void) {
+            for (size_t threads = 1; threads < 5; threads++) {
+                smri_pool *pool;
+                if (smri_pool_create(&pool, threads) != SMRI_OK) return 1;
+                int wrong = run_one_by_one(pool);
+                if (wrong == 0) wrong = run_side_by_side(pool);
+                smri_pool_destroy(pool);
+                if (wrong != 0) return wrong;
+            }
             return 0;
         }
         """
@@ -143,4 +173,4 @@ def test_core_is_a_c_library_without_python(tmp_path):
     sources = [str(path) for path in sorted((ROOT / "csrc" / "platform").glob("*.c"))]
     command = ["cc", "-std=c11", "-O2", "-I", str(ROOT / "include"), "-I", str(ROOT / "csrc"), str(program), *sources]
     subprocess.run([*command, "-lm", "-lpthread", "-o", str(tmp_path / "use_pool")], check=True)
-    assert subprocess.run([str(tmp_path / "use_pool")], timeout=60).returncode == 0
+    assert subprocess.run([str(tmp_path / "use_pool")], timeout=120).returncode == 0

@@ -8,8 +8,9 @@
  * In bf16 a row of a panel is two neighbouring pixels, number by number beside each other (kernels/conv_pairs.h), so that
  * everything is packed; a last odd pixel has zeros beside it.
  *
- * Where the weights are small and the pixels many (early layers), the parts of the pixels are summed apart and then
- * added in ascending order; how many parts depends on the shape alone. */
+ * Where the weights are small and the pixels many (early layers), the parts of the pixels are summed apart, and added in
+ * ascending order by whoever does the last of them; how many parts depends on the shape alone. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -26,12 +27,11 @@
 #define PART_PIXELS_MIN 512
 #define PARTS_BYTES_MAX ((size_t)10 << 20) /* four parts of 256 x 256 x 3 x 3: three would leave one of two threads idle */
 #define UNPACKED_CHANNELS_MAX 128 /* rows up to 512 bytes: a chunk of them does not collide in the first-level cache */
-#define REDUCE_FLOATS 16384
 #define WORD_BYTES 4
 #define STEPS 4 /* of the kernel, between two requests for memory ahead */
 
 struct job {
-    const struct smri_conv2d *shape;
+    struct smri_conv2d shape;
     const struct smri_kernels *kernels;
     bool in_place, windows; /* x is read where it lies; whole windows are packed */
     bool dy_in_place;       /* dy is one panel already */
@@ -43,6 +43,7 @@ struct job {
     size_t panel_stride;    /* words of 4 bytes from one row of x's panel to the next: floats, or pairs */
     size_t weights_floats;  /* of packed dW */
     float *dw, *partial;    /* partial[parts - 1]: part 0 goes to dw */
+    _Atomic unsigned *parts_done; /* [channel_groups][column_tasks] */
     const void *x, *dy;
     char *scratch;
     size_t worker_bytes;
@@ -57,7 +58,7 @@ static bool reads_in_place(size_t C) { return C <= UNPACKED_CHANNELS_MAX || smri
 static size_t rounded(size_t pixels) { return smri_chunk_count(pixels, CHUNK_GRAIN) * CHUNK_GRAIN; }
 
 static struct job new_job(const struct smri_conv2d *s) {
-    struct job job = {.shape = s, .kernels = smri_kernels_get()};
+    struct job job = {.shape = *s, .kernels = smri_kernels_get()};
     const bool pairs = s->precision == SMRI_BF16;
     job.P = smri_conv2d_out_rows(s), job.Q = smri_conv2d_out_cols(s);
     job.pixels = s->N * job.P * job.Q;
@@ -86,9 +87,15 @@ static struct job new_job(const struct smri_conv2d *s) {
     return job;
 }
 
+static size_t counters_bytes(const struct job *job) {
+    return smri_align(job->channel_groups * job->column_tasks * sizeof *job->parts_done);
+}
+
+/* Workspace: the job, for it may outlive the call; its counters; the workers' scratch; the partial sums. */
 size_t smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape, size_t n_threads) {
     const struct job job = new_job(shape);
-    return n_threads * job.worker_bytes + (job.parts - 1) * job.weights_floats * sizeof(float);
+    return smri_align(sizeof job) + counters_bytes(&job) + n_threads * job.worker_bytes +
+           (job.parts - 1) * job.weights_floats * sizeof(float);
 }
 
 static size_t panel_width(size_t cols) { return cols > SMRI_CONV_BLOCK ? SMRI_CONV_COLS : SMRI_CONV_BLOCK; }
@@ -104,13 +111,13 @@ static void pack_row(const struct job *job, char *panel, const void *first, cons
 }
 
 static const void *number_at(const struct job *job, const void *numbers, size_t index) {
-    return (const char *)numbers + index * smri_precision_bytes(job->shape->precision);
+    return (const char *)numbers + index * smri_precision_bytes(job->shape.precision);
 }
 
 /* Columns [k, k_end) of dy's pixels [m, m_end) as panels [pair of blocks][row][64 or 32], zeros beyond k_end. Pixels are
  * read whole, one after the other, as the hardware's prefetcher likes it. */
 static void pack_dy(const struct job *job, char *panels, size_t m, size_t m_end, size_t k, size_t k_end) {
-    const size_t K = job->shape->K, depth = smri_chunk_count(m_end - m, job->pixels_per_row);
+    const size_t K = job->shape.K, depth = smri_chunk_count(m_end - m, job->pixels_per_row);
     for (size_t row = 0; row < depth; row++, m += job->pixels_per_row) {
         char *panel = panels;
         for (size_t col = k; col < k_end; col += SMRI_CONV_COLS) {
@@ -142,14 +149,14 @@ static void advance(const struct job *job, struct cursor *at) {
 
 /* Channel c of the pixel of x under tap (r, t) of an output pixel, or NULL in the padding. */
 static const void *under_tap(const struct job *job, struct cursor at, size_t r, size_t t, size_t c) {
-    const struct smri_conv2d *s = job->shape;
+    const struct smri_conv2d *s = &job->shape;
     const size_t h = at.p * s->stride + r - s->pad, w = at.q * s->stride + t - s->pad;
     return h < s->H && w < s->W ? number_at(job, job->x, ((at.n * s->H + h) * s->W + w) * s->C + c) : NULL;
 }
 
 /* Channels [c, c_end) of the pixels of x under `tap` of output pixels [m, m_end), row by row. */
 static void pack_x(const struct job *job, char *panel, size_t tap, size_t m, size_t m_end, size_t c, size_t c_end) {
-    const size_t r = tap / job->shape->S, t = tap % job->shape->S;
+    const size_t r = tap / job->shape.S, t = tap % job->shape.S;
     struct cursor at = cursor_at(job, m);
     for (; m < m_end; m += job->pixels_per_row, panel += job->panel_stride * WORD_BYTES) {
         const void *first = under_tap(job, at, r, t, c), *second = NULL;
@@ -165,12 +172,12 @@ static void pack_x(const struct job *job, char *panel, size_t tap, size_t m, siz
 /* Entries [c, c_end) of the windows of output pixels [m, m_end); `windows` has room for the whole ones of a row. */
 static void pack_windows(const struct job *job, char *panel, char *windows, size_t m, size_t m_end, size_t c, size_t c_end) {
     const bool whole = job->pixels_per_row == 1 && c == 0 && c_end == job->rows;
-    const size_t window_bytes = job->rows * smri_precision_bytes(job->shape->precision);
+    const size_t window_bytes = job->rows * smri_precision_bytes(job->shape.precision);
     struct cursor at = cursor_at(job, m);
     for (; m < m_end; m += job->pixels_per_row, panel += job->panel_stride * WORD_BYTES) {
         const size_t pixels = smaller(job->pixels_per_row, m_end - m);
         for (size_t i = 0; i < pixels; i++, advance(job, &at))
-            smri_conv2d_pack_window(whole ? panel : windows + i * window_bytes, job->x, job->shape, job->kernels, at.n,
+            smri_conv2d_pack_window(whole ? panel : windows + i * window_bytes, job->x, &job->shape, job->kernels, at.n,
                                     at.p, at.q);
         if (whole) continue;
         const void *second = pixels == 2 ? number_at(job, windows + window_bytes, c) : NULL;
@@ -198,7 +205,7 @@ static struct range range_of(const struct job *job, size_t begin, size_t end) {
         .c = channel_group * CHANNELS_PER_TASK,
         .c_end = smri_chunk_end(job->rows, CHANNELS_PER_TASK, channel_group),
         .k = first * SMRI_CONV_COLS,
-        .k_end = smaller(last * SMRI_CONV_COLS, job->shape->K),
+        .k_end = smaller(last * SMRI_CONV_COLS, job->shape.K),
         .m = part * job->part_pixels,
         .m_end = smri_chunk_end(job->pixels, job->part_pixels, part),
     };
@@ -214,7 +221,7 @@ struct run {
 /* `pixels` rows of an array with `width` numbers a pixel: numbers [begin, end) of each, from pixel m on. */
 static struct smri_conv_ahead rows_ahead(const struct job *job, const void *numbers, size_t width, size_t m, size_t pixels,
                                          size_t begin, size_t end) {
-    const size_t bytes = smri_precision_bytes(job->shape->precision);
+    const size_t bytes = smri_precision_bytes(job->shape.precision);
     return (struct smri_conv_ahead){.row = number_at(job, numbers, m * width + begin),
                                     .lines = smri_chunk_count((end - begin) * bytes, SMRI_ALIGNMENT),
                                     .stride = width * bytes,
@@ -223,7 +230,7 @@ static struct smri_conv_ahead rows_ahead(const struct job *job, const void *numb
 
 /* The whole rows of x that the windows of output pixels [m, m_end) see, one after the other. */
 static struct smri_conv_ahead windows_ahead(const struct job *job, size_t m, size_t m_end, size_t c, size_t c_end) {
-    const struct smri_conv2d *s = job->shape;
+    const struct smri_conv2d *s = &job->shape;
     const struct cursor from = cursor_at(job, m), to = cursor_at(job, m_end - 1);
     const size_t top = from.p * s->stride, bottom = to.p * s->stride + s->R; /* in the padded image */
     const size_t first = (from.n * s->H + (top > s->pad ? top - s->pad : 0)) * s->W;
@@ -235,7 +242,7 @@ static struct smri_conv_ahead windows_ahead(const struct job *job, size_t m, siz
  * kernel fetches the chunk after this one (of `depth` rows), the same run's or the next one's, evenly over its calls: 1.1
  * to 1.25 times faster. */
 static void look_ahead(const struct job *job, struct run *run, const struct range *next, size_t m, size_t depth) {
-    const struct smri_conv2d *s = job->shape;
+    const struct smri_conv2d *s = &job->shape;
     const size_t m_end = smaller(m + job->chunk_pixels, next->m_end);
     run->ahead[0] = rows_ahead(job, job->dy, s->K, m, m_end - m, next->k, next->k_end);
     run->ahead[1] = smri_conv2d_is_pointwise(s) ? rows_ahead(job, job->x, s->C, m, m_end - m, next->c, next->c_end)
@@ -299,7 +306,7 @@ static void multiply(const struct job *job, struct range at, const struct range 
         const size_t m_end = smaller(m + job->chunk_pixels, at.m_end), depth = smri_chunk_count(m_end - m, job->pixels_per_row);
         const void *dy = dy_panel;
         if (job->dy_in_place)
-            dy = number_at(job, job->dy, m * job->shape->K);
+            dy = number_at(job, job->dy, m * job->shape.K);
         else
             pack_dy(job, dy_panel, m, m_end, at.k, at.k_end);
         run.ahead_rate = 0;
@@ -322,6 +329,32 @@ static void multiply(const struct job *job, struct range at, const struct range 
     clear_padding(job, &run);
 }
 
+/* The parts of one task's weights, added up in ascending order. */
+static void add_parts(const struct job *job, const struct range *at, size_t k) {
+    const size_t blocks = panel_width(at->k_end - k) / SMRI_CONV_BLOCK;
+    for (size_t row = 0; row < blocks * job->taps; row++) {
+        const size_t rows = (k / SMRI_CONV_BLOCK * job->taps + row) * job->rows;
+        for (size_t i = rows + at->c; i < rows + at->c_end; i++) {
+            float sum[SMRI_CONV_BLOCK];
+            memcpy(sum, job->dw + i * SMRI_CONV_BLOCK, sizeof sum);
+            for (size_t part = 1; part < job->parts; part++) {
+                const float *partial = job->partial + (part - 1) * job->weights_floats + i * SMRI_CONV_BLOCK;
+                for (size_t j = 0; j < SMRI_CONV_BLOCK; j++) sum[j] += partial[j];
+            }
+            memcpy(job->dw + i * SMRI_CONV_BLOCK, sum, sizeof sum);
+        }
+    }
+}
+
+/* Whoever does the last part of a task's weights adds them up. */
+static void count_part(const struct job *job, const struct range *at) {
+    const size_t group = at->c / CHANNELS_PER_TASK;
+    for (size_t k = at->k; k < at->k_end; k += SMRI_CONV_COLS) {
+        _Atomic unsigned *done = &job->parts_done[group * job->column_tasks + k / SMRI_CONV_COLS];
+        if (atomic_fetch_add_explicit(done, 1, memory_order_acq_rel) + 1 == job->parts) add_parts(job, at, k);
+    }
+}
+
 static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
     const struct job *job = context;
     const size_t count = task_count(job);
@@ -330,26 +363,18 @@ static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
         begin += smri_chunk_count(at.k_end - at.k, SMRI_CONV_COLS);
         const struct range next = range_of(job, begin < count ? begin : 0, count);
         multiply(job, at, begin < count ? &next : NULL, worker);
-    }
-}
-
-static void add_parts(void *context, size_t index, size_t worker) {
-    (void)worker;
-    const struct job *job = context;
-    const size_t begin = index * REDUCE_FLOATS, end = smri_chunk_end(job->weights_floats, REDUCE_FLOATS, index);
-    for (size_t part = 1; part < job->parts; part++) {
-        const float *restrict partial = job->partial + (part - 1) * job->weights_floats;
-        float *restrict dw = job->dw;
-        for (size_t i = begin; i < end; i++) dw[i] += partial[i];
+        if (job->parts > 1) count_part(job, &at);
     }
 }
 
 void smri_conv2d_direct_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                          void *workspace, smri_pool *pool) {
-    struct job job = new_job(shape);
-    job.dw = dw, job.x = x, job.dy = dy;
-    job.scratch = workspace;
-    job.partial = (float *)(job.scratch + smri_pool_size(pool) * job.worker_bytes);
-    smri_pool_run_ranges(pool, task_count(&job), TASKS_PER_RUN, run_tasks, &job);
-    if (job.parts > 1) smri_pool_run(pool, smri_chunk_count(job.weights_floats, REDUCE_FLOATS), add_parts, &job);
+    struct job *job = workspace;
+    *job = new_job(shape);
+    job->dw = dw, job->x = x, job->dy = dy;
+    char *after = (char *)workspace + smri_align(sizeof *job);
+    job->parts_done = memset(after, 0, counters_bytes(job));
+    job->scratch = after + counters_bytes(job);
+    job->partial = (float *)(job->scratch + smri_pool_size(pool) * job->worker_bytes);
+    smri_pool_begin_ranges(pool, task_count(job), TASKS_PER_RUN, run_tasks, job);
 }

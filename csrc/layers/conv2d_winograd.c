@@ -92,29 +92,31 @@ static size_t forward_bytes(bool transposed, const struct smri_conv2d *s, size_t
     return (edge + shared_panels(&job) * job.panel_floats + n_threads * job.worker_floats) * sizeof(float);
 }
 
-/* u[point][block of 32][channel][32] = G g G^T: the input channels of one chunk, the output channels of one pair. */
-static void weights_panel(const struct job *job, float *u, size_t pair, size_t chunk) {
+/* u[point][block of 32][channel][32] = G g G^T: the input channels of one chunk, a block of the output channels of one pair. */
+static void weights_block(const struct job *job, float *u, size_t pair, size_t b, size_t chunk) {
     const size_t first = chunk * job->depth, depth = chunk_channels(job, chunk), C = job->w_channels;
     const size_t tap_stride = C * SMRI_CONV2D_BLOCK, stride = weights_stride(depth);
-    const size_t blocks = smri_conv2d_blocks(pair_channels(job, pair));
-    for (size_t b = 0; b < blocks; b++, u += depth * SMRI_CONV2D_BLOCK) {
-        if (!job->transposed) {
-            const float *w = job->w + (pair * 2 + b) * TAPS * tap_stride + first * SMRI_CONV2D_BLOCK;
-            job->kernels->winograd[job->in.precision].weights(u, stride, w, tap_stride, depth * SMRI_CONV2D_BLOCK);
-            continue;
-        }
-        const size_t c = pair * PAIR + b * SMRI_CONV2D_BLOCK;
-        for (size_t k = 0; k < depth; k += SMRI_CONV2D_BLOCK) {
-            float turned[TAPS][SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK];
-            const float *w = job->w + ((first + k) / SMRI_CONV2D_BLOCK * TAPS * C + c) * SMRI_CONV2D_BLOCK;
-            const size_t cols = smri_winograd_min(depth - k, SMRI_CONV2D_BLOCK);
-            const size_t rows = smri_winograd_min(C - c, SMRI_CONV2D_BLOCK);
-            for (size_t tap = 0; tap < TAPS; tap++)
-                job->kernels->conv.transpose(turned[TAPS - 1 - tap], w + tap * tap_stride, rows, cols);
-            job->kernels->winograd[job->in.precision].weights(u + k * SMRI_CONV2D_BLOCK, stride, turned[0],
-                                           SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK, cols * SMRI_CONV2D_BLOCK);
-        }
+    u += b * depth * SMRI_CONV2D_BLOCK;
+    if (!job->transposed) {
+        const float *w = job->w + (pair * 2 + b) * TAPS * tap_stride + first * SMRI_CONV2D_BLOCK;
+        job->kernels->winograd[job->in.precision].weights(u, stride, w, tap_stride, depth * SMRI_CONV2D_BLOCK);
+        return;
     }
+    const size_t c = pair * PAIR + b * SMRI_CONV2D_BLOCK;
+    for (size_t k = 0; k < depth; k += SMRI_CONV2D_BLOCK) {
+        float turned[TAPS][SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK];
+        const float *w = job->w + ((first + k) / SMRI_CONV2D_BLOCK * TAPS * C + c) * SMRI_CONV2D_BLOCK;
+        const size_t cols = smri_winograd_min(depth - k, SMRI_CONV2D_BLOCK);
+        const size_t rows = smri_winograd_min(C - c, SMRI_CONV2D_BLOCK);
+        for (size_t tap = 0; tap < TAPS; tap++)
+            job->kernels->conv.transpose(turned[TAPS - 1 - tap], w + tap * tap_stride, rows, cols);
+        job->kernels->winograd[job->in.precision].weights(u + k * SMRI_CONV2D_BLOCK, stride, turned[0],
+                                       SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK, cols * SMRI_CONV2D_BLOCK);
+    }
+}
+
+static void weights_panel(const struct job *job, float *u, size_t pair, size_t chunk) {
+    for (size_t b = 0; b < smri_conv2d_blocks(pair_channels(job, pair)); b++) weights_block(job, u, pair, b, chunk);
 }
 
 /* Memory that will be needed soon, in pieces: the products, which leave the memory idle, fetch `bytes` of each into
@@ -208,7 +210,9 @@ static size_t padded_cols(const struct job *job, size_t pair) {
 static void share_weights(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct job *job = context;
-    weights_panel(job, job->shared + index * job->panel_floats, index / job->n_chunks, index % job->n_chunks);
+    const size_t panel = index / 2, b = index % 2, pair = panel / job->n_chunks; /* of one or two blocks */
+    if (b < smri_conv2d_blocks(pair_channels(job, pair)))
+        weights_block(job, job->shared + panel * job->panel_floats, pair, b, panel % job->n_chunks);
 }
 
 static void share_inputs(void *context, size_t index, size_t worker) {
@@ -315,7 +319,10 @@ static void run(struct job *job, void *out, const void *in, const float *w, void
     memset(workspace, 0, edge * sizeof(float));
     job->shared = (float *)workspace + edge;
     job->workers = job->shared + shared_panels(job) * job->panel_floats;
-    smri_pool_run(pool, shared_panels(job), job->share_u ? share_weights : share_inputs, job);
+    if (job->share_u)
+        smri_pool_run(pool, 2 * shared_panels(job), share_weights, job);
+    else
+        smri_pool_run(pool, shared_panels(job), share_inputs, job);
     if (job->share_u)
         smri_pool_run_ranges(pool, smri_chunk_count(job->grid.total, SMRI_CONV_ROWS),
                              smri_chunk_count(job->n_blocks, RUNS) * smri_chunk_count(job->tiles, SMRI_CONV_ROWS), run_blocks,

@@ -5,7 +5,9 @@
  * 36 matrix products over the tiles. A block is 64 input by 64 output channels at all points; its dU stays in the
  * second-level cache while the tiles pass in chunks. V and D are made where they are used, once for each block: with
  * many blocks that is work done again, but streaming them from the third-level cache halves the speed of the products.
- * With few blocks the tiles are cut into groups, each with a dU of its own, which are added up in ascending order. */
+ * With few blocks the tiles are cut into groups, each with a dU of its own, which are added up in ascending order by whoever
+ * does the last of a block's. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "layers/conv2d_winograd.h"
@@ -14,11 +16,11 @@
 #define TILES 48    /* V, D and dU of one chunk: 0.44, 0.44 and 0.59 MB of a second-level cache of 2 MB */
 #define TILES_GRAIN 4
 #define MIN_TASKS 8 /* fewer blocks than this are multiplied by groups of tiles */
-#define SUM_ROWS 8  /* input channels of one task that adds up groups */
+#define SUM_ROWS 8  /* input channels that are added up at a time */
 
 struct job {
     const struct smri_kernels *kernels;
-    const struct smri_conv2d *shape;
+    struct smri_conv2d shape;
     struct smri_winograd_grid grid;
     struct smri_winograd_tensor x, dy;
     float *dw;
@@ -27,6 +29,7 @@ struct job {
     size_t v_floats, d_floats;
     float *panels;   /* V and D of each worker */
     float *products; /* dU: [group][block] where there are groups, else one for each worker */
+    _Atomic unsigned *groups_done; /* of each block */
 };
 
 #define PRODUCT_STRIDE (SIDE * PAIR + SKEW)
@@ -38,7 +41,7 @@ static size_t even_share(size_t n, size_t parts) {
 }
 
 static struct job plan(const struct smri_conv2d *s) {
-    struct job job = {.kernels = smri_kernels_get(), .shape = s};
+    struct job job = {.kernels = smri_kernels_get(), .shape = *s};
     const size_t P = smri_conv2d_out_rows(s), Q = smri_conv2d_out_cols(s);
     job.grid = smri_winograd_grid(s->N, P, Q);
     job.x = (struct smri_winograd_tensor){s->precision, .H = s->H, .W = s->W, .C = s->C, .pad = s->pad};
@@ -56,25 +59,29 @@ static struct job plan(const struct smri_conv2d *s) {
 }
 
 static size_t edge_floats(const struct job *job) {
-    return smri_winograd_lanes(job->shape->C > job->shape->K ? job->shape->C : job->shape->K);
+    return smri_winograd_lanes(job->shape.C > job->shape.K ? job->shape.C : job->shape.K);
 }
 
 static size_t n_products(const struct job *job, size_t n_threads) {
     return job->n_groups > 1 ? job->n_groups * job->n_blocks : n_threads;
 }
 
+static size_t counters_bytes(const struct job *job) { return smri_align(job->n_blocks * sizeof *job->groups_done); }
+
+/* Workspace: the job, for it may outlive the call; its counters; the edge, the panels and the products. */
 size_t smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape, size_t n_threads) {
     const struct job job = plan(shape);
     const size_t panels = n_threads * (job.v_floats + job.d_floats);
-    return (edge_floats(&job) + panels + n_products(&job, n_threads) * PRODUCT_FLOATS) * sizeof(float);
+    return smri_align(sizeof job) + counters_bytes(&job) +
+           (edge_floats(&job) + panels + n_products(&job, n_threads) * PRODUCT_FLOATS) * sizeof(float);
 }
 
 static size_t side_channels(const struct job *job, size_t side) {
-    return smri_winograd_min(SIDE, job->shape->C - side * SIDE);
+    return smri_winograd_min(SIDE, job->shape.C - side * SIDE);
 }
 
 static size_t pair_channels(const struct job *job, size_t pair) {
-    return smri_winograd_min(PAIR, job->shape->K - pair * PAIR);
+    return smri_winograd_min(PAIR, job->shape.K - pair * PAIR);
 }
 
 /* panel[point][tile - begin][lanes of the pair's channels] of A dY A^T for the tiles [begin, end). */
@@ -108,13 +115,23 @@ static void multiply(const struct job *job, float *product, const float *v, cons
 /* dw of `rows` input channels from c on, in block b of 32 of a pair, from `parts` products that are to be added up. */
 static void store_weights(const struct job *job, const float *product, size_t parts, size_t pair, size_t b, size_t c,
                           size_t rows) {
-    const size_t tap_stride = job->shape->C * SMRI_CONV2D_BLOCK;
+    const size_t tap_stride = job->shape.C * SMRI_CONV2D_BLOCK;
     float *dw = job->dw + (pair * 2 + b) * TAPS * tap_stride + c * SMRI_CONV2D_BLOCK;
     product += (b * SIDE + c % SIDE) * SMRI_CONV2D_BLOCK;
     job->kernels->winograd[SMRI_FP32].weights_gradient(dw, tap_stride, product, PRODUCT_STRIDE, rows * SMRI_CONV2D_BLOCK, parts,
                                             job->n_blocks * PRODUCT_FLOATS);
 }
 
+/* Adds up the groups' products of one block. */
+static void add_groups(const struct job *job, size_t side, size_t pair) {
+    const size_t block = pair * job->n_sides + side, channels = side_channels(job, side);
+    for (size_t b = 0; b < smri_conv2d_blocks(pair_channels(job, pair)); b++)
+        for (size_t row = 0; row < channels; row += SUM_ROWS)
+            store_weights(job, job->products + block * PRODUCT_FLOATS, job->n_groups, pair, b, side * SIDE + row,
+                          smri_winograd_min(SUM_ROWS, channels - row));
+}
+
+/* A block's products of one group of tiles; whoever does its last group adds them up. */
 static void block_task(void *context, size_t index, size_t worker) {
     const struct job *job = context;
     const size_t side = index % job->n_sides, pair = index / job->n_sides % job->n_pairs;
@@ -132,29 +149,25 @@ static void block_task(void *context, size_t index, size_t worker) {
     if (job->n_groups == 1)
         for (size_t b = 0; b < smri_conv2d_blocks(cols); b++)
             store_weights(job, product, 1, pair, b, side * SIDE, channels);
+    else if (atomic_fetch_add_explicit(&job->groups_done[index % job->n_blocks], 1, memory_order_acq_rel) + 1 == job->n_groups)
+        add_groups(job, side, pair);
 }
 
-/* Adds up the groups' products: SUM_ROWS input channels of one block of 32 output channels. */
-static void sum_task(void *context, size_t index, size_t worker) {
-    (void)worker;
-    const struct job *job = context;
-    const size_t pieces = SIDE / SUM_ROWS, block = index / pieces / 2;
-    const size_t row = index % pieces * SUM_ROWS, b = index / pieces % 2;
-    const size_t side = block % job->n_sides, pair = block / job->n_sides, channels = side_channels(job, side);
-    if (row >= channels || b >= smri_conv2d_blocks(pair_channels(job, pair))) return;
-    store_weights(job, job->products + block * PRODUCT_FLOATS, job->n_groups, pair, b, side * SIDE + row,
-                  smri_winograd_min(SUM_ROWS, channels - row));
+static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
+    for (; begin < end; begin++) block_task(context, begin, worker);
 }
 
 void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                     void *workspace, smri_pool *pool) {
-    struct job job = plan(shape);
-    memset(workspace, 0, edge_floats(&job) * sizeof(float));
-    job.x.edge = job.dy.edge = workspace;
-    job.x.data = (char *)x, job.dy.data = (char *)dy; /* read only: the type is shared with the forward's output */
-    job.dw = dw;
-    job.panels = (float *)workspace + edge_floats(&job);
-    job.products = job.panels + smri_pool_size(pool) * (job.v_floats + job.d_floats);
-    smri_pool_run(pool, job.n_groups * job.n_blocks, block_task, &job);
-    if (job.n_groups > 1) smri_pool_run(pool, job.n_blocks * 2 * (SIDE / SUM_ROWS), sum_task, &job);
+    struct job *job = workspace;
+    *job = plan(shape);
+    char *after = (char *)workspace + smri_align(sizeof *job);
+    job->groups_done = memset(after, 0, counters_bytes(job));
+    float *edge = memset(after + counters_bytes(job), 0, edge_floats(job) * sizeof(float));
+    job->x.edge = job->dy.edge = edge;
+    job->x.data = (char *)x, job->dy.data = (char *)dy; /* read only: the type is shared with the forward's output */
+    job->dw = dw;
+    job->panels = edge + edge_floats(job);
+    job->products = job->panels + smri_pool_size(pool) * (job->v_floats + job->d_floats);
+    smri_pool_begin_ranges(pool, job->n_groups * job->n_blocks, 1, run_tasks, job);
 }

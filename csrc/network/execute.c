@@ -268,11 +268,20 @@ static double now_s(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* An operation begins when all but the one in front of it are done, and that one too unless it says otherwise. */
 static smri_status run_ops(const struct smri_run *run, short first, short end, struct smri_poll poll) {
     double before = now_s();
+    unsigned begun = smri_pool_begun(run->pool);
     for (short i = first; i < end; i++) {
-        if (poll.ask != NULL && poll.ask(poll.context) != 0) return smri_fail(SMRI_INTERRUPTED, "interrupted");
-        run_op(run, &run->program->ops[i]);
+        if (poll.ask != NULL && poll.ask(poll.context) != 0) {
+            smri_pool_finish(run->pool, begun);
+            return smri_fail(SMRI_INTERRUPTED, "interrupted");
+        }
+        const struct smri_op *op = &run->program->ops[i];
+        const unsigned in_front = begun;
+        run_op(run, op);
+        begun = smri_pool_begun(run->pool);
+        smri_pool_finish(run->pool, op->overlaps && i + 1 < end ? in_front : begun);
         const double after = now_s();
         run->seconds[i] += after - before;
         before = after;

@@ -5,7 +5,9 @@
  * z and does it on the way (smri_conv2d_prologue). In backward it is a temporary for the weights' gradient, which would need
  * it several times; the other ReLU masks are recomputed from z by the batch norm's backward. 1x1 convolutions work part by part
  * and do for each part what lies in front of them and behind: they make a block's output, or the gradient behind a batch norm,
- * before they multiply it, and sum up what they have made for the next batch norm. An inference program knows scale
+ * before they multiply it, and sum up what they have made for the next batch norm. The gradients of the weights, which nothing
+ * waits for, stand in front of the next backward-data, so that its tasks fill the time in which theirs run out, one thread after
+ * the other. An inference program knows scale
  * and shift beforehand, so convolutions normalise, add the residual where it lies, and apply ReLU themselves; it keeps
  * nothing, and takes the first stage a few images at a time.
  *
@@ -36,7 +38,12 @@ struct writer {
     short dense_in[SMRI_HEAD_MAX], dense_out[SMRI_HEAD_MAX];
     short sum;                   /* the operation that ended the block before, 0: none did */
     short norm[SMRI_UNITS_MAX];  /* the units' NORM_BACKWARD */
-    /* Backward: the sums of the norm of unit `of` that the backward-data of unit `by` makes on the way, 0: none does. The mask is
+    /* Backward: the unit's gradient of the weights that is to be written next, if any. x is what x_unit has left, or AS_IT_IS. */
+    struct {
+        bool any;
+        short unit, x, x_unit, dz;
+    } weights;
+    /* The sums of the norm of unit `of` that the backward-data of unit `by` makes on the way, 0: none does. The mask is
      * that of a block's ReLU; without one the norm's own is recomputed. */
     struct {
         short by, of, mask, values;
@@ -73,7 +80,7 @@ static void keep_alive(struct smri_program *program, const struct smri_op *op, s
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         struct smri_value *value = &program->values[named[i]];
         if (value->first > at) value->first = at;
-        value->last = at;
+        if (value->last < at) value->last = at;
     }
 }
 
@@ -364,13 +371,24 @@ static void plan_sums(struct writer *w, size_t by, size_t of, short mask) {
     w->sums.of = (short)of, w->sums.mask = mask;
 }
 
-static void backward_weights(struct writer *w, size_t index, short x, short dz) {
-    if (!trains(w)) return;
-    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .unit = (short)index, .x = x, .dy = dz,
+static void write_weights(struct writer *w) {
+    if (!w->weights.any) return;
+    w->weights.any = false;
+    const size_t index = (size_t)w->weights.unit;
+    const short x = w->weights.x_unit != AS_IT_IS ? normalise(w, (size_t)w->weights.x_unit) : w->weights.x;
+    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .unit = (short)index, .x = x, .dy = w->weights.dz,
                              .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)});
 }
 
+static void backward_weights(struct writer *w, size_t index, short x, short x_unit, short dz) {
+    if (!trains(w)) return;
+    write_weights(w);
+    w->weights.any = true;
+    w->weights.unit = (short)index, w->weights.x = x, w->weights.x_unit = x_unit, w->weights.dz = dz;
+}
+
 static void backward_data(struct writer *w, size_t index, short dx, short dz, bool accumulate) {
+    write_weights(w);
     struct smri_op op = {.kind = SMRI_OP_CONV_DATA, .unit = (short)index, .accumulate = accumulate, .out = dx, .dy = dz,
                          .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)};
     if (has_parts(w, index, SMRI_CONV2D_BACKWARD_DATA)) op.carried = w->norm[index];
@@ -395,7 +413,7 @@ static short backward_block(struct writer *w, size_t index, short dout) {
         const short dx = new_activations(w, unit_inputs(&units[i]));
         plan_sums(w, i, i - 1, SMRI_VALUE_NONE);
         backward_data(w, i, dx, dz, false); /* first: it may make dz */
-        if (trains(w)) backward_weights(w, i, normalise(w, i - 1), dz);
+        backward_weights(w, i, SMRI_VALUE_NONE, (short)(i - 1), dz);
         dz = backward_norm_of(w, i - 1, dx, true);
     }
     short dx = ds;
@@ -403,12 +421,12 @@ static short backward_block(struct writer *w, size_t index, short dout) {
         dx = new_activations(w, unit_inputs(&units[block->first]));
         const short dz_shortcut = backward_norm_of(w, shortcut, ds, false);
         backward_data(w, shortcut, dx, dz_shortcut, false);
-        backward_weights(w, shortcut, w->in[index], dz_shortcut);
+        backward_weights(w, shortcut, w->in[index], AS_IT_IS, dz_shortcut);
     }
     w->sums.by = 0;
     if (index > 0) plan_sums(w, block->first, block[-1].first + block[-1].n_units - 1, w->mask[index - 1]);
     backward_data(w, block->first, dx, dz, true);
-    backward_weights(w, block->first, w->in[index], dz);
+    backward_weights(w, block->first, w->in[index], AS_IT_IS, dz);
     return dx;
 }
 
@@ -443,7 +461,30 @@ static void write_backward(struct writer *w) {
     const short da = new_activations(w, unit_numbers(&network->units[0]));
     emit(w, (struct smri_op){.kind = SMRI_OP_MAXPOOL_BACKWARD, .out = da, .dy = d, .aux = w->winners});
     backward_norm(w, 0, da, da, true);
-    backward_weights(w, 0, w->images, da);
+    backward_weights(w, 0, w->images, AS_IT_IS, da);
+    write_weights(w);
+}
+
+/* Whether the operations name different values. */
+static bool disjoint(const struct smri_op *a, const struct smri_op *b) {
+    const short named[] = {a->out, a->x, a->dy, a->aux, a->mask, a->scratch, a->sums};
+    const short others[] = {b->out, b->x, b->dy, b->aux, b->mask, b->scratch, b->sums};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        for (size_t j = 0; j < sizeof others / sizeof *others; j++)
+            if (named[i] != SMRI_VALUE_NONE && named[i] == others[j]) return false;
+    return true;
+}
+
+/* A convolution that makes its own source does what the operation it carries would have done. */
+static void let_overlap(struct smri_program *program) {
+    for (short i = program->n_forward; i + 1 < program->n_ops; i++) {
+        struct smri_op *op = &program->ops[i];
+        const struct smri_op *next = op + 1;
+        if (op->kind != SMRI_OP_CONV_WEIGHTS) continue;
+        if (!disjoint(op, next) || (next->carried != 0 && !disjoint(op, &program->ops[next->carried]))) continue;
+        op->overlaps = true;
+        keep_alive(program, op, (short)(i + 1));
+    }
 }
 
 smri_status smri_program_write(struct smri_program *program, const smri_network *network,
@@ -454,6 +495,7 @@ smri_status smri_program_write(struct smri_program *program, const smri_network 
     struct writer w = {.program = program, .network = network, .config = config, .n_threads = n_threads, .n = config->batch};
     write_forward(&w);
     if (config->kind != SMRI_PLAN_INFER) write_backward(&w);
+    let_overlap(program);
     /* What the caller may look at after a pass: the output for good, the features until backward begins. */
     program->values[program->output].last = program->n_ops;
     struct smri_value *features = &program->values[program->features];

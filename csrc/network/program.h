@@ -43,6 +43,7 @@ enum { SMRI_VALUE_NONE, SMRI_VALUE_IMAGES, SMRI_VALUE_DOUTPUT, SMRI_VALUE_FIRST 
 struct smri_op {
     enum smri_op_kind kind;
     bool relu, accumulate;
+    bool overlaps; /* the next operation may begin before this one is done: they name different values */
     short unit; /* of the network's units; of its dense layers for DROPOUT, LINEAR and LINEAR_BACKWARD */
     /* Other units, 0 (the stem) for none: */
     short aux_unit; /* AFFINE: that normalises aux */

@@ -94,7 +94,8 @@ void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool ac
                                const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape, void *workspace,
                                smri_pool *pool);
 
-/* dw in the packed layout, overwritten (padding included). */
+/* dw in the packed layout, overwritten (padding included). When this returns, other threads may still be at their last tasks:
+ * dw is complete, and x, dy and workspace are free, after smri_pool_finish. */
 void smri_conv2d_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                   void *workspace, smri_pool *pool);
 

@@ -1,4 +1,4 @@
-/* The thread pool: a fixed set of threads that run the tasks 0 .. n-1 of one job at a time.
+/* The thread pool: a fixed set of threads that run the tasks 0 .. n-1 of jobs.
  *
  * Work is cut by the shape of the problem, never by the number of threads, so a task's result must not depend on which
  * worker runs it; then the same input gives the same bits with any pool. The calling thread is worker 0 and takes part.
@@ -38,6 +38,14 @@ void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *contex
 /* The same for tasks that cost less side by side: ranges of `most` tasks, and of fewer and fewer towards the end, where small
  * ones let all workers finish together (guided self-scheduling, Polychronopoulos and Kuck, 1987, within each part). */
 void smri_pool_run_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context);
+
+/* The same, but it may return while other threads are at the last tasks, or about to take the last one. Until smri_pool_finish
+ * has returned, `context` stays where it is, and only jobs that have nothing to do with this one may begin. */
+void smri_pool_begin_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context);
+
+/* How many jobs have begun (a number that may wrap); and waits until the first `begun` of them are done. */
+unsigned smri_pool_begun(const smri_pool *pool);
+void smri_pool_finish(smri_pool *pool, unsigned begun);
 
 /* The half-open range of part `index` when n items are cut into pieces of `grain`: a helper for tasks. */
 static inline size_t smri_chunk_count(size_t n, size_t grain) { return n / grain + (n % grain != 0); }

@@ -175,6 +175,7 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
             smri_conv2d_backward_weights_by(method, out, a, b, &shape, scratch, call.pool);
         else
             smri_conv2d_backward_data_by(method, out, a, b, accumulate, in_parts ? &parts : NULL, &shape, scratch, call.pool);
+        smri_pool_finish(call.pool, smri_pool_begun(call.pool));
     }
     return smri_call_end(&call);
 }
