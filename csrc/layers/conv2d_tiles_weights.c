@@ -8,10 +8,11 @@
  *
  * Two ways to cut the work, by the size of dW. Small (early layers): a task owns a part of the pixels, packs them unit by
  * unit (a piece of a row of outputs, and the rows of x under it, the last R of which are kept) and adds to sums of its
- * own; the parts are then added in ascending order. Large: all of a group is packed first, and a task owns some channels
+ * own; whoever does the last part adds them, in ascending order. Large: all of a group is packed first, and a task owns some channels
  * of both sides, whose sums stay in registers over all pixels. */
 #include "layers/conv2d_tiles.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
@@ -57,6 +58,7 @@ struct job {
     size_t task_rows, task_cols; /* blocks of a task of a packed group */
     size_t worker_numbers, group; /* scratch of a worker; the group in work */
     float *dw, *sums;
+    _Atomic unsigned *parts_done;
     smri_bf16 *scratch;
 };
 
@@ -148,9 +150,12 @@ static size_t packed_bytes(const struct job *job, size_t n_threads) {
     return numbers * sizeof(smri_bf16);
 }
 
+static size_t job_bytes(void) { return smri_align(sizeof(struct job) + sizeof(unsigned)); }
+
+/* Workspace: the job, for it may outlive the call, and its counter; the sums; what is packed. */
 size_t smri_conv2d_tiles_weights_bytes(const struct smri_conv2d *shape, size_t n_threads) {
     const struct job job = new_job(shape);
-    return sums_bytes(&job) + packed_bytes(&job, n_threads);
+    return job_bytes() + sums_bytes(&job) + packed_bytes(&job, n_threads);
 }
 
 /* A piece of a row of outputs, of one group. */
@@ -310,8 +315,7 @@ static void add_unit(const struct job *job, const struct unit *u, float *sums, c
         }
 }
 
-static void run_part(void *context, size_t part, size_t worker) {
-    const struct job *job = context;
+static void sum_part(const struct job *job, size_t part, size_t worker) {
     float *sums = job->sums + part * job->sums_floats;
     smri_bf16 *dy = job->scratch + worker * job->worker_numbers, *x = dy + job->dy.packed_row;
     size_t kept[WINDOW_MAX]; /* which row of x each place of the ring holds, over all images and chunks */
@@ -336,14 +340,21 @@ static void run_part(void *context, size_t part, size_t worker) {
     job->kernels->end();
 }
 
-/* A row of blocks of dW of one tap: the sum of the parts. */
-static void add_parts(void *context, size_t index, size_t worker) {
-    (void)worker;
-    const struct job *job = context;
-    const float *sums = job->sums + index * job->col_blocks * BLOCK_SUMS;
-    for (size_t j = 0; j < job->col_blocks; j++)
-        finish(job, sums + j * BLOCK_SUMS, index / job->row_blocks, index % job->row_blocks, j, false);
+/* dW: the sum of the parts. */
+static void add_parts(const struct job *job) {
+    const float *sums = job->sums;
+    for (size_t row = 0; row < job->taps * job->row_blocks; row++)
+        for (size_t j = 0; j < job->col_blocks; j++, sums += BLOCK_SUMS)
+            finish(job, sums, row / job->row_blocks, row % job->row_blocks, j, false);
     job->kernels->end();
+}
+
+static void run_parts(void *context, size_t begin, size_t end, size_t worker) {
+    const struct job *job = context;
+    for (; begin < end; begin++) {
+        sum_part(job, begin, worker);
+        if (atomic_fetch_add_explicit(job->parts_done, 1, memory_order_acq_rel) + 1 == job->parts) add_parts(job);
+    }
 }
 
 /* Packs one row of dy or, after those, of x, for all tasks. */
@@ -377,8 +388,7 @@ static void sum_block(const struct job *job, float *sums, size_t tap, size_t row
     }
 }
 
-static void run_blocks(void *context, size_t index, size_t worker) {
-    const struct job *job = context;
+static void sum_blocks(const struct job *job, size_t index, size_t worker) {
     smri_bf16 *scratch = job->scratch + job->P * job->dy.packed_row + job->H * job->x.packed_row;
     float *sums = (float *)(scratch + worker * job->worker_numbers);
     const size_t col_tasks = smri_chunk_count(job->col_blocks, job->task_cols);
@@ -395,20 +405,27 @@ static void run_blocks(void *context, size_t index, size_t worker) {
     job->kernels->end();
 }
 
+static void run_blocks(void *context, size_t begin, size_t end, size_t worker) {
+    for (; begin < end; begin++) sum_blocks(context, begin, worker);
+}
+
 void smri_conv2d_tiles_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                         void *workspace, smri_pool *pool) {
-    struct job job = new_job(shape);
-    job.dw = dw, job.x.data = x, job.dy.data = dy;
-    job.sums = workspace;
-    job.scratch = (smri_bf16 *)((char *)workspace + sums_bytes(&job));
-    if (job.by_parts) {
-        smri_pool_run(pool, job.parts, run_part, &job);
-        smri_pool_run(pool, job.taps * job.row_blocks, add_parts, &job);
+    struct job *job = workspace;
+    *job = new_job(shape);
+    job->dw = dw, job->x.data = x, job->dy.data = dy;
+    job->parts_done = memset(job + 1, 0, sizeof(unsigned));
+    job->sums = (float *)((char *)workspace + job_bytes());
+    job->scratch = (smri_bf16 *)((char *)job->sums + sums_bytes(job));
+    if (job->by_parts) {
+        smri_pool_begin_ranges(pool, job->parts, 1, run_parts, job);
         return;
     }
-    const size_t tasks = smri_chunk_count(job.row_blocks, job.task_rows) * smri_chunk_count(job.col_blocks, job.task_cols);
-    for (job.group = 0; job.group < job.groups; job.group++) {
-        smri_pool_run(pool, job.P + job.H, pack_group, &job);
-        smri_pool_run(pool, tasks, run_blocks, &job);
+    const size_t tasks = smri_chunk_count(job->row_blocks, job->task_rows) * smri_chunk_count(job->col_blocks, job->task_cols);
+    for (;; job->group++) {
+        smri_pool_run(pool, job->P + job->H, pack_group, job);
+        if (job->group + 1 == job->groups) break;
+        smri_pool_run_ranges(pool, tasks, 1, run_blocks, job);
     }
+    smri_pool_begin_ranges(pool, tasks, 1, run_blocks, job);
 }
