@@ -183,8 +183,23 @@ def audit(
     >>> from simclr_mri.datasets import phantoms
     >>> print(audit(phantoms(n_subjects=20, slices=8, image_size=32)))  # doctest: +SKIP
     """
+    try:
+        return _examine(data, split, groups, task, baselines, seed, progress or (lambda text: None))
+    except KeyboardInterrupt:
+        # from None: a notebook takes half a second to print the frames of scikit-learn and its imports
+        raise KeyboardInterrupt("audit: stopped before it was done") from None
+
+
+def _examine(
+    data: Dataset | str | Path,
+    split: Split | None,
+    groups: Any,
+    task: str | None,
+    baselines: bool,
+    seed: int,
+    tell: Callable[[str], None],
+) -> Audit:
     start = time.monotonic()
-    tell = progress or (lambda text: None)
     findings: list[Finding] = []
     if isinstance(data, (str, Path)):
         tell("reading files")
