@@ -31,8 +31,8 @@ small = dict(arch="resnet18", batch_size=16, epochs=9999)
 """
 
 
-# A classifier keeps 180 MB: weights, two moments and the best epoch's weights. Where a virtual machine has given its memory back to
-# its host, copying them and writing them takes 0.3 s each instead of 0.05.
+# A classifier keeps 180 MB: weights, two moments and the best epoch's weights. Where a virtual machine has given its
+# memory back to its host, copying them and writing them takes 0.3 s each instead of 0.05.
 SAVING_S = {"a study": 0.5}
 
 
