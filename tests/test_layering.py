@@ -173,4 +173,4 @@ def test_core_is_a_c_library_without_python(tmp_path):
     sources = [str(path) for path in sorted((ROOT / "csrc" / "platform").glob("*.c"))]
     command = ["cc", "-std=c11", "-O2", "-I", str(ROOT / "include"), "-I", str(ROOT / "csrc"), str(program), *sources]
     subprocess.run([*command, "-lm", "-lpthread", "-o", str(tmp_path / "use_pool")], check=True)
-    assert subprocess.run([str(tmp_path / "use_pool")], timeout=120).returncode == 0
+    assert subprocess.run([str(tmp_path / "use_pool")], timeout=60).returncode == 0
