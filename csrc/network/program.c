@@ -74,11 +74,21 @@ static short new_scratch(struct writer *w, size_t bytes) {
     return bytes > 0 ? new_value(w, 1, 1, bytes) : (short)SMRI_VALUE_NONE;
 }
 
+#define N_NAMED 7
+
+struct named {
+    short values[N_NAMED];
+};
+
+static struct named values_of(const struct smri_op *op) {
+    return (struct named){{op->out, op->x, op->dy, op->aux, op->mask, op->scratch, op->sums}};
+}
+
 /* The values that `op` names live at operation `at`. */
 static void keep_alive(struct smri_program *program, const struct smri_op *op, short at) {
-    const short named[] = {op->out, op->x, op->dy, op->aux, op->mask, op->scratch, op->sums};
-    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
-        struct smri_value *value = &program->values[named[i]];
+    const struct named named = values_of(op);
+    for (size_t i = 0; i < N_NAMED; i++) {
+        struct smri_value *value = &program->values[named.values[i]];
         if (value->first > at) value->first = at;
         if (value->last < at) value->last = at;
     }
@@ -467,11 +477,10 @@ static void write_backward(struct writer *w) {
 
 /* Whether the operations name different values. */
 static bool disjoint(const struct smri_op *a, const struct smri_op *b) {
-    const short named[] = {a->out, a->x, a->dy, a->aux, a->mask, a->scratch, a->sums};
-    const short others[] = {b->out, b->x, b->dy, b->aux, b->mask, b->scratch, b->sums};
-    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
-        for (size_t j = 0; j < sizeof others / sizeof *others; j++)
-            if (named[i] != SMRI_VALUE_NONE && named[i] == others[j]) return false;
+    const struct named of_a = values_of(a), of_b = values_of(b);
+    for (size_t i = 0; i < N_NAMED; i++)
+        for (size_t j = 0; j < N_NAMED; j++)
+            if (of_a.values[i] != SMRI_VALUE_NONE && of_a.values[i] == of_b.values[j]) return false;
     return true;
 }
 
