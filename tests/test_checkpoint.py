@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import weakref
+from functools import partial
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from simclr_mri import checkpoint
-from simclr_mri.checkpoint import Checkpoint, CheckpointError
+from simclr_mri.checkpoint import Checkpoint, CheckpointError, TensorToCopy
 
 
 def example(value: float = 1.0) -> Checkpoint:
@@ -48,6 +50,39 @@ def test_other_programs_read_it(tmp_path):
     path = checkpoint.save(tmp_path / "a.safetensors", example())
     tensors = load_file(path)
     np.testing.assert_array_equal(tensors["conv1.weight"], example().model["conv1.weight"])
+
+
+def test_tensors_are_copied_one_at_a_time(tmp_path):
+    copied, alive = [], []
+
+    def copy(value: int) -> np.ndarray:
+        assert not any(reference() is not None for reference in alive)
+        array = np.full((256, 1024), value, np.float32)
+        copied.append(value)
+        alive.append(weakref.ref(array))
+        return array
+
+    run = example()
+    run.optimizer = {f"momentum/{i}": TensorToCopy((256, 1024), partial(copy, i)) for i in range(5)}
+    checkpoint.save(tmp_path / "run", run)
+    assert copied == list(range(5))
+    read = checkpoint.load(tmp_path / "run").optimizer
+    assert set(read) == set(run.optimizer)
+    assert all(read[f"momentum/{i}"].shape == (256, 1024) and (read[f"momentum/{i}"] == i).all() for i in range(5))
+
+
+def test_an_error_while_tensors_are_copied_keeps_the_old_checkpoint(tmp_path):
+    path = checkpoint.save(tmp_path / "run", example(1.0))
+
+    def fail() -> np.ndarray:
+        raise RuntimeError("another thread")
+
+    run = example(2.0)
+    run.optimizer = {"momentum/conv1.weight": TensorToCopy((196,), fail)}
+    with pytest.raises(RuntimeError, match="another thread"):
+        checkpoint.save(tmp_path / "run", run)
+    assert checkpoint.load(path).model["conv1.weight"][0, 0, 0, 0] == 1.0
+    assert os.listdir(tmp_path / "run") == ["checkpoint.safetensors"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])

@@ -268,6 +268,23 @@ def test_ctrl_c_between_the_core_and_the_count_is_counted(parts, tmp_path, monke
     assert same_bits(SimCLR(**SSL).fit(parts[0], checkpoint=tmp_path / "run"), SimCLR(**SSL).fit(parts[0]))
 
 
+def test_a_save_that_a_step_overtakes_is_no_mixture_of_two_steps(parts, tmp_path, monkeypatch):
+    plain, refused = SimCLR._step, []
+
+    def step(self, *args):
+        before = self._checkpoint()
+        result = plain(self, *args)  # as a second thread would
+        with pytest.raises(RuntimeError, match="SimCLR: another thread trained it while it was saved"):
+            checkpoint.save(tmp_path / "run", before)
+        refused.append(args[2])
+        return result
+
+    monkeypatch.setattr(SimCLR, "_step", step)
+    ssl = SimCLR(**SSL).fit(parts[0])
+    assert refused and os.listdir(tmp_path / "run") == []
+    assert ssl.save(tmp_path / "run").exists()
+
+
 # ---- what can go wrong ---------------------------------------------------------------------------------------------
 
 

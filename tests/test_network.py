@@ -84,6 +84,17 @@ def test_state_and_load_round_trip(features):
     assert np.array_equal(source.forward(x), target.forward(x))
     state, again = source.state(), target.state()
     assert all(np.array_equal(again[name], state[name]) for name in state)
+    for name, shape, *_ in source.table:
+        one = source.tensor(name)
+        assert one.shape == shape and one.dtype == np.float32 and np.array_equal(one, state[name]), name
+
+
+def test_a_tensor_that_is_not_there_is_named():
+    for name in ("conv1", "conv1.weight ", ""):
+        with pytest.raises(KeyError, match=f"the network has no '{name}'"):
+            tiny().tensor(name)
+    with pytest.raises(TypeError):
+        tiny().tensor(3)
 
 
 def test_load_is_all_or_nothing():

@@ -332,6 +332,12 @@ def test_state_round_trip_continues_to_the_same_bits(optimizer):
     names = {"sgd": ["momentum"], "adamw": ["exp_avg", "exp_avg_sq"]}[optimizer]
     trained = [name for name, _, is_buffer, _ in network.table if not is_buffer]
     assert list(state) == [f"{kind}/{name}" for kind in names for name in trained] + ["step"]
+    assert [name for name, _ in trainer.table] == list(state)[:-1]
+    for name, shape in trainer.table:
+        assert trainer.tensor(name).shape == shape and np.array_equal(trainer.tensor(name), state[name]), name
+    for name in ("momentu/fc.bias", "exp_av/fc.bias", "bn1.weight", f"{names[0]}/bn1.running_mean", "step", ""):
+        with pytest.raises(KeyError, match=f"the optimizer has no '{name}'"):
+            trainer.tensor(name)
     assert state["step"].shape == () and state["step"].dtype == np.int64 and state["step"] == 1
     trainer.supervised_step(x, y, **SGD, step=2)
     other = tiny(head=[(4, 0.5, False)], seed=9)

@@ -357,6 +357,7 @@ static PyObject *network_profile(PyObject *object, PyObject *ignored) {
 
 static PyMethodDef methods[] = {
     {"state", smri_network_get_state, METH_NOARGS, "state() -> dict: copies of all parameters and buffers, torchvision's names."},
+    {"tensor", smri_network_get_tensor, METH_O, "tensor(name) -> ndarray: a copy of one parameter or buffer, as in state()."},
     {"load", WITH_KEYWORDS(smri_network_load), METH_VARARGS | METH_KEYWORDS,
      "load(state, *, strict=True) -> (missing, unexpected): all or nothing."},
     {"forward", WITH_KEYWORDS(network_forward), METH_VARARGS | METH_KEYWORDS,

@@ -50,10 +50,15 @@ int smri_require_keywords(PyObject *keywords, const char *const *names);
 /* A new array with one row of the table in PyTorch's layout, from `arena` (buffers: the network's own). */
 PyObject *smri_row_array(const smri_network *network, size_t row, const float *arena);
 
-/* Methods and properties of the type that network_weights.c has: table, n_parameters, state(), load(). */
+/* Where the table has this name, or SIZE_MAX; a row's shape as a tuple. */
+size_t smri_row_number(const smri_network *network, const char *name);
+PyObject *smri_row_shape(const struct smri_parameter *row);
+
+/* Methods and properties of the type that network_weights.c has: table, n_parameters, state(), tensor(), load(). */
 PyObject *smri_network_get_table(PyObject *object, void *ignored);
 PyObject *smri_network_get_size(PyObject *object, void *ignored);
 PyObject *smri_network_get_state(PyObject *object, PyObject *ignored);
+PyObject *smri_network_get_tensor(PyObject *object, PyObject *name);
 PyObject *smri_network_load(PyObject *object, PyObject *arguments, PyObject *keywords);
 
 /* images as a checked float32 array (n, H, W, C) that fits the network; a new reference. */

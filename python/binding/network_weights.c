@@ -18,7 +18,14 @@ PyObject *smri_row_array(const smri_network *network, size_t row, const float *a
     return (PyObject *)array;
 }
 
-static PyObject *shape_of(const struct smri_parameter *row) {
+size_t smri_row_number(const smri_network *network, const char *name) {
+    size_t count, row = 0;
+    const struct smri_parameter *table = smri_network_table(network, &count);
+    while (row < count && strcmp(table[row].name, name) != 0) row++;
+    return row < count ? row : SIZE_MAX;
+}
+
+PyObject *smri_row_shape(const struct smri_parameter *row) {
     PyObject *tuple = PyTuple_New((Py_ssize_t)row->ndim);
     for (size_t i = 0; tuple != NULL && i < row->ndim; i++) {
         PyObject *size = PyLong_FromSize_t(row->shape[i]);
@@ -33,7 +40,7 @@ PyObject *smri_network_get_table(PyObject *object, void *ignored) {
     const struct smri_parameter *table = smri_network_table(((network_object *)object)->network, &count);
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < count; i++) {
-        PyObject *shape = shape_of(&table[i]);
+        PyObject *shape = smri_row_shape(&table[i]);
         PyObject *row = shape == NULL ? NULL : Py_BuildValue("(sNNN)", table[i].name, shape, PyBool_FromLong(table[i].is_buffer),
                                                              PyBool_FromLong(table[i].decays));
         if (row == NULL || PyList_Append(list, row) < 0) Py_CLEAR(list);
@@ -73,9 +80,21 @@ PyObject *smri_network_get_state(PyObject *object, PyObject *ignored) {
     return state;
 }
 
+PyObject *smri_network_get_tensor(PyObject *object, PyObject *name) {
+    network_object *self = (network_object *)object;
+    const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
+    if (text == NULL) return NULL;
+    const size_t row = smri_row_number(self->network, text);
+    if (row == SIZE_MAX) return PyErr_Format(PyExc_KeyError, "tensor: the network has no %R", name);
+    if (smri_network_enter(self) < 0) return NULL;
+    PyObject *array = smri_row_array(self->network, row, smri_network_weights(self->network));
+    smri_network_leave(self);
+    return array;
+}
+
 /* A list of the mapping's names that no row has; counters of batches, which PyTorch keeps and nobody needs, are passed
  * over. */
-static PyObject *unexpected_names(PyObject *state, const struct smri_parameter *table, size_t count) {
+static PyObject *unexpected_names(PyObject *state, const smri_network *network) {
     PyObject *keys = PyMapping_Keys(state), *unexpected = PyList_New(0);
     const Py_ssize_t n_keys = keys != NULL ? PyList_Size(keys) : -1;
     for (Py_ssize_t i = 0; i < n_keys && unexpected != NULL; i++) {
@@ -87,9 +106,7 @@ static PyObject *unexpected_names(PyObject *state, const struct smri_parameter *
         }
         const char *last = strrchr(name, '.');
         if (last != NULL && strcmp(last, ".num_batches_tracked") == 0) continue;
-        size_t row = 0;
-        while (row < count && strcmp(table[row].name, name) != 0) row++;
-        if (row == count && PyList_Append(unexpected, key) < 0) Py_CLEAR(unexpected);
+        if (smri_row_number(network, name) == SIZE_MAX && PyList_Append(unexpected, key) < 0) Py_CLEAR(unexpected);
     }
     if (n_keys < 0) Py_CLEAR(unexpected);
     Py_XDECREF(keys);
@@ -162,7 +179,7 @@ PyObject *smri_network_load(PyObject *object, PyObject *arguments, PyObject *key
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$p:load", names, &state, &strict)) return NULL;
     size_t count;
     const struct smri_parameter *table = smri_network_table(self->network, &count);
-    PyObject *result = NULL, *missing = PyList_New(0), *unexpected = unexpected_names(state, table, count);
+    PyObject *result = NULL, *missing = PyList_New(0), *unexpected = unexpected_names(state, self->network);
     PyArrayObject **arrays = PyMem_Calloc(count, sizeof *arrays);
     if (arrays == NULL) PyErr_NoMemory();
     if (missing == NULL || unexpected == NULL || arrays == NULL) goto done;

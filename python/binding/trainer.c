@@ -271,6 +271,53 @@ static PyObject *trainer_state(PyObject *object, PyObject *ignored) {
     return dict;
 }
 
+/* "<moment>/<row>": the moment's arena, with *row; NULL when there is none of this name. */
+static const float *find_tensor(const trainer_object *self, const char *key, size_t *row) {
+    const char *name, *slash = strchr(key, '/');
+    const float *arena;
+    for (size_t i = 0; slash != NULL && (arena = smri_trainer_state(self->trainer, i, &name)) != NULL; i++) {
+        if (strlen(name) != (size_t)(slash - key) || memcmp(name, key, strlen(name)) != 0) continue;
+        size_t count;
+        const struct smri_parameter *table = smri_network_table(self->network->network, &count);
+        *row = smri_row_number(self->network->network, slash + 1);
+        return *row < count && !table[*row].is_buffer ? arena : NULL;
+    }
+    return NULL;
+}
+
+static PyObject *trainer_tensor(PyObject *object, PyObject *name) {
+    trainer_object *self = (trainer_object *)object;
+    const char *key = PyUnicode_AsUTF8AndSize(name, NULL);
+    if (key == NULL) return NULL;
+    size_t row;
+    const float *arena = find_tensor(self, key, &row);
+    if (arena == NULL) return PyErr_Format(PyExc_KeyError, "tensor: the optimizer has no %R", name);
+    if (smri_network_enter(self->network) < 0) return NULL;
+    PyObject *array = smri_row_array(self->network->network, row, arena);
+    smri_network_leave(self->network);
+    return array;
+}
+
+static PyObject *get_table(PyObject *object, void *ignored) {
+    (void)ignored;
+    trainer_object *self = (trainer_object *)object;
+    size_t count;
+    const struct smri_parameter *table = smri_network_table(self->network->network, &count);
+    const char *moment;
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && smri_trainer_state(self->trainer, i, &moment) != NULL; i++)
+        for (size_t row = 0; list != NULL && row < count; row++) {
+            if (table[row].is_buffer) continue;
+            PyObject *name = PyUnicode_FromFormat("%s/%s", moment, table[row].name), *shape = smri_row_shape(&table[row]);
+            PyObject *pair = name == NULL || shape == NULL ? NULL : PyTuple_Pack(2, name, shape);
+            if (pair == NULL || PyList_Append(list, pair) < 0) Py_CLEAR(list);
+            Py_XDECREF(name);
+            Py_XDECREF(shape);
+            Py_XDECREF(pair);
+        }
+    return list;
+}
+
 /* The mapping's value for "<prefix>/<name>", checked against the row; a new reference or NULL with an exception. */
 static PyArrayObject *moment_from(PyObject *state, const char *prefix, const struct smri_parameter *row) {
     char key[SMRI_NAME_MAX + 32];
@@ -389,6 +436,7 @@ static PyMethodDef methods[] = {
     {"output", trainer_output, METH_NOARGS, "output() -> (n, D): embeddings or logits of the latest step's first pass."},
     {"gradients", trainer_gradients, METH_NOARGS, "gradients() -> dict: copies of the latest gradients."},
     {"state", trainer_state, METH_NOARGS, "state() -> dict: copies of the optimizer's state."},
+    {"tensor", trainer_tensor, METH_O, "tensor(name) -> ndarray: a copy of one tensor of `table`, as in state()."},
     {"load", trainer_load, METH_O, "load(state): the reverse of state(); all or nothing."},
     {"profile", trainer_profile, METH_NOARGS,
      "profile() -> [(op, layer, seconds, flops)]: each operation of the latest pass; with SAM, of the second one."},
@@ -397,6 +445,7 @@ static PyMethodDef methods[] = {
 
 static PyGetSetDef properties[] = {
     {"memory_bytes", get_memory_bytes, NULL, "What this trainer allocated.", NULL},
+    {"table", get_table, NULL, "(name, shape) of each tensor of the optimizer's state, in order; float32.", NULL},
     {"steps", get_steps, NULL, "Steps that were done.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

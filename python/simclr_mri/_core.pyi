@@ -56,6 +56,8 @@ class Network:
     def n_parameters(self) -> int: ...
     def state(self) -> dict[str, NDArray[np.float32]]:
         """Copies of all parameters and buffers under torchvision's names and in its layouts."""
+    def tensor(self, name: str, /) -> NDArray[np.float32]:
+        """A copy of one of them; KeyError if `table` lacks the name."""
     def load(self, state: Mapping[str, NDArray[np.float32]], *, strict: bool = True) -> tuple[list[str], list[str]]:
         """All or nothing. strict: names must agree exactly, else returns (missing, unexpected); shapes always must."""
     def forward(
@@ -146,10 +148,15 @@ class Trainer:
         """Copies of the latest gradients under the parameters' names (SAM: of the second pass)."""
     def state(self) -> dict[str, NDArray]:
         """Optimizer state: "momentum/<name>" or "exp_avg/<name>", "exp_avg_sq/<name>", and "step" (int64, ())."""
+    def tensor(self, name: str, /) -> NDArray[np.float32]:
+        """A copy of one tensor of it; KeyError if `table` lacks the name."""
     def load(self, state: Mapping[str, NDArray]) -> None:
         """The reverse; all or nothing."""
     def profile(self) -> list[tuple[str, str, float, float]]:
         """(operation, layer, seconds, flops) of the latest pass, forward and backward; with SAM, of the second one."""
+    @property
+    def table(self) -> list[tuple[str, tuple[int, ...]]]:
+        """(name, shape) of each float32 tensor of the optimizer's state, in order."""
     @property
     def memory_bytes(self) -> int:
         """What this trainer allocated: activations, gradients, optimizer state, SAM's copy."""

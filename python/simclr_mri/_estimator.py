@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -298,17 +299,28 @@ class NetworkEstimator(RichRepr, BaseEstimator):
 
     # ---- checkpoints ----------------------------------------------------------------------------------------------
 
-    def _snapshot(self) -> Checkpoint:
-        trainer = getattr(self, "_trainer", None)
-        keep_optimizer = trainer is not None and not self.position_.finished
+    def _checkpoint(self) -> Checkpoint:
+        trainer = None if self.position_.finished else getattr(self, "_trainer", None)
+        steps = None if trainer is None else trainer.steps
+
+        def copy(source: _core.Network | _core.Trainer, name: str) -> np.ndarray:
+            if trainer is not None and trainer.steps != steps:
+                raise RuntimeError(f"{type(self).__name__}: another thread trained it while it was saved")
+            return source.tensor(name)
+
+        def tensors(source: _core.Network | _core.Trainer) -> dict[str, checkpoint.TensorToCopy]:
+            return {
+                name: checkpoint.TensorToCopy(shape, partial(copy, source, name)) for name, shape, *_ in source.table
+            }
+
         extra = {"preprocess": asdict(self.preprocess_), "data": self.data_, "versions": versions(), **self._extra()}
         return Checkpoint(
             kind=self.kind,
             config=self._parameters(),
             network=self.network_config_,
-            model=self.network_.state(),
-            optimizer=trainer.state() if keep_optimizer else {},
-            best=dict(getattr(self, "_best", None) or {}) if keep_optimizer else {},
+            model=tensors(self.network_),
+            optimizer={} if trainer is None else {**tensors(trainer), "step": np.array(steps, np.int64)},
+            best=dict(getattr(self, "_best", None) or {}) if trainer is not None else {},
             progress=self.position_.as_dict(),
             extra=extra,
             history=list(self.history_),
@@ -320,7 +332,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
     def save(self, path: str | Path) -> Path:
         """Write a checkpoint to a folder (as checkpoint.safetensors) or to a `.safetensors` file; returns its path."""
         self._check_fitted()
-        return checkpoint.save(path, self._snapshot())
+        return checkpoint.save(path, self._checkpoint())
 
     @classmethod
     def load(cls, path: str | Path, *, n_jobs: int | None = None, precision: str | None = None) -> Self:

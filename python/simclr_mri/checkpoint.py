@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
+import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,21 @@ class CheckpointError(ValueError):
     """A file that is not a whole checkpoint, or not one that this program can use."""
 
 
+@dataclass(frozen=True)
+class TensorToCopy:
+    """A float32 tensor of the core that is copied when it is written, so that saving needs memory for one at a time."""
+
+    shape: tuple[int, ...]
+    copy: Callable[[], np.ndarray]
+    dtype = np.dtype(np.float32)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.copy()
+
+
+Tensors = Mapping[str, "np.ndarray | TensorToCopy"]
+
+
 @dataclass
 class Checkpoint:
     """What a run leaves behind.
@@ -41,9 +57,9 @@ class Checkpoint:
         The estimator's parameters.
     network : dict
         What rebuilds the network: arch, image_size, in_channels, features, head, head_name.
-    model : dict of str to ndarray
-        Weights and running statistics under torchvision's names.
-    optimizer, best : dict of str to ndarray
+    model : mapping of str to ndarray or TensorToCopy
+        Weights and running statistics under torchvision's names; arrays when the checkpoint was read.
+    optimizer, best : mapping of str to ndarray or TensorToCopy
         Optimizer state (empty when the run is finished) and the best epoch's weights (empty when none was chosen).
     progress : dict
         epoch, step, finished, and what the loop needs to go on.
@@ -56,9 +72,9 @@ class Checkpoint:
     kind: str
     config: dict[str, Any]
     network: dict[str, Any]
-    model: dict[str, np.ndarray]
-    optimizer: dict[str, np.ndarray] = field(default_factory=dict)
-    best: dict[str, np.ndarray] = field(default_factory=dict)
+    model: Tensors
+    optimizer: Tensors = field(default_factory=dict)
+    best: Tensors = field(default_factory=dict)
     progress: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -106,26 +122,24 @@ def _sweep(path: Path) -> None:
             pass  # it lives and is someone else's
 
 
-def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+def write_safetensors(path: str | Path, tensors: Tensors, metadata: Mapping[str, str]) -> None:
     """The safetensors format: header size, JSON header, then the arrays, little-endian and C-ordered."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
-    offset = 0
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    for name, array in arrays.items():
-        shape = list(np.shape(tensors[name]))
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + math.prod(tensor.shape) * tensor.dtype.itemsize
         header[name] = {
-            "dtype": _DTYPES[array.dtype.name],
-            "shape": shape,
-            "data_offsets": [offset, offset + array.nbytes],
+            "dtype": _DTYPES[tensor.dtype.name],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
         }
-        offset += array.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # arrays start on 8 bytes, as readers that map the file expect
     with atomic_writer(path) as file:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
-        for array in arrays.values():
-            file.write(array.reshape(-1).view(np.uint8).data)
+        for tensor in tensors.values():
+            file.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -148,7 +162,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
 def save(path: str | Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint; on OSError (a full disk) the previous file is as it was."""
     path = checkpoint_path(path)
-    tensors = dict(checkpoint.model)
+    tensors: dict[str, np.ndarray | TensorToCopy] = dict(checkpoint.model)
     tensors |= {f"optimizer/{name}": array for name, array in checkpoint.optimizer.items()}
     tensors |= {f"best/{name}": array for name, array in checkpoint.best.items()}
     keys = ("kind", "config", "network", "progress", "extra", "history")
