@@ -86,72 +86,76 @@ bool smri_conv2d_supports(enum smri_conv2d_method method, enum smri_conv2d_direc
     return methods[method]->supports(direction, shape);
 }
 
-size_t smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
-                                          const struct smri_conv2d *shape, size_t n_threads) {
-    return methods[method]->workspace_bytes(direction, shape, n_threads);
+struct smri_workspace_bytes smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method,
+                                                               enum smri_conv2d_direction direction,
+                                                               const struct smri_conv2d *shape) {
+    return methods[method]->workspace_bytes(direction, shape);
 }
 
 static size_t x_bytes(const struct smri_conv2d *shape) {
     return smri_align(shape->N * shape->H * shape->W * shape->C * smri_precision_bytes(shape->precision));
 }
 
-static size_t prologue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads) {
-    return methods[method]->prologue_bytes != NULL ? methods[method]->prologue_bytes(shape, n_threads) : SMRI_NO_PROLOGUE;
+static bool has_prologue(enum smri_conv2d_method method, const struct smri_conv2d *shape) {
+    return methods[method]->has_prologue != NULL && methods[method]->has_prologue(shape);
 }
 
-size_t smri_conv2d_method_prologue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads) {
-    const size_t more = prologue_bytes(method, shape, n_threads);
-    return methods[method]->workspace_bytes(SMRI_CONV2D_FORWARD, shape, n_threads) +
-           (more != SMRI_NO_PROLOGUE ? more : x_bytes(shape));
+struct smri_workspace_bytes smri_conv2d_method_prologue_bytes(enum smri_conv2d_method method,
+                                                              const struct smri_conv2d *shape) {
+    struct smri_workspace_bytes bytes = methods[method]->workspace_bytes(SMRI_CONV2D_FORWARD, shape);
+    if (!has_prologue(method, shape)) bytes.shared += x_bytes(shape);
+    return bytes;
+}
+
+static void enlarge(struct smri_workspace_bytes *largest, struct smri_workspace_bytes bytes) {
+    if (bytes.shared > largest->shared) largest->shared = bytes.shared;
+    if (bytes.own > largest->own) largest->own = bytes.own;
 }
 
 /* A smaller batch may need more: it may be computed by another method, or be cut into more parts. So each is asked. */
-size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
-    size_t largest = 0;
+struct smri_workspace_bytes smri_conv2d_workspace_bytes(const struct smri_conv2d *shape) {
+    struct smri_workspace_bytes largest = {0, 0};
     struct smri_conv2d part = *shape;
     for (part.N = 1; part.N <= shape->N; part.N++)
-        for (int direction = SMRI_CONV2D_FORWARD; direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++) {
-            const enum smri_conv2d_method method = smri_conv2d_choose(direction, &part);
-            const size_t bytes = smri_conv2d_method_workspace_bytes(method, direction, &part, n_threads);
-            if (bytes > largest) largest = bytes;
-        }
+        for (int direction = SMRI_CONV2D_FORWARD; direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++)
+            enlarge(&largest, smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &part), direction, &part));
     return largest;
 }
 
 /* The same of forward alone, which needs as much as `bytes_of` says. */
-static size_t largest_forward(size_t (*bytes_of)(enum smri_conv2d_method, const struct smri_conv2d *, size_t),
-                              const struct smri_conv2d *shape, size_t n_threads) {
-    size_t largest = 0;
+static struct smri_workspace_bytes largest_forward(
+    struct smri_workspace_bytes (*bytes_of)(enum smri_conv2d_method, const struct smri_conv2d *),
+    const struct smri_conv2d *shape) {
+    struct smri_workspace_bytes largest = {0, 0};
     struct smri_conv2d part = *shape;
-    for (part.N = 1; part.N <= shape->N; part.N++) {
-        const size_t bytes = bytes_of(smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part), &part, n_threads);
-        if (bytes > largest) largest = bytes;
-    }
+    for (part.N = 1; part.N <= shape->N; part.N++)
+        enlarge(&largest, bytes_of(smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part), &part));
     return largest;
 }
 
-size_t smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
-    return largest_forward(smri_conv2d_method_prologue_bytes, shape, n_threads);
+struct smri_workspace_bytes smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape) {
+    return largest_forward(smri_conv2d_method_prologue_bytes, shape);
 }
 
 /* A method that does not apply the prologue itself multiplies a copy of x, in front of its workspace, that a pass makes. */
 void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
                             const struct smri_conv2d_prologue *prologue, const struct smri_conv2d_parts *parts,
-                            const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                            const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
     assert(parts == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_FORWARD, shape) > 0);
     assert(prologue == NULL || parts == NULL || parts->make == NULL);
     struct smri_conv2d_along along = {.prologue = prologue, .parts = parts};
-    if (prologue == NULL || prologue_bytes(method, shape, smri_pool_size(pool)) != SMRI_NO_PROLOGUE) {
+    if (prologue == NULL || has_prologue(method, shape)) {
         methods[method]->forward(y, x, w, &along, shape, workspace, pool);
         return;
     }
     const struct smri_batchnorm2d panel = {prologue->groups, shape->N / prologue->groups * shape->H * shape->W, shape->C,
                                            shape->precision};
     const struct smri_affine terms = {.x = x, .scale = prologue->scale, .shift = prologue->shift, .relu = true};
-    smri_affine(workspace, &terms, &panel, pool);
+    smri_affine(workspace->shared, &terms, &panel, pool);
     along.prologue = NULL;
-    methods[method]->forward(y, workspace, w, &along, shape, (char *)workspace + x_bytes(shape), pool);
+    const struct smri_workspace behind = smri_workspace_behind(workspace, x_bytes(shape));
+    methods[method]->forward(y, workspace->shared, w, &along, shape, &behind, pool);
 }
 
 static size_t y_bytes(const struct smri_conv2d *shape) {
@@ -159,19 +163,21 @@ static size_t y_bytes(const struct smri_conv2d *shape) {
     return smri_align(pixels * shape->K * smri_precision_bytes(shape->precision));
 }
 
-size_t smri_conv2d_method_epilogue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads) {
-    const size_t bytes = methods[method]->workspace_bytes(SMRI_CONV2D_FORWARD, shape, n_threads);
-    return methods[method]->has_epilogue ? bytes : y_bytes(shape) + bytes;
+struct smri_workspace_bytes smri_conv2d_method_epilogue_bytes(enum smri_conv2d_method method,
+                                                              const struct smri_conv2d *shape) {
+    struct smri_workspace_bytes bytes = methods[method]->workspace_bytes(SMRI_CONV2D_FORWARD, shape);
+    if (!methods[method]->has_epilogue) bytes.shared += y_bytes(shape);
+    return bytes;
 }
 
-size_t smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads) {
-    return largest_forward(smri_conv2d_method_epilogue_bytes, shape, n_threads);
+struct smri_workspace_bytes smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape) {
+    return largest_forward(smri_conv2d_method_epilogue_bytes, shape);
 }
 
 /* A method without an epilogue leaves its result in front of its workspace, and a pass over it does the rest. */
 void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
                                      const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape,
-                                     void *workspace, smri_pool *pool) {
+                                     const struct smri_workspace *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
     struct smri_conv2d_along along = {.epilogue = epilogue};
     if (methods[method]->has_epilogue) {
@@ -179,11 +185,12 @@ void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, co
         return;
     }
     along.epilogue = NULL;
-    methods[method]->forward(workspace, x, w, &along, shape, (char *)workspace + y_bytes(shape), pool);
+    const struct smri_workspace behind = smri_workspace_behind(workspace, y_bytes(shape));
+    methods[method]->forward(workspace->shared, x, w, &along, shape, &behind, pool);
     const size_t rows = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape);
     const struct smri_batchnorm2d panel = {1, rows, shape->K, shape->precision};
-    const struct smri_affine terms = {.x = workspace, .residual = epilogue->accumulate ? y : NULL, .scale = epilogue->scale,
-                                      .shift = epilogue->shift, .relu = epilogue->relu};
+    const struct smri_affine terms = {.x = workspace->shared, .residual = epilogue->accumulate ? y : NULL,
+                                      .scale = epilogue->scale, .shift = epilogue->shift, .relu = epilogue->relu};
     smri_affine(y, &terms, &panel, pool);
 }
 
@@ -195,26 +202,26 @@ size_t smri_conv2d_method_part_rows(enum smri_conv2d_method method, enum smri_co
 
 void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
                                   bool accumulate, const struct smri_conv2d_parts *parts,
-                                  const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                                  const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_DATA, shape));
     assert(parts == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_BACKWARD_DATA, shape) > 0);
     methods[method]->backward_data(dx, dy, w, accumulate, parts, shape, workspace, pool);
 }
 
 void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
-                                     const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_WEIGHTS, shape));
     methods[method]->backward_weights(dw, x, dy, shape, workspace, pool);
 }
 
 void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                         const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape, void *workspace,
-                         smri_pool *pool) {
+                         const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape,
+                         const struct smri_workspace *workspace, smri_pool *pool) {
     smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, prologue, parts, shape, workspace, pool);
 }
 
 void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                                  const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                                  const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     smri_conv2d_forward_epilogue_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, epilogue, shape, workspace, pool);
 }
 
@@ -223,14 +230,14 @@ size_t smri_conv2d_part_rows(enum smri_conv2d_direction direction, const struct 
 }
 
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape, void *workspace,
-                               smri_pool *pool) {
+                               const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape,
+                               const struct smri_workspace *workspace, smri_pool *pool) {
     smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, parts, shape,
                                  workspace, pool);
 }
 
 void smri_conv2d_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                  void *workspace, smri_pool *pool) {
+                                  const struct smri_workspace *workspace, smri_pool *pool) {
     smri_conv2d_backward_weights_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_WEIGHTS, shape), dw, x, dy, shape, workspace,
                                     pool);
 }

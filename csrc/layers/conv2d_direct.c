@@ -53,11 +53,10 @@ struct job {
     const char *zeros;         /* one source pixel */
     struct smri_epilogue epilogue;
     const size_t *row_offsets, *col_offsets; /* see tabulate_offsets */
-    char *scratch;
-    size_t worker_bytes;
+    char *own; /* each worker's tiles, with their taps and windows; then its room */
+    size_t own_stride, tiles_bytes;
     const struct smri_conv2d_prologue *prologue;
     const struct smri_conv2d_parts *parts;
-    char *rooms; /* with a prologue, or if someone makes the source: a chunk's pixels, for each worker */
 };
 
 /* Where a walk over the result's pixels stands. */
@@ -271,7 +270,7 @@ static void ask_ahead(struct outlook *outlook, struct smri_conv_tile *tile) {
 static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t last, size_t worker) {
     const size_t begin = chunk * job->chunk_rows, end = smri_chunk_end(job->pixels, job->chunk_rows, chunk);
     const size_t n_tiles = smri_chunk_count(end - begin, SMRI_CONV_ROWS);
-    struct smri_conv_tile *tiles = (void *)(job->scratch + worker * job->worker_bytes);
+    struct smri_conv_tile *tiles = (void *)(job->own + worker * job->own_stride);
     const size_t most_tiles = job->chunk_rows / SMRI_CONV_ROWS;
     struct smri_conv_tap *taps = (void *)(tiles + most_tiles);
     char *packed = (void *)(taps + most_tiles * job->taps);
@@ -282,7 +281,7 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
     const char *pixels = NULL; /* POINTWISE */
     const struct smri_conv2d_parts *parts = job->parts;
     if (is_made(job) || job->prologue != NULL) {
-        char *room = job->rooms + worker * room_bytes(job);
+        char *room = (char *)tiles + job->tiles_bytes;
         if (is_made(job)) parts->make(parts->maker, room, begin, end - begin, column == 0);
         else smri_conv2d_activate_run(room, job->source, job->prologue, job->shape, begin, end - begin);
         pixels = room;
@@ -351,9 +350,9 @@ static struct job new_job(bool backward, const struct smri_conv2d *s) {
     job.chunks = smri_chunk_count(job.pixels, job.chunk_rows);
     job.col_tasks = smri_chunk_count(job.cols, SMRI_CONV_COLS);
     const size_t tiles = job.chunk_rows / SMRI_CONV_ROWS;
-    job.worker_bytes = tiles * (sizeof(struct smri_conv_tile) + job.taps * sizeof(struct smri_conv_tap));
-    if (job.mode == PACKED) job.worker_bytes += job.chunk_rows * job.tap_depth * job.number_bytes;
-    job.worker_bytes = smri_align(job.worker_bytes);
+    job.tiles_bytes = tiles * (sizeof(struct smri_conv_tile) + job.taps * sizeof(struct smri_conv_tap));
+    if (job.mode == PACKED) job.tiles_bytes += job.chunk_rows * job.tap_depth * job.number_bytes;
+    job.tiles_bytes = smri_align(job.tiles_bytes);
     return job;
 }
 
@@ -363,12 +362,12 @@ static size_t offsets_bytes(const struct job *job) {
     return smri_align((job->I * job->shape->R + job->J * job->shape->S) * sizeof(size_t));
 }
 
-/* What every call needs before the workers' scratch: the zeros and the tables of offsets. */
+/* What the threads share: the zeros and the tables of offsets. */
 static size_t shared_bytes(const struct job *job) { return zeros_bytes(job) + offsets_bytes(job); }
 
-size_t smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape, size_t n_threads) {
+struct smri_workspace_bytes smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape) {
     const struct job job = new_job(backward, shape);
-    return shared_bytes(&job) + n_threads * (job.worker_bytes + room_bytes(&job));
+    return (struct smri_workspace_bytes){shared_bytes(&job), job.tiles_bytes + room_bytes(&job)};
 }
 
 /* Elsewhere the pixels of a chunk do not follow each other. */
@@ -378,14 +377,10 @@ size_t smri_conv2d_gather_part_rows(bool backward, const struct smri_conv2d *sha
 }
 
 /* Strided and larger windows would activate a pixel once for each of their taps. */
-size_t smri_conv2d_gather_prologue_bytes(const struct smri_conv2d *shape, size_t n_threads) {
-    (void)n_threads; /* gather_bytes has the rooms */
-    return smri_conv2d_is_pointwise(shape) ? 0 : SMRI_NO_PROLOGUE;
-}
+bool smri_conv2d_gather_has_prologue(const struct smri_conv2d *shape) { return smri_conv2d_is_pointwise(shape); }
 
-/* Workspace: zeros, offsets, the workers' scratch, their rooms. */
 void smri_conv2d_gather(void *out, const void *source, const void *weights, const struct smri_conv2d_gather *how,
-                        const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                        const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     struct job job = new_job(how->backward, shape);
     job.out = out, job.source = source, job.weights = weights;
     job.accumulate = how->accumulate, job.prologue = how->along.prologue, job.parts = how->along.parts;
@@ -397,12 +392,11 @@ void smri_conv2d_gather(void *out, const void *source, const void *weights, cons
     /* In fp32, whose 16 results fill a line; not when someone is about to read them. */
     job.streamed = !job.accumulate && !is_watched(&job) && shape->precision == SMRI_FP32 &&
                    smri_is_streamed(job.pixels * job.cols * sizeof(float));
-    job.zeros = memset(workspace, 0, job.depth * job.number_bytes);
-    size_t *offsets = (size_t *)((char *)workspace + zeros_bytes(&job));
+    job.zeros = memset(workspace->shared, 0, job.depth * job.number_bytes);
+    size_t *offsets = (size_t *)((char *)workspace->shared + zeros_bytes(&job));
     job.row_offsets = offsets, job.col_offsets = offsets + job.I * shape->R;
     if (job.mode == TAPS) tabulate_offsets(&job, offsets, offsets + job.I * shape->R);
-    job.scratch = (char *)workspace + shared_bytes(&job);
-    job.rooms = job.scratch + smri_pool_size(pool) * job.worker_bytes;
+    job.own = workspace->own, job.own_stride = workspace->own_stride;
     smri_pool_run_ranges(pool, job.chunks * job.col_tasks, job.col_tasks, run_tasks, &job);
 }
 
@@ -434,24 +428,27 @@ static size_t transposed_bytes(const struct smri_conv2d *s) {
     return smri_align(smri_conv2d_blocks(s->C) * s->R * s->S * s->K * SMRI_CONV_BLOCK * sizeof(float));
 }
 
-static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
-    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape, n_threads);
+static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape);
     const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
-    return (backward ? transposed_bytes(shape) : 0) + smri_conv2d_gather_bytes(backward, shape, n_threads);
+    struct smri_workspace_bytes bytes = smri_conv2d_gather_bytes(backward, shape);
+    if (backward) bytes.shared += transposed_bytes(shape);
+    return bytes;
 }
 
 static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     const struct smri_conv2d_gather how = {.along = *along};
     smri_conv2d_gather(y, x, w, &how, shape, workspace, pool);
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
-                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    float *transposed = workspace;
+                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
+    float *transposed = workspace->shared;
+    const struct smri_workspace behind = smri_workspace_behind(workspace, transposed_bytes(shape));
     smri_conv2d_transpose_weights(transposed, w, shape, pool);
     const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .along.parts = parts};
-    smri_conv2d_gather(dx, dy, transposed, &how, shape, (char *)workspace + transposed_bytes(shape), pool);
+    smri_conv2d_gather(dx, dy, transposed, &how, shape, &behind, pool);
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
@@ -461,5 +458,5 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 
 const struct smri_conv2d_ops smri_conv2d_direct_ops = {
     "direct", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
-    smri_conv2d_gather_prologue_bytes, smri_conv2d_gather_part_rows,
+    smri_conv2d_gather_has_prologue, smri_conv2d_gather_part_rows,
 };

@@ -24,15 +24,15 @@ struct smri_conv2d_gather {
     struct smri_conv2d_along along;
 };
 size_t smri_conv2d_gather_part_rows(bool backward, const struct smri_conv2d *shape);
-size_t smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape, size_t n_threads);
-size_t smri_conv2d_gather_prologue_bytes(const struct smri_conv2d *shape, size_t n_threads);
+struct smri_workspace_bytes smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape);
+bool smri_conv2d_gather_has_prologue(const struct smri_conv2d *shape);
 void smri_conv2d_gather(void *out, const void *source, const void *weights, const struct smri_conv2d_gather *how,
-                        const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                        const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool);
 
 /* conv2d_direct_weights.c: in the shape's precision */
-size_t smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape, size_t n_threads);
+struct smri_workspace_bytes smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape);
 void smri_conv2d_direct_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                         void *workspace, smri_pool *pool);
+                                         const struct smri_workspace *workspace, smri_pool *pool);
 
 /* The window of output pixel (n, p, q) as R S C numbers of the shape's precision, zeros in the padding. */
 void smri_conv2d_pack_window(void *out, const void *x, const struct smri_conv2d *shape, const struct smri_kernels *kernels,

@@ -45,8 +45,8 @@ struct job {
     float *dw, *partial;    /* partial[parts - 1]: part 0 goes to dw */
     _Atomic unsigned *parts_done; /* [channel_groups][column_tasks] */
     const void *x, *dy;
-    char *scratch;
-    size_t worker_bytes;
+    char *own;     /* each worker's panels */
+    size_t own_stride, own_bytes;
 };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -82,8 +82,8 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.parts = smri_chunk_count(job.pixels, job.part_pixels);
     const size_t chunks = smri_chunk_count(job.part_pixels, CHUNK_ROWS * job.pixels_per_row);
     job.chunk_pixels = rounded(smri_chunk_count(job.part_pixels, chunks));
-    job.worker_bytes = CHUNK_ROWS * (COLS_PER_RUN + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
-    if (job.windows) job.worker_bytes += smri_align(job.rows * WORD_BYTES); /* the windows of one row */
+    job.own_bytes = CHUNK_ROWS * (COLS_PER_RUN + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
+    if (job.windows) job.own_bytes += smri_align(job.rows * WORD_BYTES); /* the windows of one row */
     return job;
 }
 
@@ -91,11 +91,11 @@ static size_t counters_bytes(const struct job *job) {
     return smri_align(job->channel_groups * job->column_tasks * sizeof *job->parts_done);
 }
 
-/* Workspace: the job, for it may outlive the call; its counters; the workers' scratch; the partial sums. */
-size_t smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+/* Shared: the job, for it may outlive the call; its counters; the partial sums. */
+struct smri_workspace_bytes smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape) {
     const struct job job = new_job(shape);
-    return smri_align(sizeof job) + counters_bytes(&job) + n_threads * job.worker_bytes +
-           (job.parts - 1) * job.weights_floats * sizeof(float);
+    const size_t partial = (job.parts - 1) * job.weights_floats * sizeof(float);
+    return (struct smri_workspace_bytes){smri_align(sizeof job) + counters_bytes(&job) + partial, job.own_bytes};
 }
 
 static size_t panel_width(size_t cols) { return cols > SMRI_CONV_BLOCK ? SMRI_CONV_COLS : SMRI_CONV_BLOCK; }
@@ -299,7 +299,7 @@ static void clear_padding(const struct job *job, const struct run *run) {
 /* `next` is where the worker will probably go on. */
 static void multiply(const struct job *job, struct range at, const struct range *next, size_t worker) {
     struct run run = {.at = at, .dw = at.part == 0 ? job->dw : job->partial + (at.part - 1) * job->weights_floats};
-    char *dy_panel = job->scratch + worker * job->worker_bytes;
+    char *dy_panel = job->own + worker * job->own_stride;
     char *x_panel = dy_panel + CHUNK_ROWS * COLS_PER_RUN * WORD_BYTES;
     char *windows = x_panel + CHUNK_ROWS * job->panel_stride * WORD_BYTES;
     for (size_t m = at.m; m < at.m_end; m += job->chunk_pixels) {
@@ -368,13 +368,13 @@ static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
 }
 
 void smri_conv2d_direct_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                         void *workspace, smri_pool *pool) {
-    struct job *job = workspace;
+                                         const struct smri_workspace *workspace, smri_pool *pool) {
+    struct job *job = workspace->shared;
     *job = new_job(shape);
     job->dw = dw, job->x = x, job->dy = dy;
-    char *after = (char *)workspace + smri_align(sizeof *job);
+    job->own = workspace->own, job->own_stride = workspace->own_stride;
+    char *after = (char *)job + smri_align(sizeof *job);
     job->parts_done = memset(after, 0, counters_bytes(job));
-    job->scratch = after + counters_bytes(job);
-    job->partial = (float *)(job->scratch + smri_pool_size(pool) * job->worker_bytes);
+    job->partial = (float *)(after + counters_bytes(job));
     smri_pool_begin_ranges(pool, task_count(job), TASKS_PER_RUN, run_tasks, job);
 }

@@ -27,7 +27,8 @@ struct job {
     float *out;
     const float *a, *b;
     bool accumulate, pointwise;
-    char *workspace;
+    char *own; /* each worker's tile */
+    size_t own_stride;
 };
 
 static size_t tile_rows(size_t row_floats) {
@@ -45,17 +46,16 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
     return shape->precision == SMRI_FP32;
 }
 
-static size_t worker_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *s) {
-    const size_t floats = row_floats(direction, s);
-    return smri_conv2d_is_pointwise(s) ? 0 : smri_align(tile_rows(floats) * floats * sizeof(float));
+static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    const size_t floats = row_floats(direction, shape);
+    const size_t tile = smri_conv2d_is_pointwise(shape) ? 0 : smri_align(tile_rows(floats) * floats * sizeof(float));
+    return (struct smri_workspace_bytes){0, tile};
 }
 
-static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
-    return worker_bytes(direction, shape) * n_threads;
-}
-
-static struct job new_job(enum smri_conv2d_direction direction, const struct smri_conv2d *s, void *workspace) {
-    struct job job = {.shape = s, .P = smri_conv2d_out_rows(s), .Q = smri_conv2d_out_cols(s), .workspace = workspace};
+static struct job new_job(enum smri_conv2d_direction direction, const struct smri_conv2d *s,
+                          const struct smri_workspace *workspace) {
+    struct job job = {.shape = s, .P = smri_conv2d_out_rows(s), .Q = smri_conv2d_out_cols(s)};
+    job.own = workspace->own, job.own_stride = workspace->own_stride;
     job.pixels = s->N * job.P * job.Q;
     job.window = s->R * s->S * s->C;
     job.tile_rows = tile_rows(row_floats(direction, s));
@@ -63,9 +63,7 @@ static struct job new_job(enum smri_conv2d_direction direction, const struct smr
     return job;
 }
 
-static float *worker_tile(const struct job *job, enum smri_conv2d_direction direction, size_t worker) {
-    return (float *)(job->workspace + worker * worker_bytes(direction, job->shape));
-}
+static float *worker_tile(const struct job *job, size_t worker) { return (float *)(job->own + worker * job->own_stride); }
 
 /* The input pixel under tap (r, t) of output pixel m; NULL in the padding. */
 static const float *source(const struct job *job, const float *x, size_t m, size_t r, size_t t) {
@@ -88,7 +86,7 @@ static void forward_tile(void *context, size_t index, size_t worker) {
     const size_t begin = index * job->tile_rows, end = smri_chunk_end(job->pixels, job->tile_rows, index);
     const float *windows = job->a + begin * s->C;
     if (!job->pointwise) {
-        float *gathered = worker_tile(job, SMRI_CONV2D_FORWARD, worker);
+        float *gathered = worker_tile(job, worker);
         windows = gathered;
         for (size_t m = begin; m < end; m++)
             for (size_t r = 0; r < s->R; r++)
@@ -102,7 +100,7 @@ static void forward_tile(void *context, size_t index, size_t worker) {
 }
 
 static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     (void)along;
     struct job job = new_job(SMRI_CONV2D_FORWARD, shape, workspace);
     job.out = y, job.a = x, job.b = w;
@@ -130,7 +128,7 @@ static void backward_data_image(void *context, size_t n, size_t worker) {
     const struct job *job = context;
     const struct smri_conv2d *s = job->shape;
     const size_t image = s->H * s->W * s->C, pixels = job->P * job->Q;
-    float *windows = worker_tile(job, SMRI_CONV2D_BACKWARD_DATA, worker);
+    float *windows = worker_tile(job, worker);
     if (!job->accumulate) memset(job->out + n * image, 0, image * sizeof(float));
     for (size_t first = 0; first < pixels; first += job->tile_rows) {
         const size_t last = first + job->tile_rows < pixels ? first + job->tile_rows : pixels;
@@ -148,7 +146,7 @@ static void backward_data_image(void *context, size_t n, size_t worker) {
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
-                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     (void)parts;
     struct job job = new_job(SMRI_CONV2D_BACKWARD_DATA, shape, workspace);
     job.out = dx, job.a = dy, job.b = w, job.accumulate = accumulate;
@@ -171,7 +169,7 @@ static void backward_weights_tap(void *context, size_t index, size_t worker) {
         const size_t rows = job->pixels - begin < job->tile_rows ? job->pixels - begin : job->tile_rows;
         const float *pixels = job->a + begin * s->C;
         if (!job->pointwise) {
-            float *gathered = worker_tile(job, SMRI_CONV2D_BACKWARD_WEIGHTS, worker);
+            float *gathered = worker_tile(job, worker);
             pixels = gathered;
             for (size_t m = begin; m < begin + rows; m++, gathered += s->C)
                 copy_pixel(gathered, source(job, job->a, m, tap / s->S, tap % s->S), s->C);
@@ -183,8 +181,8 @@ static void backward_weights_tap(void *context, size_t index, size_t worker) {
     }
 }
 
-static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape, void *workspace,
-                             smri_pool *pool) {
+static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
+                             const struct smri_workspace *workspace, smri_pool *pool) {
     struct job job = new_job(SMRI_CONV2D_BACKWARD_WEIGHTS, shape, workspace);
     job.out = dw, job.a = x, job.b = dy;
     const size_t groups = smri_chunk_count(smri_conv2d_blocks(shape->K), BLOCKS_PER_TASK);

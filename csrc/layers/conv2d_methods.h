@@ -8,8 +8,8 @@
 
 #define SMRI_CONV2D_BLOCK 32 /* output channels in one block of the packed weights: two 512-bit vectors */
 
-/* What goes along with a forward pass. `prologue` is NULL unless prologue_bytes gives it room, `epilogue` unless has_epilogue,
- * `parts` unless part_rows says more than 0. */
+/* What goes along with a forward pass. `prologue` is NULL unless has_prologue, `epilogue` unless has_epilogue, `parts` unless
+ * part_rows says more than 0. */
 struct smri_conv2d_along {
     const struct smri_conv2d_prologue *prologue;
     const struct smri_conv2d_epilogue *epilogue;
@@ -19,21 +19,18 @@ struct smri_conv2d_along {
 struct smri_conv2d_ops {
     const char *name;
     bool (*supports)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
-    size_t (*workspace_bytes)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads);
+    struct smri_workspace_bytes (*workspace_bytes)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
     void (*forward)(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool);
     /* `parts` is NULL unless part_rows says more than 0. */
     void (*backward_data)(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
-                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
-    void (*backward_weights)(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape, void *workspace,
-                             smri_pool *pool);
+                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool);
+    void (*backward_weights)(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
+                             const struct smri_workspace *workspace, smri_pool *pool);
     bool has_epilogue; /* forward applies one itself */
-    /* What a prologue adds to forward's workspace, or SMRI_NO_PROLOGUE where forward does not apply one itself; NULL: nowhere. */
-    size_t (*prologue_bytes)(const struct smri_conv2d *shape, size_t n_threads);
+    bool (*has_prologue)(const struct smri_conv2d *shape); /* whether forward applies one itself; NULL: nowhere */
     size_t (*part_rows)(bool backward, const struct smri_conv2d *shape); /* of forward, or of backward-data; NULL: 0 */
 };
-
-#define SMRI_NO_PROLOGUE SIZE_MAX
 
 extern const struct smri_conv2d_ops smri_conv2d_reference_ops;
 extern const struct smri_conv2d_ops smri_conv2d_gemm_ops;

@@ -51,26 +51,30 @@ static size_t pairs_bytes(bool backward, const struct smri_conv2d *s) {
     return smri_align(words * sizeof(uint32_t));
 }
 
-static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
-    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape, n_threads);
+static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape);
     const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
-    return pairs_bytes(backward, shape) + smri_conv2d_gather_bytes(backward, shape, n_threads);
+    struct smri_workspace_bytes bytes = smri_conv2d_gather_bytes(backward, shape);
+    bytes.shared += pairs_bytes(backward, shape);
+    return bytes;
 }
 
 static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    struct pairing pairing = {shape, smri_kernels_get(), workspace, w, forward_depth(shape)};
+                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
+    struct pairing pairing = {shape, smri_kernels_get(), workspace->shared, w, forward_depth(shape)};
     smri_pool_run(pool, smri_conv2d_blocks(shape->K) * forward_taps(shape), pair_tap, &pairing);
     const struct smri_conv2d_gather how = {.along = *along};
-    smri_conv2d_gather(y, x, workspace, &how, shape, (char *)workspace + pairs_bytes(false, shape), pool);
+    const struct smri_workspace behind = smri_workspace_behind(workspace, pairs_bytes(false, shape));
+    smri_conv2d_gather(y, x, workspace->shared, &how, shape, &behind, pool);
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
-                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
-    struct pairing pairing = {shape, smri_kernels_get(), workspace, w, 0};
+                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
+    struct pairing pairing = {shape, smri_kernels_get(), workspace->shared, w, 0};
     smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), pair_transposed, &pairing);
     const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .along.parts = parts};
-    smri_conv2d_gather(dx, dy, workspace, &how, shape, (char *)workspace + pairs_bytes(true, shape), pool);
+    const struct smri_workspace behind = smri_workspace_behind(workspace, pairs_bytes(true, shape));
+    smri_conv2d_gather(dx, dy, workspace->shared, &how, shape, &behind, pool);
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
@@ -80,5 +84,5 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 
 const struct smri_conv2d_ops smri_conv2d_pairs_ops = {
     "pairs", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
-    smri_conv2d_gather_prologue_bytes, smri_conv2d_gather_part_rows,
+    smri_conv2d_gather_has_prologue, smri_conv2d_gather_part_rows,
 };

@@ -19,9 +19,9 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
     return true;
 }
 
-static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
-    (void)direction, (void)shape, (void)n_threads;
-    return 0;
+static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    (void)direction, (void)shape;
+    return (struct smri_workspace_bytes){0, 0};
 }
 
 static float load(const struct job *job, const void *activations, size_t i) {
@@ -127,22 +127,22 @@ static struct job new_job(void *out, const void *a, const void *b, bool accumula
 }
 
 static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     (void)along, (void)workspace;
     struct job job = new_job(y, x, w, false, shape);
     smri_pool_run(pool, shape->N, forward_image, &job);
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
-                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     (void)parts;
     (void)workspace;
     struct job job = new_job(dx, dy, w, accumulate, shape);
     smri_pool_run(pool, shape->N, backward_data_image, &job);
 }
 
-static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape, void *workspace,
-                             smri_pool *pool) {
+static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
+                             const struct smri_workspace *workspace, smri_pool *pool) {
     (void)workspace;
     struct job job = new_job(dw, x, dy, false, shape);
     smri_pool_run(pool, smri_conv2d_blocks(shape->K) * SMRI_CONV2D_BLOCK * shape->C, backward_weights_channel, &job);

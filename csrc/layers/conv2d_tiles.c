@@ -20,8 +20,8 @@ struct job {
     const float *w;
     bool accumulate, streamed;
     smri_bf16 *panels;
-    char *scratch;       /* of each worker: the taps, and the copy of a unit or of a block's pixels */
-    size_t worker_bytes;
+    char *own;           /* each worker's taps, and its copy of a unit or of a block's pixels */
+    size_t own_stride;
     char *units;         /* when all are copied beforehand */
 };
 
@@ -185,7 +185,7 @@ static struct task begin_task(const struct job *job, size_t index, size_t worker
     const size_t group = index % p->col_groups;
     struct task task = {.unit = index / p->col_groups, .first = group * p->task_cols};
     task.last = smri_chunk_end(p->result_channels, p->task_cols, group);
-    char *scratch = job->scratch + worker * job->worker_bytes;
+    char *scratch = job->own + worker * job->own_stride;
     task.taps = (void *)scratch, scratch += taps_bytes(job->shape);
     const size_t first_block = task.first / SMRI_TILES_BLOCK, slice_numbers = p->taps * SMRI_TILES_PANEL;
     if (p->units > 1) {
@@ -325,7 +325,7 @@ static void run_pointwise(void *context, size_t index, size_t worker) {
     job->kernels->end();
 }
 
-static size_t worker_bytes(const struct smri_tiles_plan *p, const struct smri_conv2d *shape) {
+static size_t own_bytes(const struct smri_tiles_plan *p, const struct smri_conv2d *shape) {
     const size_t panels = p->units > 1 ? 0 : panels_bytes(p, p->task_cols);
     return taps_bytes(shape) + panels + (p->shared ? 0 : smri_align(p->unit_bytes));
 }
@@ -334,38 +334,38 @@ static size_t shared_panels_bytes(const struct smri_tiles_plan *p) {
     return p->units > 1 ? panels_bytes(p, p->result_channels) : 0;
 }
 
-static size_t bytes_for(bool backward, const struct smri_conv2d *shape, size_t n_threads) {
+static struct smri_workspace_bytes bytes_for(bool backward, const struct smri_conv2d *shape) {
     const struct smri_tiles_plan plan = smri_tiles_plan_of(backward, shape);
-    return shared_panels_bytes(&plan) + n_threads * worker_bytes(&plan, shape) +
-           (plan.shared ? plan.units * plan.unit_bytes : 0);
+    const size_t units = plan.shared ? plan.units * plan.unit_bytes : 0;
+    return (struct smri_workspace_bytes){shared_panels_bytes(&plan) + units, own_bytes(&plan, shape)};
 }
 
 /* A smaller batch may take another layout, so all of them are asked; beyond 64 images the layout is the same. */
-static size_t gather_bytes(bool backward, const struct smri_conv2d *shape, size_t n_threads) {
+static struct smri_workspace_bytes gather_bytes(bool backward, const struct smri_conv2d *shape) {
     struct smri_conv2d smaller = *shape;
-    size_t largest = bytes_for(backward, shape, n_threads);
+    struct smri_workspace_bytes largest = bytes_for(backward, shape);
     for (smaller.N = 1; smaller.N < shape->N && smaller.N <= SMRI_TILES_IMAGES_COUNTED; smaller.N++) {
-        const size_t bytes = bytes_for(backward, &smaller, n_threads);
-        if (bytes > largest) largest = bytes;
+        const struct smri_workspace_bytes bytes = bytes_for(backward, &smaller);
+        if (bytes.shared > largest.shared) largest.shared = bytes.shared;
+        if (bytes.own > largest.own) largest.own = bytes.own;
     }
     return largest;
 }
 
-static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
-    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_tiles_weights_bytes(shape, n_threads);
-    return gather_bytes(direction == SMRI_CONV2D_BACKWARD_DATA, shape, n_threads);
+static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_tiles_weights_bytes(shape);
+    return gather_bytes(direction == SMRI_CONV2D_BACKWARD_DATA, shape);
 }
 
-/* Workspace: panels, the workers' scratch, the units if shared. */
-static void run(struct job *job, void *workspace, smri_pool *pool) {
+/* Shared: panels, and units. */
+static void run(struct job *job, const struct smri_workspace *workspace, smri_pool *pool) {
     const struct smri_tiles_plan *p = &job->plan;
     const size_t numbers = p->images * p->rows.result * p->cols.result * p->result_channels;
     job->kernels = &smri_kernels_get()->tiles;
     job->streamed = !job->accumulate && smri_is_streamed(numbers * sizeof(smri_bf16));
-    job->panels = workspace;
-    job->scratch = (char *)workspace + shared_panels_bytes(p);
-    job->worker_bytes = worker_bytes(p, job->shape);
-    job->units = job->scratch + smri_pool_size(pool) * job->worker_bytes;
+    job->panels = workspace->shared;
+    job->units = (char *)workspace->shared + shared_panels_bytes(p);
+    job->own = workspace->own, job->own_stride = workspace->own_stride;
     const size_t blocks = smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK);
     if (p->units > 1) smri_pool_run(pool, blocks * p->slices, pack_shared, job);
     if (p->shared) smri_pool_run(pool, p->units * p->group, copy_shared, job);
@@ -374,14 +374,14 @@ static void run(struct job *job, void *workspace, smri_pool *pool) {
 }
 
 static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     (void)along;
     struct job job = {.shape = shape, .plan = smri_tiles_plan_of(false, shape), .result = y, .source = x, .w = w};
     run(&job, workspace, pool);
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
-                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     (void)parts;
     struct job job = {.shape = shape, .plan = smri_tiles_plan_of(true, shape), .result = dx, .source = dy, .w = w};
     job.accumulate = accumulate;

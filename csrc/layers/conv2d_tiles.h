@@ -6,8 +6,8 @@
 
 /* conv2d_tiles_weights.c */
 bool smri_conv2d_tiles_supports_weights(const struct smri_conv2d *shape);
-size_t smri_conv2d_tiles_weights_bytes(const struct smri_conv2d *shape, size_t n_threads);
+struct smri_workspace_bytes smri_conv2d_tiles_weights_bytes(const struct smri_conv2d *shape);
 void smri_conv2d_tiles_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                        void *workspace, smri_pool *pool);
+                                        const struct smri_workspace *workspace, smri_pool *pool);
 
 #endif

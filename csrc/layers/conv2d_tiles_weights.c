@@ -56,10 +56,12 @@ struct job {
     size_t chunk, chunks, units;   /* outputs of a unit; units in a row; and in all */
     size_t parts, part_units, parts_most; /* for this and every smaller N */
     size_t task_rows, task_cols; /* blocks of a task of a packed group */
-    size_t worker_numbers, group; /* scratch of a worker; the group in work */
+    size_t group; /* in work */
     float *dw, *sums;
     _Atomic unsigned *parts_done;
-    smri_bf16 *scratch;
+    smri_bf16 *packed; /* the group, unless the work is cut by parts */
+    char *own;         /* each worker's packed unit, or the sums of a block */
+    size_t own_stride, own_bytes;
 };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -129,7 +131,8 @@ static struct job new_job(const struct smri_conv2d *s) {
     const size_t columns = columns_under(&job, job.chunk);
     job.dy.packed_row = job.chunk * job.dy.step;
     job.x.packed_row = job.windows ? (columns * s->C + SIDE) * SMRI_WTILE_IMAGES : smaller(columns, job.W) * job.x.step;
-    job.worker_numbers = job.by_parts ? job.dy.packed_row + job.R * job.x.packed_row : BLOCK_SUMS * 2;
+    job.own_bytes = job.by_parts ? (job.dy.packed_row + job.R * job.x.packed_row) * sizeof(smri_bf16)
+                                 : BLOCK_SUMS * sizeof(float);
     return job;
 }
 
@@ -144,18 +147,16 @@ static size_t sums_bytes(const struct job *job) {
     return job->by_parts ? job->parts_most * job->sums_floats * sizeof(float) : 0;
 }
 
-static size_t packed_bytes(const struct job *job, size_t n_threads) {
-    size_t numbers = n_threads * job->worker_numbers;
-    if (!job->by_parts) numbers += job->P * job->dy.packed_row + job->H * job->x.packed_row;
-    return numbers * sizeof(smri_bf16);
+static size_t packed_bytes(const struct job *job) {
+    return job->by_parts ? 0 : (job->P * job->dy.packed_row + job->H * job->x.packed_row) * sizeof(smri_bf16);
 }
 
 static size_t job_bytes(void) { return smri_align(sizeof(struct job) + sizeof(unsigned)); }
 
-/* Workspace: the job, for it may outlive the call, and its counter; the sums; what is packed. */
-size_t smri_conv2d_tiles_weights_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+/* Shared: the job, for it may outlive the call, and its counter; the sums; what is packed. */
+struct smri_workspace_bytes smri_conv2d_tiles_weights_bytes(const struct smri_conv2d *shape) {
     const struct job job = new_job(shape);
-    return job_bytes() + sums_bytes(&job) + packed_bytes(&job, n_threads);
+    return (struct smri_workspace_bytes){job_bytes() + sums_bytes(&job) + packed_bytes(&job), job.own_bytes};
 }
 
 /* A piece of a row of outputs, of one group. */
@@ -317,7 +318,7 @@ static void add_unit(const struct job *job, const struct unit *u, float *sums, c
 
 static void sum_part(const struct job *job, size_t part, size_t worker) {
     float *sums = job->sums + part * job->sums_floats;
-    smri_bf16 *dy = job->scratch + worker * job->worker_numbers, *x = dy + job->dy.packed_row;
+    smri_bf16 *dy = (smri_bf16 *)(job->own + worker * job->own_stride), *x = dy + job->dy.packed_row;
     size_t kept[WINDOW_MAX]; /* which row of x each place of the ring holds, over all images and chunks */
     for (size_t r = 0; r < job->R; r++) kept[r] = SIZE_MAX;
     memset(sums, 0, job->sums_floats * sizeof *sums);
@@ -361,7 +362,7 @@ static void run_parts(void *context, size_t begin, size_t end, size_t worker) {
 static void pack_group(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct job *job = context;
-    smri_bf16 *dy = job->scratch, *x = dy + job->P * job->dy.packed_row;
+    smri_bf16 *dy = job->packed, *x = dy + job->P * job->dy.packed_row;
     const struct unit u = {job->group, index, 0, job->Q};
     if (index < job->P)
         pack(job, &job->dy, dy + index * job->dy.packed_row, u.group, index, 0, job->Q);
@@ -371,7 +372,7 @@ static void pack_group(void *context, size_t index, size_t worker) {
 
 /* Sums of one block over the packed group. */
 static void sum_block(const struct job *job, float *sums, size_t tap, size_t row_block, size_t col_block) {
-    const smri_bf16 *dy = job->scratch, *x = dy + job->P * job->dy.packed_row;
+    const smri_bf16 *dy = job->packed, *x = dy + job->P * job->dy.packed_row;
     struct smri_wtile_run runs[RUNS];
     size_t n = 0;
     bool accumulate = false;
@@ -389,8 +390,7 @@ static void sum_block(const struct job *job, float *sums, size_t tap, size_t row
 }
 
 static void sum_blocks(const struct job *job, size_t index, size_t worker) {
-    smri_bf16 *scratch = job->scratch + job->P * job->dy.packed_row + job->H * job->x.packed_row;
-    float *sums = (float *)(scratch + worker * job->worker_numbers);
+    float *sums = (float *)(job->own + worker * job->own_stride);
     const size_t col_tasks = smri_chunk_count(job->col_blocks, job->task_cols);
     const size_t i = index / col_tasks, j = index % col_tasks;
     const size_t i_end = smri_chunk_end(job->row_blocks, job->task_rows, i);
@@ -410,13 +410,14 @@ static void run_blocks(void *context, size_t begin, size_t end, size_t worker) {
 }
 
 void smri_conv2d_tiles_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                        void *workspace, smri_pool *pool) {
-    struct job *job = workspace;
+                                        const struct smri_workspace *workspace, smri_pool *pool) {
+    struct job *job = workspace->shared;
     *job = new_job(shape);
     job->dw = dw, job->x.data = x, job->dy.data = dy;
     job->parts_done = memset(job + 1, 0, sizeof(unsigned));
-    job->sums = (float *)((char *)workspace + job_bytes());
-    job->scratch = (smri_bf16 *)((char *)job->sums + sums_bytes(job));
+    job->sums = (float *)((char *)job + job_bytes());
+    job->packed = (smri_bf16 *)((char *)job->sums + sums_bytes(job));
+    job->own = workspace->own, job->own_stride = workspace->own_stride;
     if (job->by_parts) {
         smri_pool_begin_ranges(pool, job->parts, 1, run_parts, job);
         return;

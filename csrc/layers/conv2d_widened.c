@@ -39,21 +39,26 @@ struct widened {
     struct smri_conv2d shape;
     size_t x_numbers, y_numbers;
     float *x, *y, *w;
-    void *workspace;
+    struct smri_workspace workspace;
 };
 
 static size_t floats_bytes(size_t n) { return smri_align(n * sizeof(float)); }
 
-static struct widened widen_shape(const struct smri_conv2d *shape, void *workspace) {
+static size_t floats_in_all(const struct widened *wide) {
+    return floats_bytes(wide->x_numbers) + floats_bytes(wide->y_numbers) + floats_bytes(smri_conv2d_packed_size(&wide->shape));
+}
+
+static struct widened widen_shape(const struct smri_conv2d *shape, const struct smri_workspace *workspace) {
     struct widened wide = {.shape = *shape};
     wide.shape.precision = SMRI_FP32;
     wide.x_numbers = shape->N * shape->H * shape->W * shape->C;
     wide.y_numbers = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape) * shape->K;
-    char *at = workspace;
+    if (workspace == NULL) return wide;
+    char *at = workspace->shared;
     wide.x = (float *)at;
     wide.y = (float *)(at += floats_bytes(wide.x_numbers));
     wide.w = (float *)(at += floats_bytes(wide.y_numbers));
-    wide.workspace = at + floats_bytes(smri_conv2d_packed_size(shape));
+    wide.workspace = smri_workspace_behind(workspace, floats_in_all(&wide));
     return wide;
 }
 
@@ -62,38 +67,40 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
     return shape->precision == SMRI_BF16;
 }
 
-static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
+static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     const struct widened wide = widen_shape(shape, NULL);
-    return floats_bytes(wide.x_numbers) + floats_bytes(wide.y_numbers) + floats_bytes(smri_conv2d_packed_size(shape)) +
-           smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &wide.shape), direction, &wide.shape, n_threads);
+    struct smri_workspace_bytes bytes =
+        smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &wide.shape), direction, &wide.shape);
+    bytes.shared += floats_in_all(&wide);
+    return bytes;
 }
 
 static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     (void)along;
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.x, x, wide.x_numbers, pool);
     convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
-    smri_conv2d_forward(wide.y, wide.x, wide.w, NULL, NULL, &wide.shape, wide.workspace, pool);
+    smri_conv2d_forward(wide.y, wide.x, wide.w, NULL, NULL, &wide.shape, &wide.workspace, pool);
     convert(NARROW, y, wide.y, wide.y_numbers, pool);
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
-                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     (void)parts;
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.y, dy, wide.y_numbers, pool);
     convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
-    smri_conv2d_backward_data(wide.x, wide.y, wide.w, false, NULL, &wide.shape, wide.workspace, pool);
+    smri_conv2d_backward_data(wide.x, wide.y, wide.w, false, NULL, &wide.shape, &wide.workspace, pool);
     convert(accumulate ? ADD : NARROW, dx, wide.x, wide.x_numbers, pool);
 }
 
-static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape, void *workspace,
-                             smri_pool *pool) {
+static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
+                             const struct smri_workspace *workspace, smri_pool *pool) {
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.x, x, wide.x_numbers, pool);
     convert(WIDEN, wide.y, dy, wide.y_numbers, pool);
-    smri_conv2d_backward_weights(dw, wide.x, wide.y, &wide.shape, wide.workspace, pool);
+    smri_conv2d_backward_weights(dw, wide.x, wide.y, &wide.shape, &wide.workspace, pool);
 }
 
 const struct smri_conv2d_ops smri_conv2d_widened_ops = {

@@ -39,8 +39,8 @@ struct job {
     size_t depth, tiles;          /* of one panel */
     size_t n_chunks, n_pairs, n_blocks;
     float *shared;                /* panels of U [pair][chunk] or of V [block][chunk] */
-    float *workers;
-    size_t worker_floats, m_floats, panel_floats;
+    char *own;                    /* each worker's M, edge to write to, and panels */
+    size_t own_stride, own_floats, m_floats, panel_floats;
 };
 
 static size_t chunk_channels(const struct job *job, size_t chunk) {
@@ -57,8 +57,7 @@ static size_t block_end(const struct job *job, size_t block) {
 
 static size_t weights_stride(size_t depth) { return depth * PAIR + SKEW; }
 
-/* Everything that depends on the shape only. The workspace: an edge of zeros, the shared panels, then each worker's own
- * M, edge to write to, and panels. */
+/* Everything that depends on the shape only. Shared are an edge of zeros and the shared panels. */
 static struct job plan(bool transposed, const struct smri_conv2d *s) {
     struct job job = {.kernels = smri_kernels_get(), .transposed = transposed, .w_channels = s->C};
     const size_t P = smri_conv2d_out_rows(s), Q = smri_conv2d_out_cols(s);
@@ -78,7 +77,7 @@ static struct job plan(bool transposed, const struct smri_conv2d *s) {
     const size_t v = smri_winograd_panel(job.tiles, job.depth), u = POINTS * weights_stride(job.depth);
     job.panel_floats = job.share_u ? u : v;
     job.m_floats = smri_winograd_panel(job.tiles, PAIR);
-    job.worker_floats = job.m_floats + smri_winograd_lanes(job.out.C) + (job.share_u ? job.n_chunks * v : u);
+    job.own_floats = job.m_floats + smri_winograd_lanes(job.out.C) + (job.share_u ? job.n_chunks * v : u);
     return job;
 }
 
@@ -86,10 +85,11 @@ static size_t shared_panels(const struct job *job) {
     return (job->share_u ? job->n_pairs : job->n_blocks) * job->n_chunks;
 }
 
-static size_t forward_bytes(bool transposed, const struct smri_conv2d *s, size_t n_threads) {
+static struct smri_workspace_bytes forward_bytes(bool transposed, const struct smri_conv2d *s) {
     const struct job job = plan(transposed, s);
     const size_t edge = smri_winograd_lanes(job.in.C);
-    return (edge + shared_panels(&job) * job.panel_floats + n_threads * job.worker_floats) * sizeof(float);
+    return (struct smri_workspace_bytes){(edge + shared_panels(&job) * job.panel_floats) * sizeof(float),
+                                                job.own_floats * sizeof(float)};
 }
 
 /* u[point][block of 32][channel][32] = G g G^T: the input channels of one chunk, a block of the output channels of one pair. */
@@ -223,8 +223,7 @@ static void share_inputs(void *context, size_t index, size_t worker) {
                               block_end(job, block), chunk * job->depth, chunk_channels(job, chunk));
 }
 
-/* A worker's own memory. */
-static float *worker_m(const struct job *job, size_t worker) { return job->workers + worker * job->worker_floats; }
+static float *worker_m(const struct job *job, size_t worker) { return (float *)(job->own + worker * job->own_stride); }
 static float *worker_edge(const struct job *job, size_t worker) { return worker_m(job, worker) + job->m_floats; }
 static float *worker_panels(const struct job *job, size_t worker) {
     return worker_edge(job, worker) + smri_winograd_lanes(job->out.C);
@@ -310,15 +309,15 @@ static void run_pairs(void *context, size_t begin, size_t end, size_t worker) {
     }
 }
 
-static void run(struct job *job, void *out, const void *in, const float *w, void *workspace, smri_pool *pool) {
+static void run(struct job *job, void *out, const void *in, const float *w, const struct smri_workspace *workspace,
+                smri_pool *pool) {
     const size_t edge = smri_winograd_lanes(job->in.C);
     job->in.data = (char *)in; /* read only: the type is shared with the output's */
-    job->in.edge = workspace;
+    job->in.edge = memset(workspace->shared, 0, edge * sizeof(float));
     job->out.data = out;
     job->w = w;
-    memset(workspace, 0, edge * sizeof(float));
-    job->shared = (float *)workspace + edge;
-    job->workers = job->shared + shared_panels(job) * job->panel_floats;
+    job->shared = (float *)workspace->shared + edge;
+    job->own = workspace->own, job->own_stride = workspace->own_stride;
     if (job->share_u)
         smri_pool_run(pool, 2 * shared_panels(job), share_weights, job);
     else
@@ -332,7 +331,7 @@ static void run(struct job *job, void *out, const void *in, const float *w, void
 }
 
 static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
-                    const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     struct job job = plan(false, shape);
     job.in.prologue = along->prologue, job.in.shape = shape;
     if (along->epilogue != NULL) {
@@ -343,7 +342,7 @@ static void forward(void *y, const void *x, const float *w, const struct smri_co
 }
 
 static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
-                          const struct smri_conv2d *shape, void *workspace, smri_pool *pool) {
+                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     (void)parts;
     struct job job = plan(true, shape);
     job.accumulate = accumulate;
@@ -355,17 +354,17 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
     return s->R == 3 && s->S == 3 && s->stride == 1 && s->pad <= 2;
 }
 
-static size_t workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape, size_t n_threads) {
-    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_winograd_backward_weights_bytes(shape, n_threads);
-    return forward_bytes(direction == SMRI_CONV2D_BACKWARD_DATA, shape, n_threads);
+static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_winograd_backward_weights_bytes(shape);
+    return forward_bytes(direction == SMRI_CONV2D_BACKWARD_DATA, shape);
 }
 
-static size_t prologue_bytes(const struct smri_conv2d *shape, size_t n_threads) {
-    (void)shape, (void)n_threads;
-    return 0; /* a tile's pixels are activated on the stack */
+static bool has_prologue(const struct smri_conv2d *shape) {
+    (void)shape;
+    return true; /* a tile's pixels are activated on the stack */
 }
 
 const struct smri_conv2d_ops smri_conv2d_winograd_ops = {
-    "winograd", supports, workspace_bytes, forward, backward_data, smri_winograd_backward_weights, true, prologue_bytes,
+    "winograd", supports, workspace_bytes, forward, backward_data, smri_winograd_backward_weights, true, has_prologue,
     NULL,
 };

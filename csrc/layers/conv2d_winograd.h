@@ -102,8 +102,8 @@ static inline void smri_winograd_input_panel(float *panel, const struct smri_win
 }
 
 /* backward-weights has a file of its own. */
-size_t smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape, size_t n_threads);
+struct smri_workspace_bytes smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape);
 void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                    void *workspace, smri_pool *pool);
+                                    const struct smri_workspace *workspace, smri_pool *pool);
 
 #endif

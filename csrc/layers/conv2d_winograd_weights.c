@@ -27,8 +27,9 @@ struct job {
     size_t tiles, group_tiles, n_groups; /* of one chunk, of one group */
     size_t n_sides, n_pairs, n_blocks; /* blocks along C and along K, and their product */
     size_t v_floats, d_floats;
-    float *panels;   /* V and D of each worker */
-    float *products; /* dU: [group][block] where there are groups, else one for each worker */
+    char *own;       /* each worker's V and D, and its product where there are no groups */
+    size_t own_stride;
+    float *products; /* dU: [group][block] where there are groups */
     _Atomic unsigned *groups_done; /* of each block */
 };
 
@@ -62,18 +63,17 @@ static size_t edge_floats(const struct job *job) {
     return smri_winograd_lanes(job->shape.C > job->shape.K ? job->shape.C : job->shape.K);
 }
 
-static size_t n_products(const struct job *job, size_t n_threads) {
-    return job->n_groups > 1 ? job->n_groups * job->n_blocks : n_threads;
-}
+static size_t n_products(const struct job *job) { return job->n_groups > 1 ? job->n_groups * job->n_blocks : 0; }
 
 static size_t counters_bytes(const struct job *job) { return smri_align(job->n_blocks * sizeof *job->groups_done); }
 
-/* Workspace: the job, for it may outlive the call; its counters; the edge, the panels and the products. */
-size_t smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape, size_t n_threads) {
+/* Shared: the job, for it may outlive the call; its counters; the edge; the products. */
+struct smri_workspace_bytes smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape) {
     const struct job job = plan(shape);
-    const size_t panels = n_threads * (job.v_floats + job.d_floats);
-    return smri_align(sizeof job) + counters_bytes(&job) +
-           (edge_floats(&job) + panels + n_products(&job, n_threads) * PRODUCT_FLOATS) * sizeof(float);
+    const size_t shared = edge_floats(&job) + n_products(&job) * PRODUCT_FLOATS;
+    const size_t own = job.v_floats + job.d_floats + (job.n_groups > 1 ? 0 : PRODUCT_FLOATS);
+    return (struct smri_workspace_bytes){smri_align(sizeof job) + counters_bytes(&job) + shared * sizeof(float),
+                                                own * sizeof(float)};
 }
 
 static size_t side_channels(const struct job *job, size_t side) {
@@ -138,8 +138,8 @@ static void block_task(void *context, size_t index, size_t worker) {
     const size_t first = index / job->n_blocks * job->group_tiles;
     const size_t last = smri_winograd_min(first + job->group_tiles, job->grid.total);
     const size_t channels = side_channels(job, side), cols = pair_channels(job, pair);
-    float *product = job->products + (job->n_groups > 1 ? index : worker) * PRODUCT_FLOATS;
-    float *v = job->panels + worker * (job->v_floats + job->d_floats), *d = v + job->v_floats;
+    float *v = (float *)(job->own + worker * job->own_stride), *d = v + job->v_floats;
+    float *product = job->n_groups > 1 ? job->products + index * PRODUCT_FLOATS : d + job->d_floats;
     for (size_t begin = first; begin < last; begin += job->tiles) {
         const size_t end = smri_winograd_min(begin + job->tiles, last);
         smri_winograd_input_panel(v, &job->x, &job->grid, begin, end, side * SIDE, channels);
@@ -158,16 +158,16 @@ static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
 }
 
 void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                    void *workspace, smri_pool *pool) {
-    struct job *job = workspace;
+                                    const struct smri_workspace *workspace, smri_pool *pool) {
+    struct job *job = workspace->shared;
     *job = plan(shape);
-    char *after = (char *)workspace + smri_align(sizeof *job);
+    char *after = (char *)job + smri_align(sizeof *job);
     job->groups_done = memset(after, 0, counters_bytes(job));
     float *edge = memset(after + counters_bytes(job), 0, edge_floats(job) * sizeof(float));
     job->x.edge = job->dy.edge = edge;
     job->x.data = (char *)x, job->dy.data = (char *)dy; /* read only: the type is shared with the forward's output */
     job->dw = dw;
-    job->panels = edge + edge_floats(job);
-    job->products = job->panels + smri_pool_size(pool) * (job->v_floats + job->d_floats);
+    job->own = workspace->own, job->own_stride = workspace->own_stride;
+    job->products = edge + edge_floats(job);
     smri_pool_begin_ranges(pool, job->n_groups * job->n_blocks, 1, run_tasks, job);
 }

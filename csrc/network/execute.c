@@ -31,6 +31,10 @@ static struct smri_conv2d conv_shape(const struct smri_run *run, const struct sm
     return shape;
 }
 
+static struct smri_workspace workspace_of(const struct smri_run *run, const struct smri_op *op) {
+    return (struct smri_workspace){at(run, op->scratch), at(run, run->program->own), run->program->own_stride};
+}
+
 static struct smri_batchnorm2d norm_shape(const struct smri_run *run, const struct smri_unit *unit) {
     return (struct smri_batchnorm2d){run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K, run->precision};
 }
@@ -161,8 +165,9 @@ static void run_conv_data(const struct smri_run *run, const struct smri_op *op) 
         parts.looked_up = behind.from.x;
     }
     const bool any = parts.make != NULL || parts.look != NULL;
+    const struct smri_workspace workspace = workspace_of(run, op);
     smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), run->network->weights + unit->weight, op->accumulate,
-                              any ? &parts : NULL, &shape, at(run, op->scratch), run->pool);
+                              any ? &parts : NULL, &shape, &workspace, run->pool);
 }
 
 /* Forward. On the way: x from the block's end in front of it, and the sums of its own statistics. */
@@ -188,23 +193,24 @@ static void run_conv_forward(const struct smri_run *run, const struct smri_op *o
     if (op->sums != SMRI_VALUE_NONE) sums.rows = part_rows(run, SMRI_CONV2D_FORWARD, op->unit);
     if (sums.rows > 0) parts.look = smri_batchnorm2d_moments_part, parts.watcher = &sums;
     const bool any = parts.make != NULL || parts.look != NULL;
+    const struct smri_workspace workspace = workspace_of(run, op);
     smri_conv2d_forward(at(run, op->out), read_at(run, op->x), run->network->weights + unit->weight,
-                        op->x_unit != 0 ? &prologue : NULL, any ? &parts : NULL, &shape, at(run, op->scratch), run->pool);
+                        op->x_unit != 0 ? &prologue : NULL, any ? &parts : NULL, &shape, &workspace, run->pool);
 }
 
 static void run_conv(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_unit *unit = &run->network->units[op->unit];
     const struct smri_conv2d shape = conv_shape(run, unit);
     const float *weights = run->network->weights + unit->weight;
-    void *scratch = at(run, op->scratch);
+    const struct smri_workspace workspace = workspace_of(run, op);
     if (op->kind == SMRI_OP_CONV_NORMALISED) {
         const size_t u = (size_t)op->unit;
         const struct smri_conv2d_epilogue epilogue = {smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
                                                       op->accumulate, op->relu};
-        smri_conv2d_forward_epilogue(at(run, op->out), read_at(run, op->x), weights, &epilogue, &shape, scratch, run->pool);
+        smri_conv2d_forward_epilogue(at(run, op->out), read_at(run, op->x), weights, &epilogue, &shape, &workspace, run->pool);
     } else {
-        smri_conv2d_backward_weights(run->gradients + unit->weight, read_at(run, op->x), read_at(run, op->dy), &shape, scratch,
-                                     run->pool);
+        smri_conv2d_backward_weights(run->gradients + unit->weight, read_at(run, op->x), read_at(run, op->dy), &shape,
+                                     &workspace, run->pool);
     }
 }
 

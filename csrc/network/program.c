@@ -110,14 +110,17 @@ static short emit(struct writer *w, struct smri_op op) {
 static size_t unit_numbers(const struct smri_unit *unit) { return unit->P * unit->Q * unit->conv.K; }
 static size_t unit_inputs(const struct smri_unit *unit) { return unit->conv.H * unit->conv.W * unit->conv.C; }
 
-/* Scratch as large as workspace_bytes says for the unit's convolution. */
+/* Scratch as large as workspace_bytes says for the unit's convolution; and the threads' own is made as large, too. */
 static short conv_scratch(struct writer *w, const struct smri_unit *unit,
-                          size_t (*workspace_bytes)(const struct smri_conv2d *shape, size_t n_threads)) {
+                          struct smri_workspace_bytes (*workspace_bytes)(const struct smri_conv2d *shape)) {
     struct smri_conv2d shape = unit->conv;
     shape.N = w->n;
     shape.precision = w->config->precision;
     if (w->status == SMRI_OK) w->status = smri_conv2d_check(&shape);
-    return w->status == SMRI_OK ? new_scratch(w, workspace_bytes(&shape, w->n_threads)) : (short)SMRI_VALUE_NONE;
+    if (w->status != SMRI_OK) return SMRI_VALUE_NONE;
+    const struct smri_workspace_bytes bytes = workspace_bytes(&shape);
+    if (bytes.own > w->program->own_stride) w->program->own_stride = smri_align(bytes.own);
+    return new_scratch(w, bytes.shared);
 }
 
 /* Whether the unit's convolution works in parts, so that it can make its own source. */
@@ -496,6 +499,15 @@ static void let_overlap(struct smri_program *program) {
     }
 }
 
+/* The threads' own memory is nobody else's from the first operation to the last, so that it stays in their caches. */
+static void keep_own(struct writer *w) {
+    struct smri_program *program = w->program;
+    if (program->own_stride == 0) return;
+    program->own = new_value(w, 1, w->n_threads, program->own_stride);
+    program->values[program->own].first = 0;
+    program->values[program->own].last = program->n_ops;
+}
+
 smri_status smri_program_write(struct smri_program *program, const smri_network *network,
                                const struct smri_plan_config *config, size_t n_threads) {
     memset(program, 0, sizeof *program);
@@ -509,5 +521,6 @@ smri_status smri_program_write(struct smri_program *program, const smri_network 
     program->values[program->output].last = program->n_ops;
     struct smri_value *features = &program->values[program->features];
     if (features->last < program->n_forward) features->last = program->n_forward;
+    keep_own(&w);
     return w.status;
 }

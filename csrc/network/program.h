@@ -75,6 +75,8 @@ struct smri_program {
     short n_ops, n_values;
     short n_forward; /* operations before the backward pass */
     short output, features;
+    short own;         /* the threads' own memory of all convolutions, one after the other; as long as the program */
+    size_t own_stride; /* of each thread */
     /* INFER: the first n_early operations run over early_images at a time, so that what they write is still in the cache
      * when it is read; only early_out, of early_bytes an image, holds all of a batch. 0 operations: none. */
     short n_early, early_out;

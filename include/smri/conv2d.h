@@ -14,6 +14,7 @@
 #include "smri/pool.h"
 #include "smri/precision.h"
 #include "smri/status.h"
+#include "smri/workspace.h"
 
 struct smri_conv2d {
     size_t N, H, W, C;  /* input: images, rows, columns, channels */
@@ -65,16 +66,15 @@ enum smri_conv2d_direction { SMRI_CONV2D_FORWARD, SMRI_CONV2D_BACKWARD_DATA, SMR
 /* Parts begin at multiples of so many pixels. 0: this shape has none in this direction. */
 size_t smri_conv2d_part_rows(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
 
-/* Bytes of workspace that any of the three directions needs with that many threads, for this N and every smaller one; the
- * second for forward with a prologue. */
-size_t smri_conv2d_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
-size_t smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
+/* The workspace that any of the three directions needs, for this N and every smaller one; and for forward with a prologue. */
+struct smri_workspace_bytes smri_conv2d_workspace_bytes(const struct smri_conv2d *shape);
+struct smri_workspace_bytes smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape);
 
 /* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; all are 64-byte aligned. parts: NULL, or
  * where there are parts; one that makes x goes without a prologue, and x is not read. */
 void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                         const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape, void *workspace,
-                         smri_pool *pool);
+                         const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape,
+                         const struct smri_workspace *workspace, smri_pool *pool);
 
 /* What becomes of a sum before it is stored, for inference, where a convolution's batch norm is known beforehand:
  *     y = scale[k] * (the convolution) + shift[k], plus what y holds if `accumulate` (a residual), then max(0, .) if `relu`
@@ -85,18 +85,19 @@ struct smri_conv2d_epilogue {
 };
 
 /* Forward with an epilogue, in one pass where the method can, and its workspace for this N and every smaller one. */
-size_t smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape, size_t n_threads);
+struct smri_workspace_bytes smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape);
 void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                                  const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                                  const struct smri_conv2d *shape, const struct smri_workspace *workspace,
+                                  smri_pool *pool);
 
 /* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. parts: as in forward. */
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape, void *workspace,
-                               smri_pool *pool);
+                               const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape,
+                               const struct smri_workspace *workspace, smri_pool *pool);
 
 /* dw in the packed layout, overwritten (padding included). When this returns, other threads may still be at their last tasks:
- * dw is complete, and x, dy and workspace are free, after smri_pool_finish. */
+ * dw is complete, and x, dy and what is shared of the workspace are free, after smri_pool_finish. */
 void smri_conv2d_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                  void *workspace, smri_pool *pool);
+                                  const struct smri_workspace *workspace, smri_pool *pool);
 
 #endif

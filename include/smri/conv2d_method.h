@@ -34,24 +34,27 @@ size_t smri_conv2d_method_part_rows(enum smri_conv2d_method method, enum smri_co
                                     const struct smri_conv2d *shape);
 
 /* Workspace of one method and direction. */
-size_t smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
-                                          const struct smri_conv2d *shape, size_t n_threads);
+struct smri_workspace_bytes smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method,
+                                                               enum smri_conv2d_direction direction,
+                                                               const struct smri_conv2d *shape);
 
 /* The same of forward with a prologue, and with an epilogue. */
-size_t smri_conv2d_method_prologue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads);
-size_t smri_conv2d_method_epilogue_bytes(enum smri_conv2d_method method, const struct smri_conv2d *shape, size_t n_threads);
+struct smri_workspace_bytes smri_conv2d_method_prologue_bytes(enum smri_conv2d_method method,
+                                                              const struct smri_conv2d *shape);
+struct smri_workspace_bytes smri_conv2d_method_epilogue_bytes(enum smri_conv2d_method method,
+                                                              const struct smri_conv2d *shape);
 
 /* smri_conv2d_forward, _forward_epilogue, _backward_data and _backward_weights by the named method, which must support the shape. */
 void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
                             const struct smri_conv2d_prologue *prologue, const struct smri_conv2d_parts *parts,
-                            const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                            const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool);
 void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
                                      const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape,
-                                     void *workspace, smri_pool *pool);
+                                     const struct smri_workspace *workspace, smri_pool *pool);
 void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
                                   bool accumulate, const struct smri_conv2d_parts *parts,
-                                  const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                                  const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool);
 void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
-                                     const struct smri_conv2d *shape, void *workspace, smri_pool *pool);
+                                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool);
 
 #endif

@@ -1,7 +1,4 @@
-/* Checked sizes, aligned allocation and the arena.
- *
- * An arena is planned first and carved afterwards: `smri_arena_plan` adds up what will be needed, `smri_arena_commit`
- * allocates once, `smri_arena_take` hands the same pieces out in the same order. Nothing is freed piecemeal. */
+/* Checked sizes and aligned allocation. */
 #ifndef SMRI_MEMORY_H
 #define SMRI_MEMORY_H
 

@@ -36,6 +36,15 @@ static int parse_shape(PyObject *module, PyObject *tuple, const char *precision_
 
 static size_t n_workers(Py_ssize_t n_threads) { return n_threads > 0 ? (size_t)n_threads : smri_cpu_count(); }
 
+/* Both in one array: what is shared, then what is each thread's own. */
+static size_t bytes_in_all(struct smri_workspace_bytes bytes, Py_ssize_t n_threads) {
+    return smri_align(bytes.shared) + n_workers(n_threads) * smri_align(bytes.own);
+}
+
+static struct smri_workspace workspace_in(void *array, struct smri_workspace_bytes bytes) {
+    return (struct smri_workspace){array, (char *)array + smri_align(bytes.shared), smri_align(bytes.own)};
+}
+
 static int parse_method(const char *name, enum smri_conv2d_direction direction, const struct smri_conv2d *shape,
                         enum smri_conv2d_method *method) {
     if (strcmp(name, "auto") == 0) {
@@ -154,10 +163,11 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     smri_call_check(&call, parts.make == NULL || !begins, "kept, x_scale: give one of them");
     if (parts.make != NULL) a = NULL; /* nobody else reads it */
 
-    const size_t threads = n_workers(n_threads);
-    const size_t bytes = finishes ? smri_conv2d_method_epilogue_bytes(method, &shape, threads)
-                         : begins ? smri_conv2d_method_prologue_bytes(method, &shape, threads)
-                                  : smri_conv2d_method_workspace_bytes(method, direction, &shape, threads);
+    const struct smri_workspace_bytes sizes =
+        finishes ? smri_conv2d_method_epilogue_bytes(method, &shape)
+        : begins ? smri_conv2d_method_prologue_bytes(method, &shape)
+                 : smri_conv2d_method_workspace_bytes(method, direction, &shape);
+    const size_t bytes = bytes_in_all(sizes, n_threads);
     const bool given = workspace_object != NULL && workspace_object != Py_None;
     npy_intp given_bytes = -1;
     const void *workspace =
@@ -165,16 +175,16 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     smri_call_check(&call, !given || (size_t)given_bytes >= bytes, "workspace: expected at least %zu bytes, got %zd", bytes,
                     given_bytes);
     if (smri_call_begin(&call, n_threads, given ? 0 : bytes)) {
-        void *scratch = given ? (void *)workspace : call.workspace;
+        const struct smri_workspace scratch = workspace_in(given ? (void *)workspace : call.workspace, sizes);
         if (finishes)
-            smri_conv2d_forward_epilogue_by(method, out, a, b, &epilogue, &shape, scratch, call.pool);
+            smri_conv2d_forward_epilogue_by(method, out, a, b, &epilogue, &shape, &scratch, call.pool);
         else if (forward)
-            smri_conv2d_forward_by(method, out, a, b, begins ? &prologue : NULL, in_parts ? &parts : NULL, &shape, scratch,
+            smri_conv2d_forward_by(method, out, a, b, begins ? &prologue : NULL, in_parts ? &parts : NULL, &shape, &scratch,
                                    call.pool);
         else if (of_weights)
-            smri_conv2d_backward_weights_by(method, out, a, b, &shape, scratch, call.pool);
+            smri_conv2d_backward_weights_by(method, out, a, b, &shape, &scratch, call.pool);
         else
-            smri_conv2d_backward_data_by(method, out, a, b, accumulate, in_parts ? &parts : NULL, &shape, scratch, call.pool);
+            smri_conv2d_backward_data_by(method, out, a, b, accumulate, in_parts ? &parts : NULL, &shape, &scratch, call.pool);
         smri_pool_finish(call.pool, smri_pool_begun(call.pool));
     }
     return smri_call_end(&call);
@@ -234,16 +244,15 @@ static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *ke
         return NULL;
     if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
-    const size_t threads = n_workers(n_threads);
     PyObject *plan = PyList_New(0);
     for (int direction = SMRI_CONV2D_FORWARD; plan != NULL && direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++) {
         enum smri_conv2d_method method;
         PyObject *entry = NULL;
         if (parse_method(name, direction, &shape, &method) == 0) {
-            const size_t bytes = prologue && direction == SMRI_CONV2D_FORWARD
-                                     ? smri_conv2d_method_prologue_bytes(method, &shape, threads)
-                                     : smri_conv2d_method_workspace_bytes(method, direction, &shape, threads);
-            entry = Py_BuildValue("sn", smri_conv2d_method_name(method), (Py_ssize_t)bytes);
+            const struct smri_workspace_bytes sizes = prologue && direction == SMRI_CONV2D_FORWARD
+                                                          ? smri_conv2d_method_prologue_bytes(method, &shape)
+                                                          : smri_conv2d_method_workspace_bytes(method, direction, &shape);
+            entry = Py_BuildValue("sn", smri_conv2d_method_name(method), (Py_ssize_t)bytes_in_all(sizes, n_threads));
         } else if (PyErr_ExceptionMatches(PyExc_NotImplementedError)) {
             PyErr_Clear();
             entry = Py_NewRef(Py_None);
@@ -263,7 +272,7 @@ static PyObject *conv2d_workspace_bytes(PyObject *module, PyObject *arguments, P
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|n$s", names, &tuple, &n_threads, &precision_name)) return NULL;
     if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
-    return PyLong_FromSize_t(smri_conv2d_workspace_bytes(&shape, n_workers(n_threads)));
+    return PyLong_FromSize_t(bytes_in_all(smri_conv2d_workspace_bytes(&shape), n_threads));
 }
 
 static PyObject *linear_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {

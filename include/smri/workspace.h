@@ -1,0 +1,27 @@
+/* Memory that a call works in, given by its caller, and 64-byte aligned. */
+#ifndef SMRI_WORKSPACE_H
+#define SMRI_WORKSPACE_H
+
+#include <stddef.h>
+
+/* What the threads share, and what is each thread's own: worker w's is at own + w * own_stride. Let that be at the same place in
+ * every call, so that it stays in the worker's caches. Measured on ResNet-50 in bf16, where both moved with the layers: two
+ * threads wrote what had last been in the other's cache, 0.4 ms a gradient of the weights with two third-level caches, 6 % of a
+ * step. */
+struct smri_workspace {
+    void *shared;
+    char *own;
+    size_t own_stride;
+};
+
+/* How much that is: of all threads together, and of each. */
+struct smri_workspace_bytes {
+    size_t shared, own;
+};
+
+/* What is left behind the first `bytes` of what is shared, a multiple of 64. */
+static inline struct smri_workspace smri_workspace_behind(const struct smri_workspace *workspace, size_t bytes) {
+    return (struct smri_workspace){(char *)workspace->shared + bytes, workspace->own, workspace->own_stride};
+}
+
+#endif
