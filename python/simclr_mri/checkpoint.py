@@ -140,16 +140,14 @@ def write_safetensors(path: str | Path, tensors: Tensors, metadata: Mapping[str,
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
         for tensor in tensors.values():
-            data = np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
-            file.write(data)
-            if data.nbytes >= _LARGE_BYTES:
-                _to_disk(file)
+            _append(file, np.ascontiguousarray(tensor))
 
 
-def _to_disk(file: IO[bytes]) -> None:
-    """The disk writes what is there while the rest is copied, and the system takes the same memory for the rest: a
-    stop waits for a checkpoint, and 180 MB of memory that a virtual machine has to ask for take 0.3 s."""
-    if hasattr(os, "posix_fadvise"):
+def _append(file: IO[bytes], array: np.ndarray) -> None:
+    """Writes an array. The disk writes what is there while the rest is copied, and the system takes the same memory
+    for the rest: a stop waits for a checkpoint, and 180 MB that a virtual machine has to ask for take 0.3 s."""
+    file.write(array.reshape(-1).view(np.uint8).data)
+    if array.nbytes >= _LARGE_BYTES and hasattr(os, "posix_fadvise"):
         file.flush()
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
