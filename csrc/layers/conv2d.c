@@ -107,18 +107,14 @@ struct smri_workspace_bytes smri_conv2d_method_prologue_bytes(enum smri_conv2d_m
     return bytes;
 }
 
-static void enlarge(struct smri_workspace_bytes *largest, struct smri_workspace_bytes bytes) {
-    if (bytes.shared > largest->shared) largest->shared = bytes.shared;
-    if (bytes.own > largest->own) largest->own = bytes.own;
-}
-
 /* A smaller batch may need more: it may be computed by another method, or be cut into more parts. So each is asked. */
 struct smri_workspace_bytes smri_conv2d_workspace_bytes(const struct smri_conv2d *shape) {
     struct smri_workspace_bytes largest = {0, 0};
     struct smri_conv2d part = *shape;
     for (part.N = 1; part.N <= shape->N; part.N++)
         for (int direction = SMRI_CONV2D_FORWARD; direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++)
-            enlarge(&largest, smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &part), direction, &part));
+            smri_workspace_enlarge(
+                &largest, smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &part), direction, &part));
     return largest;
 }
 
@@ -129,7 +125,7 @@ static struct smri_workspace_bytes largest_forward(
     struct smri_workspace_bytes largest = {0, 0};
     struct smri_conv2d part = *shape;
     for (part.N = 1; part.N <= shape->N; part.N++)
-        enlarge(&largest, bytes_of(smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part), &part));
+        smri_workspace_enlarge(&largest, bytes_of(smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part), &part));
     return largest;
 }
 

@@ -344,11 +344,8 @@ static struct smri_workspace_bytes bytes_for(bool backward, const struct smri_co
 static struct smri_workspace_bytes gather_bytes(bool backward, const struct smri_conv2d *shape) {
     struct smri_conv2d smaller = *shape;
     struct smri_workspace_bytes largest = bytes_for(backward, shape);
-    for (smaller.N = 1; smaller.N < shape->N && smaller.N <= SMRI_TILES_IMAGES_COUNTED; smaller.N++) {
-        const struct smri_workspace_bytes bytes = bytes_for(backward, &smaller);
-        if (bytes.shared > largest.shared) largest.shared = bytes.shared;
-        if (bytes.own > largest.own) largest.own = bytes.own;
-    }
+    for (smaller.N = 1; smaller.N < shape->N && smaller.N <= SMRI_TILES_IMAGES_COUNTED; smaller.N++)
+        smri_workspace_enlarge(&largest, bytes_for(backward, &smaller));
     return largest;
 }
 

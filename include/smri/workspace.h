@@ -24,4 +24,10 @@ static inline struct smri_workspace smri_workspace_behind(const struct smri_work
     return (struct smri_workspace){(char *)workspace->shared + bytes, workspace->own, workspace->own_stride};
 }
 
+/* The least that both fit into. */
+static inline void smri_workspace_enlarge(struct smri_workspace_bytes *largest, struct smri_workspace_bytes bytes) {
+    if (bytes.shared > largest->shared) largest->shared = bytes.shared;
+    if (bytes.own > largest->own) largest->own = bytes.own;
+}
+
 #endif
