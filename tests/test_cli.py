@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from simclr_mri import datasets
-from simclr_mri.cli import COMMANDS, main
+from simclr_mri.cli import COMMANDS, Settings, build_parser, main
 from simclr_mri.looks import read_looks
 
 SMALL = ["--arch", "resnet18", "--epochs", "1", "--batch-size", "8", "--verbose", "0"]
@@ -310,6 +311,21 @@ def test_typing_mistakes_end_in_one_line_that_helps(line, said, capsys):
         main(line.split())
     text = capsys.readouterr().err
     assert said in text and text.count("\n") == 1
+
+
+def test_a_file_for_several_commands_says_what_one_does_not_use(tmp_path):
+    file = tmp_path / "experiment.toml"
+    file.write_text("[data]\nfold = 2\n[finetune]\ninit = 'runs/ssl'\nepochs = 3\n")
+    args = build_parser().parse_args(["study", "D", "--config", str(file)])
+    with pytest.warns(UserWarning) as notes:
+        assert Settings(args).finetune.epochs == 3
+    assert [str(note.message) for note in notes] == [
+        f"{file}: init is not used here: the starts are those of --inits",
+        f"{file}: fold is not used here: all folds of --splits are tested",
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Settings(build_parser().parse_args(["finetune", "D", "--config", str(file)]))
 
 
 def test_a_missing_start_is_found_before_anything_is_timed(folder, capsys, monkeypatch):

@@ -24,6 +24,7 @@ from simclr_mri import (
     datasets,
     export_weights,
     split,
+    study,
     training,
 )
 from simclr_mri import simclr as simclr_module
@@ -31,6 +32,7 @@ from simclr_mri._dataset import Dataset
 from simclr_mri._machine import n_threads
 from simclr_mri.checkpoint import CheckpointError
 from simclr_mri.monitor import Collapse, embedding_spread, knn_accuracy
+from simclr_mri.runlog import sole_writer
 from simclr_mri.training import batch_bounds, epoch_order
 
 SMALL = {"arch": "resnet18", "verbose": 0}
@@ -72,6 +74,22 @@ def stop_after(monkeypatch, cls, n):
         return plain(self, *args)
 
     monkeypatch.setattr(cls, "_step", step)
+
+
+def test_two_runs_do_not_write_to_one_folder(parts, tmp_path):
+    """Each would go on from the other's checkpoint and write over it."""
+    folder = tmp_path / "runs" / "one"
+    with sole_writer(folder):
+        for estimator in (SimCLR(**SSL), Classifier(**CLF)):
+            with pytest.raises(BlockingIOError, match=r"one: another run is writing there; wait until it is done, or"):
+                estimator.fit(parts[0], checkpoint=folder)
+        with pytest.raises(BlockingIOError, match="another run is writing there"):
+            study(parts[0], inits=["random"], fractions=[1.0], finetune=CLF, out=folder)
+    assert not folder.exists()
+    Classifier(**{**CLF, "epochs": 0}).fit(parts[0], checkpoint=folder)
+    with sole_writer(folder):
+        pass
+    assert (folder / checkpoint.FILE_NAME).exists()
 
 
 # ---- fitting -------------------------------------------------------------------------------------------------------

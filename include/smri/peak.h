@@ -5,9 +5,13 @@
 #include "smri/pool.h"
 #include "smri/precision.h"
 
-/* Floating-point operations a second of all threads together, a multiply and an add counting as two: the best of short
- * loops of independent products on registers, repeated for about `seconds`. With SMRI_BF16 products of bfloat16 numbers,
+struct smri_rates {
+    double best, mean;
+};
+
+/* Floating-point operations a second of all threads together, a multiply and an add counting as two: the best and the mean of
+ * short jobs of independent products on registers, repeated for about `seconds`. With SMRI_BF16 products of bfloat16 numbers,
  * by the instructions of the instruction set in use. */
-double smri_peak_flops(enum smri_precision precision, double seconds, smri_pool *pool);
+struct smri_rates smri_peak_flops(enum smri_precision precision, double seconds, smri_pool *pool);
 
 #endif

@@ -55,11 +55,13 @@ static PyObject *set_isa(PyObject *module, PyObject *argument) {
 }
 
 static PyObject *measured_peak(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"precision", "n_threads", "seconds", NULL};
+    static char *names[] = {"precision", "n_threads", "seconds", "mean", NULL};
     const char *name = "fp32";
     Py_ssize_t n_threads = 0;
     double seconds = 0.2;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|snd:measured_peak", names, &name, &n_threads, &seconds)) return NULL;
+    int mean = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|snd$p:measured_peak", names, &name, &n_threads, &seconds, &mean))
+        return NULL;
     enum smri_precision precision;
     if (smri_parse_precision(name, &precision) < 0) return NULL;
     if (n_threads < 0 || !(seconds > 0.0 && seconds <= 60.0)) {
@@ -69,12 +71,12 @@ static PyObject *measured_peak(PyObject *module, PyObject *arguments, PyObject *
     struct smri_shared_pool *lease;
     smri_pool *pool = smri_pool_borrow(module, (size_t)n_threads, &lease);
     if (pool == NULL) return NULL;
-    double flops;
+    struct smri_rates flops;
     Py_BEGIN_ALLOW_THREADS;
     flops = smri_peak_flops(precision, seconds, pool);
     Py_END_ALLOW_THREADS;
     smri_pool_return(lease);
-    return PyFloat_FromDouble(flops);
+    return PyFloat_FromDouble(mean ? flops.mean : flops.best);
 }
 
 static PyObject *random_words(PyObject *module, PyObject *arguments, PyObject *keywords) {
@@ -103,7 +105,8 @@ static PyMethodDef functions[] = {
     {"cpu_info", cpu_info, METH_NOARGS, "cpu_info() -> dict: cpu, isa_supported, isa, threads, blas, png, jpeg."},
     {"set_isa", set_isa, METH_O, "set_isa(name): cap the kernels at ref, avx2, avx512, avx512bf16 or amx."},
     {"measured_peak", (PyCFunction)(void (*)(void))measured_peak, METH_VARARGS | METH_KEYWORDS,
-     "measured_peak(precision='fp32', n_threads=0, seconds=0.2) -> float: flop/s of products on registers, all threads."},
+     "measured_peak(precision='fp32', n_threads=0, seconds=0.2, *, mean=False) -> float: flop/s of products on registers, all "
+     "threads: the best of short jobs, or their mean."},
     {"random_words", (PyCFunction)(void (*)(void))random_words, METH_VARARGS | METH_KEYWORDS,
      "random_words(n, seed, epoch=0, sample=0, view=0, purpose=2) -> uint32 array: the first n words of a stream."},
     {NULL, NULL, 0, NULL},

@@ -18,8 +18,13 @@ def cpu_info() -> dict[str, str | int]:
 def set_isa(name: str, /) -> None:
     """Cap the kernels at "ref", "avx2", "avx512", "avx512bf16" or "amx"."""
 
-def measured_peak(precision: Literal["fp32", "bf16"] = "fp32", n_threads: int = 0, seconds: float = 0.2) -> float:
-    """Flops a second of all threads together: independent products on registers, the best of many loops."""
+def measured_peak(
+    precision: Literal["fp32", "bf16"] = "fp32", n_threads: int = 0, seconds: float = 0.2, *, mean: bool = False
+) -> float:
+    """Flops a second of all threads together: independent products on registers, the best of many short jobs.
+
+    With `mean` their mean: what the machine had to give meanwhile, what other programs took left out.
+    """
 
 def random_words(
     n: int, seed: int, epoch: int = 0, sample: int = 0, view: int = 0, purpose: int = 2

@@ -22,7 +22,7 @@ from ._seen import PRETRAINED, TRAINED, seen_note
 from .config import ARCHS, FinetuneOptions
 from .metrics import Evaluation, balanced_accuracy, evaluate_predictions
 from .options import check, takes_recipe
-from .runlog import History
+from .runlog import History, sole_writer
 from .simclr import SimCLR
 from .training import Position, balanced_order
 from .views import Preprocess, augmented_batch
@@ -158,6 +158,11 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         -------
         Classifier
             self. After Ctrl-C too, with a warning.
+
+        Raises
+        ------
+        ValueError, BlockingIOError, FloatingPointError
+            As `SimCLR.fit`.
         """
         check(self)
         require_labels(train, "train")
@@ -165,14 +170,15 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             require_labels(val, "val")
             if val.classes != train.classes:
                 raise ValueError(f"val: expected the classes {', '.join(train.classes)}, got {', '.join(val.classes)}")
-        with self._all_or_nothing(self._title()):
-            ready = self._make_ready(train, val, checkpoint, resume, facts)
-        if ready:
-            folder = None if checkpoint is None else Path(checkpoint)
-            n = len(self._train)
-            self._run(self._title(), n, self._batch, self._n_epochs(), False, self._lr(), folder)
-            if not self.position_.finished and self._best is not None:
-                self.network_.load(self._best)
+        with sole_writer(checkpoint):
+            with self._all_or_nothing(self._title()):
+                ready = self._make_ready(train, val, checkpoint, resume, facts)
+            if ready:
+                folder = None if checkpoint is None else Path(checkpoint)
+                n = len(self._train)
+                self._run(self._title(), n, self._batch, self._n_epochs(), False, self._lr(), folder)
+                if not self.position_.finished and self._best is not None:
+                    self.network_.load(self._best)
         return self
 
     def _make_ready(

@@ -237,6 +237,7 @@ class Settings:
         file = read_toml(args.config) if args.config else {}
         named = file.pop("recipe", None)
         check_sections(file, args.config)
+        _note_refused(file, about, args.config)
         self.recipe = (
             getattr(args, "recipe", None) or named or inherited.get("recipe") or about.get("recipe", "default")
         )
@@ -260,6 +261,14 @@ class Settings:
             return self.__dict__["sections"][name]
         except KeyError:
             raise AttributeError(name) from None
+
+
+def _note_refused(file: dict[str, Any], about: dict[str, Any], where: str) -> None:
+    """A file may serve several commands, so what this one does not use is no mistake there, but it is said."""
+    for option, why in about.get("refused", {}).items():
+        section, _, name = option.rpartition(".")
+        if any(name in file.get(table, {}) for table in ([section] if section else about["bare"])):
+            warnings.warn(f"{where}: {name} is not used here: {why}", stacklevel=2)
 
 
 def check_sections(file: dict[str, Any], where: str) -> None:

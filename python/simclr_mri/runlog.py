@@ -1,4 +1,5 @@
-"""What a run writes beside its weights: a table of epochs, a stream of events, and a manifest to repeat it by.
+"""What a run writes beside its weights: a table of epochs, a stream of events, and a manifest to repeat it by; and the
+lock that keeps two runs out of one folder.
 
 log.csv and history are one row an epoch; log.jsonl is one event a line with the time; manifest.json holds
 configuration, versions, data fingerprint, seeds, wall time and peak memory.
@@ -6,8 +7,10 @@ configuration, versions, data fingerprint, seeds, wall time and peak memory.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
+import fcntl
 import html
 import io
 import json
@@ -17,7 +20,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,41 @@ def versions() -> dict[str, str]:
 def peak_memory_bytes() -> int:
     """The most memory this process has held so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@contextlib.contextmanager
+def sole_writer(folder: str | Path | None) -> Iterator[None]:
+    """Keeps other runs out of `folder`, which is made if need be and goes again if left empty. None keeps nothing.
+
+    The system lets go of the lock when a process ends, however it ends.
+
+    Raises
+    ------
+    BlockingIOError
+        A run of this process or of another is at it.
+    """
+    if folder is None:
+        yield
+        return
+    folder = Path(folder)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"{folder}: another run is writing there; wait until it is done, or choose another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -24,7 +24,7 @@ from .config import PretrainOptions
 from .monitor import Collapse, CollapseWarning, chance_loss, knn_accuracy, probe_balanced_accuracy, standardized
 from .options import check, takes_recipe
 from .pairs import Pairs
-from .runlog import History
+from .runlog import History, sole_writer
 from .training import Position
 from .views import Preprocess, augmented_batch
 
@@ -93,16 +93,26 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         -------
         SimCLR
             self. After Ctrl-C too, with a warning; `position_.finished` tells.
+
+        Raises
+        ------
+        ValueError
+            An option or the data, named; or the folder holds another run.
+        BlockingIOError
+            A run is writing to the folder at this moment.
+        FloatingPointError
+            The loss or the gradients are not finite; the weights are those from before that step.
         """
         check(self)
         check_dataset(train, "train")
         if val is not None:
             check_dataset(val, "val")
-        with self._all_or_nothing("SimCLR"):
-            ready = self._make_ready(train, val, checkpoint, resume, facts)
-        if ready:
-            folder = None if checkpoint is None else Path(checkpoint)
-            self._run("SimCLR", len(train), self.batch_size, self.epochs, True, self._lr(), folder)
+        with sole_writer(checkpoint):
+            with self._all_or_nothing("SimCLR"):
+                ready = self._make_ready(train, val, checkpoint, resume, facts)
+            if ready:
+                folder = None if checkpoint is None else Path(checkpoint)
+                self._run("SimCLR", len(train), self.batch_size, self.epochs, True, self._lr(), folder)
         return self
 
     def _make_ready(

@@ -27,7 +27,7 @@ from .checkpoint import atomic_writer, checkpoint_path
 from .classifier import Classifier
 from .looks import model_digest, read_looks, record_look
 from .metrics import Evaluation, evaluate_predictions
-from .runlog import RunLog, write_json
+from .runlog import RunLog, sole_writer, write_json
 from .simclr import SimCLR
 from .study_plan import Plan
 from .study_rates import RateSearch, adopt_trial, checked_rates, held_back, trial_name, trials_become_runs
@@ -93,6 +93,13 @@ def study(
     -------
     StudyResult
 
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        An argument, named, before any work.
+    BlockingIOError
+        Another study is writing to `out` at this moment.
+
     Examples
     --------
     >>> from simclr_mri import datasets
@@ -121,7 +128,8 @@ def study(
     shares = sorted(float(f) for f in fractions)
     order = [(k, seed) for k in range(len(chosen)) for seed in seeds]
     try:
-        return run.all([Arm(name, f, seed, k) for k, seed in order for name in inits for f in shares])
+        with sole_writer(run.out):
+            return run.all([Arm(name, f, seed, k) for k, seed in order for name in inits for f in shares])
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"study: stopped. What was done is kept in {out}, and the same call goes on from there"
@@ -179,7 +187,6 @@ class _Run:
     _open: _Fold | None = field(default=None, init=False)
 
     def all(self, arms: list[Arm]) -> StudyResult:
-        self.out.mkdir(parents=True, exist_ok=True)
         self.log = RunLog(self.out)
         self.most_labels = max(arm.label_fraction for arm in arms)
         self.first_seed = arms[0].seed
