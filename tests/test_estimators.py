@@ -20,6 +20,7 @@ from simclr_mri import (
     LinearProbe,
     SimCLR,
     TrainingInterrupted,
+    audit,
     checkpoint,
     datasets,
     export_weights,
@@ -354,10 +355,25 @@ def test_images_of_another_size_are_named(ssl):
 def test_unfitted_and_unknown_starts(parts, tmp_path):
     with pytest.raises(NotFittedError, match="call fit first"):
         SimCLR(**SSL).transform(parts[0])
+    with pytest.raises(TypeError, match=r"init: expected 'random', a fitted SimCLR, .*, got ndarray"):
+        Classifier(init=parts[0].images, **CLF).fit(parts[0])
     with pytest.raises(FileNotFoundError, match="expected 'random', a fitted SimCLR, a run folder"):
         Classifier("runs/nothing", **CLF).fit(parts[0])
     with pytest.raises(NotFittedError):
         Classifier(SimCLR(**SSL), **CLF).fit(parts[0])
+
+
+@pytest.mark.parametrize("wrong", [None, 5, np.zeros((2, 32, 32), np.uint8)])
+def test_what_is_no_path_is_named(ssl, wrong):
+    for call in (ssl.save, SimCLR.load, datasets.open_dataset, datasets.ImageFolder):
+        with pytest.raises(TypeError, match=r"^(path|root): expected a path, got (None|5|ndarray)$"):
+            call(wrong)
+    with pytest.raises(TypeError, match=r"^data: expected a Dataset, got \w+"):
+        audit(wrong)
+
+
+def test_a_start_names_its_own_architecture(ssl):
+    assert "resnet18, not fitted yet" in Classifier(ssl)._repr_html_()
 
 
 def test_a_checkpoint_of_another_kind_or_network_is_named(ssl, parts, tmp_path):

@@ -10,6 +10,7 @@ import base64
 import difflib
 import hashlib
 import html
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -401,6 +402,21 @@ def check_dataset(value: object, argument: str) -> None:
         raise TypeError(f"{argument}: expected a Dataset, got a Split. Unpack it: train, val, test = split(ds)")
     hint = ". Wrap arrays: Dataset(images, labels, classes)" if isinstance(value, np.ndarray) else ""
     raise TypeError(f"{argument}: expected a Dataset, got {type(value).__name__}{hint}")
+
+
+def check_path(value: object, argument: str) -> Path:
+    """`value` as a path; TypeError if it is none.
+
+    Examples
+    --------
+    >>> check_path(None, "root")
+    Traceback (most recent call last):
+    TypeError: root: expected a path, got None
+    """
+    if isinstance(value, (str, os.PathLike)):
+        return Path(value)
+    shown = type(value).__name__ if isinstance(value, (Dataset, np.ndarray)) else repr(value)
+    raise TypeError(f"{argument}: expected a path, got {shown}")
 
 
 def _as_slice(index: np.ndarray) -> np.ndarray | slice:

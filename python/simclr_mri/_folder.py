@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from ._dataset import DataWarning
+from ._dataset import DataWarning, check_path
 from ._machine import check_images_fit, n_threads
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -78,7 +78,7 @@ def _has_images(folder: Path) -> bool:
 
 def check_root(root: str | Path) -> Path:
     """`root` as a path, or an error that names the nearest folder that does exist."""
-    root = Path(root).expanduser()
+    root = check_path(root, "root").expanduser()
     if root.is_dir():
         return root
     if root.exists():

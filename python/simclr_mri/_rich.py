@@ -64,7 +64,8 @@ def _state(estimator: Any) -> str:
         return f"on {type(estimator.encoder_).__name__}'s features, {len(estimator.classes_)} classes"
     position = getattr(estimator, "position_", None)
     if position is None:
-        return f"{getattr(estimator, 'arch', '')}, not fitted yet".removeprefix(", ")
+        start = getattr(getattr(estimator, "init", None), "network_config_", {})  # its architecture is taken over
+        return f"{start.get('arch', getattr(estimator, 'arch', ''))}, not fitted yet".removeprefix(", ")
     network, data = estimator.network_config_, estimator.data_
     parts = [
         f"{network['arch']}, {estimator.network_.n_parameters / 1e6:.1f} million parameters",

@@ -23,7 +23,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from . import _core
 from ._baselines import Baseline, run_baselines
-from ._dataset import Dataset, DataWarning, concatenate
+from ._dataset import Dataset, DataWarning, check_dataset, concatenate
 from ._folder import check_root, find_parts, some
 from ._groups import Groups, infer_groups
 from ._overlap import describe_overlap
@@ -205,10 +205,12 @@ def _examine(
         tell("reading files")
         data, found_split = _read(Path(data), {"groups": groups, "task": task}, findings)
         split = split or found_split
-    elif groups is not None:
-        raise ValueError("groups: for a folder; give a Dataset its subjects with with_subjects")
-    elif task is not None:
-        raise ValueError("task: for a folder; join the classes of a Dataset with with_task")
+    else:
+        check_dataset(data, "data")
+        if groups is not None:
+            raise ValueError("groups: for a folder; give a Dataset its subjects with with_subjects")
+        if task is not None:
+            raise ValueError("task: for a folder; join the classes of a Dataset with with_task")
     _count(data, findings)
     _odd_pictures(data, findings)
     tell("looking for images of one head")

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ._dataset import check_path
 from .weights import read_weights
 
 FILE_NAME = "checkpoint.safetensors"
@@ -83,7 +84,7 @@ class Checkpoint:
 
 def checkpoint_path(path: str | Path) -> Path:
     """The checkpoint file of a run folder, or the file itself."""
-    path = Path(path)
+    path = check_path(path, "path")
     return path if path.suffix in (".safetensors", ".pth", ".pt", ".bin") else path / FILE_NAME
 
 

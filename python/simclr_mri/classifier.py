@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,14 +47,17 @@ def draw_labelled(estimator: Any, train: Dataset) -> np.ndarray:
     return np.asarray(next(iter(drawn.values())))
 
 
-def _no_such_start(init: str, path: Path) -> str:
+_STARTS = "'random', a fitted SimCLR, a run folder or a .safetensors file"
+
+
+def _no_such_start(init: str) -> str:
     if init in ARCHS:
         hint = f". The network is another argument: arch={init!r}"
     elif difflib.get_close_matches(init, ["random"], n=1):
         hint = ". Did you mean 'random'?"
     else:
-        hint = f"; there is no {path}"
-    return f"init={init!r}: expected 'random', a fitted SimCLR, a run folder or a .safetensors file{hint}"
+        hint = f"; there is no {files.checkpoint_path(init)}"
+    return f"init={init!r}: expected {_STARTS}{hint}"
 
 
 def balanced_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
@@ -165,6 +169,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             As `SimCLR.fit`.
         """
         check(self)
+        self.check_start()
         require_labels(train, "train")
         if val is not None and len(val):
             require_labels(val, "val")
@@ -279,16 +284,17 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         self._pretrained_on = {PRETRAINED: data[TRAINED]} if data.get(TRAINED) else {}
 
     def check_start(self) -> None:
-        """FileNotFoundError when `init` names a file that is not there."""
-        if not isinstance(self.init, NetworkEstimator) and self.init != "random":
-            path = files.checkpoint_path(self.init)
-            if not path.is_file():
-                raise FileNotFoundError(_no_such_start(str(self.init), path))
+        """FileNotFoundError when `init` names a file that is not there, TypeError when it names nothing."""
+        if isinstance(self.init, NetworkEstimator):
+            return
+        if not isinstance(self.init, (str, os.PathLike)):
+            raise TypeError(f"init: expected {_STARTS}, got {type(self.init).__name__}")
+        if self.init != "random" and not files.checkpoint_path(self.init).is_file():
+            raise FileNotFoundError(_no_such_start(str(self.init)))
 
     def _start_from_file(
         self, train: Dataset, preprocess: Preprocess
     ) -> tuple[dict[str, np.ndarray], dict[str, Any], Preprocess]:
-        self.check_start()
         path = files.checkpoint_path(self.init)
         weights = files.load_weights(path, train.n_channels)
         if path.suffix != ".safetensors" or files.read_safetensors(path)[1].get("format") != files.FORMAT:

@@ -48,7 +48,14 @@ def _bar(title: str, n_images: int, done: int) -> Any:
     width = (
         {"dynamic_ncols": True} if _columns() else {"ncols": 100, "nrows": 20}
     )  # a terminal of no width shows no bar
-    return tqdm(total=n_images, initial=done, desc=title, unit=" images", unit_scale=True, **width)
+    return tqdm(
+        total=n_images,
+        initial=done,
+        desc=title,
+        unit=" images",
+        bar_format="{l_bar}{bar}| {remaining} left, {rate_noinv_fmt}{postfix}",  # 80 columns reach beyond the loss
+        **width,
+    )
 
 
 def _columns() -> int:
@@ -57,6 +64,10 @@ def _columns() -> int:
         return os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError):
         return 0
+
+
+def _loss_first(shown: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(shown.items(), key=lambda item: item[0] != "loss"))
 
 
 class Progress:
@@ -93,7 +104,7 @@ class Progress:
         if self._bar is not None:
             self._bar.update(n)
             if shown:
-                self._bar.set_postfix(shown, refresh=False)
+                self._bar.set_postfix(_loss_first(shown), refresh=False)
         elif self._as_lines and time.monotonic() - self._line_s >= LINE_EVERY_S:
             self._line(shown, f"{seconds_text(self._seconds_left())} left")
 
@@ -103,7 +114,7 @@ class Progress:
         shown = {key: f"{v:.4g}" for key, v in row.items() if isinstance(v, (int, float)) and key not in skipped}
         if self._bar is not None:
             short = {key: value for key, value in shown.items() if key not in NOT_BEHIND_A_BAR}
-            self._bar.set_postfix({"epoch": f"{epoch}/{epochs}", **short}, refresh=False)
+            self._bar.set_postfix(_loss_first({"epoch": f"{epoch}/{epochs}", **short}), refresh=False)
         if self._as_lines and (epoch == epochs or time.monotonic() - self._line_s >= self._every_s):
             took = seconds_text(time.monotonic() - self._start_s)
             rest = f"done in {took}" if epoch == epochs else f"{seconds_text(self._seconds_left())} left"
