@@ -298,6 +298,7 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
         job->shape->precision == SMRI_BF16 ? job->kernels->pairs.tile : job->kernels->conv.tile;
     struct outlook outlook;
     look_ahead(job, &outlook, chunk, column, last);
+    if (parts != NULL && parts->lay != NULL) parts->lay(parts->layer, begin, end - begin, column, last - column);
     for (size_t col = column; col < last; col += SMRI_CONV_COLS)
         for (size_t t = 0; t < n_tiles; t++) {
             struct smri_conv_tile tile = tiles[t];

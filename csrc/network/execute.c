@@ -8,6 +8,7 @@
 #include "smri/batchnorm2d.h"
 #include "smri/convert.h"
 #include "smri/linear.h"
+#include "smri/spread.h"
 
 enum { MEAN, VAR, SCALE, SHIFT };
 
@@ -52,6 +53,12 @@ static size_t part_rows(const struct smri_run *run, enum smri_conv2d_direction d
     return smri_conv2d_part_rows(direction, &shape);
 }
 
+/* What a CONV_DATA computes the gradient of. */
+static struct smri_conv2d data_shape(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_conv2d shape = conv_shape(run, &run->network->units[op->unit]);
+    return op->dense ? smri_conv2d_dense(&shape) : shape;
+}
+
 static void run_statistics(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_unit *unit = &run->network->units[op->unit];
     const size_t u = (size_t)op->unit;
@@ -67,8 +74,10 @@ static void run_statistics(const struct smri_run *run, const struct smri_op *op)
 
 /* Whether the convolution `op` makes its own source, which another operation has left to it. */
 static bool makes_source(const struct smri_run *run, const struct smri_op *op) {
-    const bool forward = op->kind == SMRI_OP_CONV;
-    return op->carried != 0 && part_rows(run, forward ? SMRI_CONV2D_FORWARD : SMRI_CONV2D_BACKWARD_DATA, op->unit) > 0;
+    if (op->carried == 0) return false;
+    if (op->kind == SMRI_OP_CONV) return part_rows(run, SMRI_CONV2D_FORWARD, op->unit) > 0;
+    const struct smri_conv2d shape = data_shape(run, op);
+    return smri_conv2d_part_rows(SMRI_CONV2D_BACKWARD_DATA, &shape) > 0;
 }
 
 static bool leaves_out(const struct smri_run *run, const struct smri_op *op) {
@@ -142,29 +151,35 @@ static void norm_parts_of(struct norm_parts *norm, const struct smri_run *run, c
 }
 
 /* Backward-data. On the way, where the op names them and there are parts: dy from the norm in front of it (as seen from here),
- * and the sums of the norm behind it. */
+ * what it is added to from a shortcut's, and the sums of the norm behind it. */
 static void run_conv_data(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_unit *unit = &run->network->units[op->unit];
-    const struct smri_conv2d shape = conv_shape(run, unit);
+    const struct smri_conv2d shape = data_shape(run, op);
+    const size_t rows = smri_conv2d_part_rows(SMRI_CONV2D_BACKWARD_DATA, &shape);
+    const struct smri_conv2d spread_shape = conv_shape(run, &run->network->units[op->spread_of]);
+    struct smri_spread spread = {at(run, op->out), read_at(run, op->spread), &spread_shape};
     struct smri_conv2d_parts parts = {0};
     struct norm_parts in_front, behind;
     if (makes_source(run, op)) {
         const struct smri_op *norm = &run->program->ops[op->carried];
-        const size_t rows = sums_rows(run, norm);
-        norm_parts_of(&in_front, run, norm, norm->unit, read_at(run, norm->dy), rows,
-                      at(run, rows > 0 ? norm->sums : norm->scratch));
+        const size_t summed_rows = sums_rows(run, norm);
+        norm_parts_of(&in_front, run, norm, norm->unit, read_at(run, norm->dy), summed_rows,
+                      at(run, summed_rows > 0 ? norm->sums : norm->scratch));
         in_front.parts.dx = at(run, op->dy);
         parts.make = smri_batchnorm2d_make_dx, parts.maker = &in_front.parts;
         parts.made_from[0] = in_front.from.ds != NULL ? in_front.from.ds : in_front.from.dy;
         parts.made_from[1] = in_front.from.x;
     }
-    const size_t rows = op->sums_of != 0 ? part_rows(run, SMRI_CONV2D_BACKWARD_DATA, op->unit) : 0;
-    if (rows > 0) {
+    if (op->spread != SMRI_VALUE_NONE) {
+        if (rows > 0) parts.lay = smri_spread_part, parts.layer = &spread;
+        else smri_spread(&spread, run->pool);
+    }
+    if (op->sums_of != 0 && rows > 0) {
         norm_parts_of(&behind, run, op, op->sums_of, at(run, op->out), rows, at(run, op->sums));
         parts.look = smri_batchnorm2d_sum_part, parts.watcher = &behind.parts;
         parts.looked_up = behind.from.x;
     }
-    const bool any = parts.make != NULL || parts.look != NULL;
+    const bool any = parts.make != NULL || parts.lay != NULL || parts.look != NULL;
     const struct smri_workspace workspace = workspace_of(run, op);
     smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), run->network->weights + unit->weight, op->accumulate,
                               any ? &parts : NULL, &shape, &workspace, run->pool);

@@ -21,6 +21,7 @@
 #include "smri/batchnorm2d.h"
 #include "smri/linear.h"
 #include "smri/memory.h"
+#include "smri/spread.h"
 
 #define EARLY_BYTES ((size_t)4 << 20)
 
@@ -74,14 +75,14 @@ static short new_scratch(struct writer *w, size_t bytes) {
     return bytes > 0 ? new_value(w, 1, 1, bytes) : (short)SMRI_VALUE_NONE;
 }
 
-#define N_NAMED 7
+#define N_NAMED 8
 
 struct named {
     short values[N_NAMED];
 };
 
 static struct named values_of(const struct smri_op *op) {
-    return (struct named){{op->out, op->x, op->dy, op->aux, op->mask, op->scratch, op->sums}};
+    return (struct named){{op->out, op->x, op->dy, op->aux, op->mask, op->scratch, op->sums, op->spread}};
 }
 
 /* The values that `op` names live at operation `at`. */
@@ -110,10 +111,9 @@ static short emit(struct writer *w, struct smri_op op) {
 static size_t unit_numbers(const struct smri_unit *unit) { return unit->P * unit->Q * unit->conv.K; }
 static size_t unit_inputs(const struct smri_unit *unit) { return unit->conv.H * unit->conv.W * unit->conv.C; }
 
-/* Scratch as large as workspace_bytes says for the unit's convolution; and the threads' own is made as large, too. */
-static short conv_scratch(struct writer *w, const struct smri_unit *unit,
+/* Scratch as large as workspace_bytes says for a convolution; and the threads' own is made as large, too. */
+static short conv_scratch(struct writer *w, struct smri_conv2d shape,
                           struct smri_workspace_bytes (*workspace_bytes)(const struct smri_conv2d *shape)) {
-    struct smri_conv2d shape = unit->conv;
     shape.N = w->n;
     shape.precision = w->config->precision;
     if (w->status == SMRI_OK) w->status = smri_conv2d_check(&shape);
@@ -123,9 +123,8 @@ static short conv_scratch(struct writer *w, const struct smri_unit *unit,
     return new_scratch(w, bytes.shared);
 }
 
-/* Whether the unit's convolution works in parts, so that it can make its own source. */
-static bool has_parts(const struct writer *w, size_t index, enum smri_conv2d_direction direction) {
-    struct smri_conv2d shape = w->network->units[index].conv;
+/* Whether a convolution works in parts, so that it can make its own source. */
+static bool has_parts(const struct writer *w, struct smri_conv2d shape, enum smri_conv2d_direction direction) {
     shape.N = w->config->batch;
     shape.precision = w->config->precision;
     return trains(w) && w->status == SMRI_OK && smri_conv2d_part_rows(direction, &shape) > 0;
@@ -191,9 +190,9 @@ static short convolve(struct writer *w, size_t index, short x, short x_unit, sho
     const struct smri_unit *unit = &w->network->units[index];
     const short z = new_activations(w, unit_numbers(unit));
     struct smri_op conv = {.kind = SMRI_OP_CONV, .unit = (short)index, .x_unit = x_unit, .out = z, .x = x};
-    conv.scratch = conv_scratch(w, unit, x_unit != AS_IT_IS ? smri_conv2d_prologue_workspace_bytes : smri_conv2d_workspace_bytes);
+    conv.scratch = conv_scratch(w, unit->conv, x_unit != AS_IT_IS ? smri_conv2d_prologue_workspace_bytes : smri_conv2d_workspace_bytes);
     conv.sums = sums_scratch(w, index, index, SMRI_CONV2D_FORWARD);
-    if (has_parts(w, index, SMRI_CONV2D_FORWARD)) conv.carried = x_op;
+    if (has_parts(w, unit->conv, SMRI_CONV2D_FORWARD)) conv.carried = x_op;
     emit(w, conv);
     if (trains(w))
         emit(w, (struct smri_op){.kind = SMRI_OP_STATISTICS, .unit = (short)index, .x = z, .sums = conv.sums,
@@ -208,7 +207,7 @@ static short convolve_normalised(struct writer *w, size_t index, short x, short 
     const short out = sum != SMRI_VALUE_NONE ? sum : new_activations(w, unit_numbers(unit));
     emit(w, (struct smri_op){.kind = SMRI_OP_CONV_NORMALISED, .unit = (short)index, .relu = relu,
                              .accumulate = sum != SMRI_VALUE_NONE, .out = out, .x = x,
-                             .scratch = conv_scratch(w, unit, smri_conv2d_epilogue_workspace_bytes)});
+                             .scratch = conv_scratch(w, unit->conv, smri_conv2d_epilogue_workspace_bytes)});
     return out;
 }
 
@@ -363,9 +362,9 @@ static void backward_norm(struct writer *w, size_t index, short out, short dy, b
     emit_norm(w, index, (struct smri_op){.relu = relu, .out = out, .dy = dy});
 }
 
-/* The same: a new value if the unit's backward-data is to make it part by part, else in place of dy. Returns it. */
-static short backward_norm_of(struct writer *w, size_t index, short dy, bool relu) {
-    const bool in_parts = has_parts(w, index, SMRI_CONV2D_BACKWARD_DATA);
+/* The same: a new value if the convolution `next` makes it part by part in backward-data, else in place of dy. Returns it. */
+static short backward_norm_of(struct writer *w, size_t index, short dy, bool relu, const struct smri_conv2d *next) {
+    const bool in_parts = has_parts(w, *next, SMRI_CONV2D_BACKWARD_DATA);
     const short out = in_parts ? new_activations(w, unit_numbers(&w->network->units[index])) : dy;
     backward_norm(w, index, out, dy, relu);
     return out;
@@ -390,7 +389,7 @@ static void write_weights(struct writer *w) {
     const size_t index = (size_t)w->weights.unit;
     const short x = w->weights.x_unit != AS_IT_IS ? normalise(w, (size_t)w->weights.x_unit) : w->weights.x;
     emit(w, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .unit = (short)index, .x = x, .dy = w->weights.dz,
-                             .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)});
+                             .scratch = conv_scratch(w, w->network->units[index].conv, smri_conv2d_workspace_bytes)});
 }
 
 static void backward_weights(struct writer *w, size_t index, short x, short x_unit, short dz) {
@@ -400,11 +399,13 @@ static void backward_weights(struct writer *w, size_t index, short x, short x_un
     w->weights.unit = (short)index, w->weights.x = x, w->weights.x_unit = x_unit, w->weights.dz = dz;
 }
 
-static void backward_data(struct writer *w, size_t index, short dx, short dz, bool accumulate) {
+/* `op` says how dx is written. */
+static void backward_data(struct writer *w, size_t index, short dx, short dz, struct smri_op op) {
     write_weights(w);
-    struct smri_op op = {.kind = SMRI_OP_CONV_DATA, .unit = (short)index, .accumulate = accumulate, .out = dx, .dy = dz,
-                         .scratch = conv_scratch(w, &w->network->units[index], smri_conv2d_workspace_bytes)};
-    if (has_parts(w, index, SMRI_CONV2D_BACKWARD_DATA)) op.carried = w->norm[index];
+    const struct smri_conv2d *unit = &w->network->units[index].conv, conv = op.dense ? smri_conv2d_dense(unit) : *unit;
+    op.kind = SMRI_OP_CONV_DATA, op.unit = (short)index, op.out = dx, op.dy = dz;
+    op.scratch = conv_scratch(w, conv, smri_conv2d_workspace_bytes);
+    if (has_parts(w, conv, SMRI_CONV2D_BACKWARD_DATA)) op.carried = w->norm[index];
     if (w->sums.by == (short)index) {
         op.sums_of = w->sums.of, op.x = w->z[w->sums.of], op.sums = w->sums.values, op.mask = w->sums.mask;
         if (op.mask != SMRI_VALUE_NONE) op.aux = dx;
@@ -413,32 +414,45 @@ static void backward_data(struct writer *w, size_t index, short dx, short dz, bo
     emit(w, op);
 }
 
+/* The shortcut comes first: what the main path adds completes dx, which is returned, and may be summed up on the way. If that
+ * works in parts, the gradient of a strided shortcut stays dense, and `added` says to spread it. */
+static short backward_shortcut(struct writer *w, size_t index, short ds, struct smri_op *added) {
+    const struct smri_block *block = &w->network->blocks[index];
+    const struct smri_unit *units = w->network->units;
+    const size_t shortcut = block->first + block->n_units;
+    struct smri_conv2d conv = units[shortcut].conv;
+    struct smri_op op = {.dense = smri_conv2d_skips(&conv) && has_parts(w, units[block->first].conv, SMRI_CONV2D_BACKWARD_DATA)};
+    if (op.dense) conv = smri_conv2d_dense(&conv);
+    const short dz = backward_norm_of(w, shortcut, ds, false, &conv), dx = new_activations(w, conv.H * conv.W * conv.C);
+    backward_data(w, shortcut, dx, dz, op);
+    backward_weights(w, shortcut, w->in[index], AS_IT_IS, dz);
+    if (!op.dense) return dx;
+    added->spread = dx, added->spread_of = (short)shortcut;
+    return new_activations(w, unit_inputs(&units[block->first]));
+}
+
 /* From the gradient of the block's output to that of its input. ds, the gradient in front of the block's ReLU, goes into
  * both paths: the identity's share stays where it is and the main path's is added to it. */
 static short backward_block(struct writer *w, size_t index, short dout) {
     const struct smri_block *block = &w->network->blocks[index];
     const struct smri_unit *units = w->network->units;
-    const size_t last = block->first + block->n_units - 1, shortcut = last + 1;
+    const size_t last = block->first + block->n_units - 1;
     const short ds = dout != SMRI_VALUE_DOUTPUT ? dout : new_activations(w, unit_numbers(&units[last]));
     short dz = new_activations(w, unit_numbers(&units[last]));
     backward_sum(w, last, dz, ds, dout, w->mask[index]);
     for (size_t i = last; i > block->first; i--) {
         const short dx = new_activations(w, unit_inputs(&units[i]));
         plan_sums(w, i, i - 1, SMRI_VALUE_NONE);
-        backward_data(w, i, dx, dz, false); /* first: it may make dz */
+        backward_data(w, i, dx, dz, (struct smri_op){0}); /* first: it may make dz */
         backward_weights(w, i, SMRI_VALUE_NONE, (short)(i - 1), dz);
-        dz = backward_norm_of(w, i - 1, dx, true);
+        dz = backward_norm_of(w, i - 1, dx, true, &units[i - 1].conv);
     }
+    struct smri_op added = {.accumulate = true};
     short dx = ds;
-    if (block->projects) { /* the shortcut first: what the main path adds completes dx, and may be summed up on the way */
-        dx = new_activations(w, unit_inputs(&units[block->first]));
-        const short dz_shortcut = backward_norm_of(w, shortcut, ds, false);
-        backward_data(w, shortcut, dx, dz_shortcut, false);
-        backward_weights(w, shortcut, w->in[index], AS_IT_IS, dz_shortcut);
-    }
+    if (block->projects) dx = backward_shortcut(w, index, ds, &added);
     w->sums.by = 0;
     if (index > 0) plan_sums(w, block->first, block[-1].first + block[-1].n_units - 1, w->mask[index - 1]);
-    backward_data(w, block->first, dx, dz, true);
+    backward_data(w, block->first, dx, dz, added);
     backward_weights(w, block->first, w->in[index], AS_IT_IS, dz);
     return dx;
 }

@@ -29,7 +29,8 @@ enum smri_op_kind {
     SMRI_OP_NORM_BACKWARD,    /* out = dx from dy and x; with ReLU if asked; with a mask from aux = mask * dy; from sums if
                                * sums_by has made them, aux included */
     SMRI_OP_CONV_DATA,        /* out (+)= dx from dy; if there is sums_of, sums for its NORM_BACKWARD on the way, from its x,
-                               * mask and aux */
+                               * mask and aux. If dense, of the pixels alone that a strided 1x1 looks at; what is added to is
+                               * such a one, `spread`, if named */
     SMRI_OP_CONV_WEIGHTS,     /* the unit's weight gradient from x and dy */
     SMRI_OP_MAXPOOL_BACKWARD, /* out from dy and aux */
     SMRI_OP_AVGPOOL_BACKWARD, /* out from dy */
@@ -43,6 +44,7 @@ enum { SMRI_VALUE_NONE, SMRI_VALUE_IMAGES, SMRI_VALUE_DOUTPUT, SMRI_VALUE_FIRST 
 struct smri_op {
     enum smri_op_kind kind;
     bool relu, accumulate;
+    bool dense;    /* CONV_DATA */
     bool overlaps; /* the next operation may begin before this one is done: they name different values */
     short unit; /* of the network's units; of its dense layers for DROPOUT, LINEAR and LINEAR_BACKWARD */
     /* Other units, 0 (the stem) for none: */
@@ -53,7 +55,8 @@ struct smri_op {
     /* Other operations, 0 for none: an AFFINE or NORM_BACKWARD leaves its last pass to the convolution that reads its out, which
      * makes it part by part; unless it turns out that there are no parts (execute.c). */
     short carrier, carried;
-    short out, x, dy, aux, mask, scratch, sums;
+    short spread_of; /* CONV_DATA: which unit's dx spread is */
+    short out, x, dy, aux, mask, scratch, sums, spread;
     size_t numbers; /* NARROW, WIDEN, RELU, RELU_BACKWARD: how many an image */
 };
 

@@ -45,10 +45,12 @@ struct smri_conv2d_prologue {
 };
 
 /* What others do with the source of a convolution (x, or dy in backward-data) and with its result (y, or dx), part by part, while
- * a part is in a cache. A part is `rows` pixels from pixel `first` of the batch on. Either function may be NULL; any thread calls
+ * a part is in a cache. A part is `rows` pixels from pixel `first` of the batch on. Any function may be NULL; any thread calls
  * them.
  *   make  writes a part of the source, which is read nowhere else, to `part`, one pixel after the other. Some are made more
  *         than once; `keep` is true once for each pixel.
+ *   lay   writes channels [channel, channel + channels) of a part of the result before the convolution is added to it
+ *         (`accumulate`), every number once.
  *   look  is shown channels [channel, channel + channels) of a finished part of the result, every number once, and may change
  *         them.
  * What they read for it is asked for in time if it is named: tensors of the source's shape, one of the result's; or NULL. */
@@ -56,6 +58,8 @@ struct smri_conv2d_parts {
     void (*make)(void *maker, void *part, size_t first, size_t rows, bool keep);
     void *maker;
     const void *made_from[2];
+    void (*lay)(void *layer, size_t first, size_t rows, size_t channel, size_t channels);
+    void *layer;
     void (*look)(void *watcher, size_t first, size_t rows, size_t channel, size_t channels);
     void *watcher;
     const void *looked_up;

@@ -8,6 +8,7 @@
 #include "smri/conv2d.h"
 #include "smri/conv2d_method.h"
 #include "smri/linear.h"
+#include "smri/spread.h"
 #include "smri/memory.h"
 
 #define BLOCK 32 /* output channels in one block of packed weights */
@@ -76,10 +77,10 @@ static struct dims dims_of(const struct smri_conv2d *s) {
 }
 
 /* For tests of struct smri_conv2d_parts: makes the source by copying it, and adds the bits of what is to be kept, and of what it
- * is shown, to arrays of counters. Bits that come once are there in the end. */
+ * is shown, to arrays of counters. Bits that come once are there in the end. What is laid down is there once, too. */
 struct witness {
-    const char *source, *result;
-    char *kept, *seen;
+    const char *source;
+    char *result, *kept, *laid, *seen;
     size_t source_channels, result_channels, number_bytes;
 };
 
@@ -96,6 +97,15 @@ static void copy_source(void *maker, void *part, size_t first, size_t rows, bool
     if (keep) add_bits(w->kept + at, part, numbers, w->number_bytes);
 }
 
+static void lay_result(void *layer, size_t first, size_t rows, size_t channel, size_t channels) {
+    const struct witness *w = layer;
+    for (size_t row = first; row < first + rows; row++) {
+        const size_t at = (row * w->result_channels + channel) * w->number_bytes, bytes = channels * w->number_bytes;
+        memcpy(w->result + at, w->laid + at, bytes);
+        memset(w->laid + at, 0xFF, bytes);
+    }
+}
+
 static void see_result(void *watcher, size_t first, size_t rows, size_t channel, size_t channels) {
     const struct witness *w = watcher;
     for (size_t row = first; row < first + rows; row++) {
@@ -107,16 +117,16 @@ static void see_result(void *watcher, size_t first, size_t rows, size_t channel,
 /* The common body: out = direction(a, b). A given workspace serves benchmarks and overrun tests. */
 static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, enum smri_conv2d_direction direction) {
     static char *names[] = {"shape", "a", "b", "out", "accumulate", "n_threads", "method", "workspace", "precision",
-                            "scale", "shift", "relu", "x_scale", "x_shift", "kept", "seen", NULL};
+                            "scale", "shift", "relu", "x_scale", "x_shift", "kept", "laid", "seen", NULL};
     static const char *const operand_names[3][2] = {{"x", "w"}, {"dy", "w"}, {"x", "dy"}};
     PyObject *tuple, *a_object, *b_object, *out_object = NULL, *workspace_object = NULL;
-    PyObject *scale = NULL, *shift = NULL, *x_scale = NULL, *x_shift = NULL, *kept = NULL, *seen = NULL;
+    PyObject *scale = NULL, *shift = NULL, *x_scale = NULL, *x_shift = NULL, *kept = NULL, *laid = NULL, *seen = NULL;
     int accumulate = 0, relu = 0;
     Py_ssize_t n_threads = 0;
     const char *method_name = "auto", *precision_name = "fp32";
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOsOOpOOOO", names, &tuple, &a_object, &b_object,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOsOOpOOOOO", names, &tuple, &a_object, &b_object,
                                      &out_object, &accumulate, &n_threads, &method_name, &workspace_object, &precision_name,
-                                     &scale, &shift, &relu, &x_scale, &x_shift, &kept, &seen))
+                                     &scale, &shift, &relu, &x_scale, &x_shift, &kept, &laid, &seen))
         return NULL;
     struct smri_conv2d shape;
     enum smri_conv2d_method method;
@@ -152,14 +162,17 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     struct witness witness = {.source = a, .result = out, .number_bytes = smri_precision_bytes(shape.precision)};
     witness.source_channels = (size_t)a_dims[3], witness.result_channels = (size_t)out_dims[direction][3];
     witness.kept = smri_call_inout_activations(&call, kept, "kept", 4, a_dims, shape.precision);
+    witness.laid = smri_call_inout_activations(&call, laid, "laid", 4, out_dims[direction], shape.precision);
     witness.seen = smri_call_inout_activations(&call, seen, "seen", 4, out_dims[direction], shape.precision);
     const struct smri_conv2d_parts parts = {
         .make = witness.kept != NULL ? copy_source : NULL, .maker = &witness, .made_from = {a, NULL},
+        .lay = witness.laid != NULL ? lay_result : NULL, .layer = &witness,
         .look = witness.seen != NULL ? see_result : NULL, .watcher = &witness,
     };
-    const bool in_parts = parts.make != NULL || parts.look != NULL;
+    const bool in_parts = parts.make != NULL || parts.lay != NULL || parts.look != NULL;
     smri_call_check(&call, !in_parts || (!finishes && smri_conv2d_method_part_rows(method, direction, &shape) > 0),
-                    "kept, seen: this method, shape or direction has no parts");
+                    "kept, laid, seen: this method, shape or direction has no parts");
+    smri_call_check(&call, parts.lay == NULL || accumulate, "laid: only with accumulate");
     smri_call_check(&call, parts.make == NULL || !begins, "kept, x_scale: give one of them");
     if (parts.make != NULL) a = NULL; /* nobody else reads it */
 
@@ -275,6 +288,26 @@ static PyObject *conv2d_workspace_bytes(PyObject *module, PyObject *arguments, P
     return PyLong_FromSize_t(bytes_in_all(smri_conv2d_workspace_bytes(&shape), n_threads));
 }
 
+static PyObject *conv2d_spread(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"shape", "dense", "n_threads", "precision", NULL};
+    PyObject *tuple, *dense_object;
+    Py_ssize_t n_threads = 0;
+    const char *precision_name = "fp32";
+    struct smri_conv2d shape;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$ns", names, &tuple, &dense_object, &n_threads, &precision_name))
+        return NULL;
+    if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
+    if (!smri_conv2d_skips(&shape)) return PyErr_Format(PyExc_ValueError, "shape: expected 1x1 with a stride and no padding");
+    struct smri_call call = {.module = module};
+    const struct smri_conv2d dense_shape = smri_conv2d_dense(&shape);
+    const void *dense =
+        smri_call_typed(&call, dense_object, "dense", smri_precision_type(shape.precision), 4, dims_of(&dense_shape).x);
+    void *dx = smri_call_out_activations(&call, NULL, "dx", 4, dims_of(&shape).x, shape.precision);
+    const struct smri_spread spread = {dx, dense, &shape};
+    if (smri_call_begin(&call, n_threads, 0)) smri_spread(&spread, call.pool);
+    return smri_call_end(&call);
+}
+
 static PyObject *linear_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"x", "w", "b", "out", "n_threads", NULL};
     PyObject *x_object, *w_object, *b_object = NULL, *out_object = NULL;
@@ -334,6 +367,8 @@ static PyMethodDef functions[] = {
      "the three directions, of forward with x_scale and x_shift if prologue."},
     {"conv2d_workspace_bytes", KEYWORDS(conv2d_workspace_bytes),
      "conv2d_workspace_bytes(shape, n_threads=0, *, precision='fp32') -> bytes for any direction and batch up to N."},
+    {"conv2d_spread", KEYWORDS(conv2d_spread),
+     "conv2d_spread(shape, dense, *, n_threads=0, precision='fp32') -> dx of a strided 1x1 from that of its dense one."},
     {"linear_forward", KEYWORDS(linear_forward), "linear_forward(x, w, b=None, *, out=None, n_threads=0) -> y [N, K]."},
     {"linear_backward", KEYWORDS(linear_backward), "linear_backward(dy, x, w, *, n_threads=0) -> (dx, dw, db)."},
     {NULL, NULL, 0, NULL},

@@ -213,8 +213,14 @@ def conv2d_backward_data(
     method: str = "auto",
     workspace: NDArray[np.uint8] | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
+    kept: Activations | None = None,
+    laid: Activations | None = None,
+    seen: Activations | None = None,
 ) -> Activations:
-    """dx [N, H, W, C] of dy [N, P, Q, K], added to `out` when accumulate."""
+    """dx [N, H, W, C] of dy [N, P, Q, K], added to `out` when accumulate.
+
+    For tests, `kept` and `seen` as in forward; `laid` is what dx is added to, laid down part by part on the way.
+    """
 
 def conv2d_backward_weights(
     shape: ConvShape,
@@ -250,6 +256,15 @@ def conv2d_plan(
 
 def conv2d_workspace_bytes(shape: ConvShape, n_threads: int = 0, *, precision: Literal["fp32", "bf16"] = "fp32") -> int:
     """Workspace that is enough for any direction, by the chosen methods, and any batch up to the shape's."""
+
+def conv2d_spread(
+    shape: ConvShape,
+    dense: Activations,
+    *,
+    n_threads: int = 0,
+    precision: Literal["fp32", "bf16"] = "fp32",
+) -> Activations:
+    """dx [N, H, W, C] of a strided 1x1 convolution from its dense one's, [N, P, Q, C]: zero between the strides."""
 
 def linear_forward(
     x: NDArray[np.float32],
