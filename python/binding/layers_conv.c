@@ -8,8 +8,8 @@
 #include "smri/conv2d.h"
 #include "smri/conv2d_method.h"
 #include "smri/linear.h"
-#include "smri/spread.h"
 #include "smri/memory.h"
+#include "smri/spread.h"
 
 #define BLOCK 32 /* output channels in one block of packed weights */
 
