@@ -92,10 +92,41 @@ def test_jpeg_in_many_scans():
         _core.decode_image(in_scans(gray, [1, 2] * 200 + [3]), name="x.jpg")
 
 
-def test_jpeg_in_cmyk_is_refused():
-    data = saved(smooth(20, 20, 3), mode="CMYK")
-    with pytest.raises(DecodeError, match=r"^brain\.jpg: a CMYK JPEG, expected gray or RGB"):
-        _core.decode_image(data, name="brain.jpg")
+@pytest.mark.parametrize("size", [(20, 20), (9, 17)])
+def test_jpeg_in_cmyk_equals_pillow(size):
+    data = saved(smooth(*size, 3), mode="CMYK", quality=90)
+    marker = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"
+    for transform in (b"\0", b"\2"):  # CMYK, and YCCK
+        adobe = data[:2] + marker + transform + data[2:]
+        for kind in (data, adobe):
+            assert np.array_equal(_core.decode_image(kind), pillow(kind, "RGB"))
+            assert _core.decode_image(kind, channels=1).shape == (*size, 1)
+
+
+def test_foreign_bytes_in_a_header_are_passed_over_and_noted():
+    """The pixels are whole: five of Pillow's own test pictures are like that. In a scan such bytes mean damage."""
+    data = saved(smooth(24, 32, 1))
+    for marker in (b"\xff\xdb", b"\xff\xc0", b"\xff\xda"):
+        at = data.index(marker)
+        decoded, facts = _core.decode_image(data[:at] + b"\0\1\2" + data[at:], facts=True)
+        assert np.array_equal(decoded, pillow(data)) and facts.tolist() == [[8, 0, 0, 255, 1]]
+    assert _core.decode_image(data, facts=True)[1].tolist() == [[8, 0, 0, 255, 0]]
+    with pytest.raises(DecodeError, match="corrupt JPEG data"):
+        _core.decode_image(data[:-2] + b"\0" * 9 + data[-2:])
+
+
+def test_kinds_of_jpeg_that_are_not_supported_are_not_called_corrupt():
+    data = bytearray(saved(smooth(16, 16, 1)))
+    frame = data.index(b"\xff\xc0")
+    for start, patch, what in (
+        (frame + 4, b"\x0c", "a 12-bit JPEG"),
+        (frame + 1, b"\xc3", "a lossless JPEG"),
+        (frame + 1, b"\xf7", "a JPEG-LS file"),
+        (frame + 1, b"\xc5", "a hierarchical JPEG"),
+    ):
+        other = bytes(data[:start]) + patch + bytes(data[start + 1 :])
+        with pytest.raises(DecodeError, match=f"^x: not supported: {what}"):
+            _core.decode_image(other, name="x")
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
@@ -124,6 +155,75 @@ def test_png_means_what_the_specification_says(kind, bits, interlaced, size):
         assert np.abs(_core.decode_image(data, channels=1, dtype="float32") - gray).max() <= 0.5 / 255 + 2**-22
         rgb = np.broadcast_to(expected, (*size, 3))
         assert np.abs(_core.decode_image(data, channels=3, dtype="float32") - rgb).max() <= 0.5 / 255 + 2**-23
+
+
+def test_png_chunks_may_be_as_long_as_the_file():
+    samples = np.arange(64).reshape(8, 8, 1)
+    text = png.chunk(b"tEXt", b"Title\0" + bytes(9 << 20))
+    assert np.array_equal(_core.decode_image(png.encode(samples, png.GRAY, 8, extra=text)), samples)
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 1000, 3), dtype=np.uint8)
+    lines = np.hstack([np.zeros((3000, 1), np.uint8), noise.reshape(3000, -1)]).tobytes()
+    header = struct.pack(">IIBBBBB", 1000, 3000, 8, png.RGB, 0, 0, 0)
+    stored = png.chunk(b"IDAT", zlib.compress(lines, 0))
+    assert len(stored) > 8 << 20
+    data = png.MAGIC + png.chunk(b"IHDR", header) + stored + png.chunk(b"IEND", b"")
+    assert np.array_equal(_core.decode_image(data), noise)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_becomes_black_and_white(channels, tmp_path: Path):
+    """A range of values, against its formula; and the facts from which a range is chosen."""
+    kind, rng = (png.GRAY if channels == 1 else png.RGB), np.random.default_rng(channels)
+    samples = rng.integers(300, 4000, (20, 30, channels))
+    data = png.encode(samples, kind, 16, extra=png.chunk(b"sBIT", bytes([12] * channels)))
+    _, facts = _core.decode_image(data, facts=True)
+    assert facts.tolist() == [[16, 12, samples.min(), samples.max(), 0]]
+    ordered = np.sort(samples, axis=None)
+    ends = [ordered[int(np.ceil(share * ordered.size)) - 1] for share in (0.01, 0.99)]
+    for given, (low, high) in (((0, 4095), (0, 4095)), ((500, 900), (500, 900)), ("percentile", ends)):
+        unit = (np.clip(samples, low, high) - low) / (high - low)
+        assert np.array_equal(_core.decode_image(data, range=given), np.floor(255 * unit + 0.5))
+        as_float = _core.decode_image(data, range=given, dtype="float32")
+        np.testing.assert_allclose(as_float, unit, atol=2**-23)
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    images, _, facts = _core.decode_files([path, tmp_path / "no.png"], range=(0, 4095), facts=True)
+    assert np.array_equal(images[0], _core.decode_image(data, range=(0, 4095)))
+    assert facts.tolist() == [[16, 12, samples.min(), samples.max(), 0], [0] * 5]
+    plain = png.encode(samples % 200 + 20, kind, 8)
+    unit = np.clip((samples % 200 + 20 - 50) / 50, 0, 1)
+    assert np.array_equal(_core.decode_image(plain, range=(50, 100)), np.floor(255 * unit + 0.5))
+    black = png.encode(np.full((4, 4, 1), 7), png.GRAY, 16)
+    assert not _core.decode_image(black, range="percentile").any()
+    for wrong in ((5, 5), (0, 65536), (-1, 4), "all", 3, (1, 2, 3)):
+        with pytest.raises((ValueError, TypeError)):
+            _core.decode_image(data, range=wrong)
+
+
+@pytest.mark.parametrize("shape", [(40, 20), (20, 40), (33, 32), (30, 30), (1, 50)])
+@pytest.mark.parametrize("size", [(16, 16), (16, 24)])
+def test_proportions_are_kept(shape, size, tmp_path: Path):
+    """A white picture: where it lies, and that its centre is the resized original's."""
+    (H, W), (h, w) = shape, size
+    pixels = smooth(H, W, 1)
+    path = tmp_path / "a.png"
+    path.write_bytes(saved(np.full((H, W, 1), 255, np.uint8), "PNG"))
+    padded = _core.decode_files([path], size=size, fit="pad")[0][0, ..., 0]
+    rows, columns = np.flatnonzero(padded.any(axis=1)), np.flatnonzero(padded.any(axis=0))
+    assert (len(rows), len(columns)) == (
+        (h, max(1, round(W * h / H))) if H * w > W * h else (max(1, round(H * w / W)), w)
+    )
+    assert abs(rows[0] - (h - 1 - rows[-1])) <= 1 and abs(columns[0] - (w - 1 - columns[-1])) <= 1
+    assert (padded[np.ix_(rows, columns)] == 255).all()
+    assert (_core.decode_files([path], size=size, fit="crop")[0] == 255).all()
+    path.write_bytes(saved(pixels, "PNG"))
+    cropped = _core.decode_files([path], size=size, fit="crop")[0]
+    tall, wide = (max(1, round(W * h / w)), W) if H * w > W * h else (H, max(1, round(H * w / h)))
+    top, left = (H - tall) // 2, (W - wide) // 2
+    expected = _core.resize(np.ascontiguousarray(pixels[None, top : top + tall, left : left + wide]), size)
+    assert np.array_equal(cropped, expected)
+    stretched = _core.decode_files([path], size=size)[0]
+    assert np.array_equal(stretched, _core.resize(pixels[None], size))
 
 
 def test_png_of_16_bits_keeps_its_precision():

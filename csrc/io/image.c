@@ -49,27 +49,37 @@ static void load_pixel(uint32_t rgb[3], size_t *colours, const struct raster *ra
     }
 }
 
-static uint8_t to_8_bits(uint32_t value, unsigned bits) {
-    return (uint8_t)(bits == 8 ? value : (value + 128) / 257);
+/* The values that become black and, `span` above it, white. */
+struct range {
+    uint32_t low, span;
+};
+
+static uint32_t above_low(uint32_t value, const struct range *range) {
+    const uint32_t above = value > range->low ? value - range->low : 0;
+    return above < range->span ? above : range->span;
+}
+
+static uint8_t to_8_bits(uint32_t value, const struct range *range) {
+    return (uint8_t)((above_low(value, range) * (uint64_t)510 + range->span) / (2 * range->span));
 }
 
 static uint8_t luma(uint32_t r, uint32_t g, uint32_t b) {
     return (uint8_t)((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16);
 }
 
-static void store_u8(uint8_t *out, size_t C, const uint32_t rgb[3], size_t colours, unsigned bits) {
+static void store_u8(uint8_t *out, size_t C, const uint32_t rgb[3], size_t colours, const struct range *range) {
     uint32_t v[3];
-    for (size_t c = 0; c < colours; c++) v[c] = to_8_bits(rgb[c], bits);
+    for (size_t c = 0; c < colours; c++) v[c] = to_8_bits(rgb[c], range);
     if (C == colours)
         for (size_t c = 0; c < C; c++) out[c] = (uint8_t)v[c];
     else if (C == 3) out[0] = out[1] = out[2] = (uint8_t)v[0];
     else out[0] = luma(v[0], v[1], v[2]);
 }
 
-static void store_f32(float *out, size_t C, const uint32_t rgb[3], size_t colours, unsigned bits) {
-    const float top = bits == 8 ? 255.0f : 65535.0f;
+static void store_f32(float *out, size_t C, const uint32_t rgb[3], size_t colours, const struct range *range) {
+    const float top = (float)range->span;
     float v[3];
-    for (size_t c = 0; c < colours; c++) v[c] = (float)rgb[c] / top;
+    for (size_t c = 0; c < colours; c++) v[c] = (float)above_low(rgb[c], range) / top;
     if (C == colours)
         for (size_t c = 0; c < C; c++) out[c] = v[c];
     else if (C == 3) out[0] = out[1] = out[2] = v[0];
@@ -84,23 +94,67 @@ static void convert_plain(uint8_t *restrict out, const uint8_t *restrict in, siz
         for (size_t i = 0; i < pixels; i++) out[3 * i] = out[3 * i + 1] = out[3 * i + 2] = in[i];
 }
 
+/* counts[2^bits] of all colours of all pixels. */
+static void count_samples(uint32_t *counts, const struct raster *raster) {
+    for (size_t i = 0; i < raster->H * raster->W; i++) {
+        uint32_t rgb[3];
+        size_t colours;
+        load_pixel(rgb, &colours, raster, i);
+        for (size_t c = 0; c < colours; c++) counts[rgb[c]]++;
+    }
+}
+
+/* The least value that at least share / 100 of all samples do not exceed. */
+static uint32_t percentile(const uint32_t *counts, size_t n_values, uint64_t total, uint64_t share) {
+    uint64_t sum = 0;
+    for (size_t value = 0; value < n_values; value++)
+        if ((sum += counts[value]) * 100 >= total * share) return (uint32_t)value;
+    return (uint32_t)n_values - 1;
+}
+
+/* The range asked for, and the facts about a file of 16 bits. */
+static smri_status choose_range(struct range *out, struct smri_image_facts *facts, const struct raster *raster,
+                                const struct smri_decode *options, const char *name) {
+    const size_t n_values = (size_t)1 << raster->bits;
+    *out = (struct range){0, (uint32_t)n_values - 1};
+    *facts = (struct smri_image_facts){(uint16_t)raster->bits, (uint16_t)raster->stated_bits, 0, 255, raster->extraneous};
+    if (options->range == SMRI_RANGE_GIVEN) *out = (struct range){options->low, options->high - options->low};
+    if (raster->bits == 8 && options->range != SMRI_RANGE_PERCENTILE) return SMRI_OK;
+    uint32_t *counts = calloc(n_values, sizeof *counts);
+    if (counts == NULL) return smri_fail(SMRI_MEMORY, "%s: memory refused while decoding", name);
+    count_samples(counts, raster);
+    const uint64_t total = (uint64_t)raster->H * raster->W * (raster->C >= 3 ? 3 : 1);
+    if (raster->bits == 16) {
+        facts->low = (uint16_t)percentile(counts, n_values, total, 0);
+        while (counts[facts->low] == 0) facts->low++;
+        facts->high = (uint16_t)percentile(counts, n_values, total, 100);
+    }
+    const uint32_t low = percentile(counts, n_values, total, 1), high = percentile(counts, n_values, total, 99);
+    if (options->range == SMRI_RANGE_PERCENTILE && low < high) *out = (struct range){low, high - low};
+    free(counts);
+    return SMRI_OK;
+}
+
 static smri_status convert(struct smri_image *out, struct raster *raster, const struct smri_decode *options, const char *name) {
     const size_t colours = raster->C >= 3 ? 3 : 1;
     const size_t C = options->channels != 0 ? options->channels : colours;
-    *out = (struct smri_image){raster->H, raster->W, C, options->as_float, NULL};
-    if (!options->as_float && raster->bits == 8 && raster->C == C) { /* the usual case: the samples are the pixels */
+    struct range range;
+    *out = (struct smri_image){.H = raster->H, .W = raster->W, .C = C, .is_float = options->as_float};
+    smri_status status = choose_range(&range, &out->facts, raster, options, name);
+    if (status != SMRI_OK) return status;
+    const bool as_it_is = !options->as_float && raster->bits == 8 && range.low == 0 && range.span == 255;
+    if (as_it_is && raster->C == C) { /* the usual case: the samples are the pixels */
         out->pixels = raster->samples;
         raster->samples = NULL;
         return SMRI_OK;
     }
     size_t bytes;
     const size_t sizes[] = {raster->H, raster->W, C, options->as_float ? sizeof(float) : 1};
-    const smri_status status = smri_size_product(&bytes, name, 4, sizes);
-    if (status != SMRI_OK) return status;
+    if ((status = smri_size_product(&bytes, name, 4, sizes)) != SMRI_OK) return status;
     out->pixels = malloc(bytes);
     if (out->pixels == NULL) return smri_fail(SMRI_MEMORY, "%s: %zu bytes refused by the system", name, bytes);
     const size_t pixels = raster->H * raster->W;
-    if (!options->as_float && raster->bits == 8 && raster->C == colours) {
+    if (as_it_is && raster->C == colours) {
         convert_plain(out->pixels, raster->samples, pixels, C == 1);
         return SMRI_OK;
     }
@@ -108,8 +162,8 @@ static smri_status convert(struct smri_image *out, struct raster *raster, const 
         uint32_t rgb[3];
         size_t found;
         load_pixel(rgb, &found, raster, i);
-        if (options->as_float) store_f32((float *)out->pixels + i * C, C, rgb, found, raster->bits);
-        else store_u8((uint8_t *)out->pixels + i * C, C, rgb, found, raster->bits);
+        if (options->as_float) store_f32((float *)out->pixels + i * C, C, rgb, found, &range);
+        else store_u8((uint8_t *)out->pixels + i * C, C, rgb, found, &range);
     }
     return SMRI_OK;
 }
@@ -131,6 +185,8 @@ smri_status smri_image_decode(struct smri_image *out, const void *bytes, size_t 
     name = message_name(name);
     if (options->channels != 0 && options->channels != 1 && options->channels != 3)
         return smri_fail(SMRI_ARGUMENT, "channels: expected 0 (keep), 1 or 3, got %zu", options->channels);
+    if (options->range == SMRI_RANGE_GIVEN && (options->low >= options->high || options->high > UINT16_MAX))
+        return smri_fail(SMRI_ARGUMENT, "range: expected 0 <= low < high <= 65535, got %u and %u", options->low, options->high);
     const struct limits limits = {options->max_side_px != 0 ? options->max_side_px : SMRI_MAX_SIDE_PX,
                                   options->max_pixels != 0 ? options->max_pixels : SMRI_MAX_PIXELS};
     struct raster raster = {0};

@@ -2,7 +2,8 @@
  * library; compositing and the change of channels are image.c's.
  *
  * Every ancillary chunk but tRNS is skipped unread (its checksum is still verified): text and colour profiles hold
- * compressed data that nobody here needs. What the library calls a benign error is an error. */
+ * compressed data that nobody here needs. What the library calls a benign error is an error. Chunks may be as long as the
+ * file: pixels are inflated as they are read, and what is skipped is never held. */
 #include "io/raster.h"
 
 #include <png.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 
 #include "smri/build.h"
+
+#define SMALLEST_LIMIT ((png_alloc_size_t)8 << 20)
 
 struct source {
     const uint8_t *bytes;
@@ -43,10 +46,28 @@ static void configure(png_structp png, struct source *source, const struct limit
     png_set_read_fn(png, source, on_read);
     png_set_user_limits(png, (png_uint_32)limits->side_px, (png_uint_32)limits->side_px);
     png_set_chunk_cache_max(png, 128);
-    png_set_chunk_malloc_max(png, (png_alloc_size_t)8 << 20);
+    png_set_chunk_malloc_max(png, source->n > SMALLEST_LIMIT ? source->n : SMALLEST_LIMIT);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, skipped, (int)(sizeof skipped / 5));
     png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
     png_set_benign_errors(png, 0);
+}
+
+/* The largest count of sBIT, which is skipped by the library since a bad one is no reason to refuse the pixels. Chunks are
+ * 4 bytes of length, 4 of name, the data and 4 of checksum; those before the first IDAT are walked. */
+static unsigned stated_bits(const struct source *source) {
+    size_t at = 8;
+    while (source->n - at >= 12) {
+        const uint8_t *chunk = source->bytes + at;
+        const size_t length = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 | chunk[3];
+        if (length > source->n - at - 12 || memcmp(chunk + 4, "IDAT", 4) == 0) return 0;
+        if (memcmp(chunk + 4, "sBIT", 4) == 0) {
+            unsigned most = 0;
+            for (size_t i = 0; i < length && i < 3; i++) most = chunk[8 + i] > most ? chunk[8 + i] : most;
+            return most;
+        }
+        at += length + 12;
+    }
+    return 0;
 }
 
 static smri_status read_pixels(png_structp png, png_infop info, struct source *source, struct raster *out,
@@ -64,6 +85,7 @@ static smri_status read_pixels(png_structp png, png_infop info, struct source *s
     png_read_update_info(png, info);
     out->C = png_get_channels(png, info);
     out->bits = png_get_bit_depth(png, info);
+    out->stated_bits = out->bits == 16 ? stated_bits(source) : 0;
     if ((status = raster_alloc(out, source->name)) != SMRI_OK) return status;
     const size_t stride = png_get_rowbytes(png, info);
     source->rows = malloc(out->H * sizeof *source->rows);

@@ -2,6 +2,7 @@
 #ifndef SMRI_IO_RASTER_H
 #define SMRI_IO_RASTER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,8 @@ struct raster {
     size_t C;      /* 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha */
     unsigned bits; /* 8, or 16 in the machine's byte order */
     void *samples; /* [H][W][C], from malloc */
+    unsigned stated_bits; /* what the file says about the bits that mean something (PNG's sBIT); 0: nothing */
+    bool extraneous;      /* bytes that belong to nothing lay before a marker of the header; the pixels are whole */
 };
 
 struct limits {

@@ -61,17 +61,70 @@ static int check_channels(Py_ssize_t channels) {
     return -1;
 }
 
+/* None: all of it; "percentile"; a pair of integers. */
+static int parse_range(enum smri_range *range, uint32_t *low, uint32_t *high, PyObject *given) {
+    *range = SMRI_RANGE_FULL;
+    *low = *high = 0;
+    if (given == NULL || given == Py_None) return 0;
+    if (PyUnicode_Check(given) && PyUnicode_CompareWithASCIIString(given, "percentile") == 0) {
+        *range = SMRI_RANGE_PERCENTILE;
+        return 0;
+    }
+    long ends[2] = {-1, -1};
+    *range = SMRI_RANGE_GIVEN;
+    if (PyTuple_Check(given) && !PyArg_ParseTuple(given, "ll", &ends[0], &ends[1])) return -1;
+    if (ends[0] < 0 || ends[0] >= ends[1] || ends[1] > UINT16_MAX) {
+        PyErr_Format(PyExc_ValueError,
+                     "range: expected None, 'percentile' or a pair of integers, 0 <= low < high <= 65535, got %R", given);
+        return -1;
+    }
+    *low = (uint32_t)ends[0];
+    *high = (uint32_t)ends[1];
+    return 0;
+}
+
+static int parse_fit(enum smri_fit *fit, const char *name) {
+    *fit = strcmp(name, "pad") == 0 ? SMRI_FIT_PAD : strcmp(name, "crop") == 0 ? SMRI_FIT_CROP : SMRI_FIT_STRETCH;
+    if (*fit != SMRI_FIT_STRETCH || strcmp(name, "stretch") == 0) return 0;
+    PyErr_Format(PyExc_ValueError, "fit: expected 'pad', 'crop' or 'stretch', got '%s'", name);
+    return -1;
+}
+
+/* Facts as uint16 (n, 5): bits, stated bits, low, high, extraneous bytes. */
+static PyObject *facts_array(const struct smri_image_facts *facts, size_t n) {
+    const npy_intp shape[2] = {(npy_intp)n, 5};
+    PyArrayObject *array = smri_new_array(NPY_UINT16, 2, shape);
+    uint16_t *out = array != NULL ? PyArray_DATA(array) : NULL;
+    for (size_t i = 0; out != NULL && i < n; i++, out += 5) {
+        const uint16_t row[5] = {facts[i].bits, facts[i].stated_bits, facts[i].low, facts[i].high, facts[i].extraneous};
+        memcpy(out, row, sizeof row);
+    }
+    return (PyObject *)array;
+}
+
+/* (array, facts of shape (5,)) */
+static PyObject *with_facts(PyObject *array, const struct smri_image_facts *facts) {
+    PyObject *rows = array != NULL ? facts_array(facts, 1) : NULL;
+    PyObject *result = rows != NULL ? Py_BuildValue("OO", array, rows) : NULL;
+    Py_XDECREF(rows);
+    Py_XDECREF(array);
+    return result;
+}
+
 static PyObject *decode_image(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"data", "name", "channels", "dtype", "max_side", "max_pixels", NULL};
+    static char *names[] = {"data", "name", "channels", "dtype", "max_side", "max_pixels", "range", "facts", NULL};
     Py_buffer data;
     const char *name = "image", *dtype = "uint8";
     Py_ssize_t channels = 0, max_side = 0, max_pixels = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "y*|snsnn", names, &data, &name, &channels, &dtype, &max_side,
-                                     &max_pixels))
+    PyObject *range = NULL;
+    int facts = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "y*|snsnnOp", names, &data, &name, &channels, &dtype, &max_side,
+                                     &max_pixels, &range, &facts))
         return NULL;
     PyObject *result = NULL;
     struct smri_decode options = {0};
-    if (check_channels(channels) == 0 && parse_dtype(&options.as_float, dtype) == 0) {
+    if (check_channels(channels) == 0 && parse_dtype(&options.as_float, dtype) == 0 &&
+        parse_range(&options.range, &options.low, &options.high, range) == 0) {
         options.channels = (size_t)channels;
         options.max_side_px = max_side > 0 ? (size_t)max_side : 0;
         options.max_pixels = max_pixels > 0 ? (size_t)max_pixels : 0;
@@ -81,6 +134,7 @@ static PyObject *decode_image(PyObject *module, PyObject *arguments, PyObject *k
         status = smri_image_decode(&image, data.buf, (size_t)data.len, name, &options);
         Py_END_ALLOW_THREADS;
         result = status == SMRI_OK ? image_array(&image) : smri_raise(module, status);
+        if (facts && result != NULL) result = with_facts(result, &image.facts);
         smri_image_free(&image);
     }
     PyBuffer_Release(&data);
@@ -194,6 +248,7 @@ static int decode_slices(uint8_t *pixels, struct smri_failure *failures, size_t 
     for (size_t first = 0; first < files->n; first += FILES_AT_ONCE) {
         struct smri_files slice = *files;
         slice.paths += first;
+        slice.facts += first;
         slice.n = files->n - first < FILES_AT_ONCE ? files->n - first : FILES_AT_ONCE;
         Py_BEGIN_ALLOW_THREADS;
         smri_files_decode(pixels + first * H * W * C, failures + first, H, W, C, &slice, pool);
@@ -203,7 +258,7 @@ static int decode_slices(uint8_t *pixels, struct smri_failure *failures, size_t 
     return 0;
 }
 
-static PyObject *decode_batch(PyObject *module, const struct smri_files *files, size_t n_threads) {
+static PyObject *decode_batch(PyObject *module, struct smri_files *files, size_t n_threads, bool with_facts) {
     size_t H, W, C;
     Py_BEGIN_ALLOW_THREADS;
     smri_files_shape(&H, &W, &C, files);
@@ -211,37 +266,51 @@ static PyObject *decode_batch(PyObject *module, const struct smri_files *files, 
     const npy_intp shape[4] = {(npy_intp)files->n, (npy_intp)H, (npy_intp)W, (npy_intp)C};
     PyArrayObject *array = smri_new_array(NPY_UINT8, 4, shape);
     struct smri_failure *failures = PyMem_Calloc(files->n + 1, sizeof *failures);
+    files->facts = PyMem_Calloc(files->n + 1, sizeof *files->facts);
     struct smri_shared_pool *lease;
-    PyObject *list = NULL;
-    if (failures == NULL) PyErr_NoMemory();
+    PyObject *list = NULL, *facts = NULL;
+    if (failures == NULL || files->facts == NULL) {
+        PyErr_NoMemory();
+        Py_CLEAR(array);
+    }
     smri_pool *pool = array != NULL && failures != NULL ? smri_pool_borrow(module, n_threads, &lease) : NULL;
     if (pool != NULL) {
         const int interrupted = decode_slices(PyArray_DATA(array), failures, H, W, C, files, pool);
         smri_pool_return(lease);
         if (!interrupted) list = failure_list(failures, files->n);
+        if (list != NULL && with_facts) facts = facts_array(files->facts, files->n);
         smri_failures_free(failures, files->n);
     }
-    PyObject *result = list != NULL ? Py_BuildValue("OO", (PyObject *)array, list) : NULL;
+    PyObject *result = NULL;
+    if (list != NULL && !with_facts) result = Py_BuildValue("OO", (PyObject *)array, list);
+    else if (facts != NULL) result = Py_BuildValue("OOO", (PyObject *)array, list, facts);
     PyMem_Free(failures);
+    PyMem_Free(files->facts);
+    Py_XDECREF(facts);
     Py_XDECREF(list);
     Py_XDECREF((PyObject *)array);
     return result;
 }
 
 static PyObject *decode_files(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"paths", "channels", "size", "n_threads", NULL};
-    PyObject *paths, *size = NULL;
+    static char *names[] = {"paths", "channels", "size", "n_threads", "fit", "range", "facts", NULL};
+    PyObject *paths, *size = NULL, *range = NULL;
     Py_ssize_t channels = 0, n_threads = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|nOn", names, &paths, &channels, &size, &n_threads)) return NULL;
+    const char *fit = "stretch";
+    int facts = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|nOnsOp", names, &paths, &channels, &size, &n_threads, &fit,
+                                     &range, &facts))
+        return NULL;
     struct smri_files files = {.channels = (size_t)channels};
     if (check_channels(channels) < 0 || smri_check_threads(n_threads) < 0) return NULL;
-    if (parse_size(&files.rows, &files.cols, size) < 0) return NULL;
+    if (parse_size(&files.rows, &files.cols, size) < 0 || parse_fit(&files.fit, fit) < 0) return NULL;
+    if (parse_range(&files.range, &files.low, &files.high, range) < 0) return NULL;
     const char **characters = NULL;
     PyObject *encoded = encode_paths(&characters, paths);
     if (encoded == NULL) return NULL;
     files.paths = characters;
     files.n = (size_t)PyTuple_Size(encoded);
-    PyObject *result = decode_batch(module, &files, (size_t)n_threads);
+    PyObject *result = decode_batch(module, &files, (size_t)n_threads, facts != 0);
     PyMem_Free(characters);
     Py_DECREF(encoded);
     return result;
@@ -377,10 +446,12 @@ static PyObject *resize(PyObject *module, PyObject *arguments, PyObject *keyword
 
 static PyMethodDef functions[] = {
     {"decode_image", WITH_KEYWORDS(decode_image),
-     "decode_image(data, name='image', channels=0, dtype='uint8', max_side=0, max_pixels=0) -> (H, W, C) array."},
+     "decode_image(data, name='image', channels=0, dtype='uint8', max_side=0, max_pixels=0, range=None, facts=False) -> "
+     "(H, W, C) array, with its facts if asked for."},
     {"read_image", WITH_KEYWORDS(read_image), "read_image(path, channels=0, dtype='uint8') -> (H, W, C) array."},
     {"decode_files", WITH_KEYWORDS(decode_files),
-     "decode_files(paths, channels=0, size=None, n_threads=0) -> (uint8 (N, H, W, C), [(index, exception, message)])."},
+     "decode_files(paths, channels=0, size=None, n_threads=0, fit='stretch', range=None, facts=False) -> "
+     "(uint8 (N, H, W, C), [(index, exception, message)]), with facts, uint16 (N, 5), if asked for."},
     {"encode_png", WITH_KEYWORDS(encode_png), "encode_png(pixels, compression=6) -> bytes."},
     {"write_png", WITH_KEYWORDS(write_png), "write_png(path, pixels, compression=6): all or nothing."},
     {"replace_file", replace_file, METH_VARARGS, "replace_file(path, data): all or nothing."},

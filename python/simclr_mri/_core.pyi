@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 StrPath = str | bytes | PathLike[str] | PathLike[bytes]
+ValueRange = Literal["percentile"] | tuple[int, int] | None
 
 class DecodeError(ValueError):
     """An image file's content is not what its format says."""
@@ -511,6 +512,7 @@ def one_cycle_rate(
 ) -> tuple[float, float]:
     """torch.optim.lr_scheduler.OneCycleLR with its cosine phases, momentum cycled the other way."""
 
+@overload
 def decode_image(
     data: bytes | bytearray | memoryview,
     name: str = "image",
@@ -518,11 +520,27 @@ def decode_image(
     dtype: Literal["uint8", "float32"] = "uint8",
     max_side: int = 0,
     max_pixels: int = 0,
-) -> NDArray[np.uint8] | NDArray[np.float32]:
+    range: ValueRange = None,
+    facts: Literal[False] = False,
+) -> NDArray[Any]: ...
+@overload
+def decode_image(
+    data: bytes | bytearray | memoryview,
+    name: str = "image",
+    channels: int = 0,
+    dtype: Literal["uint8", "float32"] = "uint8",
+    max_side: int = 0,
+    max_pixels: int = 0,
+    range: ValueRange = None,
+    *,
+    facts: Literal[True],
+) -> tuple[NDArray[Any], NDArray[np.uint16]]:
     """A JPEG or PNG in memory as (H, W, C), uint8 or float32 in [0, 1].
 
     channels: 0 keeps gray or RGB, 1 is gray, 3 is RGB. Alpha is composited over black. `name` begins the message of a
-    DecodeError. max_side and max_pixels bound what is decoded (0: 65,500 and 2**28).
+    DecodeError. max_side and max_pixels bound what is decoded (0: 65,500 and 2**28). `range` is what becomes black and
+    white: None for all that 8 or 16 bits can hold, "percentile" for the image's 1st and 99th, or (low, high). facts
+    adds an array of shape (1, 5): see decode_files.
     """
 
 def read_image(
@@ -530,13 +548,34 @@ def read_image(
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
     """decode_image of a file; OSError with errno and path where the system refuses it."""
 
+@overload
 def decode_files(
-    paths: Iterable[StrPath], channels: int = 0, size: int | tuple[int, int] | None = None, n_threads: int = 0
-) -> tuple[NDArray[np.uint8], list[tuple[int, str, str]]]:
+    paths: Iterable[StrPath],
+    channels: int = 0,
+    size: int | tuple[int, int] | None = None,
+    n_threads: int = 0,
+    fit: Literal["pad", "crop", "stretch"] = "stretch",
+    range: ValueRange = None,
+    facts: Literal[False] = False,
+) -> tuple[NDArray[np.uint8], list[tuple[int, str, str]]]: ...
+@overload
+def decode_files(
+    paths: Iterable[StrPath],
+    channels: int = 0,
+    size: int | tuple[int, int] | None = None,
+    n_threads: int = 0,
+    fit: Literal["pad", "crop", "stretch"] = "stretch",
+    range: ValueRange = None,
+    *,
+    facts: Literal[True],
+) -> tuple[NDArray[np.uint8], list[tuple[int, str, str]], NDArray[np.uint16]]:
     """All files as uint8 (N, H, W, C), and one (index, exception name, message) for each file that failed.
 
     With size (rows, columns) every image is resized, antialiased; without it an image of another size than the first
-    is a failure. The rows of failed images are zero; if all fail the shape is (N, 0, 0, channels).
+    is a failure. `fit` says what happens to other proportions: black beside the whole image, its centre, or stretching.
+    `range` as in decode_image. The rows of failed images are zero; if all fail the shape is (N, 0, 0, channels). facts
+    adds (N, 5): bits (8 or 16, 0 if it failed), bits that the file says mean something (0: not said), least and
+    greatest sample (of 16 bits; else 0, 255), and 1 where foreign bytes were passed over in a JPEG's header.
     """
 
 def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], compression: int = 6) -> bytes:
