@@ -43,7 +43,7 @@ def includes(path: Path) -> list[str]:
 def implemented_in(header: str) -> str | None:
     """The folder of csrc that implements include/smri/<header>: the one with a file that includes it first."""
     for folder in ALLOWED:
-        for path in sorted((ROOT / "csrc" / folder).glob("*.c")):
+        for path in sorted((ROOT / "csrc" / folder).rglob("*.c")):
             names = includes(path)
             if names and names[0] == header:
                 return folder

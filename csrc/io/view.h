@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "kernels/pixels.h"
+#include "kernels/pixels/pixels.h"
 #include "smri/augment.h"
 
 /* Sizes that are the same for every view of a batch. */

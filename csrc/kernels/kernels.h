@@ -1,24 +1,24 @@
 /* The one dispatch table. Each family has its own struct of function pointers and its own header; `_ref` fills every slot,
  * and each instruction set above it overwrites only the slots it improves. Layers reach kernels through this table only. */
-#ifndef SMRI_KERNELS_H
-#define SMRI_KERNELS_H
+#ifndef SMRI_KERNELS_KERNELS_H
+#define SMRI_KERNELS_KERNELS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "kernels/conv.h"
-#include "kernels/conv_tiles.h"
-#include "kernels/conv_tiles_weights.h"
-#include "kernels/conv_pairs.h"
-#include "kernels/convert.h"
-#include "kernels/elementwise.h"
-#include "kernels/norm.h"
-#include "kernels/optimizer.h"
-#include "kernels/peak.h"
-#include "kernels/pixels.h"
-#include "kernels/softmax.h"
-#include "kernels/window.h"
-#include "kernels/winograd.h"
+#include "kernels/conv/igemm.h"
+#include "kernels/conv/amx_tile.h"
+#include "kernels/conv/amx_wgrad.h"
+#include "kernels/conv/bf16_dot2.h"
+#include "kernels/convert/convert.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/batchnorm/batchnorm.h"
+#include "kernels/optimizer/optimizer.h"
+#include "kernels/peak/peak.h"
+#include "kernels/pixels/pixels.h"
+#include "kernels/softmax/softmax.h"
+#include "kernels/pool2d/pool2d.h"
+#include "kernels/winograd/winograd.h"
 
 struct smri_kernels {
     struct smri_conv_kernels conv;

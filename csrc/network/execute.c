@@ -8,7 +8,7 @@
 #include "smri/batchnorm2d.h"
 #include "smri/convert.h"
 #include "smri/linear.h"
-#include "smri/spread.h"
+#include "smri/strided_scatter.h"
 
 enum { MEAN, VAR, SCALE, SHIFT };
 

@@ -2,7 +2,7 @@
  * equation 14), batch norm 1 and 0, linear layers uniform within 1 / sqrt(fan in), biases too.
  *
  * Values are drawn in PyTorch's order of elements, so that a packed layout may change without changing a result. */
-#include "structure.h"
+#include "network_internal.h"
 
 #include <math.h>
 #include <string.h>

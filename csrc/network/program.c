@@ -21,7 +21,7 @@
 #include "smri/batchnorm2d.h"
 #include "smri/linear.h"
 #include "smri/memory.h"
-#include "smri/spread.h"
+#include "smri/strided_scatter.h"
 
 #define EARLY_BYTES ((size_t)4 << 20)
 

@@ -1,12 +1,12 @@
 /* A pass as a program: a list of operations on values, written before anything is allocated.
  *
  * A value is one activation, gradient or piece of scratch memory. It lives from the first operation that names it to the
- * last, unless pinned; the layout (layout.c) gives values that do not live together the same bytes. The program is the
+ * last, unless pinned; the layout (memory_planner.c) gives values that do not live together the same bytes. The program is the
  * only list: measuring, allocating, running and timing read it. */
 #ifndef SMRI_NETWORK_PROGRAM_H
 #define SMRI_NETWORK_PROGRAM_H
 
-#include "structure.h"
+#include "network_internal.h"
 
 /* ResNet-101, training: 3 operations a unit forward, 4 backward, 2 a block, and the head: 850; values likewise. */
 #define SMRI_OPS_MAX 1024

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "network/structure.h"
+#include "network/network_internal.h"
 #include "smri/memory.h"
 #include "smri/optimizer.h"
 

@@ -26,7 +26,7 @@ const char *smri_conv2d_method_name(enum smri_conv2d_method method);
 bool smri_conv2d_supports(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
                           const struct smri_conv2d *shape);
 
-/* The fastest supported method: the one place that decides, with the reasons, is layers/conv2d_choose.c. */
+/* The fastest supported method: the one place that decides, with the reasons, is layers/conv2d/choose.c. */
 enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
 
 /* smri_conv2d_part_rows of the named method. */

@@ -9,7 +9,7 @@
 #include "smri/conv2d_method.h"
 #include "smri/linear.h"
 #include "smri/memory.h"
-#include "smri/spread.h"
+#include "smri/strided_scatter.h"
 
 #define BLOCK 32 /* output channels in one block of packed weights */
 

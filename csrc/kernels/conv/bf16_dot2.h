@@ -1,0 +1,34 @@
+/* The inner loops of convolution in bfloat16, for the instruction that multiplies 16 words of two numbers and adds both
+ * products to 16 fp32 sums. A word of 32 bits holds two neighbours along the sum: two channels, or two pixels in the
+ * gradient of weights. Where the kernels of igemm.h have a float, these have a word, so the structs, the tile and the
+ * panels are the same. No kernel reads or writes outside what is stated; none needs alignment. */
+#ifndef SMRI_KERNELS_CONV_BF16_DOT2_H
+#define SMRI_KERNELS_CONV_BF16_DOT2_H
+
+#include <stdint.h>
+
+#include "kernels/conv/igemm.h"
+#include "smri/precision.h"
+
+struct smri_pairs_kernels {
+    /* igemm.h's tile with rows and results of bfloat16. `depth` counts channels; a tap's weights are [ceil(depth / 2)][32]
+     * words, `weights` and block_stride count words, and the partner of a last odd channel is 0. Sums, the old result
+     * included, are fp32 and rounded once. */
+    void (*tile)(const struct smri_conv_tile *tile);
+    /* igemm.h's outer with a and b of words: `depth` counts pairs of pixels, lda counts words, and out is fp32. */
+    void (*outer)(const struct smri_conv_outer *outer);
+    /* out[ceil(rows / 2)][32] = pairs of the rows 2d and 2d + 1 of in[rows][32], rounded; the partner of a last odd row
+     * is 0. */
+    void (*weights)(uint32_t *out, const float *in, size_t rows);
+    /* out[i] = the pair (even[i], odd[i]) for i < n; NULL counts as zeros. */
+    void (*interleave)(uint32_t *out, const smri_bf16 *even, const smri_bf16 *odd, size_t n);
+    /* igemm.h's copy. */
+    void (*copy)(smri_bf16 *restrict out, size_t out_stride, const smri_bf16 *restrict in, size_t in_stride, size_t rows,
+                 size_t n);
+};
+
+/* `_ref` fills all slots. */
+void smri_pairs_kernels_ref(struct smri_pairs_kernels *kernels);
+void smri_pairs_kernels_avx512bf16(struct smri_pairs_kernels *kernels);
+
+#endif

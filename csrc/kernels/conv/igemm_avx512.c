@@ -1,0 +1,91 @@
+/* The convolution kernels with 512-bit vectors: the tiles of igemm_loops_avx512.h on floats, and the movers of data. */
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "kernels/conv/igemm.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NUMBERS 1
+#define OUT_BYTES sizeof(float)
+
+ALWAYS_INLINE __m512 broadcast(const void *row, size_t word) { return _mm512_set1_ps(((const float *)row)[word]); }
+
+ALWAYS_INLINE __m512 multiply_add(__m512 x, __m512 w, __m512 sum) { return _mm512_fmadd_ps(x, w, sum); }
+
+ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, __m512 floor, bool streamed) {
+    if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(lanes, out));
+    sum = _mm512_max_ps(floor, sum); /* the second one when it is NaN */
+    if (streamed && lanes == 0xFFFF && (uintptr_t)out % 64 == 0)
+        _mm512_stream_ps(out, sum);
+    else
+        _mm512_mask_storeu_ps(out, lanes, sum);
+}
+
+static void settle_avx512(void) { _mm_sfence(); }
+
+#include "kernels/conv/igemm_loops_avx512.h"
+
+#define UNROLL_16 _Pragma("GCC unroll 16")
+
+/* 16 x 16 in registers: pairs of rows are interleaved by 1, 2, 4 and 8 lanes. */
+ALWAYS_INLINE void transpose16(__m512 r[16]) {
+    __m512 t[16];
+    UNROLL_16 for (size_t i = 0; i < 16; i += 2)
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]), t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    UNROLL_16 for (size_t i = 0; i < 16; i += 4)
+        for (size_t j = 0; j < 2; j++) {
+            const __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
+            r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    UNROLL_16 for (size_t i = 0; i < 16; i += 8)
+        for (size_t j = 0; j < 4; j++) {
+            t[i + j] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0x88);
+            t[i + j + 4] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0xDD);
+        }
+    UNROLL_16 for (size_t j = 0; j < 8; j++) {
+        r[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
+        r[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xDD);
+    }
+}
+
+static void transpose_avx512(float *out, const float *in, size_t rows, size_t cols) {
+    for (size_t j = 0; j < cols; j += LANES)
+        for (size_t i = 0; i < SMRI_CONV_BLOCK; i += LANES) {
+            __m512 r[16];
+            UNROLL_16 for (size_t k = 0; k < 16; k++)
+                r[k] = i + k < rows ? _mm512_loadu_ps(in + (i + k) * SMRI_CONV_BLOCK + j) : _mm512_setzero_ps();
+            transpose16(r);
+            UNROLL_16 for (size_t k = 0; k < 16; k++)
+                if (j + k < cols) _mm512_storeu_ps(out + (j + k) * SMRI_CONV_BLOCK + i, r[k]);
+        }
+}
+
+ALWAYS_INLINE void copy_row(float *restrict out, const float *restrict in, size_t n) {
+    size_t i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        const __m512 a = _mm512_loadu_ps(in + i), b = _mm512_loadu_ps(in + i + LANES);
+        const __m512 c = _mm512_loadu_ps(in + i + 2 * LANES), d = _mm512_loadu_ps(in + i + 3 * LANES);
+        _mm512_storeu_ps(out + i, a), _mm512_storeu_ps(out + i + LANES, b);
+        _mm512_storeu_ps(out + i + 2 * LANES, c), _mm512_storeu_ps(out + i + 3 * LANES, d);
+    }
+    for (; i < n; i += LANES) {
+        const __mmask16 mask = n - i >= LANES ? 0xFFFF : (__mmask16)((1u << (n - i)) - 1);
+        _mm512_mask_storeu_ps(out + i, mask, _mm512_maskz_loadu_ps(mask, in + i));
+    }
+}
+
+static void copy_avx512(float *restrict out, size_t out_stride, const float *restrict in, size_t in_stride, size_t rows,
+                        size_t n) {
+    if (n > LANES) {
+        for (size_t r = 0; r < rows; r++) copy_row(out + r * out_stride, in + r * in_stride, n);
+        return;
+    }
+    const __mmask16 mask = (__mmask16)((1u << n) - 1); /* a row of the stem's window is one masked load and store */
+    for (size_t r = 0; r < rows; r++, out += out_stride, in += in_stride)
+        _mm512_mask_storeu_ps(out, mask, _mm512_maskz_loadu_ps(mask, in));
+}
+
+void smri_conv_kernels_avx512(struct smri_conv_kernels *kernels) {
+    *kernels = (struct smri_conv_kernels){tile, outer, settle_avx512, transpose_avx512, copy_avx512};
+}

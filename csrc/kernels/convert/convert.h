@@ -1,0 +1,24 @@
+/* Between fp32 and bfloat16 (smri/precision.h has the definition). */
+#ifndef SMRI_KERNELS_CONVERT_CONVERT_H
+#define SMRI_KERNELS_CONVERT_CONVERT_H
+
+#include <stddef.h>
+
+#include "smri/precision.h"
+
+struct smri_convert_kernels {
+    void (*widen)(float *out, const smri_bf16 *in, size_t n);
+    void (*narrow)(smri_bf16 *out, const float *in, size_t n);
+    /* out = in rounded to bfloat16, still as floats; out may be in. */
+    void (*round)(float *out, const float *in, size_t n);
+    /* io = narrowed (io + in), the sum taken in fp32. */
+    void (*add)(smri_bf16 *io, const float *in, size_t n);
+};
+
+/* Each fills all slots. With AVX512_BF16 denormal numbers, |x| < 2^-126, are rounded to zero: the instruction does. */
+void smri_convert_kernels_ref(struct smri_convert_kernels *table);
+void smri_convert_kernels_avx2(struct smri_convert_kernels *table);
+void smri_convert_kernels_avx512(struct smri_convert_kernels *table);
+void smri_convert_kernels_avx512bf16(struct smri_convert_kernels *table);
+
+#endif

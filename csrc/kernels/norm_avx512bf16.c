@@ -1,4 +1,0 @@
-/* Batch normalisation's kernels of bfloat16 with the instruction that rounds to it; the code is in norm_loops.h. */
-#include "kernels/norm_loops.h"
-
-void smri_norm_kernels_avx512bf16(struct smri_norm_kernels table[SMRI_PRECISIONS]) { fill_bf16(&table[SMRI_BF16]); }

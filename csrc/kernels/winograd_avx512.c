@@ -1,6 +1,0 @@
-/* Winograd's transforms with 16 channels in a vector; the code is in winograd_tiles.h. */
-#include "kernels/lanes.h"
-#include "kernels/winograd.h"
-#include "kernels/winograd_tiles.h"
-
-void smri_winograd_kernels_avx512(struct smri_winograd_kernels tables[SMRI_PRECISIONS]) { fill(tables); }

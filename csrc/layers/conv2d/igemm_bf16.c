@@ -1,0 +1,88 @@
+/* Convolution in bfloat16 by the direct method's register tiles on pairs of numbers, for CPUs whose AVX512_BF16 does twice
+ * the products of fp32 and that have no AMX. Activations are read where they lie; weights are rounded and paired once a
+ * call: two neighbouring channels of the sum make one word (kernels/conv/bf16_dot2.h). The gradient of the weights pairs
+ * neighbouring pixels (igemm_wgrad.c). */
+#include "layers/conv2d/igemm.h"
+#include "smri/memory.h"
+
+struct pairing {
+    const struct smri_conv2d *shape;
+    const struct smri_kernels *kernels;
+    uint32_t *out;
+    const float *w;
+    size_t depth; /* rows of 32 weights in a tap, as the forward pass sees it */
+};
+
+static size_t tap_words(size_t depth) { return smri_conv2d_pairs(depth) * SMRI_CONV_BLOCK; }
+
+/* [K/32][tap][C][32] floats to [K/32][tap][ceil(C/2)][32] pairs; `index` is a block and a tap. */
+static void pair_tap(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct pairing *p = context;
+    p->kernels->pairs.weights(p->out + index * tap_words(p->depth), p->w + index * p->depth * SMRI_CONV_BLOCK, p->depth);
+}
+
+/* [K/32][tap][C][32] floats to [C/32][tap][ceil(K/2)][32] pairs, 32 x 32 at a time. */
+static void pair_transposed(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct pairing *p = context;
+    const struct smri_conv2d *s = p->shape;
+    const size_t K_blocks = smri_conv2d_blocks(s->K), taps = s->R * s->S;
+    const size_t c_block = index / K_blocks, k_block = index % K_blocks;
+    const size_t rows = smri_conv2d_block_width(s->C, c_block), cols = smri_conv2d_block_width(s->K, k_block);
+    float block[SMRI_CONV_BLOCK * SMRI_CONV_BLOCK];
+    for (size_t tap = 0; tap < taps; tap++) {
+        const size_t from = (k_block * taps + tap) * s->C + c_block * SMRI_CONV_BLOCK;
+        const size_t to = (c_block * taps + tap) * smri_conv2d_pairs(s->K) + k_block * SMRI_CONV_BLOCK / 2;
+        p->kernels->conv.transpose(block, p->w + from * SMRI_CONV_BLOCK, rows, cols);
+        p->kernels->pairs.weights(p->out + to * SMRI_CONV_BLOCK, block, cols);
+    }
+}
+
+static size_t forward_depth(const struct smri_conv2d *s) {
+    return smri_conv2d_packs_windows(s) ? s->R * s->S * s->C : s->C;
+}
+
+static size_t forward_taps(const struct smri_conv2d *s) { return smri_conv2d_packs_windows(s) ? 1 : s->R * s->S; }
+
+static size_t pairs_bytes(bool backward, const struct smri_conv2d *s) {
+    const size_t words = backward ? smri_conv2d_blocks(s->C) * s->R * s->S * tap_words(s->K)
+                                  : smri_conv2d_blocks(s->K) * forward_taps(s) * tap_words(forward_depth(s));
+    return smri_align(words * sizeof(uint32_t));
+}
+
+static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape);
+    const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
+    struct smri_workspace_bytes bytes = smri_conv2d_gather_bytes(backward, shape);
+    bytes.shared += pairs_bytes(backward, shape);
+    return bytes;
+}
+
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
+    struct pairing pairing = {shape, smri_kernels_get(), workspace->shared, w, forward_depth(shape)};
+    smri_pool_run(pool, smri_conv2d_blocks(shape->K) * forward_taps(shape), pair_tap, &pairing);
+    const struct smri_conv2d_gather how = {.along = *along};
+    const struct smri_workspace behind = smri_workspace_behind(workspace, pairs_bytes(false, shape));
+    smri_conv2d_gather(y, x, workspace->shared, &how, shape, &behind, pool);
+}
+
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
+    struct pairing pairing = {shape, smri_kernels_get(), workspace->shared, w, 0};
+    smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), pair_transposed, &pairing);
+    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .along.parts = parts};
+    const struct smri_workspace behind = smri_workspace_behind(workspace, pairs_bytes(true, shape));
+    smri_conv2d_gather(dx, dy, workspace->shared, &how, shape, &behind, pool);
+}
+
+static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    (void)direction;
+    return shape->precision == SMRI_BF16;
+}
+
+const struct smri_conv2d_ops smri_conv2d_pairs_ops = {
+    "pairs", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
+    smri_conv2d_gather_has_prologue, smri_conv2d_gather_part_rows,
+};

@@ -1,0 +1,109 @@
+/* What the three directions of Winograd's convolution share: the grid of tiles, the panels of transformed tiles and the
+ * sizes of the blocks. kernels/winograd/winograd.h has the equations, kernels/README.md the choice of the blocks. */
+#ifndef SMRI_LAYERS_CONV2D_WINOGRAD_H
+#define SMRI_LAYERS_CONV2D_WINOGRAD_H
+
+#include "kernels/kernels.h"
+#include "layers/conv2d/methods.h"
+#include "smri/memory.h"
+
+#define POINTS SMRI_WINOGRAD_POINTS
+#define IN SMRI_WINOGRAD_IN
+#define OUT SMRI_WINOGRAD_OUT
+#define TAPS 9
+#define PAIR SMRI_CONV_COLS /* output channels of one product: two blocks of packed weights */
+
+/* Floats between the same element at two neighbouring points, beyond the panel itself: the 36 streams of a transform
+ * would otherwise meet in the same set of the first-level cache. */
+#define SKEW 16
+
+/* An image tensor [N][H][W][C] and the tiles that cover it: tile (n, i, j) has its corner at row 4 i - pad, column
+ * 4 j - pad. `edge` is a pixel that stands for all those outside: zeros to read, or room to write. */
+struct smri_winograd_tensor {
+    enum smri_precision precision;
+    char *data;
+    size_t H, W, C, pad;
+    void *edge;
+    const struct smri_conv2d_prologue *prologue; /* of forward's x, or NULL; with it the shape */
+    const struct smri_conv2d *shape;
+};
+
+/* Tiles of 4 x 4 outputs, numbered image by image, row by row. */
+struct smri_winograd_grid {
+    size_t rows, cols, total;
+};
+
+static inline struct smri_winograd_grid smri_winograd_grid(size_t N, size_t P, size_t Q) {
+    const size_t rows = (P + OUT - 1) / OUT, cols = (Q + OUT - 1) / OUT;
+    return (struct smri_winograd_grid){rows, cols, N * rows * cols};
+}
+
+static inline size_t smri_winograd_lanes(size_t channels) {
+    return (channels + SMRI_WINOGRAD_LANES - 1) / SMRI_WINOGRAD_LANES * SMRI_WINOGRAD_LANES;
+}
+
+/* Floats of one point of a panel [rows][lanes], and of all 36 points. */
+static inline size_t smri_winograd_stride(size_t rows, size_t channels) {
+    return rows * smri_winograd_lanes(channels) + SKEW;
+}
+static inline size_t smri_winograd_panel(size_t rows, size_t channels) {
+    return POINTS * smri_winograd_stride(rows, channels);
+}
+
+static inline size_t smri_winograd_min(size_t a, size_t b) { return a < b ? a : b; }
+
+/* pixels[side * side]: where the pixels of a tile begin at `channel`. */
+static inline void smri_winograd_pixels(void **pixels, const struct smri_winograd_tensor *x,
+                                        const struct smri_winograd_grid *grid, size_t tile, size_t side,
+                                        size_t channel) {
+    const size_t bytes = smri_precision_bytes(x->precision);
+    const size_t n = tile / (grid->rows * grid->cols);
+    const size_t top = tile / grid->cols % grid->rows * OUT - x->pad; /* wraps to huge when negative */
+    const size_t left = tile % grid->cols * OUT - x->pad;
+    for (size_t i = 0; i < side; i++)
+        for (size_t j = 0; j < side; j++) {
+            const size_t h = top + i, w = left + j;
+            const bool inside = h < x->H && w < x->W;
+            *pixels++ = inside ? x->data + (((n * x->H + h) * x->W + w) * x->C + channel) * bytes : x->edge;
+        }
+}
+
+#define SMRI_WINOGRAD_CHANNELS 64 /* of an input panel, at most */
+
+/* The pixels of a tile of inputs as the prologue leaves them, in `room`; those outside of the image stay where they are. */
+static inline void smri_winograd_activate(void *pixels[IN * IN], char *room, const struct smri_winograd_tensor *x,
+                                          size_t image, size_t channel, size_t channels) {
+    const size_t pixel_bytes = channels * smri_precision_bytes(x->precision);
+    const void *inside[IN * IN];
+    size_t count = 0;
+    for (size_t i = 0; i < IN * IN; i++) {
+        if (pixels[i] == x->edge) continue;
+        inside[count] = pixels[i];
+        pixels[i] = room + count++ * pixel_bytes;
+    }
+    smri_conv2d_activate(room, channels, inside, count, x->prologue, x->shape, image, channel, channels);
+}
+
+/* panel[point][tile - begin][lanes of channels] of B^T X B for the tiles [begin, end) and `channels` channels from
+ * `channel` on. */
+static inline void smri_winograd_input_panel(float *panel, const struct smri_winograd_tensor *x,
+                                             const struct smri_winograd_grid *grid, size_t begin, size_t end,
+                                             size_t channel, size_t channels) {
+    const struct smri_winograd_kernels *kernels = &smri_kernels_get()->winograd[x->precision];
+    const size_t stride = smri_winograd_stride(end - begin, channels);
+    _Alignas(SMRI_ALIGNMENT) char room[IN * IN * SMRI_WINOGRAD_CHANNELS * sizeof(float)];
+    for (size_t tile = begin; tile < end; tile++, panel += smri_winograd_lanes(channels)) {
+        void *pixels[IN * IN];
+        smri_winograd_pixels(pixels, x, grid, tile, IN, channel);
+        if (x->prologue != NULL)
+            smri_winograd_activate(pixels, room, x, tile / (grid->rows * grid->cols), channel, channels);
+        kernels->input(panel, stride, (const void *const *)pixels, channels);
+    }
+}
+
+/* backward-weights has a file of its own. */
+struct smri_workspace_bytes smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape);
+void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
+                                    const struct smri_workspace *workspace, smri_pool *pool);
+
+#endif
