@@ -22,7 +22,7 @@ import torch
 
 from simclr_mri import _core
 
-METHODS = {"fp32": ("direct", "winograd", "gemm"), "bf16": ("tiles", "pairs", "widened")}
+METHODS = {"fp32": ("igemm", "winograd", "im2col"), "bf16": ("amx", "bf16_dot2", "via_fp32")}
 SETTLE_S = 0.02  # PyTorch's threads spin on after a call, and take a core from whoever comes next
 DIRECTIONS = ("forward", "backward-data", "backward-weights")
 

@@ -131,7 +131,7 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int, prec
     arguments = {"n_threads": threads}
 
     def affine(x, out, **options):
-        return lambda: _core.affine(x, one, zero, relu=True, out=out, **options, **arguments)
+        return lambda: _core.scale_shift_add_relu(x, one, zero, relu=True, out=out, **options, **arguments)
 
     def backward(dy, out):
         return lambda: _core.batchnorm_backward(dy, x, one[0], mean, var, one, zero, relu=True, out=out, **arguments)
@@ -143,7 +143,7 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int, prec
         out = y.reshape(images)
         return _core.maxpool_backward(pooled, places, rows, cols, 3, 2, 1, out=out, **arguments)
 
-    _, mask = _core.affine(x, one, zero, relu=True, mask=True, **arguments)
+    _, mask = _core.scale_shift_add_relu(x, one, zero, relu=True, mask=True, **arguments)
 
     def block_backward():
         return _core.batchnorm_backward(dy, x, one[0], mean, var, one, zero, mask=mask, ds=dy, out=y, **arguments)

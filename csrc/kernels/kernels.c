@@ -12,13 +12,13 @@ static void fill(void) {
     for (int isa = SMRI_ISA_REF; isa <= (int)smri_isa_supported(); isa++) {
         struct smri_kernels *table = &tables[isa];
         smri_conv_kernels_ref(&table->conv);
-        smri_tiles_kernels_ref(&table->tiles);
-        smri_conv_tiles_weights_kernels_ref(&table->conv_tiles_weights);
-        smri_pairs_kernels_ref(&table->pairs);
+        smri_amx_kernels_ref(&table->amx);
+        smri_amx_wgrad_kernels_ref(&table->amx_wgrad);
+        smri_bf16_dot2_kernels_ref(&table->bf16_dot2);
         smri_convert_kernels_ref(&table->convert);
-        smri_norm_kernels_ref(table->norm);
+        smri_batchnorm_kernels_ref(table->batchnorm);
         smri_elementwise_kernels_ref(&table->elementwise);
-        smri_window_kernels_ref(table->window);
+        smri_pool2d_kernels_ref(table->pool2d);
         smri_softmax_kernels_ref(&table->softmax);
         smri_optimizer_kernels_ref(&table->optimizer);
         smri_pixel_kernels_ref(&table->pixels);
@@ -30,9 +30,9 @@ static void fill(void) {
             smri_pixel_kernels_avx2(&table->pixels);
             smri_winograd_kernels_avx2(table->winograd);
             smri_convert_kernels_avx2(&table->convert);
-            smri_norm_kernels_avx2(table->norm);
+            smri_batchnorm_kernels_avx2(table->batchnorm);
             smri_elementwise_kernels_avx2(&table->elementwise);
-            smri_window_kernels_avx2(table->window);
+            smri_pool2d_kernels_avx2(table->pool2d);
             smri_softmax_kernels_avx2(&table->softmax);
             smri_optimizer_kernels_avx2(&table->optimizer);
             smri_peak_kernels_avx2(&table->peak);
@@ -42,24 +42,24 @@ static void fill(void) {
             smri_pixel_kernels_avx512(&table->pixels);
             smri_winograd_kernels_avx512(table->winograd);
             smri_convert_kernels_avx512(&table->convert);
-            smri_norm_kernels_avx512(table->norm);
+            smri_batchnorm_kernels_avx512(table->batchnorm);
             smri_elementwise_kernels_avx512(&table->elementwise);
-            smri_window_kernels_avx512(table->window);
+            smri_pool2d_kernels_avx512(table->pool2d);
             smri_softmax_kernels_avx512(&table->softmax);
             smri_optimizer_kernels_avx512(&table->optimizer);
             smri_peak_kernels_avx512(&table->peak);
         }
         if (isa >= SMRI_ISA_AVX512BF16) {
             smri_peak_kernels_avx512bf16(&table->peak);
-            smri_pairs_kernels_avx512bf16(&table->pairs);
+            smri_bf16_dot2_kernels_avx512bf16(&table->bf16_dot2);
             smri_convert_kernels_avx512bf16(&table->convert);
-            smri_norm_kernels_avx512bf16(table->norm);
-            smri_window_kernels_avx512bf16(table->window);
+            smri_batchnorm_kernels_avx512bf16(table->batchnorm);
+            smri_pool2d_kernels_avx512bf16(table->pool2d);
             smri_winograd_kernels_avx512bf16(table->winograd);
         }
         if (isa >= SMRI_ISA_AMX) {
-            smri_tiles_kernels_amx(&table->tiles);
-            smri_conv_tiles_weights_kernels_amx(&table->conv_tiles_weights);
+            smri_amx_kernels_amx(&table->amx);
+            smri_amx_wgrad_kernels_amx(&table->amx_wgrad);
             smri_peak_kernels_amx(&table->peak);
         }
 #endif

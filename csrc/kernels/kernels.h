@@ -22,13 +22,13 @@
 
 struct smri_kernels {
     struct smri_conv_kernels conv;
-    struct smri_tiles_kernels tiles;
-    struct smri_conv_tiles_weights_kernels conv_tiles_weights;
-    struct smri_pairs_kernels pairs;
+    struct smri_amx_kernels amx;
+    struct smri_amx_wgrad_kernels amx_wgrad;
+    struct smri_bf16_dot2_kernels bf16_dot2;
     struct smri_convert_kernels convert;
-    struct smri_norm_kernels norm[SMRI_PRECISIONS];
+    struct smri_batchnorm_kernels batchnorm[SMRI_PRECISIONS];
     struct smri_elementwise_kernels elementwise;
-    struct smri_window_kernels window[SMRI_PRECISIONS];
+    struct smri_pool2d_kernels pool2d[SMRI_PRECISIONS];
     struct smri_softmax_kernels softmax;
     struct smri_optimizer_kernels optimizer;
     struct smri_pixel_kernels pixels;

@@ -1,5 +1,6 @@
 /* Vectors of floats as wide as the instruction set of the including file, loaded from and stored to arrays of either
- * precision: sixteen in AVX-512, eight in AVX2. The last, incomplete one of a row takes n < LANES: what is missing is read as
+ * precision: sixteen in AVX-512, eight in AVX2. The last, incomplete one of a row takes n < SMRI_LANES: what is
+ * missing is read as
  * zero, and nothing behind the row is touched. n and the precision are constants wherever these are inlined into a loop, so
  * that whole vectors cost nothing more than plain loads and stores.
  *
@@ -19,8 +20,8 @@ typedef __m512d doubles;
 #else
 #include <immintrin.h>
 #include <stdbool.h>
-#define LANES ((size_t)8)
-#define INLINE static inline __attribute__((always_inline))
+#define SMRI_LANES ((size_t)8)
+#define SMRI_INLINE static inline __attribute__((always_inline))
 typedef __m256 floats;
 typedef __m256d doubles;
 #endif
@@ -28,20 +29,21 @@ typedef __m256d doubles;
 /* ---- AVX-512 ---- */
 #if defined(__AVX512F__)
 
-INLINE floats all(float value) { return _mm512_set1_ps(value); }
-INLINE floats fused(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); } /* a b + c */
+SMRI_INLINE floats vset1(float value) { return _mm512_set1_ps(value); }
+SMRI_INLINE floats vfma(floats a, floats b, floats c) { return _mm512_fmadd_ps(a, b, c); } /* a b + c */
 
-INLINE floats widened(__m256i halves) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16)); }
+SMRI_INLINE floats widened(__m256i halves) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves),
+                                                                                          16)); }
 
-INLINE floats get(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
+SMRI_INLINE floats vload(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
     const __mmask16 lanes = lanes_of(n);
     if (precision == SMRI_FP32) return load((const float *)numbers + i, lanes);
     const smri_bf16 *p = (const smri_bf16 *)numbers + i;
-    const __m256i halves = n == LANES ? _mm256_loadu_si256((const void *)p) : _mm256_maskz_loadu_epi16(lanes, p);
+    const __m256i halves = n == SMRI_LANES ? _mm256_loadu_si256((const void *)p) : _mm256_maskz_loadu_epi16(lanes, p);
     return widened(halves);
 }
 
-INLINE __m256i round_to_bf16(floats v) {
+SMRI_INLINE __m256i round_to_bf16(floats v) {
 #if defined(__AVX512BF16__)
     return (__m256i)_mm512_cvtneps_pbh(v);
 #else
@@ -53,49 +55,49 @@ INLINE __m256i round_to_bf16(floats v) {
 #endif
 }
 
-INLINE void put(void *numbers, size_t i, floats v, size_t n, enum smri_precision precision) {
+SMRI_INLINE void vstore(void *numbers, size_t i, floats v, size_t n, enum smri_precision precision) {
     const __mmask16 lanes = lanes_of(n);
     if (precision == SMRI_FP32) {
         store((float *)numbers + i, v, lanes);
         return;
     }
     smri_bf16 *p = (smri_bf16 *)numbers + i;
-    if (n == LANES) _mm256_storeu_si256((void *)p, round_to_bf16(v));
+    if (n == SMRI_LANES) _mm256_storeu_si256((void *)p, round_to_bf16(v));
     else _mm256_mask_storeu_epi16(p, lanes, round_to_bf16(v));
 }
 
 /* Past the caches: a whole vector at an aligned place. */
-INLINE void put_past(void *numbers, size_t i, floats v, enum smri_precision precision) {
+SMRI_INLINE void vstore_nt(void *numbers, size_t i, floats v, enum smri_precision precision) {
     if (precision == SMRI_FP32) _mm512_stream_ps((float *)numbers + i, v);
     else _mm256_stream_si256((void *)((smri_bf16 *)numbers + i), round_to_bf16(v));
 }
 
-INLINE floats positive(floats v) { return _mm512_max_ps(_mm512_setzero_ps(), v); } /* v, when it is NaN */
+SMRI_INLINE floats positive(floats v) { return _mm512_max_ps(_mm512_setzero_ps(), v); } /* v, when it is NaN */
 
 /* v where `by` is positive, else 0. */
-INLINE floats where_positive(floats v, floats by) {
+SMRI_INLINE floats where_positive(floats v, floats by) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(by, _mm512_setzero_ps(), _CMP_GT_OQ), v);
 }
 
 /* The same in two steps: a bit for each of n lanes, in (n + 7) / 8 bytes; and v where they are set. */
-INLINE void put_positive_bits(uint8_t *bits, floats by, size_t n) {
+SMRI_INLINE void vstore_positive_bits(uint8_t *bits, floats by, size_t n) {
     const uint16_t set = _mm512_cmp_ps_mask(by, _mm512_setzero_ps(), _CMP_GT_OQ);
     memcpy(bits, &set, (n + 7) / 8);
 }
-INLINE floats where_bits(floats v, const uint8_t *bits, size_t n) {
+SMRI_INLINE floats where_bits(floats v, const uint8_t *bits, size_t n) {
     uint16_t set = 0;
     memcpy(&set, bits, (n + 7) / 8);
     return _mm512_maskz_mov_ps(set, v);
 }
 
-INLINE doubles all_double(double value) { return _mm512_set1_pd(value); }
-INLINE floats from_halves(doubles low, doubles high) {
+SMRI_INLINE doubles vset1_double(double value) { return _mm512_set1_pd(value); }
+SMRI_INLINE floats from_halves(doubles low, doubles high) {
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
 }
 
 /* sums[0..n) += v, in double. */
-INLINE void add_in_double(double *sums, floats v, size_t n) {
-    if (n == LANES) {
+SMRI_INLINE void add_in_double(double *sums, floats v, size_t n) {
+    if (n == SMRI_LANES) {
         _mm512_storeu_pd(sums, _mm512_add_pd(_mm512_loadu_pd(sums), low_half(v)));
         _mm512_storeu_pd(sums + 8, _mm512_add_pd(_mm512_loadu_pd(sums + 8), high_half(v)));
     } else {
@@ -108,27 +110,28 @@ INLINE void add_in_double(double *sums, floats v, size_t n) {
 /* ---- AVX2 ---- */
 #else
 
-INLINE floats all(float value) { return _mm256_set1_ps(value); }
-INLINE floats fused(floats a, floats b, floats c) { return _mm256_fmadd_ps(a, b, c); } /* a b + c */
+SMRI_INLINE floats vset1(float value) { return _mm256_set1_ps(value); }
+SMRI_INLINE floats vfma(floats a, floats b, floats c) { return _mm256_fmadd_ps(a, b, c); } /* a b + c */
 
-INLINE __m256i first_lanes(size_t n) {
+SMRI_INLINE __m256i first_lanes(size_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-INLINE floats widened(__m128i halves) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16)); }
+SMRI_INLINE floats widened(__m128i halves) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves),
+                                                                                          16)); }
 
-INLINE floats get(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
+SMRI_INLINE floats vload(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
     if (precision == SMRI_FP32) {
         const float *p = (const float *)numbers + i;
-        return n == LANES ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first_lanes(n));
+        return n == SMRI_LANES ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first_lanes(n));
     }
     __m128i halves = _mm_setzero_si128();
-    if (n == LANES) halves = _mm_loadu_si128((const void *)((const smri_bf16 *)numbers + i));
+    if (n == SMRI_LANES) halves = _mm_loadu_si128((const void *)((const smri_bf16 *)numbers + i));
     else memcpy(&halves, (const smri_bf16 *)numbers + i, n * sizeof(smri_bf16));
     return widened(halves);
 }
 
-INLINE __m128i round_to_bf16(floats v) {
+SMRI_INLINE __m128i round_to_bf16(floats v) {
     const __m256i bits = _mm256_castps_si256(v), upper = _mm256_srli_epi32(bits, 16);
     const __m256i half = _mm256_add_epi32(_mm256_and_si256(upper, _mm256_set1_epi32(1)), _mm256_set1_epi32(0x7FFF));
     const __m256i nearest = _mm256_srli_epi32(_mm256_add_epi32(bits, half), 16);
@@ -137,48 +140,49 @@ INLINE __m128i round_to_bf16(floats v) {
     return _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
 }
 
-INLINE void put(void *numbers, size_t i, floats v, size_t n, enum smri_precision precision) {
+SMRI_INLINE void vstore(void *numbers, size_t i, floats v, size_t n, enum smri_precision precision) {
     if (precision == SMRI_FP32) {
         float *p = (float *)numbers + i;
-        if (n == LANES) _mm256_storeu_ps(p, v);
+        if (n == SMRI_LANES) _mm256_storeu_ps(p, v);
         else _mm256_maskstore_ps(p, first_lanes(n), v);
         return;
     }
     const __m128i halves = round_to_bf16(v);
-    if (n == LANES) _mm_storeu_si128((void *)((smri_bf16 *)numbers + i), halves);
+    if (n == SMRI_LANES) _mm_storeu_si128((void *)((smri_bf16 *)numbers + i), halves);
     else memcpy((smri_bf16 *)numbers + i, &halves, n * sizeof(smri_bf16));
 }
 
-INLINE void put_past(void *numbers, size_t i, floats v, enum smri_precision precision) {
+SMRI_INLINE void vstore_nt(void *numbers, size_t i, floats v, enum smri_precision precision) {
     if (precision == SMRI_FP32) _mm256_stream_ps((float *)numbers + i, v);
     else _mm_stream_si128((void *)((smri_bf16 *)numbers + i), round_to_bf16(v));
 }
 
-INLINE floats positive(floats v) { return _mm256_max_ps(_mm256_setzero_ps(), v); } /* v, when it is NaN */
+SMRI_INLINE floats positive(floats v) { return _mm256_max_ps(_mm256_setzero_ps(), v); } /* v, when it is NaN */
 
-INLINE floats where_positive(floats v, floats by) {
+SMRI_INLINE floats where_positive(floats v, floats by) {
     return _mm256_and_ps(v, _mm256_cmp_ps(by, _mm256_setzero_ps(), _CMP_GT_OQ));
 }
 
-INLINE void put_positive_bits(uint8_t *bits, floats by, size_t n) {
+SMRI_INLINE void vstore_positive_bits(uint8_t *bits, floats by, size_t n) {
     (void)n; /* at most eight: one byte */
     *bits = (uint8_t)_mm256_movemask_ps(_mm256_cmp_ps(by, _mm256_setzero_ps(), _CMP_GT_OQ));
 }
-INLINE floats where_bits(floats v, const uint8_t *bits, size_t n) {
+SMRI_INLINE floats where_bits(floats v, const uint8_t *bits, size_t n) {
     (void)n;
     const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     const __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(*bits), lane), lane);
     return _mm256_and_ps(v, _mm256_castsi256_ps(set));
 }
 
-INLINE doubles low_half(floats v) { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
-INLINE doubles high_half(floats v) { return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
-INLINE doubles all_double(double value) { return _mm256_set1_pd(value); }
-INLINE floats from_halves(doubles low, doubles high) { return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low)); }
+SMRI_INLINE doubles low_half(floats v) { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
+SMRI_INLINE doubles high_half(floats v) { return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
+SMRI_INLINE doubles vset1_double(double value) { return _mm256_set1_pd(value); }
+SMRI_INLINE floats from_halves(doubles low, doubles high) { return _mm256_set_m128(_mm256_cvtpd_ps(high),
+                                                                                   _mm256_cvtpd_ps(low)); }
 
-INLINE void add_in_double(double *sums, floats v, size_t n) {
+SMRI_INLINE void add_in_double(double *sums, floats v, size_t n) {
     const doubles low = low_half(v), high = high_half(v);
-    if (n == LANES) {
+    if (n == SMRI_LANES) {
         _mm256_storeu_pd(sums, _mm256_add_pd(_mm256_loadu_pd(sums), low));
         _mm256_storeu_pd(sums + 4, _mm256_add_pd(_mm256_loadu_pd(sums + 4), high));
         return;
@@ -191,10 +195,10 @@ INLINE void add_in_double(double *sums, floats v, size_t n) {
 
 #endif
 
-INLINE floats rounded(floats v) { return widened(round_to_bf16(v)); }
+SMRI_INLINE floats rounded(floats v) { return widened(round_to_bf16(v)); }
 
 /* Whether rows of C numbers that begin at p, `stride` apart, can be written past the caches by whole cache lines. */
-INLINE bool fits_lines(const void *p, size_t C, size_t stride, enum smri_precision precision) {
+SMRI_INLINE bool fits_lines(const void *p, size_t C, size_t stride, enum smri_precision precision) {
     const size_t bytes = smri_precision_bytes(precision);
     return (uintptr_t)p % 64 == 0 && C * bytes % 64 == 0 && stride * bytes % 64 == 0;
 }

@@ -1,4 +1,5 @@
-/* Sixteen floats at a time, the last ones under a mask. A constant mask of all ones costs nothing: it folds to plain loads and
+/* Sixteen floats at a time, the last ones under a mask. A constant mask of all ones costs nothing: it folds to plain
+ * loads and
  * stores, which, unlike masked stores, forward to a later load. For files compiled with AVX-512 only. */
 #ifndef SMRI_KERNELS_LANES_AVX512_H
 #define SMRI_KERNELS_LANES_AVX512_H
@@ -8,27 +9,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LANES ((size_t)16)
-#define ALL_LANES ((__mmask16)0xFFFF)
-#define INLINE static inline __attribute__((always_inline))
+#define SMRI_LANES ((size_t)16)
+#define SMRI_ALL_LANES ((__mmask16)0xFFFF)
+#define SMRI_INLINE static inline __attribute__((always_inline))
 
-INLINE __mmask16 lanes_of(size_t left) { return left >= LANES ? ALL_LANES : (__mmask16)((1u << left) - 1); }
+SMRI_INLINE __mmask16 lanes_of(size_t left) { return left >= SMRI_LANES ? SMRI_ALL_LANES : (__mmask16)((1u << left) - 1); }
 
-INLINE __m512 load(const float *p, __mmask16 lanes) {
-    return lanes == ALL_LANES ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(lanes, p);
+SMRI_INLINE __m512 load(const float *p, __mmask16 lanes) {
+    return lanes == SMRI_ALL_LANES ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(lanes, p);
 }
 
-INLINE void store(float *p, __m512 v, __mmask16 lanes) {
-    if (lanes == ALL_LANES) _mm512_storeu_ps(p, v);
+SMRI_INLINE void store(float *p, __m512 v, __mmask16 lanes) {
+    if (lanes == SMRI_ALL_LANES) _mm512_storeu_ps(p, v);
     else _mm512_mask_storeu_ps(p, lanes, v);
 }
 
 /* Whether rows of C floats that begin at p, `stride` apart, can be written by whole cache lines past the caches. */
-INLINE bool is_streamable(const float *p, size_t C, size_t stride) {
-    return (uintptr_t)p % 64 == 0 && C % LANES == 0 && stride % LANES == 0;
+SMRI_INLINE bool is_streamable(const float *p, size_t C, size_t stride) {
+    return (uintptr_t)p % 64 == 0 && C % SMRI_LANES == 0 && stride % SMRI_LANES == 0;
 }
 
-INLINE __m512d low_half(__m512 v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
-INLINE __m512d high_half(__m512 v) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
+SMRI_INLINE __m512d low_half(__m512 v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
+SMRI_INLINE __m512d high_half(__m512 v) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
 
 #endif

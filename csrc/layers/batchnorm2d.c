@@ -1,4 +1,5 @@
-/* Batch normalisation on NHWC activations, forward (Ioffe and Szegedy, ICML 2015, algorithm 1), and the affine maps that it
+/* Batch normalisation on NHWC activations, forward (Ioffe and Szegedy, ICML 2015, algorithm 1), and the scale_shift
+ * maps that it
  * comes to. Means and squared deviations of tiles merge by Chan, Golub and LeVeque (1979): no difference of two large sums
  * anywhere. */
 #include <assert.h>
@@ -25,7 +26,7 @@ struct statistics_job {
 
 static void moments_of(const struct statistics_job *job, const struct tile *tile) {
     const size_t out = partial_at(job->shape, &job->cut, tile);
-    const void *x = smri_numbers_from(job->x, tile->offset, job->shape->precision);
+    const void *x = smri_elem_const(job->x, tile->offset, job->shape->precision);
     kernels_of(job->shape)->moments(job->space.first + out, job->space.second + out, x, tile->rows, tile->columns,
                                     job->shape->C);
 }
@@ -106,16 +107,17 @@ void smri_batchnorm2d_fold(float *scale, float *shift, const float *gamma, const
     }
 }
 
-struct affine_job {
+struct scale_shift_job {
     const struct smri_batchnorm2d *shape;
     struct cut cut;
-    struct smri_affine_rows whole; /* all rows of all groups */
+    struct smri_scale_shift_rows whole; /* all rows of all groups */
 };
 
-static struct affine_job affine_of(void *y, const struct smri_affine *terms, const struct smri_batchnorm2d *shape) {
+static struct scale_shift_job scale_shift_of(void *y, const struct smri_scale_shift_add_relu *terms,
+                                             const struct smri_batchnorm2d *shape) {
     assert(terms->mask == NULL || terms->relu);
-    struct affine_job job = {.shape = shape, .cut = cut_for_maps(shape)};
-    job.whole = (struct smri_affine_rows){.y = y, .x = terms->x, .scale = terms->scale, .shift = terms->shift,
+    struct scale_shift_job job = {.shape = shape, .cut = cut_for_maps(shape)};
+    job.whole = (struct smri_scale_shift_rows){.y = y, .x = terms->x, .scale = terms->scale, .shift = terms->shift,
                                           .relu = terms->relu, .mask = terms->mask};
     if (terms->residual != NULL) {
         job.whole.residual = terms->residual;
@@ -128,45 +130,46 @@ static struct affine_job affine_of(void *y, const struct smri_affine *terms, con
     return job;
 }
 
-static struct smri_affine_rows affine_part(const struct affine_job *job, const struct tile *tile) {
+static struct smri_scale_shift_rows scale_shift_part(const struct scale_shift_job *job, const struct tile *tile) {
     const size_t channel = tile->group * job->shape->C;
     const enum smri_precision precision = job->shape->precision;
-    struct smri_affine_rows part = job->whole;
-    part.y = smri_numbers_into(part.y, tile->offset, precision);
-    part.x = smri_numbers_from(part.x, tile->offset, precision);
+    struct smri_scale_shift_rows part = job->whole;
+    part.y = smri_elem(part.y, tile->offset, precision);
+    part.x = smri_elem_const(part.x, tile->offset, precision);
     part.scale += channel;
     part.shift += channel;
-    if (part.residual != NULL) part.residual = smri_numbers_from(part.residual, tile->offset, precision);
+    if (part.residual != NULL) part.residual = smri_elem_const(part.residual, tile->offset, precision);
     if (part.residual_scale != NULL) part.residual_scale += channel, part.residual_shift += channel;
     if (part.mask != NULL) part.mask += tile->offset / job->shape->C * part.mask_stride;
     part.rows = tile->rows;
     return part;
 }
 
-static void affine_task(void *context, size_t index, size_t worker) {
+static void scale_shift_task(void *context, size_t index, size_t worker) {
     (void)worker;
-    const struct affine_job *job = context;
+    const struct scale_shift_job *job = context;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
-    const struct smri_affine_rows part = affine_part(job, &tile);
-    kernels_of(job->shape)->affine(&part);
+    const struct smri_scale_shift_rows part = scale_shift_part(job, &tile);
+    kernels_of(job->shape)->scale_shift(&part);
 }
 
-void smri_affine(void *y, const struct smri_affine *terms, const struct smri_batchnorm2d *shape, smri_pool *pool) {
-    struct affine_job job = affine_of(y, terms, shape);
-    smri_pool_run(pool, tile_count(shape, &job.cut), affine_task, &job);
+void smri_scale_shift_add_relu(void *y, const struct smri_scale_shift_add_relu *terms,
+                               const struct smri_batchnorm2d *shape, smri_pool *pool) {
+    struct scale_shift_job job = scale_shift_of(y, terms, shape);
+    smri_pool_run(pool, tile_count(shape, &job.cut), scale_shift_task, &job);
 }
 
-void smri_affine_make(void *map, void *part, size_t first, size_t rows, bool keep) {
-    const struct smri_affine_map *of = map;
+void smri_scale_shift_produce(void *map, void *part, size_t first, size_t rows, bool keep) {
+    const struct smri_scale_shift_call *of = map;
     const struct smri_batchnorm2d *shape = of->shape;
-    const struct affine_job job = affine_of(of->y, of->terms, shape);
+    const struct scale_shift_job job = scale_shift_of(of->y, of->terms, shape);
     for (const size_t end = first + rows; first < end;) {
         const struct tile tile = tile_of_rows(shape, &job.cut, first, end, 0, shape->C);
-        struct smri_affine_rows at = affine_part(&job, &tile);
+        struct smri_scale_shift_rows at = scale_shift_part(&job, &tile);
         at.copy = keep ? at.y : NULL, at.y = part;
         if (!keep) at.mask = NULL, at.stream = false;
-        kernels_of(shape)->affine(&at);
-        part = smri_numbers_into(part, tile.rows * shape->C, shape->precision);
+        kernels_of(shape)->scale_shift(&at);
+        part = smri_elem(part, tile.rows * shape->C, shape->precision);
         first += tile.rows;
     }
 }

@@ -1,4 +1,5 @@
-/* Batch normalisation's gradient (Ioffe and Szegedy, ICML 2015, section 3): sums over the rows, then dx from them, each a pass
+/* Batch normalisation's gradient (Ioffe and Szegedy, ICML 2015, section 3): sums over the rows, then dx from them,
+ * each a pass
  * over all tiles, or part by part while whoever makes dy, or reads dx, has a part in a cache. */
 #include <assert.h>
 #include <math.h>
@@ -9,21 +10,21 @@ struct backward_job {
     const struct smri_batchnorm2d *shape;
     struct cut cut;
     struct space space;
-    struct smri_norm_gradient whole;
+    struct smri_batchnorm_gradient whole;
     void *dx;
-    struct smri_norm_dx factors;
+    struct smri_batchnorm_dx factors;
 };
 
-static struct smri_norm_gradient gradient_part(const struct backward_job *job, const struct tile *tile) {
+static struct smri_batchnorm_gradient gradient_part(const struct backward_job *job, const struct tile *tile) {
     const size_t channel = tile->group * job->shape->C + tile->column;
-    struct smri_norm_gradient part = job->whole;
-    part.dy = smri_numbers_from(part.dy, tile->offset, job->shape->precision);
-    part.x = smri_numbers_from(part.x, tile->offset, job->shape->precision);
+    struct smri_batchnorm_gradient part = job->whole;
+    part.dy = smri_elem_const(part.dy, tile->offset, job->shape->precision);
+    part.x = smri_elem_const(part.x, tile->offset, job->shape->precision);
     part.mean += channel;
     if (part.scale != NULL) part.scale += channel, part.shift += channel;
     if (part.mask != NULL) {
         part.mask += (tile->offset / job->shape->C) * part.mask_stride + tile->column / 8;
-        part.ds = smri_numbers_into(part.ds, tile->offset, job->shape->precision);
+        part.ds = smri_elem(part.ds, tile->offset, job->shape->precision);
     }
     part.rows = tile->rows;
     part.C = tile->columns;
@@ -31,7 +32,7 @@ static struct smri_norm_gradient gradient_part(const struct backward_job *job, c
 }
 
 static void sum_tile(const struct backward_job *job, const struct tile *tile) {
-    const struct smri_norm_gradient part = gradient_part(job, tile);
+    const struct smri_batchnorm_gradient part = gradient_part(job, tile);
     const size_t out = partial_at(job->shape, &job->cut, tile);
     kernels_of(job->shape)->gradient_sums(job->space.first + out, job->space.second + out, &part);
 }
@@ -44,9 +45,9 @@ static void sums_task(void *context, size_t index, size_t worker) {
 }
 
 static void dx_tile(void *dx, void *copy, const struct backward_job *job, const struct tile *tile) {
-    const struct smri_norm_gradient part = gradient_part(job, tile);
+    const struct smri_batchnorm_gradient part = gradient_part(job, tile);
     const size_t channel = tile->group * job->shape->C;
-    struct smri_norm_dx factors = job->factors;
+    struct smri_batchnorm_dx factors = job->factors;
     factors.dy_factor += channel;
     if (factors.x_factor != NULL) factors.x_factor += channel, factors.constant += channel;
     factors.copy = copy;
@@ -57,7 +58,7 @@ static void dx_task(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct backward_job *job = context;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
-    dx_tile(smri_numbers_into(job->dx, tile.offset, job->shape->precision), NULL, job, &tile);
+    dx_tile(smri_elem(job->dx, tile.offset, job->shape->precision), NULL, job, &tile);
 }
 
 static void merge_sums(void *context, size_t index, size_t worker) {
@@ -98,7 +99,7 @@ static struct backward_job backward_of(void *dx, const struct smri_batchnorm2d_g
     assert(shape->groups > 0 && shape->rows > 0 && shape->C > 0 && !(from->relu && from->mask != NULL));
     struct backward_job job = {.shape = shape, .cut = cut_for(shape, part_rows), .dx = dx};
     job.space = carve(workspace, shape, &job.cut);
-    job.whole = (struct smri_norm_gradient){.dy = from->dy, .x = from->x, .mean = from->mean, .mask = from->mask,
+    job.whole = (struct smri_batchnorm_gradient){.dy = from->dy, .x = from->x, .mean = from->mean, .mask = from->mask,
                                             .ds = from->ds, .C = shape->C, .stride = shape->C};
     job.whole.mask_stride = smri_mask_bytes(shape->C);
     if (from->relu) job.whole.scale = from->scale, job.whole.shift = from->shift;
@@ -129,8 +130,9 @@ static void write_dx(struct backward_job *job, smri_pool *pool) {
     smri_pool_run(pool, tile_count(job->shape, &job->cut), dx_task, job);
 }
 
-static struct smri_norm_dx batch_factors(const struct space *space) {
-    return (struct smri_norm_dx){.dy_factor = space->dy_factor, .x_factor = space->x_factor, .constant = space->constant};
+static struct smri_batchnorm_dx batch_factors(const struct space *space) {
+    return (struct smri_batchnorm_dx){.dy_factor = space->dy_factor, .x_factor = space->x_factor,
+                                      .constant = space->constant};
 }
 
 void smri_batchnorm2d_make_dx(void *parts, void *part, size_t first, size_t rows, bool keep) {
@@ -141,8 +143,8 @@ void smri_batchnorm2d_make_dx(void *parts, void *part, size_t first, size_t rows
     prepare_dx(&job);
     for (const size_t end = first + rows; first < end;) {
         const struct tile tile = tile_of_rows(shape, &job.cut, first, end, 0, shape->C);
-        dx_tile(part, keep ? smri_numbers_into(of->dx, tile.offset, shape->precision) : NULL, &job, &tile);
-        part = smri_numbers_into(part, tile.rows * shape->C, shape->precision);
+        dx_tile(part, keep ? smri_elem(of->dx, tile.offset, shape->precision) : NULL, &job, &tile);
+        part = smri_elem(part, tile.rows * shape->C, shape->precision);
         first += tile.rows;
     }
 }

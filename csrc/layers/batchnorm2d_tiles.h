@@ -12,17 +12,17 @@
 /* A tile of a reduction is at most 256 columns wide (2 KiB of double sums stay in the first-level cache beside the rows) and
  * holds about 2^16 numbers: the partial results of smaller ones take long to merge, those of larger ones would not balance
  * threads on small layers. A tile of a map holds 2^15: it leaves nothing to merge. */
-#define TILE_COLUMNS ((size_t)256)
-#define TILE_SUMMED ((size_t)1 << 16)
-#define TILE_MAPPED ((size_t)1 << 15)
-#define MERGED_COLUMNS ((size_t)64) /* columns that one task merges */
+#define SMRI_BATCHNORM2D_TILE_COLUMNS ((size_t)256)
+#define SMRI_BATCHNORM2D_TILE_SUMMED ((size_t)1 << 16)
+#define SMRI_BATCHNORM2D_TILE_MAPPED ((size_t)1 << 15)
+#define SMRI_BATCHNORM2D_MERGED_COLUMNS ((size_t)64) /* columns that one task merges */
 
 static inline bool is_large(const struct smri_batchnorm2d *shape) {
     return smri_is_streamed(shape->groups * shape->rows * shape->C * smri_precision_bytes(shape->precision));
 }
 
-static inline const struct smri_norm_kernels *kernels_of(const struct smri_batchnorm2d *shape) {
-    return &smri_kernels_get()->norm[shape->precision];
+static inline const struct smri_batchnorm_kernels *kernels_of(const struct smri_batchnorm2d *shape) {
+    return &smri_kernels_get()->batchnorm[shape->precision];
 }
 
 struct cut {
@@ -31,13 +31,15 @@ struct cut {
 };
 
 static inline struct cut cut_for_sums(const struct smri_batchnorm2d *shape) {
-    const size_t columns = shape->C < TILE_COLUMNS ? shape->C : TILE_COLUMNS;
-    size_t rows = TILE_SUMMED / columns;
+    const size_t columns = shape->C < SMRI_BATCHNORM2D_TILE_COLUMNS ? shape->C : SMRI_BATCHNORM2D_TILE_COLUMNS;
+    size_t rows = SMRI_BATCHNORM2D_TILE_SUMMED / columns;
     rows = rows < 8 ? 8 : rows / 8 * 8; /* the kernels take eight rows at a time */
-    return (struct cut){rows, smri_chunk_count(shape->rows, rows), smri_chunk_count(shape->C, TILE_COLUMNS), false};
+    return (struct cut){rows, smri_chunk_count(shape->rows, rows), smri_chunk_count(shape->C,
+                                                                                    SMRI_BATCHNORM2D_TILE_COLUMNS), false};
 }
 
-/* The parts of whoever makes the panel: one that reaches from one group into the next is cut there, so that a group may have one
+/* The parts of whoever makes the panel: one that reaches from one group into the next is cut there, so that a group
+ * may have one
  * more of them. */
 static inline struct cut cut_in_parts(const struct smri_batchnorm2d *shape, size_t part_rows) {
     return (struct cut){part_rows, smri_chunk_count(shape->rows, part_rows) + (shape->groups > 1), 1, true};
@@ -49,7 +51,7 @@ static inline struct cut cut_for(const struct smri_batchnorm2d *shape, size_t pa
 }
 
 static inline struct cut cut_for_maps(const struct smri_batchnorm2d *shape) {
-    const size_t rows = shape->C < TILE_MAPPED ? TILE_MAPPED / shape->C : 1;
+    const size_t rows = shape->C < SMRI_BATCHNORM2D_TILE_MAPPED ? SMRI_BATCHNORM2D_TILE_MAPPED / shape->C : 1;
     return (struct cut){rows, smri_chunk_count(shape->rows, rows), 1, false};
 }
 
@@ -85,10 +87,11 @@ struct tile {
 /* Of a cut that is not in parts. */
 static inline struct tile tile_at(const struct smri_batchnorm2d *shape, const struct cut *cut, size_t index) {
     struct tile tile;
-    tile.column = index % cut->column_tiles * TILE_COLUMNS;
+    tile.column = index % cut->column_tiles * SMRI_BATCHNORM2D_TILE_COLUMNS;
     tile.columns = shape->C;
     if (cut->column_tiles > 1)
-        tile.columns = shape->C - tile.column < TILE_COLUMNS ? shape->C - tile.column : TILE_COLUMNS;
+        tile.columns = shape->C - tile.column < SMRI_BATCHNORM2D_TILE_COLUMNS ?
+            shape->C - tile.column : SMRI_BATCHNORM2D_TILE_COLUMNS;
     index /= cut->column_tiles;
     tile.row_tile = index % cut->row_tiles;
     tile.group = index / cut->row_tiles;
@@ -145,16 +148,18 @@ struct columns {
 };
 
 static inline size_t merge_count(const struct smri_batchnorm2d *shape) {
-    return shape->groups * smri_chunk_count(shape->C, MERGED_COLUMNS);
+    return shape->groups * smri_chunk_count(shape->C, SMRI_BATCHNORM2D_MERGED_COLUMNS);
 }
 
-static inline struct columns columns_at(const struct smri_batchnorm2d *shape, const struct cut *cut, const struct space *space,
+static inline struct columns columns_at(const struct smri_batchnorm2d *shape, const struct cut *cut,
+                                        const struct space *space,
                                         size_t index) {
-    const size_t parts = smri_chunk_count(shape->C, MERGED_COLUMNS), part = index % parts, group = index / parts;
+    const size_t parts = smri_chunk_count(shape->C, SMRI_BATCHNORM2D_MERGED_COLUMNS), part = index % parts,
+        group = index / parts;
     const size_t partial = group * cut->row_tiles * shape->C, channel = group * shape->C;
     return (struct columns){group,
-                            part * MERGED_COLUMNS,
-                            smri_chunk_end(shape->C, MERGED_COLUMNS, part),
+                            part * SMRI_BATCHNORM2D_MERGED_COLUMNS,
+                            smri_chunk_end(shape->C, SMRI_BATCHNORM2D_MERGED_COLUMNS, part),
                             space->first + partial,
                             space->second + partial,
                             space->sum_dy + channel,

@@ -1,6 +1,7 @@
 /* Pooling forward by lists of taps: for each pixel the layer finds the places of the window that exist, and the kernel
  * reduces that many vectors of C channels. The padding is never read and never wins. Backward of the maximum is a gather,
- * row by row (each input pixel asks the windows that cover it), so rows can be cut among threads and sums keep their order. */
+ * row by row (each input pixel asks the windows that cover it), so rows can be cut among threads and sums keep their
+ * order. */
 #include "smri/pooling.h"
 
 #include <assert.h>
@@ -46,8 +47,8 @@ static void forward_row(const struct maxpool_job *job, size_t index) {
     const struct smri_maxpool2d *shape = job->shape;
     const size_t n = index / job->P, p = index % job->P, C = shape->C;
     const enum smri_precision precision = shape->precision;
-    const void *image = smri_numbers_from(job->in, n * shape->H * shape->W * C, precision);
-    const struct smri_window_kernels *kernels = &smri_kernels_get()->window[precision];
+    const void *image = smri_elem_const(job->in, n * shape->H * shape->W * C, precision);
+    const struct smri_pool2d_kernels *kernels = &smri_kernels_get()->pool2d[precision];
     size_t r_first, r_last, s_first, s_last;
     inside(&r_first, &r_last, p * shape->stride, shape->H, shape);
     struct taps taps;
@@ -58,13 +59,13 @@ static void forward_row(const struct maxpool_job *job, size_t index) {
             const size_t h = p * shape->stride + r - shape->pad;
             for (size_t s = s_first; s < s_last; s++) {
                 const size_t pixel = h * shape->W + q * shape->stride + s - shape->pad;
-                taps.value[taps.count] = smri_numbers_from(image, pixel * C, precision);
+                taps.value[taps.count] = smri_elem_const(image, pixel * C, precision);
                 taps.place[taps.count++] = (uint8_t)(r * shape->window + s);
             }
         }
         const size_t out = (index * job->Q + q) * C;
         uint8_t *argmax = job->argmax != NULL ? job->argmax + out : NULL;
-        kernels->max_fwd(smri_numbers_into(job->out, out, precision), argmax, taps.value, taps.place, taps.count, C);
+        kernels->max_fwd(smri_elem(job->out, out, precision), argmax, taps.value, taps.place, taps.count, C);
     }
 }
 
@@ -96,17 +97,17 @@ static void backward_row(const struct maxpool_job *job, size_t index) {
     const enum smri_precision precision = shape->precision;
     const struct smri_windows rows = {shape->window, shape->stride, shape->pad, job->P};
     struct smri_max_row row = {.W = shape->W, .C = C, .columns = {shape->window, shape->stride, shape->pad, job->Q}};
-    row.dx = smri_numbers_into(job->out, index * shape->W * C, precision);
+    row.dx = smri_elem(job->out, index * shape->W * C, precision);
     row.stream = smri_is_streamed(shape->N * shape->H * shape->W * C * smri_precision_bytes(precision));
     size_t first = 0, last = 0;
     smri_windows_advance(&first, &last, h, &rows);
     for (size_t p = first; p < last; p++) {
         const size_t from = (n * job->P + p) * job->Q * C, i = row.n_rows++;
-        row.dy[i] = smri_numbers_from(job->in, from, precision);
+        row.dy[i] = smri_elem_const(job->in, from, precision);
         row.place[i] = job->places + from;
         row.first_place[i] = (h + shape->pad - p * shape->stride) * shape->window;
     }
-    smri_kernels_get()->window[precision].max_bwd(&row);
+    smri_kernels_get()->pool2d[precision].max_bwd(&row);
 }
 
 static void backward_task(void *context, size_t index, size_t worker) {
@@ -135,8 +136,8 @@ struct avgpool_job {
 static void average_image(void *context, size_t n, size_t worker) {
     (void)worker;
     const struct avgpool_job *job = context;
-    const void *x = smri_numbers_from(job->in, n * job->pixels * job->C, job->precision);
-    smri_kernels_get()->window[job->precision].column_sum((float *)job->out + n * job->C, x, 1.0f / (float)job->pixels,
+    const void *x = smri_elem_const(job->in, n * job->pixels * job->C, job->precision);
+    smri_kernels_get()->pool2d[job->precision].column_sum((float *)job->out + n * job->C, x, 1.0f / (float)job->pixels,
                                                           job->pixels, job->C, job->C);
 }
 
@@ -152,13 +153,13 @@ static void spread_image(void *context, size_t n, size_t worker) {
     const struct avgpool_job *job = context;
     const float factor = 1.0f / (float)job->pixels;
     const float *dy = (const float *)job->in + n * job->C;
-    void *dx = smri_numbers_into(job->out, n * job->pixels * job->C, job->precision);
+    void *dx = smri_elem(job->out, n * job->pixels * job->C, job->precision);
     if (job->precision == SMRI_BF16)
         for (size_t c = 0; c < job->C; c++) ((smri_bf16 *)dx)[c] = smri_bf16_from_float(factor * dy[c]);
     else
         for (size_t c = 0; c < job->C; c++) ((float *)dx)[c] = factor * dy[c];
     for (size_t pixel = 1; pixel < job->pixels; pixel++)
-        memcpy(smri_numbers_into(dx, pixel * job->C, job->precision), dx, job->C * smri_precision_bytes(job->precision));
+        memcpy(smri_elem(dx, pixel * job->C, job->precision), dx, job->C * smri_precision_bytes(job->precision));
 }
 
 void smri_avgpool_backward(void *dx, const float *dy, size_t N, size_t pixels, size_t C, enum smri_precision precision,

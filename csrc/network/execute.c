@@ -15,7 +15,7 @@ enum { MEAN, VAR, SCALE, SHIFT };
 static void *at(const struct smri_run *run, short value) {
     if (value == SMRI_VALUE_NONE) return NULL;
     char *numbers = run->arena + run->program->values[value].offset;
-    return value == run->program->early_out ? numbers + run->first * run->program->early_bytes : numbers;
+    return value == run->program->prefix_out ? numbers + run->first * run->program->prefix_bytes : numbers;
 }
 
 /* A value that is only read: it may be the caller's. */
@@ -25,89 +25,90 @@ static const void *read_at(const struct smri_run *run, short value) {
     return at(run, value);
 }
 
-static struct smri_conv2d conv_shape(const struct smri_run *run, const struct smri_unit *unit) {
-    struct smri_conv2d shape = unit->conv;
+static struct smri_conv2d conv_shape(const struct smri_run *run, const struct smri_conv_bn *conv_bn) {
+    struct smri_conv2d shape = conv_bn->conv;
     shape.N = run->n;
     shape.precision = run->precision;
     return shape;
 }
 
 static struct smri_workspace workspace_of(const struct smri_run *run, const struct smri_op *op) {
-    return (struct smri_workspace){at(run, op->scratch), at(run, run->program->own), run->program->own_stride};
+    return (struct smri_workspace){at(run, op->scratch), at(run, run->program->per_thread), run->program->per_thread_stride};
 }
 
-static struct smri_batchnorm2d norm_shape(const struct smri_run *run, const struct smri_unit *unit) {
-    return (struct smri_batchnorm2d){run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K, run->precision};
+static struct smri_batchnorm2d norm_shape(const struct smri_run *run, const struct smri_conv_bn *conv_bn) {
+    return (struct smri_batchnorm2d){run->groups, run->n / run->groups * conv_bn->P * conv_bn->Q, conv_bn->conv.K,
+                                     run->precision};
 }
 
-static struct smri_maxpool2d pool_shape(const struct smri_run *run) {
-    struct smri_maxpool2d shape = run->network->pool;
+static struct smri_maxpool2d maxpool_shape(const struct smri_run *run) {
+    struct smri_maxpool2d shape = run->network->maxpool;
     shape.N = run->n;
     shape.precision = run->precision;
     return shape;
 }
 
-/* The rows of the parts in which a unit's convolution works, if it does. */
-static size_t part_rows(const struct smri_run *run, enum smri_conv2d_direction direction, short unit) {
-    const struct smri_conv2d shape = conv_shape(run, &run->network->units[unit]);
+/* The rows of the parts in which a conv_bn's convolution works, if it does. */
+static size_t part_rows(const struct smri_run *run, enum smri_conv2d_direction direction, short conv_bn) {
+    const struct smri_conv2d shape = conv_shape(run, &run->network->conv_bns[conv_bn]);
     return smri_conv2d_part_rows(direction, &shape);
 }
 
 /* What a CONV_DATA computes the gradient of. */
 static struct smri_conv2d data_shape(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_conv2d shape = conv_shape(run, &run->network->units[op->unit]);
-    return op->dense ? smri_conv2d_dense(&shape) : shape;
+    const struct smri_conv2d shape = conv_shape(run, &run->network->conv_bns[op->conv_bn]);
+    return op->compact_pointwise ? smri_conv2d_compact_pointwise(&shape) : shape;
 }
 
 static void run_statistics(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_unit *unit = &run->network->units[op->unit];
-    const size_t u = (size_t)op->unit;
-    const struct smri_batchnorm2d shape = norm_shape(run, unit);
+    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
+    const size_t u = (size_t)op->conv_bn;
+    const struct smri_batchnorm2d shape = norm_shape(run, conv_bn);
     float *mean = smri_run_statistics(run, u, MEAN), *var = smri_run_statistics(run, u, VAR);
     const float *weights = run->network->weights;
-    const size_t rows = op->sums_by != 0 ? part_rows(run, SMRI_CONV2D_FORWARD, op->sums_by) : 0;
+    const size_t rows = op->reduced_by != 0 ? part_rows(run, SMRI_CONV2D_FORWARD, op->reduced_by) : 0;
     smri_batchnorm2d_statistics(mean, var, read_at(run, op->x), &shape, rows, at(run, rows > 0 ? op->sums : op->scratch),
-                                run->pool);
-    smri_batchnorm2d_fold(smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT), weights + unit->gamma,
-                          weights + unit->beta, mean, var, SMRI_BN_EPS, &shape);
+                                run->threads);
+    smri_batchnorm2d_fold(smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT), weights + conv_bn->gamma,
+                          weights + conv_bn->beta, mean, var, SMRI_BN_EPS, &shape);
 }
 
 /* Whether the convolution `op` makes its own source, which another operation has left to it. */
 static bool makes_source(const struct smri_run *run, const struct smri_op *op) {
-    if (op->carried == 0) return false;
-    if (op->kind == SMRI_OP_CONV) return part_rows(run, SMRI_CONV2D_FORWARD, op->unit) > 0;
+    if (op->fused_producer == 0) return false;
+    if (op->kind == SMRI_OP_CONV) return part_rows(run, SMRI_CONV2D_FORWARD, op->conv_bn) > 0;
     const struct smri_conv2d shape = data_shape(run, op);
     return smri_conv2d_part_rows(SMRI_CONV2D_BACKWARD_DATA, &shape) > 0;
 }
 
 static bool leaves_out(const struct smri_run *run, const struct smri_op *op) {
-    return op->carrier != 0 && makes_source(run, &run->program->ops[op->carrier]);
+    return op->fused_into != 0 && makes_source(run, &run->program->ops[op->fused_into]);
 }
 
-static struct smri_affine affine_of(const struct smri_run *run, const struct smri_op *op) {
-    const size_t u = (size_t)op->unit;
-    struct smri_affine terms = {.x = read_at(run, op->x), .residual = read_at(run, op->aux), .relu = op->relu};
+static struct smri_scale_shift_add_relu scale_shift_of(const struct smri_run *run, const struct smri_op *op) {
+    const size_t u = (size_t)op->conv_bn;
+    struct smri_scale_shift_add_relu terms = {.x = read_at(run, op->x), .residual = read_at(run, op->aux), .relu = op->relu};
     terms.mask = at(run, op->mask);
     terms.scale = smri_run_statistics(run, u, SCALE);
     terms.shift = smri_run_statistics(run, u, SHIFT);
-    if (op->aux != SMRI_VALUE_NONE && op->aux_unit != 0) {
-        terms.residual_scale = smri_run_statistics(run, (size_t)op->aux_unit, SCALE);
-        terms.residual_shift = smri_run_statistics(run, (size_t)op->aux_unit, SHIFT);
+    if (op->aux != SMRI_VALUE_NONE && op->aux_conv_bn != 0) {
+        terms.residual_scale = smri_run_statistics(run, (size_t)op->aux_conv_bn, SCALE);
+        terms.residual_shift = smri_run_statistics(run, (size_t)op->aux_conv_bn, SHIFT);
     }
     return terms;
 }
 
-static void run_affine(const struct smri_run *run, const struct smri_op *op) {
+static void run_scale_shift(const struct smri_run *run, const struct smri_op *op) {
     if (leaves_out(run, op)) return;
-    const struct smri_batchnorm2d shape = norm_shape(run, &run->network->units[op->unit]);
-    const struct smri_affine terms = affine_of(run, op);
-    smri_affine(at(run, op->out), &terms, &shape, run->pool);
+    const struct smri_batchnorm2d shape = norm_shape(run, &run->network->conv_bns[op->conv_bn]);
+    const struct smri_scale_shift_add_relu terms = scale_shift_of(run, op);
+    smri_scale_shift_add_relu(at(run, op->out), &terms, &shape, run->threads);
 }
 
-/* What the gradient of unit u's norm is computed from, but for dy. */
+/* What the gradient of conv_bn u's norm is computed from, but for dy. */
 static struct smri_batchnorm2d_gradient gradient_of(const struct smri_run *run, const struct smri_op *op, size_t u) {
     struct smri_batchnorm2d_gradient from = {.x = read_at(run, op->x), .eps = SMRI_BN_EPS, .relu = op->relu};
-    from.gamma = run->network->weights + run->network->units[u].gamma;
+    from.gamma = run->network->weights + run->network->conv_bns[u].gamma;
     from.mean = smri_run_statistics(run, u, MEAN);
     from.var = smri_run_statistics(run, u, VAR);
     from.scale = smri_run_statistics(run, u, SCALE);
@@ -118,21 +119,22 @@ static struct smri_batchnorm2d_gradient gradient_of(const struct smri_run *run, 
 }
 
 static size_t sums_rows(const struct smri_run *run, const struct smri_op *op) {
-    return op->sums_by != 0 ? part_rows(run, SMRI_CONV2D_BACKWARD_DATA, op->sums_by) : 0;
+    return op->reduced_by != 0 ? part_rows(run, SMRI_CONV2D_BACKWARD_DATA, op->reduced_by) : 0;
 }
 
 static void run_norm_backward(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_unit *unit = &run->network->units[op->unit];
-    const struct smri_batchnorm2d shape = norm_shape(run, unit);
-    struct smri_batchnorm2d_gradient from = gradient_of(run, op, (size_t)op->unit);
+    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
+    const struct smri_batchnorm2d shape = norm_shape(run, conv_bn);
+    struct smri_batchnorm2d_gradient from = gradient_of(run, op, (size_t)op->conv_bn);
     from.dy = read_at(run, op->dy);
     const size_t rows = sums_rows(run, op);
     void *dx = leaves_out(run, op) ? NULL : at(run, op->out), *scratch = at(run, rows > 0 ? op->sums : op->scratch);
     if (run->kind == SMRI_PLAN_EXPLAIN)
-        smri_batchnorm2d_backward_fixed(dx, NULL, NULL, &from, &shape, scratch, run->pool);
+        smri_batchnorm2d_backward_fixed(dx, NULL, NULL, &from, &shape, scratch, run->threads);
     else
-        smri_batchnorm2d_backward(dx, run->gradients + unit->gamma, run->gradients + unit->beta, &from, &shape, rows, scratch,
-                                  run->pool);
+        smri_batchnorm2d_backward(dx, run->gradients + conv_bn->gamma, run->gradients + conv_bn->beta, &from, &shape,
+                                  rows, scratch,
+                                  run->threads);
 }
 
 /* A norm's gradient, and what a convolution needs to do one of its passes part by part. */
@@ -142,142 +144,145 @@ struct norm_parts {
     struct smri_batchnorm2d_parts parts;
 };
 
-static void norm_parts_of(struct norm_parts *norm, const struct smri_run *run, const struct smri_op *op, short unit,
+static void norm_parts_of(struct norm_parts *norm, const struct smri_run *run, const struct smri_op *op, short conv_bn,
                           const void *dy, size_t rows, void *workspace) {
-    norm->shape = norm_shape(run, &run->network->units[unit]);
-    norm->from = gradient_of(run, op, (size_t)unit);
+    norm->shape = norm_shape(run, &run->network->conv_bns[conv_bn]);
+    norm->from = gradient_of(run, op, (size_t)conv_bn);
     norm->from.dy = dy;
     norm->parts = (struct smri_batchnorm2d_parts){NULL, &norm->from, &norm->shape, rows, workspace};
 }
 
-/* Backward-data. On the way, where the op names them and there are parts: dy from the norm in front of it (as seen from here),
+/* Backward-data. On the way, where the op names them and there are parts: dy from the norm in front of it (as seen
+ * from here),
  * what it is added to from a shortcut's, and the sums of the norm behind it. */
 static void run_conv_data(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_unit *unit = &run->network->units[op->unit];
+    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
     const struct smri_conv2d shape = data_shape(run, op);
     const size_t rows = smri_conv2d_part_rows(SMRI_CONV2D_BACKWARD_DATA, &shape);
-    const struct smri_conv2d spread_shape = conv_shape(run, &run->network->units[op->spread_of]);
-    struct smri_spread spread = {at(run, op->out), read_at(run, op->spread), &spread_shape};
-    struct smri_conv2d_parts parts = {0};
+    const struct smri_conv2d scatter_shape = conv_shape(run, &run->network->conv_bns[op->scatter_of]);
+    struct smri_strided_scatter scatter = {at(run, op->out), read_at(run, op->scatter), &scatter_shape};
+    struct smri_conv2d_fusion parts = {0};
     struct norm_parts in_front, behind;
     if (makes_source(run, op)) {
-        const struct smri_op *norm = &run->program->ops[op->carried];
+        const struct smri_op *norm = &run->program->ops[op->fused_producer];
         const size_t summed_rows = sums_rows(run, norm);
-        norm_parts_of(&in_front, run, norm, norm->unit, read_at(run, norm->dy), summed_rows,
+        norm_parts_of(&in_front, run, norm, norm->conv_bn, read_at(run, norm->dy), summed_rows,
                       at(run, summed_rows > 0 ? norm->sums : norm->scratch));
         in_front.parts.dx = at(run, op->dy);
-        parts.make = smri_batchnorm2d_make_dx, parts.maker = &in_front.parts;
-        parts.made_from[0] = in_front.from.ds != NULL ? in_front.from.ds : in_front.from.dy;
-        parts.made_from[1] = in_front.from.x;
+        parts.produce_src = smri_batchnorm2d_make_dx, parts.producer = &in_front.parts;
+        parts.producer_reads[0] = in_front.from.ds != NULL ? in_front.from.ds : in_front.from.dy;
+        parts.producer_reads[1] = in_front.from.x;
     }
-    if (op->spread != SMRI_VALUE_NONE) {
-        if (rows > 0) parts.lay = smri_spread_part, parts.layer = &spread;
-        else smri_spread(&spread, run->pool);
+    if (op->scatter != SMRI_VALUE_NONE) {
+        if (rows > 0) parts.init_dst = smri_strided_scatter_part, parts.init_ctx = &scatter;
+        else smri_strided_scatter(&scatter, run->threads);
     }
-    if (op->sums_of != 0 && rows > 0) {
-        norm_parts_of(&behind, run, op, op->sums_of, at(run, op->out), rows, at(run, op->sums));
-        parts.look = smri_batchnorm2d_sum_part, parts.watcher = &behind.parts;
-        parts.looked_up = behind.from.x;
+    if (op->reduces_bn_of != 0 && rows > 0) {
+        norm_parts_of(&behind, run, op, op->reduces_bn_of, at(run, op->out), rows, at(run, op->sums));
+        parts.consume_dst = smri_batchnorm2d_sum_part, parts.consumer = &behind.parts;
+        parts.consumer_reads = behind.from.x;
     }
-    const bool any = parts.make != NULL || parts.lay != NULL || parts.look != NULL;
+    const bool any = parts.produce_src != NULL || parts.init_dst != NULL || parts.consume_dst != NULL;
     const struct smri_workspace workspace = workspace_of(run, op);
-    smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), run->network->weights + unit->weight, op->accumulate,
-                              any ? &parts : NULL, &shape, &workspace, run->pool);
+    smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), run->network->weights + conv_bn->weight, op->accumulate,
+                              any ? &parts : NULL, &shape, &workspace, run->threads);
 }
 
 /* Forward. On the way: x from the block's end in front of it, and the sums of its own statistics. */
 static void run_conv_forward(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_unit *unit = &run->network->units[op->unit];
-    const struct smri_conv2d shape = conv_shape(run, unit);
-    const struct smri_conv2d_prologue prologue = {smri_run_statistics(run, (size_t)op->x_unit, SCALE),
-                                                  smri_run_statistics(run, (size_t)op->x_unit, SHIFT), run->groups};
-    struct smri_conv2d_parts parts = {0};
+    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
+    const struct smri_conv2d shape = conv_shape(run, conv_bn);
+    const struct smri_conv2d_prologue prologue = {smri_run_statistics(run, (size_t)op->x_conv_bn, SCALE),
+                                                  smri_run_statistics(run, (size_t)op->x_conv_bn, SHIFT), run->groups};
+    struct smri_conv2d_fusion parts = {0};
     struct smri_batchnorm2d norm;
-    struct smri_affine terms;
-    struct smri_affine_map map = {at(run, op->x), &terms, &norm};
+    struct smri_scale_shift_add_relu terms;
+    struct smri_scale_shift_call map = {at(run, op->x), &terms, &norm};
     if (makes_source(run, op)) {
-        const struct smri_op *affine = &run->program->ops[op->carried];
-        norm = norm_shape(run, &run->network->units[affine->unit]);
-        terms = affine_of(run, affine);
-        parts.make = smri_affine_make, parts.maker = &map;
-        parts.made_from[0] = terms.x, parts.made_from[1] = terms.residual;
+        const struct smri_op *scale_shift = &run->program->ops[op->fused_producer];
+        norm = norm_shape(run, &run->network->conv_bns[scale_shift->conv_bn]);
+        terms = scale_shift_of(run, scale_shift);
+        parts.produce_src = smri_scale_shift_produce, parts.producer = &map;
+        parts.producer_reads[0] = terms.x, parts.producer_reads[1] = terms.residual;
     }
-    const struct smri_batchnorm2d behind = norm_shape(run, unit);
+    const struct smri_batchnorm2d behind = norm_shape(run, conv_bn);
     const struct smri_batchnorm2d_gradient from = {.x = at(run, op->out)};
     struct smri_batchnorm2d_parts sums = {NULL, &from, &behind, 0, at(run, op->sums)};
-    if (op->sums != SMRI_VALUE_NONE) sums.rows = part_rows(run, SMRI_CONV2D_FORWARD, op->unit);
-    if (sums.rows > 0) parts.look = smri_batchnorm2d_moments_part, parts.watcher = &sums;
-    const bool any = parts.make != NULL || parts.look != NULL;
+    if (op->sums != SMRI_VALUE_NONE) sums.rows = part_rows(run, SMRI_CONV2D_FORWARD, op->conv_bn);
+    if (sums.rows > 0) parts.consume_dst = smri_batchnorm2d_moments_part, parts.consumer = &sums;
+    const bool any = parts.produce_src != NULL || parts.consume_dst != NULL;
     const struct smri_workspace workspace = workspace_of(run, op);
-    smri_conv2d_forward(at(run, op->out), read_at(run, op->x), run->network->weights + unit->weight,
-                        op->x_unit != 0 ? &prologue : NULL, any ? &parts : NULL, &shape, &workspace, run->pool);
+    smri_conv2d_forward(at(run, op->out), read_at(run, op->x), run->network->weights + conv_bn->weight,
+                        op->x_conv_bn != 0 ? &prologue : NULL, any ? &parts : NULL, &shape, &workspace, run->threads);
 }
 
 static void run_conv(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_unit *unit = &run->network->units[op->unit];
-    const struct smri_conv2d shape = conv_shape(run, unit);
-    const float *weights = run->network->weights + unit->weight;
+    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
+    const struct smri_conv2d shape = conv_shape(run, conv_bn);
+    const float *weights = run->network->weights + conv_bn->weight;
     const struct smri_workspace workspace = workspace_of(run, op);
     if (op->kind == SMRI_OP_CONV_NORMALISED) {
-        const size_t u = (size_t)op->unit;
+        const size_t u = (size_t)op->conv_bn;
         const struct smri_conv2d_epilogue epilogue = {smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
                                                       op->accumulate, op->relu};
-        smri_conv2d_forward_epilogue(at(run, op->out), read_at(run, op->x), weights, &epilogue, &shape, &workspace, run->pool);
+        smri_conv2d_forward_epilogue(at(run, op->out), read_at(run, op->x), weights, &epilogue, &shape, &workspace,
+                                     run->threads);
     } else {
-        smri_conv2d_backward_weights(run->gradients + unit->weight, read_at(run, op->x), read_at(run, op->dy), &shape,
-                                     &workspace, run->pool);
+        smri_conv2d_backward_weights(run->gradients + conv_bn->weight, read_at(run, op->x), read_at(run, op->dy), &shape,
+                                     &workspace, run->threads);
     }
 }
 
 static void run_linear(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_dense *dense = &run->network->dense[op->unit];
+    const struct smri_dense *dense = &run->network->dense[op->conv_bn];
     const struct smri_linear shape = {run->n, dense->in, dense->out};
     const float *w = run->network->weights + dense->weight, *b = run->network->weights + dense->bias;
     float *dw = run->gradients != NULL ? run->gradients + dense->weight : NULL;
     float *db = run->gradients != NULL ? run->gradients + dense->bias : NULL;
     if (op->kind == SMRI_OP_LINEAR)
-        smri_linear_forward(at(run, op->out), read_at(run, op->x), w, b, &shape, at(run, op->scratch), run->pool);
+        smri_linear_forward(at(run, op->out), read_at(run, op->x), w, b, &shape, at(run, op->scratch), run->threads);
     else
         smri_linear_backward(at(run, op->out), dw, db, read_at(run, op->dy), read_at(run, op->x), w, &shape,
-                             at(run, op->scratch), run->pool);
+                             at(run, op->scratch), run->threads);
 }
 
 static void run_dropout(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_dense *dense = &run->network->dense[op->unit];
+    const struct smri_dense *dense = &run->network->dense[op->conv_bn];
     const struct smri_masks *masks = &run->masks;
-    const struct smri_dropout dropout = {dense->dropout, masks->seed, masks->step, (uint32_t)op->unit, masks->first_row};
-    smri_dropout_apply(at(run, op->out), read_at(run, op->x), &dropout, run->n, dense->in, run->pool);
+    const struct smri_dropout dropout = {dense->dropout, masks->seed, masks->step, (uint32_t)op->conv_bn, masks->first_row};
+    smri_dropout_apply(at(run, op->out), read_at(run, op->x), &dropout, run->n, dense->in, run->threads);
 }
 
 static void run_op(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_network *network = run->network;
-    const struct smri_maxpool2d pool = pool_shape(run);
+    const struct smri_maxpool2d maxpool = maxpool_shape(run);
     const size_t pixels = network->side * network->side;
     void *out = at(run, op->out);
     switch (op->kind) {
-    case SMRI_OP_NARROW: smri_narrow(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
-    case SMRI_OP_WIDEN: smri_widen(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
+    case SMRI_OP_NARROW: smri_narrow(out, read_at(run, op->x), run->n * op->numbers, run->threads); break;
+    case SMRI_OP_WIDEN: smri_widen(out, read_at(run, op->x), run->n * op->numbers, run->threads); break;
     case SMRI_OP_CONV: run_conv_forward(run, op); break;
     case SMRI_OP_CONV_NORMALISED:
     case SMRI_OP_CONV_WEIGHTS: run_conv(run, op); break;
     case SMRI_OP_CONV_DATA: run_conv_data(run, op); break;
     case SMRI_OP_STATISTICS: run_statistics(run, op); break;
-    case SMRI_OP_AFFINE: run_affine(run, op); break;
+    case SMRI_OP_SCALE_SHIFT_ADD_RELU: run_scale_shift(run, op); break;
     case SMRI_OP_NORM_BACKWARD: run_norm_backward(run, op); break;
-    case SMRI_OP_MAXPOOL: smri_maxpool2d_forward(out, at(run, op->aux), read_at(run, op->x), &pool, run->pool); break;
-    case SMRI_OP_MAXPOOL_BACKWARD: smri_maxpool2d_backward(out, read_at(run, op->dy), at(run, op->aux), &pool, run->pool); break;
+    case SMRI_OP_MAXPOOL: smri_maxpool2d_forward(out, at(run, op->aux), read_at(run, op->x), &maxpool, run->threads); break;
+    case SMRI_OP_MAXPOOL_BACKWARD: smri_maxpool2d_backward(out, read_at(run, op->dy), at(run, op->aux), &maxpool,
+                                                           run->threads); break;
     case SMRI_OP_AVGPOOL:
-        smri_avgpool_forward(out, read_at(run, op->x), run->n, pixels, network->channels, run->precision, run->pool);
+        smri_avgpool_forward(out, read_at(run, op->x), run->n, pixels, network->channels, run->precision, run->threads);
         break;
     case SMRI_OP_AVGPOOL_BACKWARD:
-        smri_avgpool_backward(out, read_at(run, op->dy), run->n, pixels, network->channels, run->precision, run->pool);
+        smri_avgpool_backward(out, read_at(run, op->dy), run->n, pixels, network->channels, run->precision, run->threads);
         break;
     case SMRI_OP_LINEAR:
     case SMRI_OP_LINEAR_BACKWARD: run_linear(run, op); break;
     case SMRI_OP_DROPOUT: run_dropout(run, op); break;
-    case SMRI_OP_RELU: smri_relu_forward(out, read_at(run, op->x), run->n * op->numbers, run->pool); break;
+    case SMRI_OP_RELU: smri_relu_forward(out, read_at(run, op->x), run->n * op->numbers, run->threads); break;
     case SMRI_OP_RELU_BACKWARD:
-        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, run->pool);
+        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, run->threads);
         break;
     case SMRI_OP_KINDS: break;
     }
@@ -292,17 +297,17 @@ static double now_s(void) {
 /* An operation begins when all but the one in front of it are done, and that one too unless it says otherwise. */
 static smri_status run_ops(const struct smri_run *run, short first, short end, struct smri_poll poll) {
     double before = now_s();
-    unsigned begun = smri_pool_begun(run->pool);
+    unsigned begun = smri_pool_begun(run->threads);
     for (short i = first; i < end; i++) {
         if (poll.ask != NULL && poll.ask(poll.context) != 0) {
-            smri_pool_finish(run->pool, begun);
+            smri_pool_finish(run->threads, begun);
             return smri_fail(SMRI_INTERRUPTED, "interrupted");
         }
         const struct smri_op *op = &run->program->ops[i];
         const unsigned in_front = begun;
         run_op(run, op);
-        begun = smri_pool_begun(run->pool);
-        smri_pool_finish(run->pool, op->overlaps && i + 1 < end ? in_front : begun);
+        begun = smri_pool_begun(run->threads);
+        smri_pool_finish(run->threads, op->overlaps && i + 1 < end ? in_front : begun);
         const double after = now_s();
         run->seconds[i] += after - before;
         before = after;
@@ -310,10 +315,10 @@ static smri_status run_ops(const struct smri_run *run, short first, short end, s
     return SMRI_OK;
 }
 
-/* The early operations, a few images at a time. */
-static smri_status run_early(const struct smri_run *run, short end, struct smri_poll poll) {
-    const struct smri_conv2d *stem = &run->network->units[0].conv;
-    const size_t images = run->program->early_images;
+/* The prefix operations, a few images at a time. */
+static smri_status run_prefix(const struct smri_run *run, short end, struct smri_poll poll) {
+    const struct smri_conv2d *stem = &run->network->conv_bns[0].conv;
+    const size_t images = run->program->prefix_images;
     smri_status status = SMRI_OK;
     for (size_t first = 0; first < run->n && status == SMRI_OK; first += images) {
         struct smri_run part = *run;
@@ -327,19 +332,20 @@ static smri_status run_early(const struct smri_run *run, short end, struct smri_
 
 smri_status smri_program_run(const struct smri_run *run, short first, short end, struct smri_poll poll) {
     for (short i = first; i < end; i++) run->seconds[i] = 0.0;
-    const short early = run->program->n_early;
-    if (first >= early) return run_ops(run, first, end, poll);
-    const smri_status status = run_early(run, early, poll);
-    return status == SMRI_OK ? run_ops(run, early, end, poll) : status;
+    const short prefix = run->program->n_prefix;
+    if (first >= prefix) return run_ops(run, first, end, poll);
+    const smri_status status = run_prefix(run, prefix, poll);
+    return status == SMRI_OK ? run_ops(run, prefix, end, poll) : status;
 }
 
 void smri_program_fold_running(const struct smri_run *run) {
     const struct smri_network *network = run->network;
-    for (size_t u = 0; u < network->n_units; u++) {
-        const struct smri_unit *unit = &network->units[u];
-        const struct smri_batchnorm2d shape = norm_shape(run, unit);
+    for (size_t u = 0; u < network->n_conv_bns; u++) {
+        const struct smri_conv_bn *conv_bn = &network->conv_bns[u];
+        const struct smri_batchnorm2d shape = norm_shape(run, conv_bn);
         smri_batchnorm2d_fold(smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
-                              network->weights + unit->gamma, network->weights + unit->beta, network->buffers + unit->mean,
-                              network->buffers + unit->var, SMRI_BN_EPS, &shape);
+                              network->weights + conv_bn->gamma, network->weights + conv_bn->beta,
+                                  network->buffers + conv_bn->mean,
+                              network->buffers + conv_bn->var, SMRI_BN_EPS, &shape);
     }
 }

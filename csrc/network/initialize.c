@@ -13,7 +13,7 @@
 struct initialization {
     smri_network *network;
     uint64_t seed;
-    float **plain; /* for each worker, room for the largest row */
+    float **plain; /* for each worker, room for the largest param */
 };
 
 static bool ends_with(const char *name, const char *end) {
@@ -21,35 +21,35 @@ static bool ends_with(const char *name, const char *end) {
     return length >= tail && strcmp(name + length - tail, end) == 0;
 }
 
-static size_t plain_size(const struct smri_parameter *row) {
+static size_t plain_size(const struct smri_parameter *param) {
     size_t size = 1;
-    for (size_t i = 0; i < row->ndim; i++) size *= row->shape[i];
+    for (size_t i = 0; i < param->ndim; i++) size *= param->shape[i];
     return size;
 }
 
-/* Features that enter the linear layer to which row `index`, its weight or its bias, belongs. */
+/* Features that enter the linear layer to which param `index`, its weight or its bias, belongs. */
 static size_t fan_in(const smri_network *network, size_t index) {
-    const struct smri_parameter *row = &network->table[index];
-    return row->ndim == 2 ? row->shape[1] : row[-1].shape[1];
+    const struct smri_parameter *param = &network->table[index];
+    return param->ndim == 2 ? param->shape[1] : param[-1].shape[1];
 }
 
-static void initialize_row(void *context, size_t index, size_t worker) {
+static void initialize_param(void *context, size_t index, size_t worker) {
     const struct initialization *job = context;
     smri_network *network = job->network;
-    const struct smri_parameter *row = &network->table[index];
+    const struct smri_parameter *param = &network->table[index];
     float *plain = job->plain[worker];
-    const size_t size = plain_size(row);
+    const size_t size = plain_size(param);
     const bool in_head = index >= network->n_trained - 2 * network->config.n_head && index < network->n_trained;
     struct smri_rng rng;
     smri_rng_init(&rng, job->seed, 0, index, 0, SMRI_FOR_INIT);
-    if (row->ndim == 4) {
-        const float deviation = (float)sqrt(2.0 / (double)(row->shape[0] * row->shape[2] * row->shape[3]));
+    if (param->ndim == 4) {
+        const float deviation = (float)sqrt(2.0 / (double)(param->shape[0] * param->shape[2] * param->shape[3]));
         for (size_t i = 0; i < size; i++) plain[i] = deviation * smri_rng_normal(&rng);
     } else if (in_head) {
         const float bound = (float)(1.0 / sqrt((double)fan_in(network, index)));
         for (size_t i = 0; i < size; i++) plain[i] = smri_rng_between(&rng, -bound, bound);
     } else {
-        const float value = ends_with(row->name, ".weight") || ends_with(row->name, ".running_var") ? 1.0f : 0.0f;
+        const float value = ends_with(param->name, ".weight") || ends_with(param->name, ".running_var") ? 1.0f : 0.0f;
         for (size_t i = 0; i < size; i++) plain[i] = value;
     }
     smri_network_import(network, index, network->weights, plain);
@@ -57,7 +57,7 @@ static void initialize_row(void *context, size_t index, size_t worker) {
 
 smri_status smri_network_initialize(smri_network *network, uint64_t seed, smri_pool *pool) {
     size_t largest = 0;
-    for (size_t i = 0; i < network->n_rows; i++) {
+    for (size_t i = 0; i < network->n_params; i++) {
         const size_t size = plain_size(&network->table[i]);
         if (size > largest) largest = size;
     }
@@ -68,7 +68,7 @@ smri_status smri_network_initialize(smri_network *network, uint64_t seed, smri_p
         status = smri_aligned_alloc((void **)&plain[i], largest * sizeof(float), "initial weights");
     if (status == SMRI_OK) {
         struct initialization job = {network, seed, plain};
-        smri_pool_run(pool, network->n_rows, initialize_row, &job);
+        smri_pool_run(pool, network->n_params, initialize_param, &job);
     }
     for (size_t i = 0; i < n_workers; i++) smri_aligned_free(plain[i]);
     return status;

@@ -15,10 +15,10 @@ struct smri_plan {
     struct smri_program program;
     struct smri_plan_config config;
     smri_network *network;
-    smri_pool *pool;
+    smri_pool *threads;
     char *arena;
     float *statistics;
-    size_t statistics_at[SMRI_UNITS_MAX];
+    size_t statistics_at[SMRI_CONV_BNS_MAX];
     double seconds[SMRI_OPS_MAX];
     struct smri_run run; /* of the latest forward */
     enum smri_isa isa;   /* the kernels for which scratch memory was measured */
@@ -40,12 +40,12 @@ static smri_status check_config(const struct smri_plan_config *config) {
     return SMRI_OK;
 }
 
-/* Offsets of the units' statistics into `at` (may be NULL), and floats in all. */
+/* Offsets of the conv_bns' statistics into `at` (may be NULL), and floats in all. */
 static size_t place_statistics(size_t *at, const struct smri_network *network, size_t groups) {
     size_t floats = 0;
-    for (size_t i = 0; i < network->n_units; i++) {
+    for (size_t i = 0; i < network->n_conv_bns; i++) {
         if (at != NULL) at[i] = floats;
-        floats += 4 * groups * network->units[i].conv.K;
+        floats += 4 * groups * network->conv_bns[i].conv.K;
     }
     return floats;
 }
@@ -78,7 +78,7 @@ smri_status smri_plan_create(smri_plan **out, smri_network *network, const struc
     if (plan == NULL) return smri_fail(SMRI_MEMORY, "plan: memory refused by the system");
     plan->config = *config;
     plan->network = network;
-    plan->pool = pool;
+    plan->threads = pool;
     plan->isa = smri_isa_selected();
     smri_status status = write_program(&plan->program, network, config, smri_pool_size(pool));
     if (status == SMRI_OK) {
@@ -120,7 +120,7 @@ smri_status smri_plan_forward(smri_plan *plan, const float **output, const float
     plan->run = (struct smri_run){
         .program = &plan->program, .network = plan->network, .arena = plan->arena, .statistics = plan->statistics,
         .statistics_at = plan->statistics_at, .images = images, .n = n, .groups = groups, .kind = plan->config.kind,
-        .precision = plan->config.precision, .masks = *masks, .pool = plan->pool, .seconds = plan->seconds,
+        .precision = plan->config.precision, .masks = *masks, .threads = plan->threads, .seconds = plan->seconds,
     };
     if (plan->config.kind != SMRI_PLAN_TRAIN) smri_program_fold_running(&plan->run);
     const smri_status status = smri_program_run(&plan->run, 0, plan->program.n_forward, poll);
@@ -149,11 +149,11 @@ void smri_plan_commit_statistics(smri_plan *plan, float momentum) {
     assert(plan->config.kind == SMRI_PLAN_TRAIN);
     struct smri_network *network = plan->network;
     const struct smri_run *run = &plan->run;
-    for (size_t i = 0; i < network->n_units; i++) {
-        const struct smri_unit *unit = &network->units[i];
-        const struct smri_batchnorm2d shape = {run->groups, run->n / run->groups * unit->P * unit->Q, unit->conv.K,
+    for (size_t i = 0; i < network->n_conv_bns; i++) {
+        const struct smri_conv_bn *conv_bn = &network->conv_bns[i];
+        const struct smri_batchnorm2d shape = {run->groups, run->n / run->groups * conv_bn->P * conv_bn->Q, conv_bn->conv.K,
                                                run->precision};
-        smri_batchnorm2d_update_running(network->buffers + unit->mean, network->buffers + unit->var,
+        smri_batchnorm2d_update_running(network->buffers + conv_bn->mean, network->buffers + conv_bn->var,
                                         smri_run_statistics(run, i, 0), smri_run_statistics(run, i, 1), momentum, &shape);
     }
 }
@@ -162,7 +162,7 @@ void smri_plan_commit_statistics(smri_plan *plan, float momentum) {
 static void copy_out(const smri_plan *plan, float *out, short value, size_t numbers) {
     const void *in = value_at(plan, value);
     if (plan->config.precision == SMRI_BF16)
-        smri_widen(out, in, numbers, plan->pool);
+        smri_widen(out, in, numbers, plan->threads);
     else
         memcpy(out, in, numbers * sizeof(float));
 }
@@ -189,7 +189,7 @@ static const char *const op_names[SMRI_OP_KINDS] = {
     [SMRI_OP_CONV] = "conv forward",
     [SMRI_OP_CONV_NORMALISED] = "conv forward",
     [SMRI_OP_STATISTICS] = "norm statistics",
-    [SMRI_OP_AFFINE] = "normalise",
+    [SMRI_OP_SCALE_SHIFT_ADD_RELU] = "normalise",
     [SMRI_OP_MAXPOOL] = "maxpool",
     [SMRI_OP_AVGPOOL] = "avgpool",
     [SMRI_OP_DROPOUT] = "dropout",
@@ -211,15 +211,17 @@ const struct smri_op_time *smri_plan_times(smri_plan *plan, size_t *count) {
         const struct smri_op *op = &plan->program.ops[i];
         struct smri_op_time *time = &plan->times[i];
         *time = (struct smri_op_time){.op = op_names[op->kind], .layer = "", .seconds = plan->seconds[i]};
-        const bool is_conv = op->kind == SMRI_OP_CONV || op->kind == SMRI_OP_CONV_NORMALISED || op->kind == SMRI_OP_CONV_DATA ||
+        const bool is_conv = op->kind == SMRI_OP_CONV || op->kind == SMRI_OP_CONV_NORMALISED ||
+            op->kind == SMRI_OP_CONV_DATA ||
                              op->kind == SMRI_OP_CONV_WEIGHTS;
-        const bool is_norm = op->kind == SMRI_OP_STATISTICS || op->kind == SMRI_OP_AFFINE || op->kind == SMRI_OP_NORM_BACKWARD;
+        const bool is_norm = op->kind == SMRI_OP_STATISTICS || op->kind == SMRI_OP_SCALE_SHIFT_ADD_RELU ||
+            op->kind == SMRI_OP_NORM_BACKWARD;
         if (!is_conv && !is_norm) continue;
-        const struct smri_unit *unit = &network->units[op->unit];
-        time->layer = network->table[unit->row].name;
+        const struct smri_conv_bn *conv_bn = &network->conv_bns[op->conv_bn];
+        time->layer = network->table[conv_bn->param].name;
         if (is_conv)
-            time->flops = 2.0 * (double)(plan->run.n * unit->P * unit->Q * unit->conv.K) *
-                          (double)(unit->conv.C * unit->conv.R * unit->conv.S);
+            time->flops = 2.0 * (double)(plan->run.n * conv_bn->P * conv_bn->Q * conv_bn->conv.K) *
+                          (double)(conv_bn->conv.C * conv_bn->conv.R * conv_bn->conv.S);
     }
     return plan->times;
 }

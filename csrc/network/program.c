@@ -3,10 +3,14 @@
  * A training program keeps the convolutions' outputs z, the blocks' outputs, and a bit for each of their numbers: whether the
  * block's ReLU let it through. relu(scale * z + shift), the input of the next convolution, is nowhere in forward: that reads
  * z and does it on the way (smri_conv2d_prologue). In backward it is a temporary for the weights' gradient, which would need
- * it several times; the other ReLU masks are recomputed from z by the batch norm's backward. 1x1 convolutions work part by part
- * and do for each part what lies in front of them and behind: they make a block's output, or the gradient behind a batch norm,
- * before they multiply it, and sum up what they have made for the next batch norm. The gradients of the weights, which nothing
- * waits for, stand in front of the next backward-data, so that its tasks fill the time in which theirs run out, one thread after
+ * it several times; the other ReLU masks are recomputed from z by the batch norm's backward. 1x1 convolutions work
+ * part by part
+ * and do for each part what lies in front of them and behind: they make a block's output, or the gradient behind a
+ * batch norm,
+ * before they multiply it, and sum up what they have made for the next batch norm. The gradients of the weights, which
+ * nothing
+ * waits for, stand in front of the next backward-data, so that its tasks fill the time in which theirs run out, one
+ * thread after
  * the other. An inference program knows scale
  * and shift beforehand, so convolutions normalise, add the residual where it lies, and apply ReLU themselves; it keeps
  * nothing, and takes the first stage a few images at a time.
@@ -23,7 +27,7 @@
 #include "smri/memory.h"
 #include "smri/strided_scatter.h"
 
-#define EARLY_BYTES ((size_t)4 << 20)
+#define PREFIX_BYTES ((size_t)4 << 20)
 
 struct writer {
     struct smri_program *program;
@@ -32,19 +36,20 @@ struct writer {
     size_t n_threads;
     size_t n;                   /* images that an operation sees: the batch, or a part of it */
     smri_status status;         /* of the first size that overflowed */
-    short z[SMRI_UNITS_MAX];    /* the units' outputs */
+    short z[SMRI_CONV_BNS_MAX];    /* the conv_bns' outputs */
     short in[SMRI_BLOCKS_MAX];  /* the blocks' inputs, and where their ReLUs let through */
     short mask[SMRI_BLOCKS_MAX];
     short images, winners; /* the stem's input, and the places of its maxima */
     short dense_in[SMRI_HEAD_MAX], dense_out[SMRI_HEAD_MAX];
     short sum;                   /* the operation that ended the block before, 0: none did */
-    short norm[SMRI_UNITS_MAX];  /* the units' NORM_BACKWARD */
-    /* Backward: the unit's gradient of the weights that is to be written next, if any. x is what x_unit has left, or AS_IT_IS. */
+    short norm[SMRI_CONV_BNS_MAX];  /* the conv_bns' NORM_BACKWARD */
+    /* Backward: the conv_bn's gradient of the weights that is to be written next, if any. x is what x_conv_bn has
+     * left, or AS_IT_IS. */
     struct {
         bool any;
-        short unit, x, x_unit, dz;
+        short conv_bn, x, x_conv_bn, dz;
     } weights;
-    /* The sums of the norm of unit `of` that the backward-data of unit `by` makes on the way, 0: none does. The mask is
+    /* The sums of the norm of conv_bn `of` that the backward-data of conv_bn `by` makes on the way, 0: none does. The mask is
      * that of a block's ReLU; without one the norm's own is recomputed. */
     struct {
         short by, of, mask, values;
@@ -82,7 +87,7 @@ struct named {
 };
 
 static struct named values_of(const struct smri_op *op) {
-    return (struct named){{op->out, op->x, op->dy, op->aux, op->mask, op->scratch, op->sums, op->spread}};
+    return (struct named){{op->out, op->x, op->dy, op->aux, op->mask, op->scratch, op->sums, op->scatter}};
 }
 
 /* The values that `op` names live at operation `at`. */
@@ -101,15 +106,16 @@ static short emit(struct writer *w, struct smri_op op) {
     const short at = program->n_ops++;
     program->ops[at] = op;
     keep_alive(program, &op, at);
-    if (op.carried != 0) {
-        keep_alive(program, &program->ops[op.carried], at);
-        program->ops[op.carried].carrier = at;
+    if (op.fused_producer != 0) {
+        keep_alive(program, &program->ops[op.fused_producer], at);
+        program->ops[op.fused_producer].fused_into = at;
     }
     return at;
 }
 
-static size_t unit_numbers(const struct smri_unit *unit) { return unit->P * unit->Q * unit->conv.K; }
-static size_t unit_inputs(const struct smri_unit *unit) { return unit->conv.H * unit->conv.W * unit->conv.C; }
+static size_t conv_bn_numbers(const struct smri_conv_bn *conv_bn) { return conv_bn->P * conv_bn->Q * conv_bn->conv.K; }
+static size_t conv_bn_inputs(const struct smri_conv_bn *conv_bn) { return conv_bn->conv.H * conv_bn->conv.W *
+                                                                  conv_bn->conv.C; }
 
 /* Scratch as large as workspace_bytes says for a convolution; and the threads' own is made as large, too. */
 static short conv_scratch(struct writer *w, struct smri_conv2d shape,
@@ -119,7 +125,7 @@ static short conv_scratch(struct writer *w, struct smri_conv2d shape,
     if (w->status == SMRI_OK) w->status = smri_conv2d_check(&shape);
     if (w->status != SMRI_OK) return SMRI_VALUE_NONE;
     const struct smri_workspace_bytes bytes = workspace_bytes(&shape);
-    if (bytes.own > w->program->own_stride) w->program->own_stride = smri_align(bytes.own);
+    if (bytes.per_thread > w->program->per_thread_stride) w->program->per_thread_stride = smri_align(bytes.per_thread);
     return new_scratch(w, bytes.shared);
 }
 
@@ -130,25 +136,26 @@ static bool has_parts(const struct writer *w, struct smri_conv2d shape, enum smr
     return trains(w) && w->status == SMRI_OK && smri_conv2d_part_rows(direction, &shape) > 0;
 }
 
-static short norm_scratch(struct writer *w, const struct smri_unit *unit) {
+static short norm_scratch(struct writer *w, const struct smri_conv_bn *conv_bn) {
     const size_t groups = w->config->bn_groups;
-    const struct smri_batchnorm2d shape = {groups, w->config->batch / groups * unit->P * unit->Q, unit->conv.K,
+    const struct smri_batchnorm2d shape = {groups, w->config->batch / groups * conv_bn->P * conv_bn->Q, conv_bn->conv.K,
                                            w->config->precision};
     return new_scratch(w, smri_batchnorm2d_workspace_bytes(&shape, w->n_threads));
 }
 
-/* Room for the sums of a unit's norm where the convolution of `by` makes them in parts; none where it has no parts. */
+/* Room for the sums of a conv_bn's norm where the convolution of `by` makes them in parts; none where it has no parts. */
 static short sums_scratch(struct writer *w, size_t index, size_t by, enum smri_conv2d_direction direction) {
-    const struct smri_unit *unit = &w->network->units[index];
+    const struct smri_conv_bn *conv_bn = &w->network->conv_bns[index];
     const size_t groups = w->config->bn_groups;
-    struct smri_conv2d conv = w->network->units[by].conv;
+    struct smri_conv2d conv = w->network->conv_bns[by].conv;
     conv.precision = w->config->precision;
     size_t largest = 0;
     if (!trains(w) || w->status != SMRI_OK) return SMRI_VALUE_NONE;
     for (conv.N = groups; conv.N <= w->config->batch; conv.N += groups) { /* a smaller batch may be cut differently */
         const size_t part_rows = smri_conv2d_part_rows(direction, &conv);
         if (part_rows == 0) continue;
-        const struct smri_batchnorm2d shape = {groups, conv.N / groups * unit->P * unit->Q, unit->conv.K, conv.precision};
+        const struct smri_batchnorm2d shape = {groups, conv.N / groups * conv_bn->P * conv_bn->Q, conv_bn->conv.K,
+                                               conv.precision};
         const size_t bytes = smri_batchnorm2d_parts_workspace_bytes(&shape, part_rows);
         if (bytes > largest) largest = bytes;
     }
@@ -160,8 +167,8 @@ static short dense_scratch(struct writer *w, const struct smri_dense *dense) {
     return new_scratch(w, smri_linear_workspace_bytes(&shape, w->n_threads));
 }
 
-static short new_mask(struct writer *w, const struct smri_unit *unit) {
-    return new_value(w, w->config->batch, unit->P * unit->Q * smri_mask_bytes(unit->conv.K), 1);
+static short new_mask(struct writer *w, const struct smri_conv_bn *conv_bn) {
+    return new_value(w, w->config->batch, conv_bn->P * conv_bn->Q * smri_mask_bytes(conv_bn->conv.K), 1);
 }
 
 /* x for the trunk, from fp32. */
@@ -184,43 +191,46 @@ static short widened(struct writer *w, size_t numbers, short x) {
 
 #define AS_IT_IS 0
 
-/* z = conv(x), and its statistics where the batch decides them. x is what the convolution of x_unit has left, which is
+/* z = conv(x), and its statistics where the batch decides them. x is what the convolution of x_conv_bn has left, which is
  * normalised and cut at zero on its way, or AS_IT_IS; then it may be what operation x_op leaves to this one, or 0. */
-static short convolve(struct writer *w, size_t index, short x, short x_unit, short x_op) {
-    const struct smri_unit *unit = &w->network->units[index];
-    const short z = new_activations(w, unit_numbers(unit));
-    struct smri_op conv = {.kind = SMRI_OP_CONV, .unit = (short)index, .x_unit = x_unit, .out = z, .x = x};
-    conv.scratch = conv_scratch(w, unit->conv, x_unit != AS_IT_IS ? smri_conv2d_prologue_workspace_bytes : smri_conv2d_workspace_bytes);
+static short convolve(struct writer *w, size_t index, short x, short x_conv_bn, short x_op) {
+    const struct smri_conv_bn *conv_bn = &w->network->conv_bns[index];
+    const short z = new_activations(w, conv_bn_numbers(conv_bn));
+    struct smri_op conv = {.kind = SMRI_OP_CONV, .conv_bn = (short)index, .x_conv_bn = x_conv_bn, .out = z, .x = x};
+    conv.scratch = conv_scratch(w, conv_bn->conv,
+                                x_conv_bn != AS_IT_IS ? smri_conv2d_prologue_workspace_bytes : smri_conv2d_workspace_bytes);
     conv.sums = sums_scratch(w, index, index, SMRI_CONV2D_FORWARD);
-    if (has_parts(w, unit->conv, SMRI_CONV2D_FORWARD)) conv.carried = x_op;
+    if (has_parts(w, conv_bn->conv, SMRI_CONV2D_FORWARD)) conv.fused_producer = x_op;
     emit(w, conv);
     if (trains(w))
-        emit(w, (struct smri_op){.kind = SMRI_OP_STATISTICS, .unit = (short)index, .x = z, .sums = conv.sums,
-                                 .sums_by = conv.sums != SMRI_VALUE_NONE ? (short)index : 0, .scratch = norm_scratch(w, unit)});
+        emit(w, (struct smri_op){.kind = SMRI_OP_STATISTICS, .conv_bn = (short)index, .x = z, .sums = conv.sums,
+                                 .reduced_by = conv.sums != SMRI_VALUE_NONE ? (short)index : 0,
+                                     .scratch = norm_scratch(w, conv_bn)});
     w->z[index] = z;
     return z;
 }
 
 /* scale * conv(x) + shift: a new value, or added to `sum`. */
 static short convolve_normalised(struct writer *w, size_t index, short x, short sum, bool relu) {
-    const struct smri_unit *unit = &w->network->units[index];
-    const short out = sum != SMRI_VALUE_NONE ? sum : new_activations(w, unit_numbers(unit));
-    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_NORMALISED, .unit = (short)index, .relu = relu,
+    const struct smri_conv_bn *conv_bn = &w->network->conv_bns[index];
+    const short out = sum != SMRI_VALUE_NONE ? sum : new_activations(w, conv_bn_numbers(conv_bn));
+    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_NORMALISED, .conv_bn = (short)index, .relu = relu,
                              .accumulate = sum != SMRI_VALUE_NONE, .out = out, .x = x,
-                             .scratch = conv_scratch(w, unit->conv, smri_conv2d_epilogue_workspace_bytes)});
+                             .scratch = conv_scratch(w, conv_bn->conv, smri_conv2d_epilogue_workspace_bytes)});
     return out;
 }
 
 /* relu(scale * z + shift): a temporary. */
 static short normalise(struct writer *w, size_t index) {
-    const short out = new_activations(w, unit_numbers(&w->network->units[index]));
-    emit(w, (struct smri_op){.kind = SMRI_OP_AFFINE, .unit = (short)index, .relu = true, .out = out, .x = w->z[index]});
+    const short out = new_activations(w, conv_bn_numbers(&w->network->conv_bns[index]));
+    emit(w, (struct smri_op){.kind = SMRI_OP_SCALE_SHIFT_ADD_RELU, .conv_bn = (short)index, .relu = true, .out = out,
+                             .x = w->z[index]});
     return out;
 }
 
 static short forward_stem(struct writer *w) {
-    const struct smri_maxpool2d *pool = &w->network->pool;
-    w->images = narrowed(w, unit_inputs(&w->network->units[0]), SMRI_VALUE_IMAGES);
+    const struct smri_maxpool2d *pool = &w->network->maxpool;
+    w->images = narrowed(w, conv_bn_inputs(&w->network->conv_bns[0]), SMRI_VALUE_IMAGES);
     short stem;
     if (infers(w)) {
         stem = convolve_normalised(w, 0, w->images, SMRI_VALUE_NONE, true);
@@ -237,24 +247,25 @@ static short forward_stem(struct writer *w) {
 
 static short forward_block(struct writer *w, size_t index, short in) {
     const struct smri_block *block = &w->network->blocks[index];
-    const size_t last = block->first + block->n_units - 1;
-    short x = in, x_unit = AS_IT_IS;
+    const size_t last = block->first + block->n_conv_bns - 1;
+    short x = in, x_conv_bn = AS_IT_IS;
     if (infers(w)) {
         for (size_t i = block->first; i < last; i++) x = convolve_normalised(w, i, x, SMRI_VALUE_NONE, true);
         const short residual = block->projects ? convolve_normalised(w, last + 1, in, SMRI_VALUE_NONE, false) : in;
         return convolve_normalised(w, last, x, residual, true);
     }
     for (size_t i = block->first; i <= last; i++) {
-        x = convolve(w, i, x, x_unit, i == block->first ? w->sum : 0);
-        x_unit = (short)i;
+        x = convolve(w, i, x, x_conv_bn, i == block->first ? w->sum : 0);
+        x_conv_bn = (short)i;
     }
-    struct smri_op add = {.kind = SMRI_OP_AFFINE, .unit = (short)last, .relu = true, .x = w->z[last], .aux = in};
+    struct smri_op add = {.kind = SMRI_OP_SCALE_SHIFT_ADD_RELU, .conv_bn = (short)last, .relu = true, .x = w->z[last],
+                          .aux = in};
     if (block->projects) {
-        add.aux_unit = (short)(last + 1);
+        add.aux_conv_bn = (short)(last + 1);
         add.aux = convolve(w, last + 1, in, AS_IT_IS, 0);
     }
-    add.out = new_activations(w, unit_numbers(&w->network->units[last]));
-    add.mask = new_mask(w, &w->network->units[last]);
+    add.out = new_activations(w, conv_bn_numbers(&w->network->conv_bns[last]));
+    add.mask = new_mask(w, &w->network->conv_bns[last]);
     w->sum = emit(w, add);
     w->in[index] = in;
     w->mask[index] = add.mask;
@@ -266,11 +277,12 @@ static short forward_head(struct writer *w, short x) {
         const struct smri_dense *dense = &w->network->dense[i];
         if (trains(w) && dense->dropout > 0.0f) {
             const short kept = new_floats(w, dense->in);
-            emit(w, (struct smri_op){.kind = SMRI_OP_DROPOUT, .unit = (short)i, .out = kept, .x = x});
+            emit(w, (struct smri_op){.kind = SMRI_OP_DROPOUT, .conv_bn = (short)i, .out = kept, .x = x});
             x = kept;
         }
         const short y = new_floats(w, dense->out);
-        emit(w, (struct smri_op){.kind = SMRI_OP_LINEAR, .unit = (short)i, .out = y, .x = x, .scratch = dense_scratch(w, dense)});
+        emit(w, (struct smri_op){.kind = SMRI_OP_LINEAR, .conv_bn = (short)i, .out = y, .x = x,
+                                 .scratch = dense_scratch(w, dense)});
         if (dense->relu) emit(w, (struct smri_op){.kind = SMRI_OP_RELU, .numbers = dense->out, .out = y, .x = y});
         w->dense_in[i] = x;
         w->dense_out[i] = x = y;
@@ -280,40 +292,40 @@ static short forward_head(struct writer *w, short x) {
 
 /* How many images of the first stage an inference pass takes at a time: of ResNet-50 at 128 x 128 in fp32 four, 4 MiB for
  * each of a block's tensors, of which three live at once. Later stages are smaller and have more weights to read. */
-static size_t early_images(const struct writer *w) {
-    size_t most = unit_numbers(&w->network->units[0]);
+static size_t prefix_images(const struct writer *w) {
+    size_t most = conv_bn_numbers(&w->network->conv_bns[0]);
     for (size_t i = 0; i < w->network->n_blocks && w->network->blocks[i].stage == SMRI_STAGE_LAYER1; i++) {
         const struct smri_block *block = &w->network->blocks[i];
-        const size_t numbers = unit_numbers(&w->network->units[block->first + block->n_units - 1]);
+        const size_t numbers = conv_bn_numbers(&w->network->conv_bns[block->first + block->n_conv_bns - 1]);
         if (numbers > most) most = numbers;
     }
-    const size_t images = EARLY_BYTES / (most * smri_precision_bytes(w->config->precision));
+    const size_t images = PREFIX_BYTES / (most * smri_precision_bytes(w->config->precision));
     return images == 0 ? 1 : images < w->config->batch ? images : w->config->batch;
 }
 
-/* From here on operations see the whole batch, which the early ones have left in x part by part. */
-static void end_early(struct writer *w, size_t numbers, short x) {
+/* From here on operations see the whole batch, which the prefix ones have left in x part by part. */
+static void end_prefix(struct writer *w, size_t numbers, short x) {
     struct smri_program *program = w->program;
-    program->n_early = program->n_ops;
-    program->early_out = x;
-    program->early_images = w->n;
-    program->early_bytes = numbers * smri_precision_bytes(w->config->precision);
+    program->n_prefix = program->n_ops;
+    program->prefix_out = x;
+    program->prefix_images = w->n;
+    program->prefix_bytes = numbers * smri_precision_bytes(w->config->precision);
     w->n = w->config->batch;
     struct smri_value *value = &program->values[x];
     if (w->status == SMRI_OK)
-        w->status = smri_size_product(&value->bytes, "activations", 2, (size_t[]){w->n, program->early_bytes});
+        w->status = smri_size_product(&value->bytes, "activations", 2, (size_t[]){w->n, program->prefix_bytes});
     value->first = 0; /* one part's results live on while the next part begins */
 }
 
 static void write_forward(struct writer *w) {
     struct smri_program *program = w->program;
     const struct smri_network *network = w->network;
-    if (infers(w)) w->n = early_images(w);
+    if (infers(w)) w->n = prefix_images(w);
     short x = forward_stem(w);
     program->taps[SMRI_STAGE_STEM].activations = x;
     for (size_t i = 0; i < network->n_blocks; i++) {
         if (w->n < w->config->batch && network->blocks[i].stage != SMRI_STAGE_LAYER1)
-            end_early(w, unit_inputs(&network->units[network->blocks[i].first]), x);
+            end_prefix(w, conv_bn_inputs(&network->conv_bns[network->blocks[i].first]), x);
         x = forward_block(w, i, x);
         program->taps[network->blocks[i].stage].activations = x;
     }
@@ -341,23 +353,24 @@ static short backward_head(struct writer *w, short dy) {
             dy = masked;
         }
         const short dx = new_floats(w, dense->in);
-        emit(w, (struct smri_op){.kind = SMRI_OP_LINEAR_BACKWARD, .unit = (short)i, .out = dx, .dy = dy, .x = w->dense_in[i],
+        emit(w, (struct smri_op){.kind = SMRI_OP_LINEAR_BACKWARD, .conv_bn = (short)i, .out = dx, .dy = dy,
+                                 .x = w->dense_in[i],
                                  .scratch = dense_scratch(w, dense)});
         if (trains(w) && dense->dropout > 0.0f)
-            emit(w, (struct smri_op){.kind = SMRI_OP_DROPOUT, .unit = (short)i, .out = dx, .x = dx});
+            emit(w, (struct smri_op){.kind = SMRI_OP_DROPOUT, .conv_bn = (short)i, .out = dx, .x = dx});
         dy = dx;
     }
     return dy;
 }
 
 static void emit_norm(struct writer *w, size_t index, struct smri_op op) {
-    op.kind = SMRI_OP_NORM_BACKWARD, op.unit = (short)index, op.x = w->z[index];
-    op.scratch = norm_scratch(w, &w->network->units[index]);
-    if (w->sums.by != 0 && w->sums.of == op.unit) op.sums_by = w->sums.by, op.sums = w->sums.values;
+    op.kind = SMRI_OP_NORM_BACKWARD, op.conv_bn = (short)index, op.x = w->z[index];
+    op.scratch = norm_scratch(w, &w->network->conv_bns[index]);
+    if (w->sums.by != 0 && w->sums.of == op.conv_bn) op.reduced_by = w->sums.by, op.sums = w->sums.values;
     w->norm[index] = emit(w, op);
 }
 
-/* Gradient of the unit's z, in `out` (which may be dy). */
+/* Gradient of the conv_bn's z, in `out` (which may be dy). */
 static void backward_norm(struct writer *w, size_t index, short out, short dy, bool relu) {
     emit_norm(w, index, (struct smri_op){.relu = relu, .out = out, .dy = dy});
 }
@@ -365,7 +378,7 @@ static void backward_norm(struct writer *w, size_t index, short out, short dy, b
 /* The same: a new value if the convolution `next` makes it part by part in backward-data, else in place of dy. Returns it. */
 static short backward_norm_of(struct writer *w, size_t index, short dy, bool relu, const struct smri_conv2d *next) {
     const bool in_parts = has_parts(w, *next, SMRI_CONV2D_BACKWARD_DATA);
-    const short out = in_parts ? new_activations(w, unit_numbers(&w->network->units[index])) : dy;
+    const short out = in_parts ? new_activations(w, conv_bn_numbers(&w->network->conv_bns[index])) : dy;
     backward_norm(w, index, out, dy, relu);
     return out;
 }
@@ -375,7 +388,8 @@ static void backward_sum(struct writer *w, size_t index, short out, short ds, sh
     emit_norm(w, index, (struct smri_op){.out = out, .dy = dout, .aux = ds, .mask = mask});
 }
 
-/* Where the backward-data of unit `by` comes in parts and completes the gradient that the norm of unit `of` begins with, the sums
+/* Where the backward-data of conv_bn `by` comes in parts and completes the gradient that the norm of conv_bn `of`
+ * begins with, the sums
  * of that are made on the way. */
 static void plan_sums(struct writer *w, size_t by, size_t of, short mask) {
     w->sums.values = sums_scratch(w, of, by, SMRI_CONV2D_BACKWARD_DATA);
@@ -386,28 +400,29 @@ static void plan_sums(struct writer *w, size_t by, size_t of, short mask) {
 static void write_weights(struct writer *w) {
     if (!w->weights.any) return;
     w->weights.any = false;
-    const size_t index = (size_t)w->weights.unit;
-    const short x = w->weights.x_unit != AS_IT_IS ? normalise(w, (size_t)w->weights.x_unit) : w->weights.x;
-    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .unit = (short)index, .x = x, .dy = w->weights.dz,
-                             .scratch = conv_scratch(w, w->network->units[index].conv, smri_conv2d_workspace_bytes)});
+    const size_t index = (size_t)w->weights.conv_bn;
+    const short x = w->weights.x_conv_bn != AS_IT_IS ? normalise(w, (size_t)w->weights.x_conv_bn) : w->weights.x;
+    emit(w, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .conv_bn = (short)index, .x = x, .dy = w->weights.dz,
+                             .scratch = conv_scratch(w, w->network->conv_bns[index].conv, smri_conv2d_workspace_bytes)});
 }
 
-static void backward_weights(struct writer *w, size_t index, short x, short x_unit, short dz) {
+static void backward_weights(struct writer *w, size_t index, short x, short x_conv_bn, short dz) {
     if (!trains(w)) return;
     write_weights(w);
     w->weights.any = true;
-    w->weights.unit = (short)index, w->weights.x = x, w->weights.x_unit = x_unit, w->weights.dz = dz;
+    w->weights.conv_bn = (short)index, w->weights.x = x, w->weights.x_conv_bn = x_conv_bn, w->weights.dz = dz;
 }
 
 /* `op` says how dx is written. */
 static void backward_data(struct writer *w, size_t index, short dx, short dz, struct smri_op op) {
     write_weights(w);
-    const struct smri_conv2d *unit = &w->network->units[index].conv, conv = op.dense ? smri_conv2d_dense(unit) : *unit;
-    op.kind = SMRI_OP_CONV_DATA, op.unit = (short)index, op.out = dx, op.dy = dz;
+    const struct smri_conv2d *conv_bn = &w->network->conv_bns[index].conv,
+        conv = op.compact_pointwise ? smri_conv2d_compact_pointwise(conv_bn) : *conv_bn;
+    op.kind = SMRI_OP_CONV_DATA, op.conv_bn = (short)index, op.out = dx, op.dy = dz;
     op.scratch = conv_scratch(w, conv, smri_conv2d_workspace_bytes);
-    if (has_parts(w, conv, SMRI_CONV2D_BACKWARD_DATA)) op.carried = w->norm[index];
+    if (has_parts(w, conv, SMRI_CONV2D_BACKWARD_DATA)) op.fused_producer = w->norm[index];
     if (w->sums.by == (short)index) {
-        op.sums_of = w->sums.of, op.x = w->z[w->sums.of], op.sums = w->sums.values, op.mask = w->sums.mask;
+        op.reduces_bn_of = w->sums.of, op.x = w->z[w->sums.of], op.sums = w->sums.values, op.mask = w->sums.mask;
         if (op.mask != SMRI_VALUE_NONE) op.aux = dx;
         else op.relu = true;
     }
@@ -418,40 +433,41 @@ static void backward_data(struct writer *w, size_t index, short dx, short dz, st
  * works in parts, the gradient of a strided shortcut stays dense, and `added` says to spread it. */
 static short backward_shortcut(struct writer *w, size_t index, short ds, struct smri_op *added) {
     const struct smri_block *block = &w->network->blocks[index];
-    const struct smri_unit *units = w->network->units;
-    const size_t shortcut = block->first + block->n_units;
-    struct smri_conv2d conv = units[shortcut].conv;
-    struct smri_op op = {.dense = smri_conv2d_skips(&conv) && has_parts(w, units[block->first].conv, SMRI_CONV2D_BACKWARD_DATA)};
-    if (op.dense) conv = smri_conv2d_dense(&conv);
+    const struct smri_conv_bn *conv_bns = w->network->conv_bns;
+    const size_t shortcut = block->first + block->n_conv_bns;
+    struct smri_conv2d conv = conv_bns[shortcut].conv;
+    struct smri_op op = {.compact_pointwise = smri_conv2d_is_strided_pointwise(&conv) && has_parts(w,
+                                                                                                   conv_bns[block->first].conv, SMRI_CONV2D_BACKWARD_DATA)};
+    if (op.compact_pointwise) conv = smri_conv2d_compact_pointwise(&conv);
     const short dz = backward_norm_of(w, shortcut, ds, false, &conv), dx = new_activations(w, conv.H * conv.W * conv.C);
     backward_data(w, shortcut, dx, dz, op);
     backward_weights(w, shortcut, w->in[index], AS_IT_IS, dz);
-    if (!op.dense) return dx;
-    added->spread = dx, added->spread_of = (short)shortcut;
-    return new_activations(w, unit_inputs(&units[block->first]));
+    if (!op.compact_pointwise) return dx;
+    added->scatter = dx, added->scatter_of = (short)shortcut;
+    return new_activations(w, conv_bn_inputs(&conv_bns[block->first]));
 }
 
 /* From the gradient of the block's output to that of its input. ds, the gradient in front of the block's ReLU, goes into
  * both paths: the identity's share stays where it is and the main path's is added to it. */
 static short backward_block(struct writer *w, size_t index, short dout) {
     const struct smri_block *block = &w->network->blocks[index];
-    const struct smri_unit *units = w->network->units;
-    const size_t last = block->first + block->n_units - 1;
-    const short ds = dout != SMRI_VALUE_DOUTPUT ? dout : new_activations(w, unit_numbers(&units[last]));
-    short dz = new_activations(w, unit_numbers(&units[last]));
+    const struct smri_conv_bn *conv_bns = w->network->conv_bns;
+    const size_t last = block->first + block->n_conv_bns - 1;
+    const short ds = dout != SMRI_VALUE_DOUTPUT ? dout : new_activations(w, conv_bn_numbers(&conv_bns[last]));
+    short dz = new_activations(w, conv_bn_numbers(&conv_bns[last]));
     backward_sum(w, last, dz, ds, dout, w->mask[index]);
     for (size_t i = last; i > block->first; i--) {
-        const short dx = new_activations(w, unit_inputs(&units[i]));
+        const short dx = new_activations(w, conv_bn_inputs(&conv_bns[i]));
         plan_sums(w, i, i - 1, SMRI_VALUE_NONE);
         backward_data(w, i, dx, dz, (struct smri_op){0}); /* first: it may make dz */
         backward_weights(w, i, SMRI_VALUE_NONE, (short)(i - 1), dz);
-        dz = backward_norm_of(w, i - 1, dx, true, &units[i - 1].conv);
+        dz = backward_norm_of(w, i - 1, dx, true, &conv_bns[i - 1].conv);
     }
     struct smri_op added = {.accumulate = true};
     short dx = ds;
     if (block->projects) dx = backward_shortcut(w, index, ds, &added);
     w->sums.by = 0;
-    if (index > 0) plan_sums(w, block->first, block[-1].first + block[-1].n_units - 1, w->mask[index - 1]);
+    if (index > 0) plan_sums(w, block->first, block[-1].first + block[-1].n_conv_bns - 1, w->mask[index - 1]);
     backward_data(w, block->first, dx, dz, added);
     backward_weights(w, block->first, w->in[index], AS_IT_IS, dz);
     return dx;
@@ -485,7 +501,7 @@ static void write_backward(struct writer *w) {
     }
     set_tap(w, SMRI_STAGE_STEM, d);
     if (!trains(w)) return;
-    const short da = new_activations(w, unit_numbers(&network->units[0]));
+    const short da = new_activations(w, conv_bn_numbers(&network->conv_bns[0]));
     emit(w, (struct smri_op){.kind = SMRI_OP_MAXPOOL_BACKWARD, .out = da, .dy = d, .aux = w->winners});
     backward_norm(w, 0, da, da, true);
     backward_weights(w, 0, w->images, AS_IT_IS, da);
@@ -507,19 +523,20 @@ static void let_overlap(struct smri_program *program) {
         struct smri_op *op = &program->ops[i];
         const struct smri_op *next = op + 1;
         if (op->kind != SMRI_OP_CONV_WEIGHTS) continue;
-        if (!disjoint(op, next) || (next->carried != 0 && !disjoint(op, &program->ops[next->carried]))) continue;
+        if (!disjoint(op, next) || (next->fused_producer != 0 && !disjoint(op,
+                                                                           &program->ops[next->fused_producer]))) continue;
         op->overlaps = true;
         keep_alive(program, op, (short)(i + 1));
     }
 }
 
 /* The threads' own memory is nobody else's from the first operation to the last, so that it stays in their caches. */
-static void keep_own(struct writer *w) {
+static void keep_per_thread(struct writer *w) {
     struct smri_program *program = w->program;
-    if (program->own_stride == 0) return;
-    program->own = new_value(w, 1, w->n_threads, program->own_stride);
-    program->values[program->own].first = 0;
-    program->values[program->own].last = program->n_ops;
+    if (program->per_thread_stride == 0) return;
+    program->per_thread = new_value(w, 1, w->n_threads, program->per_thread_stride);
+    program->values[program->per_thread].first = 0;
+    program->values[program->per_thread].last = program->n_ops;
 }
 
 smri_status smri_program_write(struct smri_program *program, const smri_network *network,
@@ -535,6 +552,6 @@ smri_status smri_program_write(struct smri_program *program, const smri_network 
     program->values[program->output].last = program->n_ops;
     struct smri_value *features = &program->values[program->features];
     if (features->last < program->n_forward) features->last = program->n_forward;
-    keep_own(&w);
+    keep_per_thread(&w);
     return w.status;
 }

@@ -1,4 +1,4 @@
-/* The architecture and the parameter table: from a depth to units, blocks and rows.
+/* The architecture and the parameter table: from a depth to conv_bns, blocks and rows.
  *
  * He et al., "Deep residual learning for image recognition", CVPR 2016, table 1; the stride of a bottleneck sits on its
  * 3x3 convolution and rows are named as in torchvision. Rows that decay are laid in front of the arena, so that an
@@ -74,44 +74,44 @@ __attribute__((format(printf, 2, 3))) static void print_name(char name[SMRI_NAME
     (void)length;
 }
 
-/* Appends a row; its place in the arena follows in lay_out. */
-static struct smri_parameter *add_row(struct smri_network *network, const char *layer, const char *what, size_t ndim,
+/* Appends a param; its place in the arena follows in lay_out. */
+static struct smri_parameter *add_param(struct smri_network *network, const char *layer, const char *what, size_t ndim,
                                       const size_t *shape) {
-    assert(network->n_rows < SMRI_ROWS_MAX && ndim <= 4);
-    struct smri_parameter *row = &network->table[network->n_rows++];
-    print_name(row->name, "%s.%s", layer, what);
-    row->ndim = ndim;
-    row->floats = 1;
+    assert(network->n_params < SMRI_PARAMS_MAX && ndim <= 4);
+    struct smri_parameter *param = &network->table[network->n_params++];
+    print_name(param->name, "%s.%s", layer, what);
+    param->ndim = ndim;
+    param->floats = 1;
     for (size_t i = 0; i < ndim; i++) {
-        row->shape[i] = shape[i];
-        row->floats *= shape[i];
+        param->shape[i] = shape[i];
+        param->floats *= shape[i];
     }
-    return row;
+    return param;
 }
 
-/* A convolution and its batch norm: weight, gamma and beta; returns the unit's output by its P, Q and conv.K. */
-static const struct smri_unit *add_unit(struct smri_network *network, const char *conv, const char *norm,
+/* A convolution and its batch norm: weight, gamma and beta; returns the conv_bn's output by its P, Q and conv.K. */
+static const struct smri_conv_bn *add_unit(struct smri_network *network, const char *conv, const char *norm,
                                         const struct smri_conv2d *shape) {
-    assert(network->n_units < SMRI_UNITS_MAX);
-    struct smri_unit *unit = &network->units[network->n_units++];
-    unit->conv = *shape;
-    unit->P = smri_conv2d_out_rows(shape);
-    unit->Q = smri_conv2d_out_cols(shape);
-    unit->row = network->n_rows;
-    struct smri_parameter *weight = add_row(network, conv, "weight", 4, (size_t[]){shape->K, shape->C, shape->R, shape->S});
+    assert(network->n_conv_bns < SMRI_CONV_BNS_MAX);
+    struct smri_conv_bn *conv_bn = &network->conv_bns[network->n_conv_bns++];
+    conv_bn->conv = *shape;
+    conv_bn->P = smri_conv2d_out_rows(shape);
+    conv_bn->Q = smri_conv2d_out_cols(shape);
+    conv_bn->param = network->n_params;
+    struct smri_parameter *weight = add_param(network, conv, "weight", 4, (size_t[]){shape->K, shape->C, shape->R, shape->S});
     weight->floats = smri_conv2d_packed_size(shape);
     weight->decays = true;
-    add_row(network, norm, "weight", 1, &shape->K);
-    add_row(network, norm, "bias", 1, &shape->K);
-    return unit;
+    add_param(network, norm, "weight", 1, &shape->K);
+    add_param(network, norm, "bias", 1, &shape->K);
+    return conv_bn;
 }
 
 static void add_stem(struct smri_network *network) {
     const size_t size = network->config.image_size;
     const struct smri_conv2d conv = {1, size, size, network->config.in_channels, 64, 7, 7, 2, 3, SMRI_FP32};
-    const struct smri_unit *stem = add_unit(network, "conv1", "bn1", &conv);
-    network->pool = (struct smri_maxpool2d){1, stem->P, stem->Q, 64, 3, 2, 1, SMRI_FP32};
-    network->side = smri_maxpool2d_out_rows(&network->pool);
+    const struct smri_conv_bn *stem = add_unit(network, "conv1", "bn1", &conv);
+    network->maxpool = (struct smri_maxpool2d){1, stem->P, stem->Q, 64, 3, 2, 1, SMRI_FP32};
+    network->side = smri_maxpool2d_out_rows(&network->maxpool);
     network->channels = 64;
 }
 
@@ -120,14 +120,14 @@ static void add_block(struct smri_network *network, const char *prefix, size_t w
                       enum smri_stage stage) {
     assert(network->n_blocks < SMRI_BLOCKS_MAX);
     struct smri_block *block = &network->blocks[network->n_blocks++];
-    const size_t n_units = bottleneck ? 3 : 2, out = bottleneck ? 4 * width : width;
-    *block = (struct smri_block){network->n_units, n_units, stride != 1 || network->channels != out, stage};
+    const size_t n_conv_bns = bottleneck ? 3 : 2, out = bottleneck ? 4 * width : width;
+    *block = (struct smri_block){network->n_conv_bns, n_conv_bns, stride != 1 || network->channels != out, stage};
     char conv[SMRI_NAME_MAX], norm[SMRI_NAME_MAX];
     size_t side = network->side, channels = network->channels;
-    for (size_t i = 0; i < n_units; i++) {
+    for (size_t i = 0; i < n_conv_bns; i++) {
         const size_t window = bottleneck && i != 1 ? 1 : 3;
-        const size_t step = i == n_units - 2 ? stride : 1; /* the 3x3 of a bottleneck, the first of a basic block */
-        const size_t K = i == n_units - 1 ? out : width;
+        const size_t step = i == n_conv_bns - 2 ? stride : 1; /* the 3x3 of a bottleneck, the first of a basic block */
+        const size_t K = i == n_conv_bns - 1 ? out : width;
         print_name(conv, "%s.conv%zu", prefix, i + 1);
         print_name(norm, "%s.bn%zu", prefix, i + 1);
         const struct smri_conv2d shape = {1, side, side, channels, K, window, window, step, window / 2, SMRI_FP32};
@@ -137,7 +137,8 @@ static void add_block(struct smri_network *network, const char *prefix, size_t w
     if (block->projects) {
         print_name(conv, "%s.downsample.0", prefix);
         print_name(norm, "%s.downsample.1", prefix);
-        const struct smri_conv2d shape = {1, network->side, network->side, network->channels, out, 1, 1, stride, 0, SMRI_FP32};
+        const struct smri_conv2d shape = {1, network->side, network->side, network->channels, out, 1, 1, stride, 0,
+                                          SMRI_FP32};
         add_unit(network, conv, norm, &shape);
     }
     network->side = side;
@@ -173,53 +174,53 @@ static smri_status add_head(struct smri_network *network) {
         if (status != SMRI_OK) return status;
         network->dense[i] = (struct smri_dense){.in = in, .out = layer->out_features, .dropout = layer->dropout,
                                                 .relu = layer->relu};
-        network->dense[i].weight = network->n_rows; /* the row for now; lay_out turns it into the offset */
-        add_row(network, name, "weight", 2, (size_t[]){layer->out_features, in})->decays = true;
-        add_row(network, name, "bias", 1, &layer->out_features);
+        network->dense[i].weight = network->n_params; /* the param for now; lay_out turns it into the offset */
+        add_param(network, name, "weight", 2, (size_t[]){layer->out_features, in})->decays = true;
+        add_param(network, name, "bias", 1, &layer->out_features);
         in = layer->out_features;
     }
     return SMRI_OK;
 }
 
 static void add_buffers(struct smri_network *network) {
-    network->n_trained = network->n_rows;
-    for (size_t i = 0; i < network->n_units; i++) {
-        struct smri_unit *unit = &network->units[i];
+    network->n_trained = network->n_params;
+    for (size_t i = 0; i < network->n_conv_bns; i++) {
+        struct smri_conv_bn *conv_bn = &network->conv_bns[i];
         char norm[SMRI_NAME_MAX];
-        print_name(norm, "%s", network->table[unit->row + 1].name);
+        print_name(norm, "%s", network->table[conv_bn->param + 1].name);
         *strrchr(norm, '.') = '\0';
-        struct smri_parameter *mean = add_row(network, norm, "running_mean", 1, &unit->conv.K);
+        struct smri_parameter *mean = add_param(network, norm, "running_mean", 1, &conv_bn->conv.K);
         mean->is_buffer = true;
-        unit->mean = mean->offset = network->n_buffers;
-        struct smri_parameter *var = add_row(network, norm, "running_var", 1, &unit->conv.K);
+        conv_bn->mean = mean->offset = network->n_buffers;
+        struct smri_parameter *var = add_param(network, norm, "running_var", 1, &conv_bn->conv.K);
         var->is_buffer = true;
-        unit->var = var->offset = unit->mean + unit->conv.K;
-        network->n_buffers = unit->var + unit->conv.K;
+        conv_bn->var = var->offset = conv_bn->mean + conv_bn->conv.K;
+        network->n_buffers = conv_bn->var + conv_bn->conv.K;
     }
 }
 
 static smri_status place_rows(struct smri_network *network, bool decays) {
     for (size_t i = 0; i < network->n_trained; i++) {
-        struct smri_parameter *row = &network->table[i];
-        if (row->decays != decays) continue;
-        row->offset = network->size;
-        if (!smri_size_add(network->size, smri_align(row->floats * sizeof(float)) / sizeof(float), &network->size))
-            return smri_fail(SMRI_MEMORY, "network: the size of %s overflows this machine's address range", row->name);
+        struct smri_parameter *param = &network->table[i];
+        if (param->decays != decays) continue;
+        param->offset = network->size;
+        if (!smri_size_add(network->size, smri_align(param->floats * sizeof(float)) / sizeof(float), &network->size))
+            return smri_fail(SMRI_MEMORY, "network: the size of %s overflows this machine's address range", param->name);
     }
     return SMRI_OK;
 }
 
-/* Every trained row begins on a cache line; rows that decay first. */
+/* Every trained param begins on a cache line; rows that decay first. */
 static smri_status lay_out(struct smri_network *network) {
     smri_status status = place_rows(network, true);
     network->n_decaying = network->size;
     if (status == SMRI_OK) status = place_rows(network, false);
     if (status != SMRI_OK) return status;
-    for (size_t i = 0; i < network->n_units; i++) {
-        struct smri_unit *unit = &network->units[i];
-        unit->weight = network->table[unit->row].offset;
-        unit->gamma = network->table[unit->row + 1].offset;
-        unit->beta = network->table[unit->row + 2].offset;
+    for (size_t i = 0; i < network->n_conv_bns; i++) {
+        struct smri_conv_bn *conv_bn = &network->conv_bns[i];
+        conv_bn->weight = network->table[conv_bn->param].offset;
+        conv_bn->gamma = network->table[conv_bn->param + 1].offset;
+        conv_bn->beta = network->table[conv_bn->param + 2].offset;
     }
     for (size_t i = 0; i < network->config.n_head; i++) {
         struct smri_dense *dense = &network->dense[i];
@@ -236,7 +237,8 @@ smri_status smri_network_create(smri_network **out, const struct smri_network_co
     struct smri_network *network = calloc(1, sizeof *network);
     if (network == NULL) return smri_fail(SMRI_MEMORY, "network: memory refused by the system");
     network->config = *config;
-    const struct smri_conv2d stem = {1, config->image_size, config->image_size, config->in_channels, 64, 7, 7, 2, 3, SMRI_FP32};
+    const struct smri_conv2d stem = {1, config->image_size, config->image_size, config->in_channels, 64, 7, 7, 2, 3,
+                                     SMRI_FP32};
     status = smri_conv2d_check(&stem); /* the largest activations: no later size can overflow for one image */
     if (status == SMRI_OK) {
         add_stem(network);
@@ -270,7 +272,7 @@ void smri_network_destroy(smri_network *network) {
 const struct smri_network_config *smri_network_config_of(const smri_network *network) { return &network->config; }
 
 const struct smri_parameter *smri_network_table(const smri_network *network, size_t *count) {
-    *count = network->n_rows;
+    *count = network->n_params;
     return network->table;
 }
 
@@ -286,11 +288,11 @@ size_t smri_network_output_count(const smri_network *network) {
 }
 
 void smri_network_stage_shape(size_t shape[3], const smri_network *network, enum smri_stage stage) {
-    shape[0] = smri_maxpool2d_out_rows(&network->pool);
-    shape[1] = smri_maxpool2d_out_cols(&network->pool);
-    shape[2] = network->pool.C;
+    shape[0] = smri_maxpool2d_out_rows(&network->maxpool);
+    shape[1] = smri_maxpool2d_out_cols(&network->maxpool);
+    shape[2] = network->maxpool.C;
     for (size_t i = 0; i < network->n_blocks && network->blocks[i].stage <= stage; i++) {
-        const struct smri_unit *last = &network->units[network->blocks[i].first + network->blocks[i].n_units - 1];
+        const struct smri_conv_bn *last = &network->conv_bns[network->blocks[i].first + network->blocks[i].n_conv_bns - 1];
         shape[0] = last->P;
         shape[1] = last->Q;
         shape[2] = last->conv.K;

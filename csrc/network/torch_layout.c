@@ -6,19 +6,19 @@
 
 #include <string.h>
 
-/* The unit whose convolution this row is, or NULL. */
-static const struct smri_unit *convolution_of(const struct smri_network *network, size_t row) {
-    if (network->table[row].ndim != 4) return NULL;
-    for (size_t i = 0; i < network->n_units; i++)
-        if (network->units[i].row == row) return &network->units[i];
+/* The conv_bn whose convolution this param is, or NULL. */
+static const struct smri_conv_bn *convolution_of(const struct smri_network *network, size_t param) {
+    if (network->table[param].ndim != 4) return NULL;
+    for (size_t i = 0; i < network->n_conv_bns; i++)
+        if (network->conv_bns[i].param == param) return &network->conv_bns[i];
     return NULL;
 }
 
 /* True for the weight whose columns are flattened features. */
-static bool is_flattened(const struct smri_network *network, size_t row) {
+static bool is_flattened(const struct smri_network *network, size_t param) {
     const struct smri_network_config *config = &network->config;
     return config->features == SMRI_FEATURES_FLATTEN && config->n_head > 0 &&
-           network->table[row].offset == network->dense[0].weight && network->table[row].ndim == 2;
+           network->table[param].offset == network->dense[0].weight && network->table[param].ndim == 2;
 }
 
 /* [rows][pixels][C] -> [rows][C][pixels]. */
@@ -34,25 +34,25 @@ static void channels_last(float *out, const float *in, size_t rows, size_t pixel
             for (size_t p = 0; p < pixels; p++) out[p * C + c] = in[c * pixels + p];
 }
 
-void smri_network_export(const smri_network *network, size_t row, float *plain, const float *arena) {
-    const struct smri_parameter *parameter = &network->table[row];
-    const struct smri_unit *unit = convolution_of(network, row);
+void smri_network_export(const smri_network *network, size_t param, float *plain, const float *arena) {
+    const struct smri_parameter *parameter = &network->table[param];
+    const struct smri_conv_bn *conv_bn = convolution_of(network, param);
     const float *source = (parameter->is_buffer ? network->buffers : arena) + parameter->offset;
-    if (unit != NULL)
-        smri_conv2d_unpack(plain, source, &unit->conv);
-    else if (is_flattened(network, row))
+    if (conv_bn != NULL)
+        smri_conv2d_unpack(plain, source, &conv_bn->conv);
+    else if (is_flattened(network, param))
         channels_first(plain, source, parameter->shape[0], network->side * network->side, network->channels);
     else
         memcpy(plain, source, parameter->floats * sizeof(float));
 }
 
-void smri_network_import(smri_network *network, size_t row, float *arena, const float *plain) {
-    const struct smri_parameter *parameter = &network->table[row];
-    const struct smri_unit *unit = convolution_of(network, row);
+void smri_network_import(smri_network *network, size_t param, float *arena, const float *plain) {
+    const struct smri_parameter *parameter = &network->table[param];
+    const struct smri_conv_bn *conv_bn = convolution_of(network, param);
     float *target = (parameter->is_buffer ? network->buffers : arena) + parameter->offset;
-    if (unit != NULL)
-        smri_conv2d_pack(target, plain, &unit->conv);
-    else if (is_flattened(network, row))
+    if (conv_bn != NULL)
+        smri_conv2d_pack(target, plain, &conv_bn->conv);
+    else if (is_flattened(network, param))
         channels_last(target, plain, parameter->shape[0], network->side * network->side, network->channels);
     else
         memcpy(target, plain, parameter->floats * sizeof(float));

@@ -101,7 +101,7 @@ enum smri_isa smri_isa_selected(void) {
 }
 
 /* Asked for every convolution, and CPUID leaves a virtual machine: 25 us, 4 ms of a training step. */
-bool smri_cpu_has_fast_pairs(void) {
+bool smri_cpu_has_fast_bf16_dot2(void) {
     static _Atomic int cached = -1;
     int has = atomic_load_explicit(&cached, memory_order_relaxed);
     if (has < 0) {

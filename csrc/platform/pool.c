@@ -1,5 +1,6 @@
 /* Workers that are awake join the jobs that are open, the oldest first, and one that wakes late misses them: the caller never
- * waits for a thread that the system has not scheduled, only for those that have begun a task. That is what keeps the speed when
+ * waits for a thread that the system has not scheduled, only for those that have begun a task. That is what keeps the
+ * speed when
  * other processes use the cores (a barrier over all threads waits for the slowest time slice).
  *
  * Each thread begins with a contiguous part of the tasks, the same part of every job, and helps the others from their ends
@@ -8,8 +9,10 @@
  * it: with one shared counter, which dealt tasks out like cards, a training step took 1135 ms there and 1030 where they do
  * share one.
  *
- * A job that nothing waits for (smri_pool_begin_ranges) need not end before the next one begins. The caller goes on while others
- * are at its last tasks, and leaves them the very last one, so that they do not wait for the caller either. With the gradients of
+ * A job that nothing waits for (smri_pool_begin_ranges) need not end before the next one begins. The caller goes on
+ * while others
+ * are at its last tasks, and leaves them the very last one, so that they do not wait for the caller either. With the
+ * gradients of
  * the weights begun like that, two threads wait for each other for 6 ms of a step's 580 where it was 14.
  *
  * Idle workers spin for some microseconds, because a network's layers follow each other closely, and then sleep; so does
@@ -197,7 +200,8 @@ static bool join(struct job *job) {
     uint32_t state = atomic_load_explicit(&job->state, memory_order_relaxed);
     do
         if ((state & OPEN) == 0) return false;
-    while (!atomic_compare_exchange_weak_explicit(&job->state, &state, state + 1, memory_order_acquire, memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&job->state, &state, state + 1, memory_order_acquire,
+                                                  memory_order_relaxed));
     return true;
 }
 
@@ -360,7 +364,8 @@ static size_t tasks_left(const smri_pool *pool, const struct job *job) {
     return left;
 }
 
-/* Of every share one task is spared; then the caller takes its own, unless it is the last one and somebody is there to take it. */
+/* Of every share one task is spared; then the caller takes its own, unless it is the last one and somebody is there to
+ * take it. */
 void smri_pool_begin_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context) {
     struct job *job = post(pool, n_tasks, most, task, context);
     if (job == NULL) return;

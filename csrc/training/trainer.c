@@ -75,7 +75,8 @@ static void list_pieces(struct piece pieces[N_PIECES], struct smri_trainer *trai
         {(void **)&trainer->output, rows, "outputs"},
         {(void **)&trainer->pass_output, rows, "outputs of a pass"},
         {(void **)&trainer->doutput, rows, "gradient of the outputs"},
-        {&trainer->loss_workspace, smri_ntxent_workspace_bytes((config->batch + 1) / 2, outputs, n_threads), "loss workspace"},
+        {&trainer->loss_workspace, smri_ntxent_workspace_bytes((config->batch + 1) / 2, outputs, n_threads),
+         "loss workspace"},
     };
     memcpy(pieces, list, sizeof list);
 }
@@ -101,7 +102,8 @@ static smri_status check_config(const struct smri_trainer_config *config) {
         return smri_fail(SMRI_ARGUMENT, "micro_batch: expected a divisor of the batch %zu, got %zu", config->batch,
                          config->micro_batch);
     if (config->micro_batch != 0 && config->bn_groups != 1)
-        return smri_fail(SMRI_ARGUMENT, "bn_groups: expected 1 with micro-batches, which have statistics of their own, got %zu",
+        return smri_fail(SMRI_ARGUMENT,
+                         "bn_groups: expected 1 with micro-batches, which have statistics of their own, got %zu",
                          config->bn_groups);
     return SMRI_OK;
 }
@@ -362,7 +364,8 @@ smri_status smri_trainer_supervised_step(smri_trainer *trainer, struct smri_step
     const size_t n_classes = smri_network_output_count(trainer->network);
     for (size_t i = 0; i < n; i++)
         if (labels[i] < 0 || (size_t)labels[i] >= n_classes)
-            return smri_fail(SMRI_ARGUMENT, "labels: expected numbers in [0, %zu), got %d at %zu", n_classes, (int)labels[i], i);
+            return smri_fail(SMRI_ARGUMENT, "labels: expected numbers in [0, %zu), got %d at %zu", n_classes,
+                             (int)labels[i], i);
     const struct objective objective = {.n_images = n, .cross_entropy = options, .labels = labels};
     return run_step(trainer, result, images, &objective, step, poll);
 }

@@ -23,7 +23,8 @@ struct smri_batchnorm2d {
 
 size_t smri_batchnorm2d_workspace_bytes(const struct smri_batchnorm2d *shape, size_t n_threads);
 
-/* mean[groups][C] and biased var[groups][C] of x, overwritten. Sums run in a stated order: same bits for any pool. part_rows >
+/* mean[groups][C] and biased var[groups][C] of x, overwritten. Sums run in a stated order: same bits for any pool.
+ * part_rows >
  * 0: x is not read, since smri_batchnorm2d_moments_part has left what is needed of all its parts in the workspace. */
 void smri_batchnorm2d_statistics(float *mean, float *var, const void *x, const struct smri_batchnorm2d *shape,
                                  size_t part_rows, void *workspace, smri_pool *pool);
@@ -43,7 +44,7 @@ static inline size_t smri_mask_bytes(size_t C) { return (C + 7) / 8; }
 
 /* scale * x + shift, plus residual_scale * residual + residual_shift, or plus residual as it is when residual_scale is NULL,
  * or nothing when residual is NULL; then max(0, .) when relu. Activations are [groups][rows][C]. */
-struct smri_affine {
+struct smri_scale_shift_add_relu {
     const void *x, *residual;
     const float *scale, *shift, *residual_scale, *residual_shift;
     bool relu;
@@ -51,21 +52,24 @@ struct smri_affine {
 };
 
 /* y may be x or residual. */
-void smri_affine(void *y, const struct smri_affine *terms, const struct smri_batchnorm2d *shape, smri_pool *pool);
+void smri_scale_shift_add_relu(void *y, const struct smri_scale_shift_add_relu *terms,
+                               const struct smri_batchnorm2d *shape, smri_pool *pool);
 
-/* Rows of the same map for whoever reads y next (smri_conv2d_parts): `rows` of all groups from row `first` on are written to
- * `part`, one after the other; with `keep` to y and the mask, too. y is none of the terms. `map` is a struct smri_affine_map. */
-struct smri_affine_map {
+/* Rows of the same map for whoever reads y next (smri_conv2d_fusion): `rows` of all groups from row `first` on are written to
+ * `part`, one after the other; with `keep` to y and the mask, too. y is none of the terms. `map` is a struct
+ * smri_scale_shift_call. */
+struct smri_scale_shift_call {
     void *y;
-    const struct smri_affine *terms;
+    const struct smri_scale_shift_add_relu *terms;
     const struct smri_batchnorm2d *shape;
 };
-void smri_affine_make(void *map, void *part, size_t first, size_t rows, bool keep);
+void smri_scale_shift_produce(void *map, void *part, size_t first, size_t rows, bool keep);
 
 /* What a gradient is computed from. dy is the gradient of one of
  *     y = scale * x + shift
  *     max(0, y)             relu: the mask is recomputed from x
- *     max(0, y + other)     mask, as smri_affine left it. dy times the mask is then written to ds: it is the gradient of
+ *     max(0, y + other)     mask, as smri_scale_shift_add_relu left it. dy times the mask is then written to ds: it is
+ * the gradient of
  *                           `other`, too. ds may be dy. */
 struct smri_batchnorm2d_gradient {
     const void *dy, *x;
@@ -83,12 +87,15 @@ struct smri_batchnorm2d_gradient {
 void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
                                const struct smri_batchnorm2d *shape, size_t part_rows, void *workspace, smri_pool *pool);
 
-/* Passes part by part, for whoever has a part in a cache (smri_conv2d_parts), in any order and from any threads, with the same
- * result. `parts` is a struct smri_batchnorm2d_parts. A part to be summed is `rows` rows of all groups from row `first` on, which is
+/* Passes part by part, for whoever has a part in a cache (smri_conv2d_fusion), in any order and from any threads, with
+ * the same
+ * result. `parts` is a struct smri_batchnorm2d_parts. A part to be summed is `rows` rows of all groups from row
+ * `first` on, which is
  * a multiple of parts->rows, and at most so many; columns [channel, channel + channels).
  *   moments_part  the sums of statistics, for who makes x.
  *   sum_part      the first pass of backward, for who makes dy.
- *   make_dx       the second one, for who reads dx, which is neither dy nor ds: any rows of dx are written to `part`, one after
+ *   make_dx       the second one, for who reads dx, which is neither dy nor ds: any rows of dx are written to `part`,
+ * one after
  *                 the other; with `keep` to dx, too. parts->rows is what smri_batchnorm2d_backward was called with. */
 struct smri_batchnorm2d_parts {
     void *dx;                                     /* of make_dx */

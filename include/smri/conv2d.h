@@ -38,14 +38,17 @@ void smri_conv2d_unpack(float *kcrs, const float *packed, const struct smri_conv
 
 /* What becomes of x before forward multiplies it, for training: the batch norm and the ReLU in front of the convolution,
  *     x <- max(0, scale[g][c] * x + shift[g][c])    for the images of group g, which is one of `groups` equal parts of N
- * in fp32, rounded once; the padding stays zero. The bits are those of smri_affine on all of x beforehand. NULL: x as it is. */
+ * in fp32, rounded once; the padding stays zero. The bits are those of smri_scale_shift_add_relu on all of x
+ * beforehand. NULL: x as it is. */
 struct smri_conv2d_prologue {
     const float *scale, *shift; /* [groups][C] */
     size_t groups;
 };
 
-/* What others do with the source of a convolution (x, or dy in backward-data) and with its result (y, or dx), part by part, while
- * a part is in a cache. A part is `rows` pixels from pixel `first` of the batch on. Any function may be NULL; any thread calls
+/* What others do with the source of a convolution (x, or dy in backward-data) and with its result (y, or dx), part by
+ * part, while
+ * a part is in a cache. A part is `rows` pixels from pixel `first` of the batch on. Any function may be NULL; any
+ * thread calls
  * them.
  *   make  writes a part of the source, which is read nowhere else, to `part`, one pixel after the other. Some are made more
  *         than once; `keep` is true once for each pixel.
@@ -54,15 +57,15 @@ struct smri_conv2d_prologue {
  *   look  is shown channels [channel, channel + channels) of a finished part of the result, every number once, and may change
  *         them.
  * What they read for it is asked for in time if it is named: tensors of the source's shape, one of the result's; or NULL. */
-struct smri_conv2d_parts {
-    void (*make)(void *maker, void *part, size_t first, size_t rows, bool keep);
-    void *maker;
-    const void *made_from[2];
-    void (*lay)(void *layer, size_t first, size_t rows, size_t channel, size_t channels);
-    void *layer;
-    void (*look)(void *watcher, size_t first, size_t rows, size_t channel, size_t channels);
-    void *watcher;
-    const void *looked_up;
+struct smri_conv2d_fusion {
+    void (*produce_src)(void *producer, void *part, size_t first, size_t rows, bool keep);
+    void *producer;
+    const void *producer_reads[2];
+    void (*init_dst)(void *init_ctx, size_t first, size_t rows, size_t channel, size_t channels);
+    void *init_ctx;
+    void (*consume_dst)(void *consumer, size_t first, size_t rows, size_t channel, size_t channels);
+    void *consumer;
+    const void *consumer_reads;
 };
 
 enum smri_conv2d_direction { SMRI_CONV2D_FORWARD, SMRI_CONV2D_BACKWARD_DATA, SMRI_CONV2D_BACKWARD_WEIGHTS };
@@ -77,7 +80,7 @@ struct smri_workspace_bytes smri_conv2d_prologue_workspace_bytes(const struct sm
 /* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; all are 64-byte aligned. parts: NULL, or
  * where there are parts; one that makes x goes without a prologue, and x is not read. */
 void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                         const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape,
+                         const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
                          const struct smri_workspace *workspace, smri_pool *pool);
 
 /* What becomes of a sum before it is stored, for inference, where a convolution's batch norm is known beforehand:
@@ -96,7 +99,7 @@ void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const 
 
 /* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. parts: as in forward. */
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape,
+                               const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
                                const struct smri_workspace *workspace, smri_pool *pool);
 
 /* dw in the packed layout, overwritten (padding included). When this returns, other threads may still be at their last tasks:

@@ -34,7 +34,7 @@ enum smri_isa smri_isa_selected(void);
 
 /* Whether AVX512_BF16 does twice the products of fp32: so AMD's cores do (measured on Zen 4), while an Intel core with AMX
  * does half of them (measured), and has the tile registers for that. Also what tells Zen 4 from it where they differ. */
-bool smri_cpu_has_fast_pairs(void);
+bool smri_cpu_has_fast_bf16_dot2(void);
 
 /* The processor's brand string, or "unknown". */
 const char *smri_cpu_name(void);

@@ -34,7 +34,8 @@ size_t smri_ntxent_workspace_bytes(size_t n_pairs, size_t D, size_t n_threads);
 smri_status smri_ntxent(double *loss, float *dz, const float *z, size_t n_pairs, size_t D,
                         const struct smri_ntxent *options, void *workspace, smri_pool *pool);
 
-/* y[rows][D]: columns of z as (z - mean) scale with scale[D] = 1 / sqrt(var + 1e-5), overwritten; y may be z. Backward: dz may
+/* y[rows][D]: columns of z as (z - mean) scale with scale[D] = 1 / sqrt(var + 1e-5), overwritten; y may be z.
+ * Backward: dz may
  * be dy, y and scale are what forward gave. */
 void smri_standardize(float *y, float *scale, const float *z, size_t rows, size_t D, smri_pool *pool);
 void smri_standardize_backward(float *dz, const float *dy, const float *y, const float *scale, size_t rows, size_t D,

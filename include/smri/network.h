@@ -39,7 +39,7 @@ struct smri_network_config {
     char head_name[16]; /* "fc" -> fc.weight (one layer); "projection" -> projection.0.weight, projection.1.weight, ... */
 };
 
-/* One row of the parameter table. The external shape is PyTorch's; how it lies in the arena is the network's business. */
+/* One parameter of the table. The external shape is PyTorch's; how it lies in the arena is the network's business. */
 struct smri_parameter {
     char name[SMRI_NAME_MAX];
     size_t ndim, shape[4];
@@ -57,7 +57,7 @@ const struct smri_network_config *smri_network_config_of(const smri_network *net
 
 /* torchvision's initialisation: convolutions He-normal by fan-out, batch norm 1 and 0, linear layers PyTorch's default
  * (uniform +-1/sqrt(fan_in)). Parameter i draws from stream (seed, sample = i, SMRI_FOR_INIT). SMRI_MEMORY when there is
- * no room for one row in PyTorch's layout for each thread. */
+ * no room for one parameter in PyTorch's layout for each thread. */
 smri_status smri_network_initialize(smri_network *network, uint64_t seed, smri_pool *pool);
 
 /* The table: parameters first, then buffers (running_mean, running_var); names are torchvision's. */
@@ -67,10 +67,10 @@ const struct smri_parameter *smri_network_table(const smri_network *network, siz
 size_t smri_network_size(const smri_network *network);
 float *smri_network_weights(smri_network *network);
 
-/* Copies one row between PyTorch's layout and any arena of this network's shape (weights, gradients, moments); for a
- * buffer row `arena` is ignored and the network's own buffers are meant. */
-void smri_network_export(const smri_network *network, size_t row, float *plain, const float *arena);
-void smri_network_import(smri_network *network, size_t row, float *arena, const float *plain);
+/* Copies one parameter between PyTorch's layout and any arena of this network's shape (weights, gradients, moments); for a
+ * buffer `arena` is ignored and the network's own buffers are meant. */
+void smri_network_export(const smri_network *network, size_t param, float *plain, const float *arena);
+void smri_network_import(smri_network *network, size_t param, float *arena, const float *plain);
 
 /* conv1.weight of an RGB network, [64][3][7][7], as that of a one-channel network, [64][1][7][7]: the sum over colours,
  * which gives gray images the output that the RGB network gives them with the gray value in each colour. */

@@ -39,7 +39,8 @@ void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *contex
  * ones let all workers finish together (guided self-scheduling, Polychronopoulos and Kuck, 1987, within each part). */
 void smri_pool_run_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context);
 
-/* The same, but it may return while other threads are at the last tasks, or about to take the last one. Until smri_pool_finish
+/* The same, but it may return while other threads are at the last tasks, or about to take the last one. Until
+ * smri_pool_finish
  * has returned, `context` stays where it is, and only jobs that have nothing to do with this one may begin. */
 void smri_pool_begin_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context);
 

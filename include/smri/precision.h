@@ -19,10 +19,10 @@ static inline size_t smri_precision_bytes(enum smri_precision precision) {
 }
 
 /* Number i of an array of that precision. */
-static inline const void *smri_numbers_from(const void *numbers, size_t i, enum smri_precision precision) {
+static inline const void *smri_elem_const(const void *numbers, size_t i, enum smri_precision precision) {
     return (const char *)numbers + i * smri_precision_bytes(precision);
 }
-static inline void *smri_numbers_into(void *numbers, size_t i, enum smri_precision precision) {
+static inline void *smri_elem(void *numbers, size_t i, enum smri_precision precision) {
     return (char *)numbers + i * smri_precision_bytes(precision);
 }
 

@@ -25,7 +25,8 @@ struct smri_rate smri_cosine_at(const struct smri_cosine *schedule, uint64_t ste
 /* One cycle (Smith and Topin, 2018) in the two cosine phases of torch.optim.lr_scheduler.OneCycleLR, whose defaults are in
  * brackets. With e = pct_start * total_steps - 1 and c(a, b, t) = b + (a - b) (1 + cos(pi t)) / 2:
  *     step <= e:  t = step / e;                             lr = c(peak / div, peak, t);          momentum = c(high, low, t)
- *     after it:   t = (step - e) / (total_steps - 1 - e);   lr = c(peak, peak / div / final_div, t);  momentum = c(low, high, t) */
+ *     after it:   t = (step - e) / (total_steps - 1 - e);   lr = c(peak, peak / div / final_div, t);  momentum =
+ * c(low, high, t) */
 struct smri_one_cycle {
     uint64_t total_steps;                /* > 0 */
     double peak_lr;                      /* max_lr */

@@ -162,7 +162,8 @@ static PyObject *augment_batch(PyObject *module, PyObject *arguments, PyObject *
     Py_ssize_t n_threads = 0;
     PyObject *rest = split_keywords(&options, keywords);
     if (rest == NULL) return NULL;
-    if (PyArg_ParseTupleAndKeywords(arguments, rest, "OO|KIIOnO:augment_batch", names, &images, &indices, &seed, &epoch, &view,
+    if (PyArg_ParseTupleAndKeywords(arguments, rest, "OO|KIIOnO:augment_batch", names, &images, &indices, &seed, &epoch,
+                                    &view,
                                     &samples, &n_threads, &out) &&
         smri_check_threads(n_threads) == 0 &&
         fill_batch(&batch, &a, images, indices, samples) == 0) {
@@ -278,7 +279,8 @@ static PyObject *augment_parameters(PyObject *module, PyObject *arguments, PyObj
                                     &epoch, &view)) {
         PyArrayObject *samples = smri_array(object, NPY_INT64, 1, "samples");
         if (samples != NULL)
-            result = draw_views(module, &options, samples, height > 0 ? (size_t)height : 0, width > 0 ? (size_t)width : 0, seed,
+            result = draw_views(module, &options, samples, height > 0 ? (size_t)height : 0,
+                                width > 0 ? (size_t)width : 0, seed,
                                 epoch, view);
         Py_XDECREF((PyObject *)samples);
     }

@@ -39,11 +39,11 @@ static size_t n_workers(Py_ssize_t n_threads) { return n_threads > 0 ? (size_t)n
 
 /* Both in one array: what is shared, then what is each thread's own. */
 static size_t bytes_in_all(struct smri_workspace_bytes bytes, Py_ssize_t n_threads) {
-    return smri_align(bytes.shared) + n_workers(n_threads) * smri_align(bytes.own);
+    return smri_align(bytes.shared) + n_workers(n_threads) * smri_align(bytes.per_thread);
 }
 
 static struct smri_workspace workspace_in(void *array, struct smri_workspace_bytes bytes) {
-    return (struct smri_workspace){array, (char *)array + smri_align(bytes.shared), smri_align(bytes.own)};
+    return (struct smri_workspace){array, (char *)array + smri_align(bytes.shared), smri_align(bytes.per_thread)};
 }
 
 static int parse_method(const char *name, enum smri_conv2d_direction direction, const struct smri_conv2d *shape,
@@ -76,7 +76,8 @@ static struct dims dims_of(const struct smri_conv2d *s) {
     };
 }
 
-/* For tests of struct smri_conv2d_parts: makes the source by copying it, and adds the bits of what is to be kept, and of what it
+/* For tests of struct smri_conv2d_fusion: makes the source by copying it, and adds the bits of what is to be kept, and
+ * of what it
  * is shown, to arrays of counters. Bits that come once are there in the end. What is laid down is there once, too. */
 struct witness {
     const char *source;
@@ -90,15 +91,15 @@ static void add_bits(char *sums, const char *numbers, size_t count, size_t numbe
         else ((uint32_t *)sums)[i] += ((const uint32_t *)numbers)[i];
 }
 
-static void copy_source(void *maker, void *part, size_t first, size_t rows, bool keep) {
-    const struct witness *w = maker;
+static void copy_source(void *producer, void *part, size_t first, size_t rows, bool keep) {
+    const struct witness *w = producer;
     const size_t numbers = rows * w->source_channels, at = first * w->source_channels * w->number_bytes;
     memcpy(part, w->source + at, numbers * w->number_bytes);
     if (keep) add_bits(w->kept + at, part, numbers, w->number_bytes);
 }
 
-static void lay_result(void *layer, size_t first, size_t rows, size_t channel, size_t channels) {
-    const struct witness *w = layer;
+static void lay_result(void *init_ctx, size_t first, size_t rows, size_t channel, size_t channels) {
+    const struct witness *w = init_ctx;
     for (size_t row = first; row < first + rows; row++) {
         const size_t at = (row * w->result_channels + channel) * w->number_bytes, bytes = channels * w->number_bytes;
         memcpy(w->result + at, w->laid + at, bytes);
@@ -106,8 +107,8 @@ static void lay_result(void *layer, size_t first, size_t rows, size_t channel, s
     }
 }
 
-static void see_result(void *watcher, size_t first, size_t rows, size_t channel, size_t channels) {
-    const struct witness *w = watcher;
+static void see_result(void *consumer, size_t first, size_t rows, size_t channel, size_t channels) {
+    const struct witness *w = consumer;
     for (size_t row = first; row < first + rows; row++) {
         const size_t at = (row * w->result_channels + channel) * w->number_bytes;
         add_bits(w->seen + at, w->result + at, channels, w->number_bytes);
@@ -164,17 +165,17 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     witness.kept = smri_call_inout_activations(&call, kept, "kept", 4, a_dims, shape.precision);
     witness.laid = smri_call_inout_activations(&call, laid, "laid", 4, out_dims[direction], shape.precision);
     witness.seen = smri_call_inout_activations(&call, seen, "seen", 4, out_dims[direction], shape.precision);
-    const struct smri_conv2d_parts parts = {
-        .make = witness.kept != NULL ? copy_source : NULL, .maker = &witness, .made_from = {a, NULL},
-        .lay = witness.laid != NULL ? lay_result : NULL, .layer = &witness,
-        .look = witness.seen != NULL ? see_result : NULL, .watcher = &witness,
+    const struct smri_conv2d_fusion parts = {
+        .produce_src = witness.kept != NULL ? copy_source : NULL, .producer = &witness, .producer_reads = {a, NULL},
+        .init_dst = witness.laid != NULL ? lay_result : NULL, .init_ctx = &witness,
+        .consume_dst = witness.seen != NULL ? see_result : NULL, .consumer = &witness,
     };
-    const bool in_parts = parts.make != NULL || parts.lay != NULL || parts.look != NULL;
+    const bool in_parts = parts.produce_src != NULL || parts.init_dst != NULL || parts.consume_dst != NULL;
     smri_call_check(&call, !in_parts || (!finishes && smri_conv2d_method_part_rows(method, direction, &shape) > 0),
                     "kept, laid, seen: this method, shape or direction has no parts");
-    smri_call_check(&call, parts.lay == NULL || accumulate, "laid: only with accumulate");
-    smri_call_check(&call, parts.make == NULL || !begins, "kept, x_scale: give one of them");
-    if (parts.make != NULL) a = NULL; /* nobody else reads it */
+    smri_call_check(&call, parts.init_dst == NULL || accumulate, "laid: only with accumulate");
+    smri_call_check(&call, parts.produce_src == NULL || !begins, "kept, x_scale: give one of them");
+    if (parts.produce_src != NULL) a = NULL; /* nobody else reads it */
 
     const struct smri_workspace_bytes sizes =
         finishes ? smri_conv2d_method_epilogue_bytes(method, &shape)
@@ -197,7 +198,8 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
         else if (of_weights)
             smri_conv2d_backward_weights_by(method, out, a, b, &shape, &scratch, call.pool);
         else
-            smri_conv2d_backward_data_by(method, out, a, b, accumulate, in_parts ? &parts : NULL, &shape, &scratch, call.pool);
+            smri_conv2d_backward_data_by(method, out, a, b, accumulate, in_parts ? &parts : NULL, &shape, &scratch,
+                                         call.pool);
         smri_pool_finish(call.pool, smri_pool_begun(call.pool));
     }
     return smri_call_end(&call);
@@ -253,7 +255,8 @@ static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *ke
     int prologue = 0;
     const char *name = "auto", *precision_name = "fp32";
     struct smri_conv2d shape;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|ns$sp", names, &tuple, &n_threads, &name, &precision_name, &prologue))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|ns$sp", names, &tuple, &n_threads, &name, &precision_name,
+                                     &prologue))
         return NULL;
     if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
@@ -288,23 +291,25 @@ static PyObject *conv2d_workspace_bytes(PyObject *module, PyObject *arguments, P
     return PyLong_FromSize_t(bytes_in_all(smri_conv2d_workspace_bytes(&shape), n_threads));
 }
 
-static PyObject *conv2d_spread(PyObject *module, PyObject *arguments, PyObject *keywords) {
+static PyObject *conv2d_strided_scatter(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"shape", "dense", "n_threads", "precision", NULL};
     PyObject *tuple, *dense_object;
     Py_ssize_t n_threads = 0;
     const char *precision_name = "fp32";
     struct smri_conv2d shape;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$ns", names, &tuple, &dense_object, &n_threads, &precision_name))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$ns", names, &tuple, &dense_object, &n_threads,
+                                     &precision_name))
         return NULL;
     if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
-    if (!smri_conv2d_skips(&shape)) return PyErr_Format(PyExc_ValueError, "shape: expected 1x1 with a stride and no padding");
+    if (!smri_conv2d_is_strided_pointwise(&shape)) return PyErr_Format(PyExc_ValueError,
+                                                                       "shape: expected 1x1 with a stride and no padding");
     struct smri_call call = {.module = module};
-    const struct smri_conv2d dense_shape = smri_conv2d_dense(&shape);
+    const struct smri_conv2d dense_shape = smri_conv2d_compact_pointwise(&shape);
     const void *dense =
         smri_call_typed(&call, dense_object, "dense", smri_precision_type(shape.precision), 4, dims_of(&dense_shape).x);
     void *dx = smri_call_out_activations(&call, NULL, "dx", 4, dims_of(&shape).x, shape.precision);
-    const struct smri_spread spread = {dx, dense, &shape};
-    if (smri_call_begin(&call, n_threads, 0)) smri_spread(&spread, call.pool);
+    const struct smri_strided_scatter scatter = {dx, dense, &shape};
+    if (smri_call_begin(&call, n_threads, 0)) smri_strided_scatter(&scatter, call.pool);
     return smri_call_end(&call);
 }
 
@@ -367,8 +372,8 @@ static PyMethodDef functions[] = {
      "the three directions, of forward with x_scale and x_shift if prologue."},
     {"conv2d_workspace_bytes", KEYWORDS(conv2d_workspace_bytes),
      "conv2d_workspace_bytes(shape, n_threads=0, *, precision='fp32') -> bytes for any direction and batch up to N."},
-    {"conv2d_spread", KEYWORDS(conv2d_spread),
-     "conv2d_spread(shape, dense, *, n_threads=0, precision='fp32') -> dx of a strided 1x1 from that of its dense one."},
+    {"conv2d_strided_scatter", KEYWORDS(conv2d_strided_scatter),
+     "conv2d_strided_scatter(shape, dense, *, n_threads=0, precision='fp32') -> dx of a strided 1x1 from that of its dense one."},
     {"linear_forward", KEYWORDS(linear_forward), "linear_forward(x, w, b=None, *, out=None, n_threads=0) -> y [N, K]."},
     {"linear_backward", KEYWORDS(linear_backward), "linear_backward(dy, x, w, *, n_threads=0) -> (dx, dw, db)."},
     {NULL, NULL, 0, NULL},

@@ -102,18 +102,19 @@ static PyObject *batchnorm_fold(PyObject *module, PyObject *arguments, PyObject 
 }
 
 /* All rows, `part_rows` at a time, from the last part to the first: made without keeping, then again and kept. */
-static void make_parts(void (*make)(void *maker, void *part, size_t first, size_t rows, bool keep), void *maker, void *made,
+static void make_parts(void (*make)(void *producer, void *part, size_t first, size_t rows, bool keep), void *producer,
+                       void *made,
                        size_t part_rows, const struct smri_batchnorm2d *shape) {
     const size_t rows = shape->groups * shape->rows;
     for (size_t part = smri_chunk_count(rows, part_rows); part-- > 0;)
         for (int keep = 0; keep < 2; keep++) {
             const size_t first = part * part_rows;
-            make(maker, smri_numbers_into(made, first * shape->C, shape->precision), first,
+            make(producer, smri_elem(made, first * shape->C, shape->precision), first,
                  smri_chunk_end(rows, part_rows, part) - first, keep);
         }
 }
 
-static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keywords) {
+static PyObject *scale_shift_add_relu(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"x", "scale", "shift", "residual", "residual_scale", "residual_shift", "relu", "n_threads",
                             "out", "mask", "made", "made_rows", NULL};
     PyObject *x_object, *scale_object, *shift_object, *residual = NULL, *residual_scale = NULL, *residual_shift = NULL;
@@ -126,7 +127,7 @@ static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keyword
     struct smri_call call = {.module = module};
     struct smri_batchnorm2d shape = {0};
     npy_intp dims[3];
-    struct smri_affine terms = {.x = panel(&call, x_object, &shape, dims), .relu = relu != 0};
+    struct smri_scale_shift_add_relu terms = {.x = panel(&call, x_object, &shape, dims), .relu = relu != 0};
     npy_intp channels[2] = {dims[0], dims[2]};
     const npy_intp bits[3] = {dims[0], dims[1], (npy_intp)smri_mask_bytes(shape.C)};
     terms.scale = smri_call_need(&call, scale_object, "scale", 2, channels);
@@ -141,10 +142,10 @@ static PyObject *affine(PyObject *module, PyObject *arguments, PyObject *keyword
     if (mask) terms.mask = smri_call_new(&call, NPY_UINT8, 3, bits);
     void *parts = smri_call_inout_activations(&call, made, "made", 3, dims, shape.precision);
     smri_call_check(&call, (parts != NULL) == (made_rows > 0), "made, made_rows: give both or none");
-    struct smri_affine_map map = {y, &terms, &shape};
+    struct smri_scale_shift_call map = {y, &terms, &shape};
     if (smri_call_begin(&call, n_threads, 0)) {
-        if (parts != NULL) make_parts(smri_affine_make, &map, parts, (size_t)made_rows, &shape);
-        else smri_affine(y, &terms, &shape, call.pool);
+        if (parts != NULL) make_parts(smri_scale_shift_produce, &map, parts, (size_t)made_rows, &shape);
+        else smri_scale_shift_add_relu(y, &terms, &shape, call.pool);
     }
     return smri_call_end(&call);
 }
@@ -339,9 +340,11 @@ static PyObject *avgpool_backward(PyObject *module, PyObject *arguments, PyObjec
 #define ENTRY(name, doc) {#name, (PyCFunction)(void (*)(void))name, METH_VARARGS | METH_KEYWORDS, doc}
 static PyMethodDef functions[] = {
     ENTRY(batchnorm_statistics, "batchnorm_statistics(x, n_threads=1) -> mean, var: biased, of x[groups, rows, C]."),
-    ENTRY(batchnorm_update_running, "batchnorm_update_running(running_mean, running_var, mean, var, momentum, rows): in place."),
+    ENTRY(batchnorm_update_running,
+          "batchnorm_update_running(running_mean, running_var, mean, var, momentum, rows): in place."),
     ENTRY(batchnorm_fold, "batchnorm_fold(gamma, beta, mean, var, eps=1e-5) -> scale, shift of shape (groups, C)."),
-    ENTRY(affine, "affine(x, scale, shift, ...) -> scale * x + shift (+ residual), then ReLU if asked for."),
+    ENTRY(scale_shift_add_relu,
+          "scale_shift_add_relu(x, scale, shift, ...) -> scale * x + shift (+ residual), then ReLU if asked for."),
     ENTRY(batchnorm_backward, "batchnorm_backward(dy, x, gamma, mean, var, scale, shift, ...) -> dx, dgamma, dbeta."),
     ENTRY(relu_forward, "relu_forward(x, n_threads=1, out=None) -> y."),
     ENTRY(relu_backward, "relu_backward(dy, y, n_threads=1, out=None) -> dx."),

@@ -61,7 +61,8 @@ static PyObject *cam_map(PyObject *module, PyObject *arguments, PyObject *keywor
     npy_intp dims[4] = {-1, -1, -1, -1};
     const float *A = smri_call_need(&call, A_object, "activations", 4, dims);
     const float *dA = smri_call_in(&call, dA_object, "gradients", 4, dims);
-    smri_call_check(&call, dA != NULL || shape.method == SMRI_CAM_EIGEN, "gradients: expected an array for %s, got None", name);
+    smri_call_check(&call, dA != NULL || shape.method == SMRI_CAM_EIGEN,
+                    "gradients: expected an array for %s, got None", name);
     smri_call_check(&call, dims[1] > 0 && dims[2] > 0 && dims[3] > 0, "activations: expected no empty dimension");
     float *map = smri_call_out(&call, out, "out", 3, dims);
     shape.N = (size_t)dims[0], shape.H = (size_t)dims[1], shape.W = (size_t)dims[2], shape.C = (size_t)dims[3];
@@ -90,7 +91,8 @@ static PyObject *upsample(PyObject *module, PyObject *arguments, PyObject *keywo
 
 #define ENTRY(name, doc) {#name, (PyCFunction)(void (*)(void))name, METH_VARARGS | METH_KEYWORDS, doc}
 static PyMethodDef functions[] = {
-    ENTRY(ntxent, "ntxent(z, temperature, groups=None, n_threads=1, out=None, standardize=False) -> loss, dz; rows i and i + n are a "
+    ENTRY(ntxent,
+          "ntxent(z, temperature, groups=None, n_threads=1, out=None, standardize=False) -> loss, dz; rows i and i + n are a "
                   "pair."),
     ENTRY(cross_entropy, "cross_entropy(logits, labels, class_weights=None, label_smoothing=0) -> loss, n_correct, dlogits."),
     ENTRY(cam_map, "cam_map(activations, gradients, method='gradcam', normalise=False, n_threads=1, out=None) -> maps."),

@@ -227,7 +227,8 @@ static smri_status run_explain(network_object *self, struct explanation *job, st
         if (status != SMRI_OK) break;
         memcpy(job->outputs + i * job->n_outputs, output, count * job->n_outputs * sizeof(float));
         mark_targets(job, i, count);
-        status = smri_plan_explain(plan, job->activations + i * maps, job->gradients + i * maps, job->stage, job->doutput, poll);
+        status = smri_plan_explain(plan, job->activations + i * maps, job->gradients + i * maps, job->stage,
+                                   job->doutput, poll);
     }
     smri_plan_destroy(plan);
     return status;
@@ -356,7 +357,8 @@ static PyObject *network_profile(PyObject *object, PyObject *ignored) {
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef methods[] = {
-    {"state", smri_network_get_state, METH_NOARGS, "state() -> dict: copies of all parameters and buffers, torchvision's names."},
+    {"state", smri_network_get_state, METH_NOARGS,
+     "state() -> dict: copies of all parameters and buffers, torchvision's names."},
     {"tensor", smri_network_get_tensor, METH_O, "tensor(name) -> ndarray: a copy of one parameter or buffer, as in state()."},
     {"load", WITH_KEYWORDS(smri_network_load), METH_VARARGS | METH_KEYWORDS,
      "load(state, *, strict=True) -> (missing, unexpected): all or nothing."},
@@ -372,7 +374,8 @@ static PyMethodDef methods[] = {
 };
 
 static PyGetSetDef properties[] = {
-    {"table", smri_network_get_table, NULL, "(name, shape, is_buffer, decays) for every parameter and buffer, in order.", NULL},
+    {"table", smri_network_get_table, NULL,
+     "(name, shape, is_buffer, decays) for every parameter and buffer, in order.", NULL},
     {"n_parameters", smri_network_get_size, NULL, "Numbers that are trained.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -48,11 +48,11 @@ int smri_convert_precision(PyObject *object, void *out);
 int smri_require_keywords(PyObject *keywords, const char *const *names);
 
 /* A new array with one row of the table in PyTorch's layout, from `arena` (buffers: the network's own). */
-PyObject *smri_row_array(const smri_network *network, size_t row, const float *arena);
+PyObject *smri_param_array(const smri_network *network, size_t row, const float *arena);
 
 /* Where the table has this name, or SIZE_MAX; a row's shape as a tuple. */
-size_t smri_row_number(const smri_network *network, const char *name);
-PyObject *smri_row_shape(const struct smri_parameter *row);
+size_t smri_param_number(const smri_network *network, const char *name);
+PyObject *smri_param_shape(const struct smri_parameter *row);
 
 /* Methods and properties of the type that network_weights.c has: table, n_parameters, state(), tensor(), load(). */
 PyObject *smri_network_get_table(PyObject *object, void *ignored);

@@ -8,27 +8,27 @@
 
 typedef struct smri_network_object network_object;
 
-PyObject *smri_row_array(const smri_network *network, size_t row, const float *arena) {
+PyObject *smri_param_array(const smri_network *network, size_t param, const float *arena) {
     size_t count;
-    const struct smri_parameter *parameter = &smri_network_table(network, &count)[row];
+    const struct smri_parameter *parameter = &smri_network_table(network, &count)[param];
     npy_intp shape[4];
     for (size_t i = 0; i < parameter->ndim; i++) shape[i] = (npy_intp)parameter->shape[i];
     PyArrayObject *array = smri_new_array(NPY_FLOAT32, (int)parameter->ndim, shape);
-    if (array != NULL) smri_network_export(network, row, smri_floats(array), arena);
+    if (array != NULL) smri_network_export(network, param, smri_floats(array), arena);
     return (PyObject *)array;
 }
 
-size_t smri_row_number(const smri_network *network, const char *name) {
-    size_t count, row = 0;
+size_t smri_param_number(const smri_network *network, const char *name) {
+    size_t count, param = 0;
     const struct smri_parameter *table = smri_network_table(network, &count);
-    while (row < count && strcmp(table[row].name, name) != 0) row++;
-    return row < count ? row : SIZE_MAX;
+    while (param < count && strcmp(table[param].name, name) != 0) param++;
+    return param < count ? param : SIZE_MAX;
 }
 
-PyObject *smri_row_shape(const struct smri_parameter *row) {
-    PyObject *tuple = PyTuple_New((Py_ssize_t)row->ndim);
-    for (size_t i = 0; tuple != NULL && i < row->ndim; i++) {
-        PyObject *size = PyLong_FromSize_t(row->shape[i]);
+PyObject *smri_param_shape(const struct smri_parameter *param) {
+    PyObject *tuple = PyTuple_New((Py_ssize_t)param->ndim);
+    for (size_t i = 0; tuple != NULL && i < param->ndim; i++) {
+        PyObject *size = PyLong_FromSize_t(param->shape[i]);
         if (size == NULL || PyTuple_SetItem(tuple, (Py_ssize_t)i, size) < 0) Py_CLEAR(tuple);
     }
     return tuple;
@@ -40,18 +40,19 @@ PyObject *smri_network_get_table(PyObject *object, void *ignored) {
     const struct smri_parameter *table = smri_network_table(((network_object *)object)->network, &count);
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < count; i++) {
-        PyObject *shape = smri_row_shape(&table[i]);
-        PyObject *row = shape == NULL ? NULL : Py_BuildValue("(sNNN)", table[i].name, shape, PyBool_FromLong(table[i].is_buffer),
+        PyObject *shape = smri_param_shape(&table[i]);
+        PyObject *param = shape == NULL ? NULL : Py_BuildValue("(sNNN)", table[i].name, shape,
+                                                               PyBool_FromLong(table[i].is_buffer),
                                                              PyBool_FromLong(table[i].decays));
-        if (row == NULL || PyList_Append(list, row) < 0) Py_CLEAR(list);
-        Py_XDECREF(row);
+        if (param == NULL || PyList_Append(list, param) < 0) Py_CLEAR(list);
+        Py_XDECREF(param);
     }
     return list;
 }
 
-static size_t row_numbers(const struct smri_parameter *row) {
+static size_t param_numbers(const struct smri_parameter *param) {
     size_t numbers = 1;
-    for (size_t i = 0; i < row->ndim; i++) numbers *= row->shape[i];
+    for (size_t i = 0; i < param->ndim; i++) numbers *= param->shape[i];
     return numbers;
 }
 
@@ -60,7 +61,7 @@ PyObject *smri_network_get_size(PyObject *object, void *ignored) {
     size_t count, total = 0;
     const struct smri_parameter *table = smri_network_table(((network_object *)object)->network, &count);
     for (size_t i = 0; i < count; i++)
-        if (!table[i].is_buffer) total += row_numbers(&table[i]);
+        if (!table[i].is_buffer) total += param_numbers(&table[i]);
     return PyLong_FromSize_t(total);
 }
 
@@ -72,7 +73,7 @@ PyObject *smri_network_get_state(PyObject *object, PyObject *ignored) {
     const struct smri_parameter *table = smri_network_table(self->network, &count);
     PyObject *state = PyDict_New();
     for (size_t i = 0; state != NULL && i < count; i++) {
-        PyObject *array = smri_row_array(self->network, i, smri_network_weights(self->network));
+        PyObject *array = smri_param_array(self->network, i, smri_network_weights(self->network));
         if (array == NULL || PyDict_SetItemString(state, table[i].name, array) < 0) Py_CLEAR(state);
         Py_XDECREF(array);
     }
@@ -84,15 +85,15 @@ PyObject *smri_network_get_tensor(PyObject *object, PyObject *name) {
     network_object *self = (network_object *)object;
     const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
     if (text == NULL) return NULL;
-    const size_t row = smri_row_number(self->network, text);
-    if (row == SIZE_MAX) return PyErr_Format(PyExc_KeyError, "tensor: the network has no %R", name);
+    const size_t param = smri_param_number(self->network, text);
+    if (param == SIZE_MAX) return PyErr_Format(PyExc_KeyError, "tensor: the network has no %R", name);
     if (smri_network_enter(self) < 0) return NULL;
-    PyObject *array = smri_row_array(self->network, row, smri_network_weights(self->network));
+    PyObject *array = smri_param_array(self->network, param, smri_network_weights(self->network));
     smri_network_leave(self);
     return array;
 }
 
-/* A list of the mapping's names that no row has; counters of batches, which PyTorch keeps and nobody needs, are passed
+/* A list of the mapping's names that no param has; counters of batches, which PyTorch keeps and nobody needs, are passed
  * over. */
 static PyObject *unexpected_names(PyObject *state, const smri_network *network) {
     PyObject *keys = PyMapping_Keys(state), *unexpected = PyList_New(0);
@@ -106,7 +107,7 @@ static PyObject *unexpected_names(PyObject *state, const smri_network *network) 
         }
         const char *last = strrchr(name, '.');
         if (last != NULL && strcmp(last, ".num_batches_tracked") == 0) continue;
-        if (smri_row_number(network, name) == SIZE_MAX && PyList_Append(unexpected, key) < 0) Py_CLEAR(unexpected);
+        if (smri_param_number(network, name) == SIZE_MAX && PyList_Append(unexpected, key) < 0) Py_CLEAR(unexpected);
     }
     if (n_keys < 0) Py_CLEAR(unexpected);
     Py_XDECREF(keys);
@@ -114,10 +115,10 @@ static PyObject *unexpected_names(PyObject *state, const smri_network *network) 
 }
 
 /* True when `array`, of the shape (64, 3, 7, 7), is meant for a stem of one channel. */
-static int is_rgb_stem(PyArrayObject *array, const struct smri_parameter *row) {
-    return strcmp(row->name, "conv1.weight") == 0 && row->shape[1] == 1 && PyArray_NDIM(array) == 4 &&
-           PyArray_DIM(array, 0) == (npy_intp)row->shape[0] && PyArray_DIM(array, 1) == 3 &&
-           PyArray_DIM(array, 2) == (npy_intp)row->shape[2] && PyArray_DIM(array, 3) == (npy_intp)row->shape[3];
+static int is_rgb_stem(PyArrayObject *array, const struct smri_parameter *param) {
+    return strcmp(param->name, "conv1.weight") == 0 && param->shape[1] == 1 && PyArray_NDIM(array) == 4 &&
+           PyArray_DIM(array, 0) == (npy_intp)param->shape[0] && PyArray_DIM(array, 1) == 3 &&
+           PyArray_DIM(array, 2) == (npy_intp)param->shape[2] && PyArray_DIM(array, 3) == (npy_intp)param->shape[3];
 }
 
 static PyArrayObject *gray_stem(PyArrayObject *rgb) {
@@ -128,33 +129,33 @@ static PyArrayObject *gray_stem(PyArrayObject *rgb) {
     return gray;
 }
 
-/* The mapping's array for one row, checked: a new reference; NULL with *absent = 1, or with an exception set. */
-static PyArrayObject *row_from(PyObject *state, const struct smri_parameter *row, int *absent) {
+/* The mapping's array for one param, checked: a new reference; NULL with *absent = 1, or with an exception set. */
+static PyArrayObject *param_from(PyObject *state, const struct smri_parameter *param, int *absent) {
     *absent = 0;
-    PyObject *value = PyMapping_GetItemString(state, row->name);
+    PyObject *value = PyMapping_GetItemString(state, param->name);
     if (value == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_KeyError)) return NULL;
         PyErr_Clear();
         *absent = 1;
         return NULL;
     }
-    PyArrayObject *array = smri_array(value, NPY_FLOAT32, -1, row->name);
+    PyArrayObject *array = smri_array(value, NPY_FLOAT32, -1, param->name);
     Py_DECREF(value);
     if (array == NULL) return NULL;
-    if (is_rgb_stem(array, row)) return gray_stem(array);
+    if (is_rgb_stem(array, param)) return gray_stem(array);
     npy_intp shape[4];
-    for (size_t i = 0; i < row->ndim; i++) shape[i] = (npy_intp)row->shape[i];
-    if (smri_expect_shape(array, row->name, (int)row->ndim, shape) == 0) return array;
+    for (size_t i = 0; i < param->ndim; i++) shape[i] = (npy_intp)param->shape[i];
+    if (smri_expect_shape(array, param->name, (int)param->ndim, shape) == 0) return array;
     Py_DECREF((PyObject *)array);
     return NULL;
 }
 
-/* Every row's array into `arrays` (NULL where it is absent, with its name in `missing`); 0, or -1 with an exception. */
+/* Every param's array into `arrays` (NULL where it is absent, with its name in `missing`); 0, or -1 with an exception. */
 static int collect_rows(PyObject *state, const struct smri_parameter *table, size_t count, PyArrayObject **arrays,
                         PyObject *missing) {
     for (size_t i = 0; i < count; i++) {
         int absent;
-        arrays[i] = row_from(state, &table[i], &absent);
+        arrays[i] = param_from(state, &table[i], &absent);
         if (arrays[i] != NULL) continue;
         if (!absent) return -1;
         PyObject *name = PyUnicode_FromString(table[i].name);
@@ -167,7 +168,8 @@ static int collect_rows(PyObject *state, const struct smri_parameter *table, siz
 
 static int refuse_differences(PyObject *missing, PyObject *unexpected) {
     if (PyList_Size(missing) == 0 && PyList_Size(unexpected) == 0) return 0;
-    PyErr_Format(PyExc_ValueError, "the names do not agree with the network's: missing %R, unexpected %R", missing, unexpected);
+    PyErr_Format(PyExc_ValueError, "the names do not agree with the network's: missing %R, unexpected %R", missing,
+                 unexpected);
     return -1;
 }
 

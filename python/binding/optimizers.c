@@ -23,7 +23,8 @@ static PyObject *sgd_step(PyObject *module, PyObject *arguments, PyObject *keywo
     const float *g = smri_call_need(&call, g_object, "gradients", 1, n);
     options.start = smri_call_in(&call, start, "start", 1, n);
     options.nesterov = nesterov != 0;
-    smri_call_check(&call, m != NULL || options.momentum == 0.0f, "momentum_buffer: expected an array, since momentum is not 0");
+    smri_call_check(&call, m != NULL || options.momentum == 0.0f,
+                    "momentum_buffer: expected an array, since momentum is not 0");
     if (smri_call_begin(&call, n_threads, 0)) smri_sgd_step(w, m, g, &options, (size_t)n[0], call.pool);
     return smri_call_end(&call);
 }

@@ -219,13 +219,13 @@ static PyObject *trainer_output(PyObject *object, PyObject *ignored) {
     return (PyObject *)array;
 }
 
-/* Adds "<prefix><name>" for every trained row of `arena` to the dictionary. 0 or -1. */
+/* Adds "<prefix><name>" for every trained param of `arena` to the dictionary. 0 or -1. */
 static int add_arena(PyObject *dict, const smri_network *network, const char *prefix, const float *arena) {
     size_t count;
     const struct smri_parameter *table = smri_network_table(network, &count);
     for (size_t i = 0; i < count; i++) {
         if (table[i].is_buffer) continue;
-        PyObject *key = PyUnicode_FromFormat("%s%s", prefix, table[i].name), *array = smri_row_array(network, i, arena);
+        PyObject *key = PyUnicode_FromFormat("%s%s", prefix, table[i].name), *array = smri_param_array(network, i, arena);
         const int failed = key == NULL || array == NULL || PyDict_SetItem(dict, key, array) < 0;
         Py_XDECREF(key);
         Py_XDECREF(array);
@@ -271,16 +271,16 @@ static PyObject *trainer_state(PyObject *object, PyObject *ignored) {
     return dict;
 }
 
-/* "<moment>/<row>": the moment's arena, with *row; NULL when there is none of this name. */
-static const float *find_tensor(const trainer_object *self, const char *key, size_t *row) {
+/* "<moment>/<param>": the moment's arena, with *param; NULL when there is none of this name. */
+static const float *find_tensor(const trainer_object *self, const char *key, size_t *param) {
     const char *name, *slash = strchr(key, '/');
     const float *arena;
     for (size_t i = 0; slash != NULL && (arena = smri_trainer_state(self->trainer, i, &name)) != NULL; i++) {
         if (strlen(name) != (size_t)(slash - key) || memcmp(name, key, strlen(name)) != 0) continue;
         size_t count;
         const struct smri_parameter *table = smri_network_table(self->network->network, &count);
-        *row = smri_row_number(self->network->network, slash + 1);
-        return *row < count && !table[*row].is_buffer ? arena : NULL;
+        *param = smri_param_number(self->network->network, slash + 1);
+        return *param < count && !table[*param].is_buffer ? arena : NULL;
     }
     return NULL;
 }
@@ -289,11 +289,11 @@ static PyObject *trainer_tensor(PyObject *object, PyObject *name) {
     trainer_object *self = (trainer_object *)object;
     const char *key = PyUnicode_AsUTF8AndSize(name, NULL);
     if (key == NULL) return NULL;
-    size_t row;
-    const float *arena = find_tensor(self, key, &row);
+    size_t param;
+    const float *arena = find_tensor(self, key, &param);
     if (arena == NULL) return PyErr_Format(PyExc_KeyError, "tensor: the optimizer has no %R", name);
     if (smri_network_enter(self->network) < 0) return NULL;
-    PyObject *array = smri_row_array(self->network->network, row, arena);
+    PyObject *array = smri_param_array(self->network->network, param, arena);
     smri_network_leave(self->network);
     return array;
 }
@@ -306,9 +306,10 @@ static PyObject *get_table(PyObject *object, void *ignored) {
     const char *moment;
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && smri_trainer_state(self->trainer, i, &moment) != NULL; i++)
-        for (size_t row = 0; list != NULL && row < count; row++) {
-            if (table[row].is_buffer) continue;
-            PyObject *name = PyUnicode_FromFormat("%s/%s", moment, table[row].name), *shape = smri_row_shape(&table[row]);
+        for (size_t param = 0; list != NULL && param < count; param++) {
+            if (table[param].is_buffer) continue;
+            PyObject *name = PyUnicode_FromFormat("%s/%s", moment, table[param].name),
+                *shape = smri_param_shape(&table[param]);
             PyObject *pair = name == NULL || shape == NULL ? NULL : PyTuple_Pack(2, name, shape);
             if (pair == NULL || PyList_Append(list, pair) < 0) Py_CLEAR(list);
             Py_XDECREF(name);
@@ -318,10 +319,10 @@ static PyObject *get_table(PyObject *object, void *ignored) {
     return list;
 }
 
-/* The mapping's value for "<prefix>/<name>", checked against the row; a new reference or NULL with an exception. */
-static PyArrayObject *moment_from(PyObject *state, const char *prefix, const struct smri_parameter *row) {
+/* The mapping's value for "<prefix>/<name>", checked against the param; a new reference or NULL with an exception. */
+static PyArrayObject *moment_from(PyObject *state, const char *prefix, const struct smri_parameter *param) {
     char key[SMRI_NAME_MAX + 32];
-    PyOS_snprintf(key, sizeof key, "%s/%s", prefix, row->name);
+    PyOS_snprintf(key, sizeof key, "%s/%s", prefix, param->name);
     PyObject *value = PyMapping_GetItemString(state, key);
     if (value == NULL) {
         if (PyErr_ExceptionMatches(PyExc_KeyError))
@@ -332,8 +333,8 @@ static PyArrayObject *moment_from(PyObject *state, const char *prefix, const str
     Py_DECREF(value);
     if (array == NULL) return NULL;
     npy_intp shape[4];
-    for (size_t i = 0; i < row->ndim; i++) shape[i] = (npy_intp)row->shape[i];
-    if (smri_expect_shape(array, key, (int)row->ndim, shape) == 0) return array;
+    for (size_t i = 0; i < param->ndim; i++) shape[i] = (npy_intp)param->shape[i];
+    if (smri_expect_shape(array, key, (int)param->ndim, shape) == 0) return array;
     Py_DECREF((PyObject *)array);
     return NULL;
 }
@@ -356,15 +357,15 @@ static int step_from(PyObject *state, uint64_t *step) {
     return 0;
 }
 
-/* Checks every array of the mapping first (arrays[moment * count + row]), so that a bad one changes nothing. */
+/* Checks every array of the mapping first (arrays[moment * count + param]), so that a bad one changes nothing. */
 static int collect_moments(trainer_object *self, PyObject *state, PyArrayObject **arrays, size_t *n_used) {
     size_t count;
     const struct smri_parameter *table = smri_network_table(self->network->network, &count);
     const char *name;
     *n_used = 0;
     for (size_t i = 0; smri_trainer_state(self->trainer, i, &name) != NULL; i++)
-        for (size_t row = 0; row < count && !table[row].is_buffer; row++)
-            if ((arrays[(*n_used)++] = moment_from(state, name, &table[row])) == NULL) return -1;
+        for (size_t param = 0; param < count && !table[param].is_buffer; param++)
+            if ((arrays[(*n_used)++] = moment_from(state, name, &table[param])) == NULL) return -1;
     Py_ssize_t size = PyMapping_Size(state);
     if (size < 0) return -1;
     if ((size_t)size == *n_used + 1) return 0;
@@ -379,8 +380,8 @@ static void import_moments(trainer_object *self, PyArrayObject *const *arrays) {
     const char *name;
     float *arena;
     for (size_t i = 0; (arena = smri_trainer_state(self->trainer, i, &name)) != NULL; i++)
-        for (size_t row = 0; row < count && !table[row].is_buffer; row++)
-            smri_network_import(self->network->network, row, arena, smri_floats(*arrays++));
+        for (size_t param = 0; param < count && !table[param].is_buffer; param++)
+            smri_network_import(self->network->network, param, arena, smri_floats(*arrays++));
 }
 
 static PyObject *trainer_load(PyObject *object, PyObject *state) {

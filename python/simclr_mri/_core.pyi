@@ -258,7 +258,7 @@ def conv2d_plan(
 def conv2d_workspace_bytes(shape: ConvShape, n_threads: int = 0, *, precision: Literal["fp32", "bf16"] = "fp32") -> int:
     """Workspace that is enough for any direction, by the chosen methods, and any batch up to the shape's."""
 
-def conv2d_spread(
+def conv2d_strided_scatter(
     shape: ConvShape,
     dense: Activations,
     *,
@@ -309,7 +309,7 @@ def batchnorm_fold(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scale and shift (groups, C) with scale * x + shift the normalised value."""
 
-def affine(
+def scale_shift_add_relu(
     x: Activations,
     scale: NDArray[np.float32],
     shift: NDArray[np.float32],

@@ -1,6 +1,7 @@
-/* Kernels of batch normalisation: column sums and per-column affine maps of a row-major panel x[rows][C] whose rows are
+/* Kernels of batch normalisation: column sums and per-column scale_shift maps of a row-major panel x[rows][C] whose rows are
  * `stride` numbers apart. There is a table for each precision; `void *` points to numbers of that precision, which are
- * computed with in fp32 and rounded once, when stored. Pointers need no alignment beyond a number's. Reductions run over rows in a stated order: eight
+ * computed with in fp32 and rounded once, when stored. Pointers need no alignment beyond a number's. Reductions run
+ * over rows in a stated order: eight
  * rows are summed as a tree in fp32, the groups of eight in ascending order in double. */
 #ifndef SMRI_KERNELS_BATCHNORM_BATCHNORM_H
 #define SMRI_KERNELS_BATCHNORM_BATCHNORM_H
@@ -13,7 +14,7 @@
 
 /* y = scale * x + shift, plus residual_scale * residual + residual_shift, or plus residual as it is when residual_scale
  * is NULL, or nothing when residual is NULL; then max(0, .) when relu. y may be x or residual. */
-struct smri_affine_rows {
+struct smri_scale_shift_rows {
     void *y;
     void *copy; /* unless NULL, y once more, in the same rows */
     const void *x, *residual;
@@ -25,7 +26,7 @@ struct smri_affine_rows {
 };
 
 /* dy is masked by scale * x + shift > 0 when scale is not NULL, or by the bits when mask is not NULL: call it dy*. */
-struct smri_norm_gradient {
+struct smri_batchnorm_gradient {
     const void *dy, *x;
     const float *mean, *scale, *shift;
     const uint8_t *mask;
@@ -34,30 +35,31 @@ struct smri_norm_gradient {
 };
 
 /* dx = dy_factor * dy* + x_factor * (x - mean) + constant, each per column; x_factor NULL: the first term alone. */
-struct smri_norm_dx {
+struct smri_batchnorm_dx {
     const float *dy_factor, *x_factor, *constant;
     void *copy;  /* unless NULL, dx once more, in the same rows */
     bool stream; /* copy, or dx without one, may bypass the caches; then it is not dy */
 };
 
-struct smri_norm_kernels {
+struct smri_batchnorm_kernels {
     /* mean[C] of the columns and m2[C], the sum of squared deviations from it; rows >= 1. */
     void (*moments)(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride);
-    void (*affine)(const struct smri_affine_rows *job);
-    /* y[r * y_stride + c] = max(0, scale[c] * rows[r][c] + shift[c]) for r < n, c < C, with affine's bits: rows on their way
+    void (*scale_shift)(const struct smri_scale_shift_rows *job);
+    /* y[r * y_stride + c] = max(0, scale[c] * rows[r][c] + shift[c]) for r < n, c < C, with scale_shift's bits: rows
+     * on their way
      * into a convolution. */
     void (*activate)(void *y, size_t y_stride, const void *const *rows, size_t n, const float *scale, const float *shift,
                      size_t C);
     /* sum_dy[C] = sum of dy*, sum_dyx[C] = sum of dy* (x - mean). */
-    void (*gradient_sums)(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job);
+    void (*gradient_sums)(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job);
     /* dx has the same stride; dx may be dy. mask is not read. */
-    void (*gradient_dx)(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors);
+    void (*gradient_dx)(void *dx, const struct smri_batchnorm_gradient *job, const struct smri_batchnorm_dx *factors);
 };
 
 /* Each fills the slots that it improves; `_ref` fills all. */
-void smri_norm_kernels_ref(struct smri_norm_kernels table[SMRI_PRECISIONS]);
-void smri_norm_kernels_avx2(struct smri_norm_kernels table[SMRI_PRECISIONS]);
-void smri_norm_kernels_avx512(struct smri_norm_kernels table[SMRI_PRECISIONS]);
-void smri_norm_kernels_avx512bf16(struct smri_norm_kernels table[SMRI_PRECISIONS]);
+void smri_batchnorm_kernels_ref(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
+void smri_batchnorm_kernels_avx2(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
+void smri_batchnorm_kernels_avx512(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
+void smri_batchnorm_kernels_avx512bf16(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
 
 #endif

@@ -10,60 +10,62 @@
 #include "kernels/lanes.h"
 #include "kernels/batchnorm/batchnorm.h"
 
-#define BLOCK 256 /* columns whose pivots fit on the stack; the layer's tiles are no wider */
-#define WIDTH ((size_t)4) /* vectors side by side, so that each row is read in runs of cache lines */
+#define SMRI_BATCHNORM_COLS 256 /* columns whose pivots fit on the stack; the layer's tiles are no wider */
+#define SMRI_BATCHNORM_VECTORS ((size_t)4) /* vectors side by side, so that each row is read in runs of cache lines */
 
 /* Into the second-level cache: rows of two tensors far enough ahead are more than a first level of 32 KiB. */
-INLINE void prefetch(const void *numbers, size_t i, enum smri_precision precision) {
-    _mm_prefetch((const char *)smri_numbers_from(numbers, i, precision), _MM_HINT_T1);
+SMRI_INLINE void prefetch(const void *numbers, size_t i, enum smri_precision precision) {
+    _mm_prefetch((const char *)smri_elem_const(numbers, i, precision), _MM_HINT_T1);
 }
 
-INLINE floats row_of(const float *parameters, size_t c, size_t n) { return get(parameters, c, n, SMRI_FP32); }
+SMRI_INLINE floats row_of(const float *parameters, size_t c, size_t n) { return vload(parameters, c, n, SMRI_FP32); }
 
 /* Adds the deviations of `count` rows from the pivots, and their squares, to the sums of `width` vectors of columns. */
-INLINE void moments_columns(double *sums, double *squares, const void *x, size_t at, size_t stride, size_t count,
+SMRI_INLINE void moments_columns(double *sums, double *squares, const void *x, size_t at, size_t stride, size_t count,
                             const float *pivots, size_t width, size_t n, enum smri_precision precision) {
-    floats pivot[WIDTH], s[WIDTH], q[WIDTH];
+    floats pivot[SMRI_BATCHNORM_VECTORS], s[SMRI_BATCHNORM_VECTORS], q[SMRI_BATCHNORM_VECTORS];
     for (size_t k = 0; k < width; k++) {
-        pivot[k] = row_of(pivots, k * LANES, n);
-        s[k] = q[k] = all(0.0f);
+        pivot[k] = row_of(pivots, k * SMRI_LANES, n);
+        s[k] = q[k] = vset1(0.0f);
     }
     for (size_t r = 0; r < count; r++)
         for (size_t k = 0; k < width; k++) {
-            const size_t i = at + r * stride + k * LANES;
+            const size_t i = at + r * stride + k * SMRI_LANES;
             prefetch(x, i + 32 * stride, precision);
-            const floats d = get(x, i, n, precision) - pivot[k];
+            const floats d = vload(x, i, n, precision) - pivot[k];
             s[k] = s[k] + d;
-            q[k] = fused(d, d, q[k]);
+            q[k] = vfma(d, d, q[k]);
         }
     for (size_t k = 0; k < width; k++) {
-        add_in_double(sums + k * LANES, s[k], n);
-        add_in_double(squares + k * LANES, q[k], n);
+        add_in_double(sums + k * SMRI_LANES, s[k], n);
+        add_in_double(squares + k * SMRI_LANES, q[k], n);
     }
 }
 
-INLINE void moments_rows(double *sums, double *squares, const void *x, size_t at, size_t stride, size_t count,
+SMRI_INLINE void moments_rows(double *sums, double *squares, const void *x, size_t at, size_t stride, size_t count,
                          const float *pivots, size_t C, enum smri_precision precision) {
     size_t c = 0;
-    for (; c + WIDTH * LANES <= C; c += WIDTH * LANES)
-        moments_columns(sums + c, squares + c, x, at + c, stride, count, pivots + c, WIDTH, LANES, precision);
-    for (; c + LANES <= C; c += LANES)
-        moments_columns(sums + c, squares + c, x, at + c, stride, count, pivots + c, 1, LANES, precision);
+    for (; c + SMRI_BATCHNORM_VECTORS * SMRI_LANES <= C; c += SMRI_BATCHNORM_VECTORS * SMRI_LANES)
+        moments_columns(sums + c, squares + c, x, at + c, stride, count, pivots + c, SMRI_BATCHNORM_VECTORS, SMRI_LANES,
+                        precision);
+    for (; c + SMRI_LANES <= C; c += SMRI_LANES)
+        moments_columns(sums + c, squares + c, x, at + c, stride, count, pivots + c, 1, SMRI_LANES, precision);
     if (c < C) moments_columns(sums + c, squares + c, x, at + c, stride, count, pivots + c, 1, C - c, precision);
 }
 
-INLINE void mean_of_rows(float *mean, const void *x, size_t rows, size_t C, size_t stride, enum smri_precision precision) {
-    for (size_t c = 0; c < C; c += LANES) {
-        const size_t n = C - c < LANES ? C - c : LANES;
-        floats sum = all(0.0f);
-        for (size_t r = 0; r < rows; r++) sum = sum + get(x, r * stride + c, n, precision);
-        put(mean, c, sum / all((float)rows), n, SMRI_FP32);
+SMRI_INLINE void mean_of_rows(float *mean, const void *x, size_t rows, size_t C, size_t stride,
+                              enum smri_precision precision) {
+    for (size_t c = 0; c < C; c += SMRI_LANES) {
+        const size_t n = C - c < SMRI_LANES ? C - c : SMRI_LANES;
+        floats sum = vset1(0.0f);
+        for (size_t r = 0; r < rows; r++) sum = sum + vload(x, r * stride + c, n, precision);
+        vstore(mean, c, sum / vset1((float)rows), n, SMRI_FP32);
     }
 }
 
-INLINE void moments_block(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride,
+SMRI_INLINE void moments_block(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride,
                           enum smri_precision precision) {
-    float pivots[BLOCK];
+    float pivots[SMRI_BATCHNORM_COLS];
     mean_of_rows(pivots, x, rows < 8 ? rows : 8, C, stride, precision);
     for (size_t c = 0; c < C; c++) mean[c] = m2[c] = 0.0;
     size_t r = 0;
@@ -76,87 +78,93 @@ INLINE void moments_block(double *mean, double *m2, const void *x, size_t rows, 
     }
 }
 
-INLINE void moments(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride,
+SMRI_INLINE void moments(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride,
                     enum smri_precision precision) {
-    for (size_t c = 0; c < C; c += BLOCK)
-        moments_block(mean + c, m2 + c, smri_numbers_from(x, c, precision), rows, C - c < BLOCK ? C - c : BLOCK, stride,
+    for (size_t c = 0; c < C; c += SMRI_BATCHNORM_COLS)
+        moments_block(mean + c, m2 + c, smri_elem_const(x, c, precision), rows,
+                      C - c < SMRI_BATCHNORM_COLS ? C - c : SMRI_BATCHNORM_COLS, stride,
                       precision);
 }
 
 /* v to `out`, and to `copy` unless that is NULL; the last of them past the caches if `stream`. */
-INLINE void put_twice(void *out, void *copy, size_t i, floats v, size_t n, bool stream, enum smri_precision precision) {
-    if (copy != NULL) put(out, i, v, n, precision);
+SMRI_INLINE void put_twice(void *out, void *copy, size_t i, floats v, size_t n, bool stream, enum smri_precision precision) {
+    if (copy != NULL) vstore(out, i, v, n, precision);
     void *last = copy != NULL ? copy : out;
-    if (stream) put_past(last, i, v, precision);
-    else put(last, i, v, n, precision);
+    if (stream) vstore_nt(last, i, v, precision);
+    else vstore(last, i, v, n, precision);
 }
 
 enum residual { NO_RESIDUAL, PLAIN_RESIDUAL, AFFINE_RESIDUAL };
 enum relu { NO_RELU, RELU, RELU_WITH_MASK };
 
-INLINE void affine_lanes(const struct smri_affine_rows *job, size_t row, size_t c, size_t n, enum residual kind,
+SMRI_INLINE void scale_shift_lanes(const struct smri_scale_shift_rows *job, size_t row, size_t c, size_t n,
+                                   enum residual kind,
                          enum relu relu, enum smri_precision precision) {
     const size_t i = row * job->stride + c;
-    floats y = fused(row_of(job->scale, c, n), get(job->x, i, n, precision), row_of(job->shift, c, n));
-    if (kind == PLAIN_RESIDUAL) y = y + get(job->residual, i, n, precision);
+    floats y = vfma(row_of(job->scale, c, n), vload(job->x, i, n, precision), row_of(job->shift, c, n));
+    if (kind == PLAIN_RESIDUAL) y = y + vload(job->residual, i, n, precision);
     if (kind == AFFINE_RESIDUAL)
-        y = y + fused(row_of(job->residual_scale, c, n), get(job->residual, i, n, precision),
+        y = y + vfma(row_of(job->residual_scale, c, n), vload(job->residual, i, n, precision),
                       row_of(job->residual_shift, c, n));
-    if (relu == RELU_WITH_MASK) put_positive_bits(job->mask + row * job->mask_stride + c / 8, y, n);
+    if (relu == RELU_WITH_MASK) vstore_positive_bits(job->mask + row * job->mask_stride + c / 8, y, n);
     if (relu != NO_RELU) y = positive(y);
     put_twice(job->y, job->copy, i, y, n, job->stream, precision);
 }
 
 /* Inlined for each kind, so that the inner loop has no branch. */
-INLINE void affine_kind(const struct smri_affine_rows *job, enum residual kind, enum relu relu,
+SMRI_INLINE void scale_shift_kind(const struct smri_scale_shift_rows *job, enum residual kind, enum relu relu,
                         enum smri_precision precision) {
     for (size_t row = 0; row < job->rows; row++) {
         size_t c = 0;
-        for (; c + LANES <= job->C; c += LANES) affine_lanes(job, row, c, LANES, kind, relu, precision);
-        if (c < job->C) affine_lanes(job, row, c, job->C - c, kind, relu, precision);
+        for (; c + SMRI_LANES <= job->C; c += SMRI_LANES) scale_shift_lanes(job, row, c, SMRI_LANES, kind, relu, precision);
+        if (c < job->C) scale_shift_lanes(job, row, c, job->C - c, kind, relu, precision);
     }
 }
 
-INLINE void affine_residual(const struct smri_affine_rows *job, enum residual kind, enum smri_precision precision) {
-    if (!job->relu) affine_kind(job, kind, NO_RELU, precision);
-    else if (job->mask == NULL) affine_kind(job, kind, RELU, precision);
-    else affine_kind(job, kind, RELU_WITH_MASK, precision);
+SMRI_INLINE void scale_shift_residual(const struct smri_scale_shift_rows *job, enum residual kind,
+                                      enum smri_precision precision) {
+    if (!job->relu) scale_shift_kind(job, kind, NO_RELU, precision);
+    else if (job->mask == NULL) scale_shift_kind(job, kind, RELU, precision);
+    else scale_shift_kind(job, kind, RELU_WITH_MASK, precision);
 }
 
-INLINE void affine(const struct smri_affine_rows *job, enum smri_precision precision) {
-    struct smri_affine_rows local = *job; /* so that stores through y cannot touch it */
+SMRI_INLINE void scale_shift(const struct smri_scale_shift_rows *job, enum smri_precision precision) {
+    struct smri_scale_shift_rows local = *job; /* so that stores through y cannot touch it */
     local.stream = job->stream && fits_lines(job->copy != NULL ? job->copy : job->y, job->C, job->stride, precision);
     const enum residual kind =
         job->residual == NULL ? NO_RESIDUAL : job->residual_scale == NULL ? PLAIN_RESIDUAL : AFFINE_RESIDUAL;
-    if (kind == NO_RESIDUAL) affine_residual(&local, NO_RESIDUAL, precision);
-    else if (kind == PLAIN_RESIDUAL) affine_residual(&local, PLAIN_RESIDUAL, precision);
-    else affine_residual(&local, AFFINE_RESIDUAL, precision);
+    if (kind == NO_RESIDUAL) scale_shift_residual(&local, NO_RESIDUAL, precision);
+    else if (kind == PLAIN_RESIDUAL) scale_shift_residual(&local, PLAIN_RESIDUAL, precision);
+    else scale_shift_residual(&local, AFFINE_RESIDUAL, precision);
     _mm_sfence(); /* before another thread is told that y is there */
 }
 
 /* `width` vectors of columns from c on, of all rows: scale and shift stay in registers. */
-INLINE void activate_columns(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scales,
+SMRI_INLINE void activate_columns(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scales,
                              const float *shifts, size_t c, size_t width, size_t n, enum smri_precision precision) {
-    floats scale[WIDTH], shift[WIDTH];
+    floats scale[SMRI_BATCHNORM_VECTORS], shift[SMRI_BATCHNORM_VECTORS];
     for (size_t k = 0; k < width; k++) {
-        scale[k] = row_of(scales, c + k * LANES, n);
-        shift[k] = row_of(shifts, c + k * LANES, n);
+        scale[k] = row_of(scales, c + k * SMRI_LANES, n);
+        shift[k] = row_of(shifts, c + k * SMRI_LANES, n);
     }
     for (size_t r = 0; r < n_rows; r++) {
         const void *row = rows[r];
         for (size_t k = 0; k < width; k++) {
-            const size_t column = c + k * LANES;
-            put(y, r * y_stride + column, positive(fused(scale[k], get(row, column, n, precision), shift[k])), n, precision);
+            const size_t column = c + k * SMRI_LANES;
+            vstore(y, r * y_stride + column, positive(vfma(scale[k], vload(row, column, n, precision), shift[k])), n,
+                   precision);
         }
     }
 }
 
-INLINE void activate(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scale, const float *shift,
+SMRI_INLINE void activate(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scale,
+                          const float *shift,
                      size_t C, enum smri_precision precision) {
     size_t c = 0;
-    for (; c + WIDTH * LANES <= C; c += WIDTH * LANES)
-        activate_columns(y, y_stride, rows, n_rows, scale, shift, c, WIDTH, LANES, precision);
-    for (; c + LANES <= C; c += LANES) activate_columns(y, y_stride, rows, n_rows, scale, shift, c, 1, LANES, precision);
+    for (; c + SMRI_BATCHNORM_VECTORS * SMRI_LANES <= C; c += SMRI_BATCHNORM_VECTORS * SMRI_LANES)
+        activate_columns(y, y_stride, rows, n_rows, scale, shift, c, SMRI_BATCHNORM_VECTORS, SMRI_LANES, precision);
+    for (; c + SMRI_LANES <= C; c += SMRI_LANES) activate_columns(y, y_stride, rows, n_rows, scale, shift, c, 1,
+                                                                  SMRI_LANES, precision);
     if (c < C) activate_columns(y, y_stride, rows, n_rows, scale, shift, c, 1, C - c, precision);
 }
 
@@ -164,50 +172,53 @@ INLINE void activate(void *y, size_t y_stride, const void *const *rows, size_t n
 enum masking { UNMASKED, BY_X, BY_BITS };
 
 /* dy where the forward value, recomputed with the same rounding, is positive. */
-INLINE floats masked_dy(const struct smri_norm_gradient *job, size_t i, size_t c, floats x, size_t n, bool relu,
+SMRI_INLINE floats masked_dy(const struct smri_batchnorm_gradient *job, size_t i, size_t c, floats x, size_t n, bool relu,
                         enum smri_precision precision) {
-    const floats dy = get(job->dy, i, n, precision);
-    return relu ? where_positive(dy, fused(row_of(job->scale, c, n), x, row_of(job->shift, c, n))) : dy;
+    const floats dy = vload(job->dy, i, n, precision);
+    return relu ? where_positive(dy, vfma(row_of(job->scale, c, n), x, row_of(job->shift, c, n))) : dy;
 }
 
 /* Adds dy* and dy* (x - mean) of `count` rows to the sums of `width` vectors of columns from c on. */
-INLINE void sums_columns(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job, size_t first, size_t count,
+SMRI_INLINE void sums_columns(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job, size_t first,
+                              size_t count,
                          size_t c, size_t width, size_t n, enum masking masking, enum smri_precision precision) {
-    floats mean[WIDTH], s[WIDTH], t[WIDTH];
+    floats mean[SMRI_BATCHNORM_VECTORS], s[SMRI_BATCHNORM_VECTORS], t[SMRI_BATCHNORM_VECTORS];
     for (size_t k = 0; k < width; k++) {
-        mean[k] = row_of(job->mean, c + k * LANES, n);
-        s[k] = t[k] = all(0.0f);
+        mean[k] = row_of(job->mean, c + k * SMRI_LANES, n);
+        s[k] = t[k] = vset1(0.0f);
     }
     for (size_t r = 0; r < count; r++)
         for (size_t k = 0; k < width; k++) {
-            const size_t column = c + k * LANES, i = (first + r) * job->stride + column;
+            const size_t column = c + k * SMRI_LANES, i = (first + r) * job->stride + column;
             prefetch(job->x, i + 16 * job->stride, precision);
             prefetch(job->dy, i + 16 * job->stride, precision);
-            const floats x = get(job->x, i, n, precision);
+            const floats x = vload(job->x, i, n, precision);
             floats dy = masked_dy(job, i, column, x, n, masking == BY_X, precision);
             if (masking == BY_BITS) {
                 dy = where_bits(dy, job->mask + (first + r) * job->mask_stride + column / 8, n);
-                put(job->ds, i, dy, n, precision);
+                vstore(job->ds, i, dy, n, precision);
             }
             s[k] = s[k] + dy;
-            t[k] = fused(dy, x - mean[k], t[k]);
+            t[k] = vfma(dy, x - mean[k], t[k]);
         }
     for (size_t k = 0; k < width; k++) {
-        add_in_double(sum_dy + c + k * LANES, s[k], n);
-        add_in_double(sum_dyx + c + k * LANES, t[k], n);
+        add_in_double(sum_dy + c + k * SMRI_LANES, s[k], n);
+        add_in_double(sum_dyx + c + k * SMRI_LANES, t[k], n);
     }
 }
 
-INLINE void sums_rows(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job, size_t first, size_t count,
+SMRI_INLINE void sums_rows(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job, size_t first,
+                           size_t count,
                       enum masking masking, enum smri_precision precision) {
     size_t c = 0;
-    for (; c + WIDTH * LANES <= job->C; c += WIDTH * LANES)
-        sums_columns(sum_dy, sum_dyx, job, first, count, c, WIDTH, LANES, masking, precision);
-    for (; c + LANES <= job->C; c += LANES) sums_columns(sum_dy, sum_dyx, job, first, count, c, 1, LANES, masking, precision);
+    for (; c + SMRI_BATCHNORM_VECTORS * SMRI_LANES <= job->C; c += SMRI_BATCHNORM_VECTORS * SMRI_LANES)
+        sums_columns(sum_dy, sum_dyx, job, first, count, c, SMRI_BATCHNORM_VECTORS, SMRI_LANES, masking, precision);
+    for (; c + SMRI_LANES <= job->C; c += SMRI_LANES) sums_columns(sum_dy, sum_dyx, job, first, count, c, 1, SMRI_LANES,
+                                                                   masking, precision);
     if (c < job->C) sums_columns(sum_dy, sum_dyx, job, first, count, c, 1, job->C - c, masking, precision);
 }
 
-INLINE void sums_kind(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job, enum masking masking,
+SMRI_INLINE void sums_kind(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job, enum masking masking,
                       enum smri_precision precision) {
     for (size_t c = 0; c < job->C; c++) sum_dy[c] = sum_dyx[c] = 0.0;
     size_t r = 0;
@@ -215,44 +226,48 @@ INLINE void sums_kind(double *sum_dy, double *sum_dyx, const struct smri_norm_gr
     if (r < job->rows) sums_rows(sum_dy, sum_dyx, job, r, job->rows - r, masking, precision);
 }
 
-INLINE void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job,
+SMRI_INLINE void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job,
                           enum smri_precision precision) {
-    const struct smri_norm_gradient local = *job;
+    const struct smri_batchnorm_gradient local = *job;
     if (job->mask != NULL) sums_kind(sum_dy, sum_dyx, &local, BY_BITS, precision);
     else if (job->scale != NULL) sums_kind(sum_dy, sum_dyx, &local, BY_X, precision);
     else sums_kind(sum_dy, sum_dyx, &local, UNMASKED, precision);
 }
 
-INLINE void dx_lanes(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors, size_t row, size_t c,
+SMRI_INLINE void dx_lanes(void *dx, const struct smri_batchnorm_gradient *job, const struct smri_batchnorm_dx *factors,
+                          size_t row, size_t c,
                      size_t n, bool relu, bool batch, enum smri_precision precision) {
     const size_t i = row * job->stride + c;
-    const floats x = relu || batch ? get(job->x, i, n, precision) : all(0.0f);
+    const floats x = relu || batch ? vload(job->x, i, n, precision) : vset1(0.0f);
     const floats dy = masked_dy(job, i, c, x, n, relu, precision), dy_factor = row_of(factors->dy_factor, c, n);
     floats value = dy_factor * dy;
     if (batch) {
         const floats rest =
-            fused(row_of(factors->x_factor, c, n), x - row_of(job->mean, c, n), row_of(factors->constant, c, n));
-        value = fused(dy_factor, dy, rest);
+            vfma(row_of(factors->x_factor, c, n), x - row_of(job->mean, c, n), row_of(factors->constant, c, n));
+        value = vfma(dy_factor, dy, rest);
     }
     put_twice(dx, factors->copy, i, value, n, factors->stream, precision);
 }
 
-INLINE void dx_kind(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors, bool relu, bool batch,
+SMRI_INLINE void dx_kind(void *dx, const struct smri_batchnorm_gradient *job, const struct smri_batchnorm_dx *factors,
+                         bool relu, bool batch,
                     enum smri_precision precision) {
     for (size_t row = 0; row < job->rows; row++) {
         size_t c = 0;
-        for (; c + LANES <= job->C; c += LANES) dx_lanes(dx, job, factors, row, c, LANES, relu, batch, precision);
+        for (; c + SMRI_LANES <= job->C; c += SMRI_LANES) dx_lanes(dx, job, factors, row, c, SMRI_LANES, relu, batch,
+                                                                   precision);
         if (c < job->C) dx_lanes(dx, job, factors, row, c, job->C - c, relu, batch, precision);
     }
 }
 
-INLINE void gradient_dx(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors,
+SMRI_INLINE void gradient_dx(void *dx, const struct smri_batchnorm_gradient *job, const struct smri_batchnorm_dx *factors,
                         enum smri_precision precision) {
-    const struct smri_norm_gradient local = *job;
-    struct smri_norm_dx by = *factors;
+    const struct smri_batchnorm_gradient local = *job;
+    struct smri_batchnorm_dx by = *factors;
     by.stream = factors->stream && fits_lines(factors->copy != NULL ? factors->copy : dx, job->C, job->stride, precision);
     if (by.x_factor != NULL) {
-        local.scale != NULL ? dx_kind(dx, &local, &by, true, true, precision) : dx_kind(dx, &local, &by, false, true, precision);
+        local.scale != NULL ? dx_kind(dx, &local, &by, true, true, precision) : dx_kind(dx, &local, &by, false, true,
+                                                                                        precision);
     } else {
         local.scale != NULL ? dx_kind(dx, &local, &by, true, false, precision)
                             : dx_kind(dx, &local, &by, false, false, precision);

@@ -29,7 +29,7 @@ static void set_bit(uint8_t *row, size_t c, bool value) {
     row[c / 8] = (uint8_t)(others | (value ? bit : 0));
 }
 
-static inline void affine(const struct smri_affine_rows *job, enum smri_precision precision) {
+static inline void scale_shift(const struct smri_scale_shift_rows *job, enum smri_precision precision) {
     for (size_t r = 0; r < job->rows; r++) {
         const size_t row = r * job->stride;
         for (size_t c = 0; c < job->C; c++) {
@@ -46,7 +46,8 @@ static inline void affine(const struct smri_affine_rows *job, enum smri_precisio
     }
 }
 
-static inline void activate(void *y, size_t y_stride, const void *const *rows, size_t n, const float *scale, const float *shift,
+static inline void activate(void *y, size_t y_stride, const void *const *rows, size_t n, const float *scale,
+                            const float *shift,
                             size_t C, enum smri_precision precision) {
     for (size_t r = 0; r < n; r++)
         for (size_t c = 0; c < C; c++) {
@@ -55,13 +56,13 @@ static inline void activate(void *y, size_t y_stride, const void *const *rows, s
         }
 }
 
-static inline float masked_dy(const struct smri_norm_gradient *job, size_t i, size_t c, enum smri_precision precision) {
+static inline float masked_dy(const struct smri_batchnorm_gradient *job, size_t i, size_t c, enum smri_precision precision) {
     const float dy = number_at(job->dy, i, precision);
     if (job->scale == NULL) return dy;
     return job->scale[c] * number_at(job->x, i, precision) + job->shift[c] > 0.0f ? dy : 0.0f;
 }
 
-static inline void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_norm_gradient *job,
+static inline void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job,
                                  enum smri_precision precision) {
     for (size_t c = 0; c < job->C; c++) {
         double dy_total = 0.0, dyx_total = 0.0;
@@ -79,7 +80,7 @@ static inline void gradient_sums(double *sum_dy, double *sum_dyx, const struct s
     }
 }
 
-static inline void gradient_dx(void *dx, const struct smri_norm_gradient *job, const struct smri_norm_dx *factors,
+static inline void gradient_dx(void *dx, const struct smri_batchnorm_gradient *job, const struct smri_batchnorm_dx *factors,
                                enum smri_precision precision) {
     for (size_t r = 0; r < job->rows; r++) {
         for (size_t c = 0; c < job->C; c++) {
@@ -95,7 +96,7 @@ static inline void gradient_dx(void *dx, const struct smri_norm_gradient *job, c
 
 #include "kernels/batchnorm/batchnorm_entries.h"
 
-void smri_norm_kernels_ref(struct smri_norm_kernels table[SMRI_PRECISIONS]) {
+void smri_batchnorm_kernels_ref(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]) {
     fill_fp32(&table[SMRI_FP32]);
     fill_bf16(&table[SMRI_BF16]);
 }

@@ -12,15 +12,15 @@
 
 #include "smri/precision.h"
 
-#define SMRI_TILES_HALF 16   /* rows of a register */
-#define SMRI_TILES_PIXELS 32 /* of one call: two registers */
-#define SMRI_TILES_BLOCK 32  /* columns in a panel of weights */
-#define SMRI_TILES_SLICE 32  /* channels in one step */
-#define SMRI_TILES_SLICE_BYTES (SMRI_TILES_SLICE * sizeof(smri_bf16))
-#define SMRI_TILES_PANEL (SMRI_TILES_SLICE * SMRI_TILES_BLOCK) /* numbers in a panel */
+#define SMRI_AMX_HALF 16   /* rows of a register */
+#define SMRI_AMX_PIXELS 32 /* of one call: two registers */
+#define SMRI_AMX_BLOCK 32  /* columns in a panel of weights */
+#define SMRI_AMX_SLICE 32  /* channels in one step */
+#define SMRI_AMX_SLICE_BYTES (SMRI_AMX_SLICE * sizeof(smri_bf16))
+#define SMRI_AMX_PANEL (SMRI_AMX_SLICE * SMRI_AMX_BLOCK) /* numbers in a panel */
 
-struct smri_tiles_tap {
-    size_t source;  /* bytes from smri_tiles_product.source */
+struct smri_amx_tap {
+    size_t source;  /* bytes from smri_amx_product.source */
     size_t weights; /* panels from a slice's first one */
 };
 
@@ -29,12 +29,12 @@ struct smri_tiles_tap {
  *     * panel number (j / 32 * block_panels + slice * slice_panels + tap.weights) at [c][j % 32]
  * for i < 32 and j < cols. Pixels whose out is NULL are not written, but their source is read, unless all 16 of a half
  * are NULL. Without `accumulate` out is never read. `streamed` writes past the caches what is aligned for it. */
-struct smri_tiles_product {
-    smri_bf16 *out[SMRI_TILES_PIXELS];
+struct smri_amx_product {
+    smri_bf16 *out[SMRI_AMX_PIXELS];
     const char *source[2];
     const char *next[2]; /* what the next product will read, fetched meanwhile; NULL for nothing */
     size_t pixel_stride, slice_stride; /* bytes */
-    const struct smri_tiles_tap *taps;
+    const struct smri_amx_tap *taps;
     size_t n_taps, slices;
     const smri_bf16 *weights;
     size_t block_panels, slice_panels;
@@ -42,11 +42,11 @@ struct smri_tiles_product {
     bool accumulate, streamed;
 };
 
-struct smri_tiles_kernels {
+struct smri_amx_kernels {
     /* Around the products of one thread: the tile registers are configured, and given back. */
     void (*begin)(void);
     void (*end)(void);
-    void (*product)(const struct smri_tiles_product *product);
+    void (*product)(const struct smri_amx_product *product);
     /* One panel from 32-float rows of packed weights. `pack`: row c of w is channel c. `pack_transposed`: row c of w is
      * column c, its floats are the channels. Rows from `rows` on are not read and count as zeros. */
     void (*pack)(smri_bf16 *panel, const float *w, size_t rows);
@@ -58,7 +58,7 @@ struct smri_tiles_kernels {
 };
 
 /* `_ref` fills all slots. */
-void smri_tiles_kernels_ref(struct smri_tiles_kernels *kernels);
-void smri_tiles_kernels_amx(struct smri_tiles_kernels *kernels);
+void smri_amx_kernels_ref(struct smri_amx_kernels *kernels);
+void smri_amx_kernels_amx(struct smri_amx_kernels *kernels);
 
 #endif

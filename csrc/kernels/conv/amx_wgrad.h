@@ -18,10 +18,10 @@
 
 #include "smri/precision.h"
 
-#define SMRI_WTILE_SIDE 16                                      /* channels, and pairs of images */
-#define SMRI_WTILE_IMAGES 32
-#define SMRI_WTILE_NUMBERS (SMRI_WTILE_SIDE * SMRI_WTILE_IMAGES) /* bf16 numbers of a packed tile */
-#define SMRI_WTILE_SUMS (SMRI_WTILE_SIDE * SMRI_WTILE_SIDE)      /* floats of a tile of sums */
+#define SMRI_AMX_WGRAD_SIDE 16                                      /* channels, and pairs of images */
+#define SMRI_AMX_WGRAD_IMAGES 32
+#define SMRI_AMX_WGRAD_NUMBERS (SMRI_AMX_WGRAD_SIDE * SMRI_AMX_WGRAD_IMAGES) /* bf16 numbers of a packed tile */
+#define SMRI_AMX_WGRAD_SUMS (SMRI_AMX_WGRAD_SIDE * SMRI_AMX_WGRAD_SIDE)      /* floats of a tile of sums */
 
 /* Places of `channels` channels (the last tile filled up with zeros) of `images` images, 1 to 32. With an odd number of
  * images the last pair's second one is zero; pairs beyond are not written (columns) or undefined (rows). */
@@ -61,7 +61,7 @@ struct smri_wtile_finish {
     bool transposed, accumulate;
 };
 
-struct smri_conv_tiles_weights_kernels {
+struct smri_amx_wgrad_kernels {
     void (*pack)(const struct smri_wtile_pack *pack);
     void (*begin)(size_t images); /* sets this thread's tile registers up for groups of that many images */
     void (*product)(const struct smri_wtile_product *product);
@@ -71,7 +71,7 @@ struct smri_conv_tiles_weights_kernels {
     void (*finish)(const struct smri_wtile_finish *finish);
 };
 
-void smri_conv_tiles_weights_kernels_ref(struct smri_conv_tiles_weights_kernels *kernels);
-void smri_conv_tiles_weights_kernels_amx(struct smri_conv_tiles_weights_kernels *kernels);
+void smri_amx_wgrad_kernels_ref(struct smri_amx_wgrad_kernels *kernels);
+void smri_amx_wgrad_kernels_amx(struct smri_amx_wgrad_kernels *kernels);
 
 #endif

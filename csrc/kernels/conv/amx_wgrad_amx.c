@@ -7,15 +7,15 @@
 
 #include "kernels/conv/amx_wgrad.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define SMRI_INLINE static inline __attribute__((always_inline))
 #define UNROLL_16 _Pragma("GCC unroll 16")
-#define SIDE SMRI_WTILE_SIDE
-#define TILE SMRI_WTILE_NUMBERS
+#define SIDE SMRI_AMX_WGRAD_SIDE
+#define TILE SMRI_AMX_WGRAD_NUMBERS
 #define ROW 32 /* bf16 numbers of a vector, and of a row of a tile */
 
 /* 32 channels of a pair of images into row `out` of two tiles: quarters of the vectors are moved so that the unpacking,
  * which works within 128 bits, leaves the channels in order. */
-ALWAYS_INLINE void interleave(smri_bf16 *out, __m512i a, __m512i b, const bool both) {
+SMRI_INLINE void interleave(smri_bf16 *out, __m512i a, __m512i b, const bool both) {
     const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
     a = _mm512_permutexvar_epi64(order, a), b = _mm512_permutexvar_epi64(order, b);
     _mm512_store_si512(out, _mm512_unpacklo_epi16(a, b));
@@ -24,7 +24,7 @@ ALWAYS_INLINE void interleave(smri_bf16 *out, __m512i a, __m512i b, const bool b
 
 /* `images` images (1, or an even number) from p->in + first on. Four pairs at a time write 256 bytes to each tile, where
  * one pair writes 64: 35 against 28 GB/s within the second-level cache, 12 against 10 from memory. */
-ALWAYS_INLINE void pack_images(const struct smri_wtile_pack *p, size_t first, const size_t images) {
+SMRI_INLINE void pack_images(const struct smri_wtile_pack *p, size_t first, const size_t images) {
     const size_t whole = p->channels / ROW * ROW, left = p->channels - whole;
     const __mmask32 mask = (__mmask32)((1ull << left) - 1);
     const smri_bf16 *in = p->in + first * p->in_image;
@@ -46,7 +46,7 @@ ALWAYS_INLINE void pack_images(const struct smri_wtile_pack *p, size_t first, co
 }
 
 /* A tile of 16 x 16 pairs, in place: rows are interleaved by 1, 2, 4 and 8 lanes of 32 bits. */
-ALWAYS_INLINE void transpose(smri_bf16 *tile) {
+SMRI_INLINE void transpose(smri_bf16 *tile) {
     __m512i r[16], t[16];
     UNROLL_16 for (size_t i = 0; i < 16; i++) r[i] = _mm512_load_si512(tile + i * ROW);
     UNROLL_16 for (size_t i = 0; i < 16; i += 2)
@@ -104,14 +104,14 @@ static void end_amx(void) {
 #define STORE(tile, to) _tile_stored(tile, (to), 64)
 
 /* Tiles 0 to 3 are the sums, 4 and 5 the rows, 6 and 7 the columns. `m` and `n` are constants. */
-ALWAYS_INLINE void product_of(const struct smri_wtile_product *p, const size_t m, const size_t n) {
+SMRI_INLINE void product_of(const struct smri_wtile_product *p, const size_t m, const size_t n) {
     float *sums = p->sums;
     BARRIER;
     if (p->accumulate) {
         LOAD(0, sums);
-        if (n == 2) LOAD(1, sums + SMRI_WTILE_SUMS);
-        if (m == 2) LOAD(2, sums + 2 * SMRI_WTILE_SUMS);
-        if (m == 2 && n == 2) LOAD(3, sums + 3 * SMRI_WTILE_SUMS);
+        if (n == 2) LOAD(1, sums + SMRI_AMX_WGRAD_SUMS);
+        if (m == 2) LOAD(2, sums + 2 * SMRI_AMX_WGRAD_SUMS);
+        if (m == 2 && n == 2) LOAD(3, sums + 3 * SMRI_AMX_WGRAD_SUMS);
     } else {
         _tile_zero(0);
         if (n == 2) _tile_zero(1);
@@ -136,9 +136,9 @@ ALWAYS_INLINE void product_of(const struct smri_wtile_product *p, const size_t m
         }
     }
     STORE(0, sums);
-    if (n == 2) STORE(1, sums + SMRI_WTILE_SUMS);
-    if (m == 2) STORE(2, sums + 2 * SMRI_WTILE_SUMS);
-    if (m == 2 && n == 2) STORE(3, sums + 3 * SMRI_WTILE_SUMS);
+    if (n == 2) STORE(1, sums + SMRI_AMX_WGRAD_SUMS);
+    if (m == 2) STORE(2, sums + 2 * SMRI_AMX_WGRAD_SUMS);
+    if (m == 2 && n == 2) STORE(3, sums + 3 * SMRI_AMX_WGRAD_SUMS);
     BARRIER;
 }
 
@@ -152,7 +152,7 @@ static void product_amx(const struct smri_wtile_product *p) {
 /* Ordinary stores would first read the lines that they overwrite and push packed operands out of the caches: with them
  * the layers whose weights are 4 to 9 MB took 1.4 times as long. */
 static void finish_amx(const struct smri_wtile_finish *f) {
-    float tile[SMRI_WTILE_SUMS] __attribute__((aligned(64)));
+    float tile[SMRI_AMX_WGRAD_SUMS] __attribute__((aligned(64)));
     for (size_t i = 0; i < SIDE; i++) {
         __m512 sum = _mm512_load_ps(f->in + i * SIDE);
         for (size_t part = 1; part < f->parts; part++)
@@ -173,6 +173,6 @@ static void finish_amx(const struct smri_wtile_finish *f) {
     }
 }
 
-void smri_conv_tiles_weights_kernels_amx(struct smri_conv_tiles_weights_kernels *kernels) {
-    *kernels = (struct smri_conv_tiles_weights_kernels){pack_amx, begin_amx, product_amx, end_amx, finish_amx};
+void smri_amx_wgrad_kernels_amx(struct smri_amx_wgrad_kernels *kernels) {
+    *kernels = (struct smri_amx_wgrad_kernels){pack_amx, begin_amx, product_amx, end_amx, finish_amx};
 }

@@ -3,8 +3,8 @@
 
 #include "kernels/conv/amx_wgrad.h"
 
-#define SIDE SMRI_WTILE_SIDE
-#define TILE SMRI_WTILE_NUMBERS
+#define SIDE SMRI_AMX_WGRAD_SIDE
+#define TILE SMRI_AMX_WGRAD_NUMBERS
 
 static void pack_ref(const struct smri_wtile_pack *p) {
     const size_t channels = (p->channels + SIDE - 1) / SIDE * SIDE, pairs = (p->images + 1) / 2;
@@ -23,7 +23,7 @@ static void end_ref(void) {}
 
 /* One tile of sums, from the first of its operands' tiles on. */
 static void tile_ref(const struct smri_wtile_product *p, float *sums, size_t a_offset, size_t b_offset) {
-    if (!p->accumulate) memset(sums, 0, SMRI_WTILE_SUMS * sizeof *sums);
+    if (!p->accumulate) memset(sums, 0, SMRI_AMX_WGRAD_SUMS * sizeof *sums);
     for (size_t run = 0; run < p->n_runs; run++)
         for (size_t place = 0; place < p->runs[run].places; place++) {
             const smri_bf16 *a = p->runs[run].a + place * p->a_step + a_offset;
@@ -31,14 +31,14 @@ static void tile_ref(const struct smri_wtile_product *p, float *sums, size_t a_o
             for (size_t i = 0; i < SIDE; i++)
                 for (size_t j = 0; j < SIDE; j++)
                     for (size_t k = 0; k < 2 * p->pairs; k++)
-                        sums[i * SIDE + j] += smri_bf16_to_float(a[i * SMRI_WTILE_IMAGES + k]) *
-                                              smri_bf16_to_float(b[k / 2 * SMRI_WTILE_IMAGES + 2 * j + k % 2]);
+                        sums[i * SIDE + j] += smri_bf16_to_float(a[i * SMRI_AMX_WGRAD_IMAGES + k]) *
+                                              smri_bf16_to_float(b[k / 2 * SMRI_AMX_WGRAD_IMAGES + 2 * j + k % 2]);
         }
 }
 
 static void product_ref(const struct smri_wtile_product *p) {
     for (size_t i = 0; i < p->a_tiles; i++)
-        for (size_t j = 0; j < p->b_tiles; j++) tile_ref(p, p->sums + (2 * i + j) * SMRI_WTILE_SUMS, i * TILE, j * TILE);
+        for (size_t j = 0; j < p->b_tiles; j++) tile_ref(p, p->sums + (2 * i + j) * SMRI_AMX_WGRAD_SUMS, i * TILE, j * TILE);
 }
 
 static void finish_ref(const struct smri_wtile_finish *f) {
@@ -52,6 +52,6 @@ static void finish_ref(const struct smri_wtile_finish *f) {
         }
 }
 
-void smri_conv_tiles_weights_kernels_ref(struct smri_conv_tiles_weights_kernels *kernels) {
-    *kernels = (struct smri_conv_tiles_weights_kernels){pack_ref, begin_ref, product_ref, end_ref, finish_ref};
+void smri_amx_wgrad_kernels_ref(struct smri_amx_wgrad_kernels *kernels) {
+    *kernels = (struct smri_amx_wgrad_kernels){pack_ref, begin_ref, product_ref, end_ref, finish_ref};
 }

@@ -10,13 +10,13 @@
 #include "kernels/conv/igemm.h"
 #include "smri/precision.h"
 
-struct smri_pairs_kernels {
+struct smri_bf16_dot2_kernels {
     /* igemm.h's tile with rows and results of bfloat16. `depth` counts channels; a tap's weights are [ceil(depth / 2)][32]
      * words, `weights` and block_stride count words, and the partner of a last odd channel is 0. Sums, the old result
      * included, are fp32 and rounded once. */
     void (*tile)(const struct smri_conv_tile *tile);
-    /* igemm.h's outer with a and b of words: `depth` counts pairs of pixels, lda counts words, and out is fp32. */
-    void (*outer)(const struct smri_conv_outer *outer);
+    /* igemm.h's gemm_tn with a and b of words: `depth` counts pairs of pixels, lda counts words, and out is fp32. */
+    void (*gemm_tn)(const struct smri_gemm_tn *outer);
     /* out[ceil(rows / 2)][32] = pairs of the rows 2d and 2d + 1 of in[rows][32], rounded; the partner of a last odd row
      * is 0. */
     void (*weights)(uint32_t *out, const float *in, size_t rows);
@@ -28,7 +28,7 @@ struct smri_pairs_kernels {
 };
 
 /* `_ref` fills all slots. */
-void smri_pairs_kernels_ref(struct smri_pairs_kernels *kernels);
-void smri_pairs_kernels_avx512bf16(struct smri_pairs_kernels *kernels);
+void smri_bf16_dot2_kernels_ref(struct smri_bf16_dot2_kernels *kernels);
+void smri_bf16_dot2_kernels_avx512bf16(struct smri_bf16_dot2_kernels *kernels);
 
 #endif

@@ -5,25 +5,25 @@
 #include <immintrin.h>
 #include <string.h>
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define NUMBERS 2
-#define OUT_BYTES sizeof(smri_bf16)
+#define SMRI_INLINE static inline __attribute__((always_inline))
+#define SMRI_IGEMM_NUMBERS 2
+#define SMRI_IGEMM_OUT_BYTES sizeof(smri_bf16)
 
-ALWAYS_INLINE __m512 broadcast(const void *row, size_t word) {
+SMRI_INLINE __m512 broadcast(const void *row, size_t word) {
     int32_t x; /* where a pixel has an odd number of channels every other row begins between two words */
     memcpy(&x, (const char *)row + 4 * word, sizeof x);
     return _mm512_castsi512_ps(_mm512_set1_epi32(x));
 }
 
-ALWAYS_INLINE __m512 broadcast_last(const void *row, size_t number) {
+SMRI_INLINE __m512 broadcast_last(const void *row, size_t number) {
     return _mm512_castsi512_ps(_mm512_set1_epi32(((const smri_bf16 *)row)[number]));
 }
 
-ALWAYS_INLINE __m512 multiply_add(__m512 x, __m512 w, __m512 sum) {
+SMRI_INLINE __m512 multiply_add(__m512 x, __m512 w, __m512 sum) {
     return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w);
 }
 
-ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, __m512 floor, bool streamed) {
+SMRI_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, __m512 floor, bool streamed) {
     (void)streamed; /* half a line */
     if (accumulate) {
         const __m512i old = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, out));
@@ -43,30 +43,32 @@ static __m256i rounded(const float *in) { return (__m256i)_mm512_cvtneps_pbh(_mm
 
 static void weights(uint32_t *out, const float *in, size_t rows) {
     for (size_t d = 0; d < rows; d += 2, in += 2 * SMRI_CONV_BLOCK)
-        for (size_t i = 0; i < SMRI_CONV_BLOCK; i += LANES, out += LANES) {
+        for (size_t i = 0; i < SMRI_CONV_BLOCK; i += SMRI_LANES, out += SMRI_LANES) {
             const __m256i odd = d + 1 < rows ? rounded(in + SMRI_CONV_BLOCK + i) : _mm256_setzero_si256();
             _mm512_storeu_si512(out, pairs_of(rounded(in + i), odd));
         }
 }
 
-static __mmask16 lanes_of(size_t left) { return left >= LANES ? 0xFFFF : (__mmask16)((1u << left) - 1); }
+static __mmask16 lanes_of(size_t left) { return left >= SMRI_LANES ? 0xFFFF : (__mmask16)((1u << left) - 1); }
 
 /* Words 0 to 15 of a and b in turn; 16 to 31 are 16 further. */
-static const uint16_t in_turn[32] __attribute__((aligned(64))) = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
-                                                                  8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+static const uint16_t in_turn[32] __attribute__((aligned(64))) = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38,
+                                                                  7,  39,
+                                                                  8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46,
+                                                                      15, 47};
 
 static void interleave(uint32_t *out, const smri_bf16 *even, const smri_bf16 *odd, size_t n) {
     const __mmask16 has_even = even != NULL ? 0xFFFF : 0, has_odd = odd != NULL ? 0xFFFF : 0;
     size_t i = 0;
     if (even != NULL && odd != NULL) {
         const __m512i low = _mm512_load_si512(in_turn), high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
-        for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        for (; i + 2 * SMRI_LANES <= n; i += 2 * SMRI_LANES) {
             const __m512i a = _mm512_loadu_si512(even + i), b = _mm512_loadu_si512(odd + i);
             _mm512_storeu_si512(out + i, _mm512_permutex2var_epi16(a, low, b));
-            _mm512_storeu_si512(out + i + LANES, _mm512_permutex2var_epi16(a, high, b));
+            _mm512_storeu_si512(out + i + SMRI_LANES, _mm512_permutex2var_epi16(a, high, b));
         }
     }
-    for (; i < n; i += LANES) {
+    for (; i < n; i += SMRI_LANES) {
         const __mmask16 lanes = lanes_of(n - i);
         const __m256i a = _mm256_maskz_loadu_epi16(lanes & has_even, has_even ? even + i : NULL);
         const __m256i b = _mm256_maskz_loadu_epi16(lanes & has_odd, has_odd ? odd + i : NULL);
@@ -77,12 +79,12 @@ static void interleave(uint32_t *out, const smri_bf16 *even, const smri_bf16 *od
 static void copy(smri_bf16 *restrict out, size_t out_stride, const smri_bf16 *restrict in, size_t in_stride, size_t rows,
                  size_t n) {
     for (size_t r = 0; r < rows; r++, out += out_stride, in += in_stride)
-        for (size_t i = 0; i < n; i += 2 * LANES) {
-            const __mmask32 lanes = n - i >= 2 * LANES ? 0xFFFFFFFF : (1u << (n - i)) - 1;
+        for (size_t i = 0; i < n; i += 2 * SMRI_LANES) {
+            const __mmask32 lanes = n - i >= 2 * SMRI_LANES ? 0xFFFFFFFF : (1u << (n - i)) - 1;
             _mm512_mask_storeu_epi16(out + i, lanes, _mm512_maskz_loadu_epi16(lanes, in + i));
         }
 }
 
-void smri_pairs_kernels_avx512bf16(struct smri_pairs_kernels *kernels) {
-    *kernels = (struct smri_pairs_kernels){tile, outer, weights, interleave, copy};
+void smri_bf16_dot2_kernels_avx512bf16(struct smri_bf16_dot2_kernels *kernels) {
+    *kernels = (struct smri_bf16_dot2_kernels){tile, gemm_tn, weights, interleave, copy};
 }

@@ -24,7 +24,7 @@ static void tile_ref(const struct smri_conv_tile *t) {
         }
 }
 
-static void outer_ref(const struct smri_conv_outer *o) {
+static void gemm_tn_ref(const struct smri_gemm_tn *o) {
     const size_t cols = o->blocks * SMRI_CONV_BLOCK;
     const uint32_t *a = o->a, *b = o->b;
     for (size_t i = 0; i < o->rows; i++)
@@ -61,6 +61,6 @@ static void copy_ref(smri_bf16 *restrict out, size_t out_stride, const smri_bf16
         for (size_t i = 0; i < n; i++) out[r * out_stride + i] = in[r * in_stride + i];
 }
 
-void smri_pairs_kernels_ref(struct smri_pairs_kernels *kernels) {
-    *kernels = (struct smri_pairs_kernels){tile_ref, outer_ref, weights_ref, interleave_ref, copy_ref};
+void smri_bf16_dot2_kernels_ref(struct smri_bf16_dot2_kernels *kernels) {
+    *kernels = (struct smri_bf16_dot2_kernels){tile_ref, gemm_tn_ref, weights_ref, interleave_ref, copy_ref};
 }

@@ -18,17 +18,17 @@
 
 /* Memory that will be read soon: rows of `lines` cache lines, `stride` bytes apart, of which `done` lines of the first are
  * on their way. A kernel moves it along. */
-struct smri_conv_ahead {
+struct smri_prefetch_stream {
     const char *row;
     size_t lines, stride, rows, done;
 };
 
 /* Asks for the next n lines, into the second-level cache. */
-static inline void smri_conv_fetch_ahead(struct smri_conv_ahead *ahead, size_t n) {
-    for (; n > 0 && ahead->rows > 0; n--) {
-        __builtin_prefetch(ahead->row + ahead->done * 64, 0, 2);
-        if (++ahead->done < ahead->lines) continue;
-        ahead->done = 0, ahead->row += ahead->stride, ahead->rows--;
+static inline void smri_prefetch_advance(struct smri_prefetch_stream *prefetch, size_t n) {
+    for (; n > 0 && prefetch->rows > 0; n--) {
+        __builtin_prefetch(prefetch->row + prefetch->done * 64, 0, 2);
+        if (++prefetch->done < prefetch->lines) continue;
+        prefetch->done = 0, prefetch->row += prefetch->stride, prefetch->rows--;
     }
 }
 
@@ -38,11 +38,12 @@ struct smri_conv_tap {
     size_t weights; /* floats (or pairs) from smri_conv_tile.weights */
 };
 
-/* out[i][j] (+)= sum over taps, over d < depth of tap.rows[i][d] * weights[tap.weights + j / 32 * block_stride + 32 d + j % 32]
+/* out[i][j] (+)= sum over taps, over d < depth of tap.rows[i][d] * weights[tap.weights + j / 32 * block_stride + 32 d
+ * + j % 32]
  * for i < rows <= 6 and j < cols <= 64. Without `accumulate` out is never read; no taps give zeros. All 32 lanes of a block
  * of weights are read; the second block is not touched when cols <= 32. `streamed` writes whole cache lines past the
  * caches, if out lies on them and is not accumulated to. epilogue.scale and shift are of column 0; cols of each are read.
- * While it multiplies, the kernel may ask for ahead_rate lines of `ahead` every four steps of d; 0 for none. */
+ * While it multiplies, the kernel may ask for prefetch_rate lines of `prefetch` every four steps of d; 0 for none. */
 struct smri_conv_tile {
     void *out[SMRI_CONV_ROWS];
     size_t rows, cols;
@@ -53,14 +54,14 @@ struct smri_conv_tile {
     size_t block_stride;
     bool streamed;
     struct smri_epilogue epilogue;
-    struct smri_conv_ahead *ahead;
-    size_t ahead_rate;
+    struct smri_prefetch_stream *prefetch;
+    size_t prefetch_rate;
 };
 
 /* The gradient of weights: out[j / 32 * block_stride + 32 i + j % 32] (+)= sum over m < depth of a[m lda + i] * b[m][j]
- * for i < rows <= 6 and j < 32 blocks; b is [depth][32 blocks], contiguous; blocks is 1 or 2. `ahead` is as in a tile,
+ * for i < rows <= 6 and j < 32 blocks; b is [depth][32 blocks], contiguous; blocks is 1 or 2. `prefetch` is as in a tile,
  * with steps of m. */
-struct smri_conv_outer {
+struct smri_gemm_tn {
     float *out;
     size_t block_stride, rows, blocks;
     bool accumulate;
@@ -68,14 +69,14 @@ struct smri_conv_outer {
     size_t lda;
     const void *b;
     size_t depth;
-    struct smri_conv_ahead *ahead;
-    size_t ahead_rate;
+    struct smri_prefetch_stream *prefetch;
+    size_t prefetch_rate;
 };
 
 struct smri_conv_kernels {
     void (*tile)(const struct smri_conv_tile *tile);
-    void (*outer)(const struct smri_conv_outer *outer);
-    void (*settle)(void); /* completes streamed tiles, before other threads are told that they are there */
+    void (*gemm_tn)(const struct smri_gemm_tn *outer);
+    void (*store_fence)(void); /* completes streamed tiles, before other threads are told that they are there */
     /* out[32][32] = in[32][32] transposed, both contiguous; only the first `rows` rows of in are read (the others count as
      * zeros) and only the first `cols` rows of out are written. */
     void (*transpose)(float *out, const float *in, size_t rows, size_t cols);

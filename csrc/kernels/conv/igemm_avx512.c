@@ -4,15 +4,15 @@
 
 #include "kernels/conv/igemm.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define NUMBERS 1
-#define OUT_BYTES sizeof(float)
+#define SMRI_INLINE static inline __attribute__((always_inline))
+#define SMRI_IGEMM_NUMBERS 1
+#define SMRI_IGEMM_OUT_BYTES sizeof(float)
 
-ALWAYS_INLINE __m512 broadcast(const void *row, size_t word) { return _mm512_set1_ps(((const float *)row)[word]); }
+SMRI_INLINE __m512 broadcast(const void *row, size_t word) { return _mm512_set1_ps(((const float *)row)[word]); }
 
-ALWAYS_INLINE __m512 multiply_add(__m512 x, __m512 w, __m512 sum) { return _mm512_fmadd_ps(x, w, sum); }
+SMRI_INLINE __m512 multiply_add(__m512 x, __m512 w, __m512 sum) { return _mm512_fmadd_ps(x, w, sum); }
 
-ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, __m512 floor, bool streamed) {
+SMRI_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, __m512 floor, bool streamed) {
     if (accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(lanes, out));
     sum = _mm512_max_ps(floor, sum); /* the second one when it is NaN */
     if (streamed && lanes == 0xFFFF && (uintptr_t)out % 64 == 0)
@@ -21,14 +21,14 @@ ALWAYS_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, 
         _mm512_mask_storeu_ps(out, lanes, sum);
 }
 
-static void settle_avx512(void) { _mm_sfence(); }
+static void store_fence_avx512(void) { _mm_sfence(); }
 
 #include "kernels/conv/igemm_loops_avx512.h"
 
 #define UNROLL_16 _Pragma("GCC unroll 16")
 
 /* 16 x 16 in registers: pairs of rows are interleaved by 1, 2, 4 and 8 lanes. */
-ALWAYS_INLINE void transpose16(__m512 r[16]) {
+SMRI_INLINE void transpose16(__m512 r[16]) {
     __m512 t[16];
     UNROLL_16 for (size_t i = 0; i < 16; i += 2)
         t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]), t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
@@ -50,8 +50,8 @@ ALWAYS_INLINE void transpose16(__m512 r[16]) {
 }
 
 static void transpose_avx512(float *out, const float *in, size_t rows, size_t cols) {
-    for (size_t j = 0; j < cols; j += LANES)
-        for (size_t i = 0; i < SMRI_CONV_BLOCK; i += LANES) {
+    for (size_t j = 0; j < cols; j += SMRI_LANES)
+        for (size_t i = 0; i < SMRI_CONV_BLOCK; i += SMRI_LANES) {
             __m512 r[16];
             UNROLL_16 for (size_t k = 0; k < 16; k++)
                 r[k] = i + k < rows ? _mm512_loadu_ps(in + (i + k) * SMRI_CONV_BLOCK + j) : _mm512_setzero_ps();
@@ -61,23 +61,23 @@ static void transpose_avx512(float *out, const float *in, size_t rows, size_t co
         }
 }
 
-ALWAYS_INLINE void copy_row(float *restrict out, const float *restrict in, size_t n) {
+SMRI_INLINE void copy_row(float *restrict out, const float *restrict in, size_t n) {
     size_t i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        const __m512 a = _mm512_loadu_ps(in + i), b = _mm512_loadu_ps(in + i + LANES);
-        const __m512 c = _mm512_loadu_ps(in + i + 2 * LANES), d = _mm512_loadu_ps(in + i + 3 * LANES);
-        _mm512_storeu_ps(out + i, a), _mm512_storeu_ps(out + i + LANES, b);
-        _mm512_storeu_ps(out + i + 2 * LANES, c), _mm512_storeu_ps(out + i + 3 * LANES, d);
+    for (; i + 4 * SMRI_LANES <= n; i += 4 * SMRI_LANES) {
+        const __m512 a = _mm512_loadu_ps(in + i), b = _mm512_loadu_ps(in + i + SMRI_LANES);
+        const __m512 c = _mm512_loadu_ps(in + i + 2 * SMRI_LANES), d = _mm512_loadu_ps(in + i + 3 * SMRI_LANES);
+        _mm512_storeu_ps(out + i, a), _mm512_storeu_ps(out + i + SMRI_LANES, b);
+        _mm512_storeu_ps(out + i + 2 * SMRI_LANES, c), _mm512_storeu_ps(out + i + 3 * SMRI_LANES, d);
     }
-    for (; i < n; i += LANES) {
-        const __mmask16 mask = n - i >= LANES ? 0xFFFF : (__mmask16)((1u << (n - i)) - 1);
+    for (; i < n; i += SMRI_LANES) {
+        const __mmask16 mask = n - i >= SMRI_LANES ? 0xFFFF : (__mmask16)((1u << (n - i)) - 1);
         _mm512_mask_storeu_ps(out + i, mask, _mm512_maskz_loadu_ps(mask, in + i));
     }
 }
 
 static void copy_avx512(float *restrict out, size_t out_stride, const float *restrict in, size_t in_stride, size_t rows,
                         size_t n) {
-    if (n > LANES) {
+    if (n > SMRI_LANES) {
         for (size_t r = 0; r < rows; r++) copy_row(out + r * out_stride, in + r * in_stride, n);
         return;
     }
@@ -87,5 +87,5 @@ static void copy_avx512(float *restrict out, size_t out_stride, const float *res
 }
 
 void smri_conv_kernels_avx512(struct smri_conv_kernels *kernels) {
-    *kernels = (struct smri_conv_kernels){tile, outer, settle_avx512, transpose_avx512, copy_avx512};
+    *kernels = (struct smri_conv_kernels){tile, gemm_tn, store_fence_avx512, transpose_avx512, copy_avx512};
 }

@@ -1,14 +1,14 @@
 /* The register tiles with 512-bit vectors, for floats and for pairs of bfloat16 numbers: the including file defines
  *
- *     ALWAYS_INLINE
- *     NUMBERS                             how many numbers along the sum a word of 32 bits holds: 1 or 2
- *     OUT_BYTES                           of one result of a tile
+ *     SMRI_INLINE
+ *     SMRI_IGEMM_NUMBERS                             how many numbers along the sum a word of 32 bits holds: 1 or 2
+ *     SMRI_IGEMM_OUT_BYTES                           of one result of a tile
  *     broadcast(row, word)                that word of a row in all lanes
- *     broadcast_last(row, number)         the same of a last number without a partner (NUMBERS 2)
+ *     broadcast_last(row, number)         the same of a last number without a partner (SMRI_IGEMM_NUMBERS 2)
  *     multiply_add(x, w, sum)             sum + the products of 16 words
  *     put(out, lanes, sum, accumulate, floor, streamed)    16 results of a tile, none below the floor
  *
- * and gets the kernels `tile` and `outer` of igemm.h. A tile of 6 x 64 keeps 24 accumulators, 4 vectors of weights and 1
+ * and gets the kernels `tile` and `gemm_tn` of igemm.h. A tile of 6 x 64 keeps 24 accumulators, 4 vectors of weights and 1
  * broadcast in the 32 registers. On a core with two 512-bit multiply-add ports the two loads a cycle are not free: 10
  * loads for 24 multiply-adds reach 92 % of the arithmetic peak from the first-level cache where 8 x 32 (10 loads for 16)
  * and 14 x 32 (16 for 28) stop at 82 to 86 %. Unrolling by four keeps the loop's own additions off the two ports. */
@@ -20,69 +20,70 @@
 
 #include "kernels/conv/igemm.h"
 
-#define UNROLL_ALL _Pragma("GCC unroll 8")
-#define LANES 16
-#define STEPS 4 /* between two requests for memory ahead */
+#define SMRI_UNROLL_ALL _Pragma("GCC unroll 8")
+#define SMRI_LANES 16
+#define SMRI_IGEMM_STEPS 4 /* between two requests for memory ahead */
 
 /* A row of weights: two vectors of each block. Words are loaded as floats, whatever they hold. */
-ALWAYS_INLINE void load_weights(__m512 w[4], const float *block0, const float *block1, const size_t vectors) {
-    w[0] = _mm512_loadu_ps(block0), w[1] = _mm512_loadu_ps(block0 + LANES);
-    if (vectors == 4) w[2] = _mm512_loadu_ps(block1), w[3] = _mm512_loadu_ps(block1 + LANES);
+SMRI_INLINE void load_weights(__m512 w[4], const float *block0, const float *block1, const size_t vectors) {
+    w[0] = _mm512_loadu_ps(block0), w[1] = _mm512_loadu_ps(block0 + SMRI_LANES);
+    if (vectors == 4) w[2] = _mm512_loadu_ps(block1), w[3] = _mm512_loadu_ps(block1 + SMRI_LANES);
 }
 
 /* Adds the products of word d of each row. */
-ALWAYS_INLINE void tile_step(__m512 sum[SMRI_CONV_ROWS][4], const void *const *row, size_t d, const float *w0, const float *w1,
+SMRI_INLINE void tile_step(__m512 sum[SMRI_CONV_ROWS][4], const void *const *row, size_t d, const float *w0, const float *w1,
                              const size_t rows, const size_t vectors) {
     __m512 w[4];
     load_weights(w, w0, w1, vectors);
-    UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+    SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) {
         const __m512 x = broadcast(row[i], d);
-        UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
+        SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
     }
 }
 
 /* `rows` and `vectors` (2 for each block) are constants at every call, so the loops over them vanish. */
-ALWAYS_INLINE void tile_of(const struct smri_conv_tile *t, const size_t rows, const size_t vectors) {
+SMRI_INLINE void tile_of(const struct smri_conv_tile *t, const size_t rows, const size_t vectors) {
     const bool streamed = t->streamed && !t->accumulate;
     __m512 sum[SMRI_CONV_ROWS][4];
-    UNROLL_ALL for (size_t i = 0; i < rows; i++)
-        UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
+    SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++)
+        SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
             sum[i][v] = _mm512_setzero_ps();
-            if (!streamed) _mm_prefetch((const char *)t->out[i] + v * LANES * OUT_BYTES, _MM_HINT_ET0);
+            if (!streamed) _mm_prefetch((const char *)t->out[i] + v * SMRI_LANES * SMRI_IGEMM_OUT_BYTES, _MM_HINT_ET0);
         }
     for (size_t tap = 0; tap < t->n_taps; tap++) {
         const void *row[SMRI_CONV_ROWS];
-        UNROLL_ALL for (size_t i = 0; i < rows; i++) row[i] = t->taps[tap].rows[i];
+        SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) row[i] = t->taps[tap].rows[i];
         const float *w0 = (const float *)t->weights + t->taps[tap].weights, *w1 = w0 + t->block_stride;
         size_t d = 0;
-        for (; d + STEPS <= t->depth / NUMBERS; d += STEPS, w0 += STEPS * SMRI_CONV_BLOCK, w1 += STEPS * SMRI_CONV_BLOCK) {
-            if (t->ahead_rate > 0) smri_conv_fetch_ahead(t->ahead, t->ahead_rate);
-            UNROLL_ALL for (size_t k = 0; k < STEPS; k++)
+        for (; d + SMRI_IGEMM_STEPS <= t->depth / SMRI_IGEMM_NUMBERS; d += SMRI_IGEMM_STEPS,
+             w0 += SMRI_IGEMM_STEPS * SMRI_CONV_BLOCK, w1 += SMRI_IGEMM_STEPS * SMRI_CONV_BLOCK) {
+            if (t->prefetch_rate > 0) smri_prefetch_advance(t->prefetch, t->prefetch_rate);
+            SMRI_UNROLL_ALL for (size_t k = 0; k < SMRI_IGEMM_STEPS; k++)
                 tile_step(sum, row, d + k, w0 + k * SMRI_CONV_BLOCK, w1 + k * SMRI_CONV_BLOCK, rows, vectors);
         }
-        for (; d < t->depth / NUMBERS; d++, w0 += SMRI_CONV_BLOCK, w1 += SMRI_CONV_BLOCK)
+        for (; d < t->depth / SMRI_IGEMM_NUMBERS; d++, w0 += SMRI_CONV_BLOCK, w1 += SMRI_CONV_BLOCK)
             tile_step(sum, row, d, w0, w1, rows, vectors);
-#if NUMBERS == 2
+#if SMRI_IGEMM_NUMBERS == 2
         if (t->depth % 2 == 0) continue;
         __m512 w[4];
         load_weights(w, w0, w1, vectors);
-        UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+        SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) {
             const __m512 x = broadcast_last(row[i], t->depth - 1);
-            UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
+            SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
         }
 #endif
     }
     const __m512 floor = _mm512_set1_ps(t->epilogue.relu ? 0.0f : -INFINITY);
-    UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
-        const size_t left = t->cols > v * LANES ? t->cols - v * LANES : 0;
-        const __mmask16 lanes = left >= LANES ? 0xFFFF : (__mmask16)((1u << left) - 1);
+    SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
+        const size_t left = t->cols > v * SMRI_LANES ? t->cols - v * SMRI_LANES : 0;
+        const __mmask16 lanes = left >= SMRI_LANES ? 0xFFFF : (__mmask16)((1u << left) - 1);
         if (t->epilogue.scale != NULL) {
-            const __m512 scale = _mm512_maskz_loadu_ps(lanes, t->epilogue.scale + v * LANES);
-            const __m512 shift = _mm512_maskz_loadu_ps(lanes, t->epilogue.shift + v * LANES);
-            UNROLL_ALL for (size_t i = 0; i < rows; i++) sum[i][v] = _mm512_fmadd_ps(scale, sum[i][v], shift);
+            const __m512 scale = _mm512_maskz_loadu_ps(lanes, t->epilogue.scale + v * SMRI_LANES);
+            const __m512 shift = _mm512_maskz_loadu_ps(lanes, t->epilogue.shift + v * SMRI_LANES);
+            SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) sum[i][v] = _mm512_fmadd_ps(scale, sum[i][v], shift);
         }
-        UNROLL_ALL for (size_t i = 0; i < rows; i++)
-            put((char *)t->out[i] + v * LANES * OUT_BYTES, lanes, sum[i][v], t->accumulate, floor, streamed);
+        SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++)
+            put((char *)t->out[i] + v * SMRI_LANES * SMRI_IGEMM_OUT_BYTES, lanes, sum[i][v], t->accumulate, floor, streamed);
     }
 }
 
@@ -98,48 +99,49 @@ static void tile(const struct smri_conv_tile *t) {
     }
 }
 
-ALWAYS_INLINE void outer_step(__m512 sum[SMRI_CONV_ROWS][4], const void *a, const float *b, const size_t rows,
+SMRI_INLINE void gemm_tn_step(__m512 sum[SMRI_CONV_ROWS][4], const void *a, const float *b, const size_t rows,
                               const size_t vectors) {
     __m512 w[4];
-    UNROLL_ALL for (size_t v = 0; v < vectors; v++) w[v] = _mm512_loadu_ps(b + v * LANES);
-    UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+    SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) w[v] = _mm512_loadu_ps(b + v * SMRI_LANES);
+    SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) {
         const __m512 x = broadcast(a, i);
-        UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
+        SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) sum[i][v] = multiply_add(x, w[v], sum[i][v]);
     }
 }
 
-ALWAYS_INLINE void outer_of(const struct smri_conv_outer *o, const size_t rows, const size_t vectors) {
+SMRI_INLINE void gemm_tn_of(const struct smri_gemm_tn *o, const size_t rows, const size_t vectors) {
     __m512 sum[SMRI_CONV_ROWS][4];
-    UNROLL_ALL for (size_t i = 0; i < rows; i++)
-        UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
+    SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++)
+        SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
             sum[i][v] = _mm512_setzero_ps();
-            _mm_prefetch((const char *)(o->out + v / 2 * o->block_stride + i * SMRI_CONV_BLOCK + v % 2 * LANES), _MM_HINT_ET0);
+            _mm_prefetch((const char *)(o->out + v / 2 * o->block_stride + i * SMRI_CONV_BLOCK + v % 2 * SMRI_LANES),
+                         _MM_HINT_ET0);
         }
     const float *a = o->a, *b = o->b;
     size_t m = 0;
-    for (; m + STEPS <= o->depth; m += STEPS) {
-        if (o->ahead_rate > 0) smri_conv_fetch_ahead(o->ahead, o->ahead_rate);
-        UNROLL_ALL for (size_t i = 0; i < STEPS; i++, a += o->lda, b += vectors * LANES)
-            outer_step(sum, a, b, rows, vectors);
+    for (; m + SMRI_IGEMM_STEPS <= o->depth; m += SMRI_IGEMM_STEPS) {
+        if (o->prefetch_rate > 0) smri_prefetch_advance(o->prefetch, o->prefetch_rate);
+        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_IGEMM_STEPS; i++, a += o->lda, b += vectors * SMRI_LANES)
+            gemm_tn_step(sum, a, b, rows, vectors);
     }
-    for (; m < o->depth; m++, a += o->lda, b += vectors * LANES) outer_step(sum, a, b, rows, vectors);
-    UNROLL_ALL for (size_t v = 0; v < vectors; v++)
-        UNROLL_ALL for (size_t i = 0; i < rows; i++) {
-            float *out = o->out + v / 2 * o->block_stride + i * SMRI_CONV_BLOCK + v % 2 * LANES;
+    for (; m < o->depth; m++, a += o->lda, b += vectors * SMRI_LANES) gemm_tn_step(sum, a, b, rows, vectors);
+    SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++)
+        SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) {
+            float *out = o->out + v / 2 * o->block_stride + i * SMRI_CONV_BLOCK + v % 2 * SMRI_LANES;
             if (o->accumulate) sum[i][v] = _mm512_add_ps(sum[i][v], _mm512_loadu_ps(out));
             _mm512_storeu_ps(out, sum[i][v]);
         }
 }
 
-static void outer(const struct smri_conv_outer *o) {
+static void gemm_tn(const struct smri_gemm_tn *o) {
     const bool wide = o->blocks == 2;
     switch (o->rows) {
-    case 1: wide ? outer_of(o, 1, 4) : outer_of(o, 1, 2); break;
-    case 2: wide ? outer_of(o, 2, 4) : outer_of(o, 2, 2); break;
-    case 3: wide ? outer_of(o, 3, 4) : outer_of(o, 3, 2); break;
-    case 4: wide ? outer_of(o, 4, 4) : outer_of(o, 4, 2); break;
-    case 5: wide ? outer_of(o, 5, 4) : outer_of(o, 5, 2); break;
-    case 6: wide ? outer_of(o, 6, 4) : outer_of(o, 6, 2); break;
+    case 1: wide ? gemm_tn_of(o, 1, 4) : gemm_tn_of(o, 1, 2); break;
+    case 2: wide ? gemm_tn_of(o, 2, 4) : gemm_tn_of(o, 2, 2); break;
+    case 3: wide ? gemm_tn_of(o, 3, 4) : gemm_tn_of(o, 3, 2); break;
+    case 4: wide ? gemm_tn_of(o, 4, 4) : gemm_tn_of(o, 4, 2); break;
+    case 5: wide ? gemm_tn_of(o, 5, 4) : gemm_tn_of(o, 5, 2); break;
+    case 6: wide ? gemm_tn_of(o, 6, 4) : gemm_tn_of(o, 6, 2); break;
     }
 }
 

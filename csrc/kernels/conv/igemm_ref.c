@@ -18,9 +18,9 @@ static void tile_ref(const struct smri_conv_tile *t) {
         }
 }
 
-static void settle_ref(void) {}
+static void store_fence_ref(void) {}
 
-static void outer_ref(const struct smri_conv_outer *o) {
+static void gemm_tn_ref(const struct smri_gemm_tn *o) {
     const size_t cols = o->blocks * SMRI_CONV_BLOCK;
     const float *a = o->a, *b = o->b;
     for (size_t i = 0; i < o->rows; i++)
@@ -45,5 +45,5 @@ static void copy_ref(float *restrict out, size_t out_stride, const float *restri
 }
 
 void smri_conv_kernels_ref(struct smri_conv_kernels *kernels) {
-    *kernels = (struct smri_conv_kernels){tile_ref, outer_ref, settle_ref, transpose_ref, copy_ref};
+    *kernels = (struct smri_conv_kernels){tile_ref, gemm_tn_ref, store_fence_ref, transpose_ref, copy_ref};
 }

@@ -7,17 +7,17 @@
 
 enum conversion { WIDEN, NARROW, ROUND, ADD };
 
-INLINE void convert_lanes(enum conversion conversion, void *out, const void *in, size_t i, size_t n) {
-    const floats v = get(in, i, n, conversion == WIDEN ? SMRI_BF16 : SMRI_FP32);
-    if (conversion == WIDEN) put(out, i, v, n, SMRI_FP32);
-    if (conversion == NARROW) put(out, i, v, n, SMRI_BF16);
-    if (conversion == ROUND) put(out, i, rounded(v), n, SMRI_FP32);
-    if (conversion == ADD) put(out, i, get(out, i, n, SMRI_BF16) + v, n, SMRI_BF16);
+SMRI_INLINE void convert_lanes(enum conversion conversion, void *out, const void *in, size_t i, size_t n) {
+    const floats v = vload(in, i, n, conversion == WIDEN ? SMRI_BF16 : SMRI_FP32);
+    if (conversion == WIDEN) vstore(out, i, v, n, SMRI_FP32);
+    if (conversion == NARROW) vstore(out, i, v, n, SMRI_BF16);
+    if (conversion == ROUND) vstore(out, i, rounded(v), n, SMRI_FP32);
+    if (conversion == ADD) vstore(out, i, vload(out, i, n, SMRI_BF16) + v, n, SMRI_BF16);
 }
 
-INLINE void convert(enum conversion conversion, void *out, const void *in, size_t n) {
+SMRI_INLINE void convert(enum conversion conversion, void *out, const void *in, size_t n) {
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) convert_lanes(conversion, out, in, i, LANES);
+    for (; i + SMRI_LANES <= n; i += SMRI_LANES) convert_lanes(conversion, out, in, i, SMRI_LANES);
     if (i < n) convert_lanes(conversion, out, in, i, n - i);
 }
 

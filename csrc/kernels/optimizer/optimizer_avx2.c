@@ -1,11 +1,12 @@
-/* The optimizers' passes in AVX2 and FMA: every array is read and written once. The last n % 8 elements go to the reference. */
+/* The optimizers' passes in AVX2 and FMA: every array is read and written once. The last n % 8 elements go to the
+ * reference. */
 #include "kernels/optimizer/optimizer.h"
 
 #include <immintrin.h>
 #include <stdint.h>
 
-#define LANES ((size_t)8)
-#define INLINE static inline __attribute__((always_inline))
+#define SMRI_LANES ((size_t)8)
+#define SMRI_INLINE static inline __attribute__((always_inline))
 
 static struct smri_optimizer_kernels reference(void) {
     struct smri_optimizer_kernels table;
@@ -13,14 +14,14 @@ static struct smri_optimizer_kernels reference(void) {
     return table;
 }
 
-INLINE void put(float *p, __m256 v, bool stream) {
+SMRI_INLINE void put(float *p, __m256 v, bool stream) {
     if (stream) _mm256_stream_ps(p, v);
     else _mm256_storeu_ps(p, v);
 }
 
 static bool is_streamable(const float *p) { return (uintptr_t)p % 32 == 0; }
 
-INLINE void sgd_lanes(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k) {
+SMRI_INLINE void sgd_lanes(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k) {
     const __m256 start = _mm256_loadu_ps(base), momentum = _mm256_set1_ps(k->momentum);
     __m256 step = _mm256_fmadd_ps(_mm256_set1_ps(k->decay), start, _mm256_loadu_ps(g));
     if (m != NULL) {
@@ -36,14 +37,14 @@ static void sgd(float *w, float *m, const float *base, const float *g, const str
     local.stream = k->stream && w != base && is_streamable(w);
     size_t i = 0;
     if (m != NULL)
-        for (; i + LANES <= n; i += LANES) sgd_lanes(w + i, m + i, base + i, g + i, &local);
+        for (; i + SMRI_LANES <= n; i += SMRI_LANES) sgd_lanes(w + i, m + i, base + i, g + i, &local);
     else
-        for (; i + LANES <= n; i += LANES) sgd_lanes(w + i, NULL, base + i, g + i, &local);
+        for (; i + SMRI_LANES <= n; i += SMRI_LANES) sgd_lanes(w + i, NULL, base + i, g + i, &local);
     _mm_sfence(); /* before another thread is told that w is there */
     reference().sgd(w + i, m != NULL ? m + i : NULL, base + i, g + i, k, n - i);
 }
 
-INLINE void adamw_lanes(float *w, float *m, float *v, const float *base, const float *g,
+SMRI_INLINE void adamw_lanes(float *w, float *m, float *v, const float *base, const float *g,
                         const struct smri_adamw_constants *k) {
     const __m256 gradient = _mm256_loadu_ps(g);
     __m256 first = _mm256_loadu_ps(m), second = _mm256_loadu_ps(v);
@@ -62,13 +63,13 @@ static void adamw(float *w, float *m, float *v, const float *base, const float *
     struct smri_adamw_constants local = *k;
     local.stream = k->stream && w != base && is_streamable(w);
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) adamw_lanes(w + i, m + i, v + i, base + i, g + i, &local);
+    for (; i + SMRI_LANES <= n; i += SMRI_LANES) adamw_lanes(w + i, m + i, v + i, base + i, g + i, &local);
     _mm_sfence();
     reference().adamw(w + i, m + i, v + i, base + i, g + i, k, n - i);
 }
 
 /* Two sums of four, since one would wait for its own addition. */
-INLINE void add_squares(__m256d sums[2], const float *g, const float *w) {
+SMRI_INLINE void add_squares(__m256d sums[2], const float *g, const float *w) {
     __m256d low = _mm256_cvtps_pd(_mm_loadu_ps(g)), high = _mm256_cvtps_pd(_mm_loadu_ps(g + 4));
     if (w != NULL) {
         low = _mm256_mul_pd(low, _mm256_cvtps_pd(_mm_loadu_ps(w)));
@@ -81,9 +82,9 @@ INLINE void add_squares(__m256d sums[2], const float *g, const float *w) {
 static double norm2(const float *g, const float *w, size_t n) {
     __m256d sums[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()};
     size_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+    for (; i + 2 * SMRI_LANES <= n; i += 2 * SMRI_LANES) {
         add_squares(sums, g + i, w != NULL ? w + i : NULL);
-        add_squares(sums + 2, g + i + LANES, w != NULL ? w + i + LANES : NULL);
+        add_squares(sums + 2, g + i + SMRI_LANES, w != NULL ? w + i + SMRI_LANES : NULL);
     }
     double lanes[4];
     _mm256_storeu_pd(lanes, _mm256_add_pd(_mm256_add_pd(sums[0], sums[1]), _mm256_add_pd(sums[2], sums[3])));
@@ -94,7 +95,7 @@ static void perturb(float *w, float *copy, const float *g, float step, bool adap
     const __m256 by = _mm256_set1_ps(step);
     stream = stream && is_streamable(copy);
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
+    for (; i + SMRI_LANES <= n; i += SMRI_LANES) {
         const __m256 old = _mm256_loadu_ps(w + i);
         if (copy != NULL) put(copy + i, old, stream);
         __m256 move = _mm256_loadu_ps(g + i);

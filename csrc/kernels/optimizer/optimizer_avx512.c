@@ -3,12 +3,12 @@
 
 #include "kernels/lanes_avx512.h"
 
-INLINE void put(float *p, __m512 v, __mmask16 lanes, bool stream) {
-    if (stream && lanes == ALL_LANES) _mm512_stream_ps(p, v);
+SMRI_INLINE void put(float *p, __m512 v, __mmask16 lanes, bool stream) {
+    if (stream && lanes == SMRI_ALL_LANES) _mm512_stream_ps(p, v);
     else store(p, v, lanes);
 }
 
-INLINE void sgd_lanes(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k,
+SMRI_INLINE void sgd_lanes(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k,
                              __mmask16 lanes) {
     const __m512 start = load(base, lanes), momentum = _mm512_set1_ps(k->momentum);
     __m512 step = _mm512_fmadd_ps(_mm512_set1_ps(k->decay), start, load(g, lanes));
@@ -22,19 +22,19 @@ INLINE void sgd_lanes(float *w, float *m, const float *base, const float *g, con
 
 static void sgd(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k, size_t n) {
     struct smri_sgd_constants local = *k; /* so that stores cannot touch it */
-    local.stream = k->stream && w != base && is_streamable(w, LANES, LANES);
+    local.stream = k->stream && w != base && is_streamable(w, SMRI_LANES, SMRI_LANES);
     size_t i = 0;
     if (m != NULL) {
-        for (; i + LANES <= n; i += LANES) sgd_lanes(w + i, m + i, base + i, g + i, &local, ALL_LANES);
+        for (; i + SMRI_LANES <= n; i += SMRI_LANES) sgd_lanes(w + i, m + i, base + i, g + i, &local, SMRI_ALL_LANES);
         sgd_lanes(w + i, m + i, base + i, g + i, &local, lanes_of(n - i));
     } else {
-        for (; i + LANES <= n; i += LANES) sgd_lanes(w + i, NULL, base + i, g + i, &local, ALL_LANES);
+        for (; i + SMRI_LANES <= n; i += SMRI_LANES) sgd_lanes(w + i, NULL, base + i, g + i, &local, SMRI_ALL_LANES);
         sgd_lanes(w + i, NULL, base + i, g + i, &local, lanes_of(n - i));
     }
     _mm_sfence(); /* before another thread is told that w is there */
 }
 
-INLINE void adamw_lanes(float *w, float *m, float *v, const float *base, const float *g,
+SMRI_INLINE void adamw_lanes(float *w, float *m, float *v, const float *base, const float *g,
                                const struct smri_adamw_constants *k, __mmask16 lanes) {
     const __m512 gradient = load(g, lanes);
     __m512 first = load(m, lanes), second = load(v, lanes);
@@ -51,15 +51,15 @@ INLINE void adamw_lanes(float *w, float *m, float *v, const float *base, const f
 static void adamw(float *w, float *m, float *v, const float *base, const float *g, const struct smri_adamw_constants *k,
                   size_t n) {
     struct smri_adamw_constants local = *k;
-    local.stream = k->stream && w != base && is_streamable(w, LANES, LANES);
+    local.stream = k->stream && w != base && is_streamable(w, SMRI_LANES, SMRI_LANES);
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) adamw_lanes(w + i, m + i, v + i, base + i, g + i, &local, ALL_LANES);
+    for (; i + SMRI_LANES <= n; i += SMRI_LANES) adamw_lanes(w + i, m + i, v + i, base + i, g + i, &local, SMRI_ALL_LANES);
     adamw_lanes(w + i, m + i, v + i, base + i, g + i, &local, lanes_of(n - i));
     _mm_sfence();
 }
 
 /* Four independent sums of squares, since one would wait for its own addition. */
-INLINE void add_squares(__m512d sums[2], const float *g, const float *w, __mmask16 lanes) {
+SMRI_INLINE void add_squares(__m512d sums[2], const float *g, const float *w, __mmask16 lanes) {
     const __m512 v = load(g, lanes);
     __m512d low = low_half(v), high = high_half(v);
     if (w != NULL) {
@@ -74,15 +74,15 @@ INLINE void add_squares(__m512d sums[2], const float *g, const float *w, __mmask
 static double norm2(const float *g, const float *w, size_t n) {
     __m512d sums[4] = {_mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd()};
     size_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        add_squares(sums, g + i, w != NULL ? w + i : NULL, ALL_LANES);
-        add_squares(sums + 2, g + i + LANES, w != NULL ? w + i + LANES : NULL, ALL_LANES);
+    for (; i + 2 * SMRI_LANES <= n; i += 2 * SMRI_LANES) {
+        add_squares(sums, g + i, w != NULL ? w + i : NULL, SMRI_ALL_LANES);
+        add_squares(sums + 2, g + i + SMRI_LANES, w != NULL ? w + i + SMRI_LANES : NULL, SMRI_ALL_LANES);
     }
-    for (; i < n; i += LANES) add_squares(sums, g + i, w != NULL ? w + i : NULL, lanes_of(n - i));
+    for (; i < n; i += SMRI_LANES) add_squares(sums, g + i, w != NULL ? w + i : NULL, lanes_of(n - i));
     return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_add_pd(sums[0], sums[1]), _mm512_add_pd(sums[2], sums[3])));
 }
 
-INLINE void perturb_lanes(float *w, float *copy, const float *g, __m512 step, bool adaptive, bool stream,
+SMRI_INLINE void perturb_lanes(float *w, float *copy, const float *g, __m512 step, bool adaptive, bool stream,
                           __mmask16 lanes) {
     const __m512 old = load(w, lanes);
     if (copy != NULL) put(copy, old, lanes, stream);
@@ -93,8 +93,8 @@ INLINE void perturb_lanes(float *w, float *copy, const float *g, __m512 step, bo
 
 static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, bool stream, size_t n) {
     const __m512 by = _mm512_set1_ps(step);
-    stream = stream && is_streamable(copy, LANES, LANES);
-    for (size_t i = 0; i < n; i += LANES)
+    stream = stream && is_streamable(copy, SMRI_LANES, SMRI_LANES);
+    for (size_t i = 0; i < n; i += SMRI_LANES)
         perturb_lanes(w + i, copy != NULL ? copy + i : NULL, g + i, by, adaptive, stream, lanes_of(n - i));
     _mm_sfence();
 }

@@ -5,7 +5,7 @@
 
 #define UNROLL_ALL _Pragma("GCC unroll 12") /* or the sums would live on the stack: half the rate */
 
-enum { SUMS = 12, LANES = 8 };
+enum { SUMS = 12, SMRI_LANES = 8 };
 
 static double multiply_add_avx2(size_t rounds) {
     const __m256 factor = _mm256_set1_ps(1.0f);
@@ -16,7 +16,7 @@ static double multiply_add_avx2(size_t rounds) {
             sums[i] = _mm256_fmadd_ps(factor, factor, sums[i]);
             __asm__ volatile("" : "+v"(sums[i])); /* or the compiler would find that all sums are the same */
         }
-    return 2.0 * SUMS * LANES;
+    return 2.0 * SUMS * SMRI_LANES;
 }
 
 void smri_peak_kernels_avx2(struct smri_peak_kernels *kernels) {

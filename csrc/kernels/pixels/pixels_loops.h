@@ -20,15 +20,15 @@
 #pragma GCC diagnostic ignored "-Wpsabi"
 
 #if defined(__AVX512F__)
-#define LANES 16
+#define SMRI_LANES 16
 #elif defined(__AVX2__)
-#define LANES 8
+#define SMRI_LANES 8
 #else
-#define LANES 4
+#define SMRI_LANES 4
 #endif
-typedef float floats __attribute__((vector_size(4 * LANES)));
-typedef int32_t ints __attribute__((vector_size(4 * LANES)));
-typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+typedef float floats __attribute__((vector_size(4 * SMRI_LANES)));
+typedef int32_t ints __attribute__((vector_size(4 * SMRI_LANES)));
+typedef uint32_t words __attribute__((vector_size(4 * SMRI_LANES)));
 
 static inline floats load(const float *p) {
     floats v;
@@ -75,7 +75,7 @@ static inline floats gather(const float *in, ints at) {
 #elif defined(__AVX2__)
     v = (floats)_mm256_i32gather_ps(in, (__m256i)at, 4);
 #else
-    for (size_t l = 0; l < LANES; l++) v[l] = in[at[l]];
+    for (size_t l = 0; l < SMRI_LANES; l++) v[l] = in[at[l]];
 #endif
     return v;
 }
@@ -83,7 +83,7 @@ static inline floats gather(const float *in, ints at) {
 static inline void loop_interpolate(float *restrict out, const float *restrict in, const int32_t *restrict first,
                                     const float *restrict weights, size_t taps, size_t step, size_t n) {
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
+    for (; i + SMRI_LANES <= n; i += SMRI_LANES) {
         ints at;
         memcpy(&at, first + i, sizeof at);
         floats sum = load(weights + i) * gather(in, at);
@@ -99,7 +99,7 @@ static inline void loop_interpolate(float *restrict out, const float *restrict i
 
 static inline void loop_combine(float *restrict out, const float *const *rows, const float *weights, size_t taps, size_t n) {
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
+    for (; i + SMRI_LANES <= n; i += SMRI_LANES) {
         floats sum = weights[0] * load(rows[0] + i);
         for (size_t t = 1; t < taps; t++) sum += weights[t] * load(rows[t] + i);
         store(out + i, sum);
@@ -111,7 +111,7 @@ static inline void loop_combine(float *restrict out, const float *const *rows, c
     }
 }
 
-/* Points i .. i + LANES - 1 of a line. */
+/* Points i .. i + SMRI_LANES - 1 of a line. */
 static inline floats sample_lanes(const struct smri_plane *plane, float x, float y, float dx, float dy, int32_t i) {
     const float right = (float)plane->W - 1.0f, bottom = (float)plane->H - 1.0f;
     const int32_t stride = (int32_t)plane->stride;
@@ -130,7 +130,7 @@ static inline floats sample_lanes(const struct smri_plane *plane, float x, float
 static inline void loop_sample(float *restrict out, const struct smri_plane *plane, float x, float y, float dx, float dy,
                                size_t n) {
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) store(out + i, sample_lanes(plane, x, y, dx, dy, (int32_t)i));
+    for (; i + SMRI_LANES <= n; i += SMRI_LANES) store(out + i, sample_lanes(plane, x, y, dx, dy, (int32_t)i));
     /* Points past the end are clamped like any other, and dropped. */
     if (i < n) store_some(out + i, sample_lanes(plane, x, y, dx, dy, (int32_t)i), n - i);
 }
@@ -141,7 +141,7 @@ static inline floats adjust_lanes(floats v, float gain, float offset) {
 
 static inline void loop_adjust(float *x, size_t n, float gain, float offset) {
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) store(x + i, adjust_lanes(load(x + i), gain, offset));
+    for (; i + SMRI_LANES <= n; i += SMRI_LANES) store(x + i, adjust_lanes(load(x + i), gain, offset));
     if (i < n) store_some(x + i, adjust_lanes(load_some(x + i, n - i), gain, offset), n - i);
 }
 
@@ -171,7 +171,7 @@ static inline floats power_lanes(floats v, float exponent) {
 
 static inline void loop_power(float *x, size_t n, float exponent) {
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) store(x + i, power_lanes(load(x + i), exponent));
+    for (; i + SMRI_LANES <= n; i += SMRI_LANES) store(x + i, power_lanes(load(x + i), exponent));
     if (i < n) store_some(x + i, power_lanes(load_some(x + i, n - i), exponent), n - i);
 }
 
@@ -188,11 +188,12 @@ static inline double loop_sum(const float *x, size_t n) {
 
 static inline words high_half(words a, uint32_t b) {
     words high;
-    for (size_t l = 0; l < LANES; l++) high[l] = (uint32_t)(((uint64_t)a[l] * b) >> 32);
+    for (size_t l = 0; l < SMRI_LANES; l++) high[l] = (uint32_t)(((uint64_t)a[l] * b) >> 32);
     return high;
 }
 
-/* LANES blocks of Philox4x32-10 side by side: lane l of word[w] is word w of block first + l. smri_philox is the original. */
+/* SMRI_LANES blocks of Philox4x32-10 side by side: lane l of word[w] is word w of block first + l. smri_philox is the
+ * original. */
 static inline void philox_lanes(words word[4], const struct smri_rng *start, uint32_t first) {
     const words zero = {0};
     uint32_t k0 = start->key[0], k1 = start->key[1];
@@ -216,7 +217,7 @@ static inline void philox_lanes(words word[4], const struct smri_rng *start, uin
 
 static inline floats square_root(floats v) {
     floats root;
-    for (size_t l = 0; l < LANES; l++) root[l] = __builtin_sqrtf(v[l]);
+    for (size_t l = 0; l < SMRI_LANES; l++) root[l] = __builtin_sqrtf(v[l]);
     return root;
 }
 
@@ -237,15 +238,15 @@ static inline void normals_of(floats *first, floats *second, words word_u, words
 
 /* Blocks come in groups of 16 whatever the width, as the order of elements in pixels.h is stated. */
 static inline void loop_add_noise(float *x, size_t n, float sd, const struct smri_rng *start) {
-    for (size_t block = 0, i = 0; i < n; block += LANES, i = 4 * (block & ~(size_t)15) + (block & 15)) {
+    for (size_t block = 0, i = 0; i < n; block += SMRI_LANES, i = 4 * (block & ~(size_t)15) + (block & 15)) {
         words word[4];
         floats z[4];
         philox_lanes(word, start, (uint32_t)block);
         normals_of(&z[0], &z[1], word[0], word[1]);
         normals_of(&z[2], &z[3], word[2], word[3]);
         for (size_t k = 0, at = i; k < 4 && at < n; k++, at += 16) {
-            const size_t count = n - at < LANES ? n - at : LANES;
-            if (count == LANES) store(x + at, load(x + at) + sd * z[k]);
+            const size_t count = n - at < SMRI_LANES ? n - at : SMRI_LANES;
+            if (count == SMRI_LANES) store(x + at, load(x + at) + sd * z[k]);
             else store_some(x + at, load_some(x + at, count) + sd * z[k], count);
         }
     }

@@ -38,7 +38,7 @@ struct smri_max_row {
     bool stream;
 };
 
-struct smri_window_kernels {
+struct smri_pool2d_kernels {
     /* y[C] = max over the taps x[i][C], and place[C] (NULL: not wanted) = places[i] of the winner: the first of equals,
      * and a NaN, the last one, before any number. n_taps >= 1. */
     void (*max_fwd)(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C);
@@ -48,9 +48,9 @@ struct smri_window_kernels {
 };
 
 /* Each fills the slots that it improves; `_ref` fills all. */
-void smri_window_kernels_ref(struct smri_window_kernels table[SMRI_PRECISIONS]);
-void smri_window_kernels_avx2(struct smri_window_kernels table[SMRI_PRECISIONS]);
-void smri_window_kernels_avx512(struct smri_window_kernels table[SMRI_PRECISIONS]);
-void smri_window_kernels_avx512bf16(struct smri_window_kernels table[SMRI_PRECISIONS]);
+void smri_pool2d_kernels_ref(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
+void smri_pool2d_kernels_avx2(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
+void smri_pool2d_kernels_avx512(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
+void smri_pool2d_kernels_avx512bf16(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
 
 #endif

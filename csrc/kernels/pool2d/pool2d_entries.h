@@ -5,10 +5,12 @@
 
 #include "kernels/pool2d/pool2d.h"
 
-static inline void max_fwd_fp32(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C) {
+static inline void max_fwd_fp32(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps,
+                                size_t C) {
     max_fwd(y, place, x, places, n_taps, C, SMRI_FP32);
 }
-static inline void max_fwd_bf16(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C) {
+static inline void max_fwd_bf16(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps,
+                                size_t C) {
     max_fwd(y, place, x, places, n_taps, C, SMRI_BF16);
 }
 
@@ -22,11 +24,11 @@ static inline void column_sum_bf16(float *y, const void *x, float factor, size_t
     column_sum(y, x, factor, rows, C, stride, SMRI_BF16);
 }
 
-static inline void fill_fp32(struct smri_window_kernels *table) {
-    *table = (struct smri_window_kernels){max_fwd_fp32, max_bwd_fp32, column_sum_fp32};
+static inline void fill_fp32(struct smri_pool2d_kernels *table) {
+    *table = (struct smri_pool2d_kernels){max_fwd_fp32, max_bwd_fp32, column_sum_fp32};
 }
-static inline void fill_bf16(struct smri_window_kernels *table) {
-    *table = (struct smri_window_kernels){max_fwd_bf16, max_bwd_bf16, column_sum_bf16};
+static inline void fill_bf16(struct smri_pool2d_kernels *table) {
+    *table = (struct smri_pool2d_kernels){max_fwd_bf16, max_bwd_bf16, column_sum_bf16};
 }
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "kernels/lanes_avx512.h"
 
-INLINE __m512 exp_lanes(__m512 x) {
+SMRI_INLINE __m512 exp_lanes(__m512 x) {
     x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x); /* exp(-104) rounds to 0; NaN, the second operand, passes */
     x = _mm512_min_ps(_mm512_set1_ps(89.0f), x);
     const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(0x1.715476p+0f)), _MM_FROUND_TO_NEAREST_INT);
@@ -28,7 +28,7 @@ INLINE __m512 exp_lanes(__m512 x) {
 static float row_max(const float *x, size_t n) {
     const __m512 lowest = _mm512_set1_ps(-INFINITY);
     __m512 best = lowest;
-    for (size_t i = 0; i < n; i += LANES) /* the second operand, when the first is NaN */
+    for (size_t i = 0; i < n; i += SMRI_LANES) /* the second operand, when the first is NaN */
         best = _mm512_max_ps(_mm512_mask_loadu_ps(lowest, lanes_of(n - i), x + i), best);
     return _mm512_reduce_max_ps(best);
 }
@@ -36,7 +36,7 @@ static float row_max(const float *x, size_t n) {
 static double exp_sum(const float *x, float shift, size_t n) {
     const __m512 by = _mm512_set1_ps(shift);
     __m512d low = _mm512_setzero_pd(), high = _mm512_setzero_pd();
-    for (size_t i = 0; i < n; i += LANES) {
+    for (size_t i = 0; i < n; i += SMRI_LANES) {
         const __mmask16 lanes = lanes_of(n - i);
         const __m512 value = _mm512_maskz_mov_ps(lanes, exp_lanes(_mm512_sub_ps(load(x + i, lanes), by)));
         low = _mm512_add_pd(low, low_half(value));
@@ -46,7 +46,7 @@ static double exp_sum(const float *x, float shift, size_t n) {
 }
 
 static void pair_weights(float *g, const float *s, float lse, const float *lses, float factor, size_t n) {
-    for (size_t j = 0; j < n; j += LANES) {
+    for (size_t j = 0; j < n; j += SMRI_LANES) {
         const __mmask16 lanes = lanes_of(n - j);
         const __m512 x = load(s + j, lanes);
         const __m512 mine = exp_lanes(_mm512_sub_ps(x, _mm512_set1_ps(lse)));

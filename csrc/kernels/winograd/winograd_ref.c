@@ -2,18 +2,18 @@
 #include "kernels/winograd/winograd.h"
 
 typedef float floats;
-#define LANES 1
-#define INLINE static inline __attribute__((always_inline))
+#define SMRI_LANES 1
+#define SMRI_INLINE static inline __attribute__((always_inline))
 
-INLINE float all(float f) { return f; }
-INLINE float fused(float a, float b, float c) { return a * b + c; }
-INLINE float rounded(float v) { return smri_bf16_to_float(smri_bf16_from_float(v)); }
-INLINE float positive(float v) { return v < 0.0f ? 0.0f : v; }
-INLINE float get(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
+SMRI_INLINE float vset1(float f) { return f; }
+SMRI_INLINE float vfma(float a, float b, float c) { return a * b + c; }
+SMRI_INLINE float rounded(float v) { return smri_bf16_to_float(smri_bf16_from_float(v)); }
+SMRI_INLINE float positive(float v) { return v < 0.0f ? 0.0f : v; }
+SMRI_INLINE float vload(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
     (void)n; /* 1 */
     return precision == SMRI_BF16 ? smri_bf16_to_float(((const smri_bf16 *)numbers)[i]) : ((const float *)numbers)[i];
 }
-INLINE void put(void *numbers, size_t i, float v, size_t n, enum smri_precision precision) {
+SMRI_INLINE void vstore(void *numbers, size_t i, float v, size_t n, enum smri_precision precision) {
     (void)n;
     if (precision == SMRI_BF16) ((smri_bf16 *)numbers)[i] = smri_bf16_from_float(v);
     else ((float *)numbers)[i] = v;

@@ -1,9 +1,9 @@
 /* Winograd's transforms for any vector type: the including file brings what lanes.h has,
  *
- *     floats, LANES                  a vector of LANES floats (it may be a float) with the operators + and -
- *     all(f), fused(a, b, c)         f in every lane; a b + c
+ *     floats, SMRI_LANES                  a vector of SMRI_LANES floats (it may be a float) with the operators + and -
+ *     vset1(f), vfma(a, b, c)         f in every lane; a b + c
  *     positive(v), rounded(v)        max(0, v); v rounded to bfloat16
- *     get(numbers, i, n, precision), put(numbers, i, v, n, precision)    n lanes at numbers[i], of either precision
+ *     vload(numbers, i, n, precision), vstore(numbers, i, v, n, precision)    n lanes at numbers[i], of either precision
  *
  * and gets `fill`, which fills winograd.h's tables. A two-dimensional transform is a one-dimensional one ("line") of each
  * column and then of each row.
@@ -17,187 +17,202 @@
 
 #include "kernels/winograd/winograd.h"
 
-#define UNROLL_ALL _Pragma("GCC unroll 36")
-#define IN SMRI_WINOGRAD_IN
-#define OUT SMRI_WINOGRAD_OUT
-#define TAPS 3
+#define SMRI_UNROLL_ALL _Pragma("GCC unroll 36")
+#define SMRI_WINOGRAD_TAPS 3
 
-#define A1 (5.0f / 8)
-#define A2 (A1 * A1)
-#define A3 (A2 * A1)
-#define B1 (3.0f / 2)
-#define B2 (B1 * B1)
-#define B3 (B2 * B1)
-/* Divisors of the Lagrange polynomials, and with them the rows of G: (1, +-a, a^2) / NA and so on. */
-#define N0 ((double)A2 * B2)
-#define NA (2.0 * A2 * ((double)A2 - B2))
-#define NB (2.0 * B2 * ((double)B2 - A2))
+#define SMRI_WINOGRAD_A1 (5.0f / 8)
+#define SMRI_WINOGRAD_A2 (SMRI_WINOGRAD_A1 * SMRI_WINOGRAD_A1)
+#define SMRI_WINOGRAD_A3 (SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_A1)
+#define SMRI_WINOGRAD_B1 (3.0f / 2)
+#define SMRI_WINOGRAD_B2 (SMRI_WINOGRAD_B1 * SMRI_WINOGRAD_B1)
+#define SMRI_WINOGRAD_B3 (SMRI_WINOGRAD_B2 * SMRI_WINOGRAD_B1)
+/* Divisors of the Lagrange polynomials, and with them the rows of G: (1, +-a, a^2) / SMRI_WINOGRAD_NA and so on. */
+#define SMRI_WINOGRAD_N0 ((double)SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_B2)
+#define SMRI_WINOGRAD_NA (2.0 * SMRI_WINOGRAD_A2 * ((double)SMRI_WINOGRAD_A2 - SMRI_WINOGRAD_B2))
+#define SMRI_WINOGRAD_NB (2.0 * SMRI_WINOGRAD_B2 * ((double)SMRI_WINOGRAD_B2 - SMRI_WINOGRAD_A2))
 
 /* B^T d. A row holds the coefficients of the product of (x - p) over the points p but its own: (x^2 - a^2)(x^2 - b^2),
  * x (x^2 - b^2)(x +- a), x (x^2 - a^2)(x +- b), and x (x^2 - a^2)(x^2 - b^2) for infinity. */
-INLINE void input_line(floats out[IN], const floats d[IN]) {
-    const floats even_a = fused(all(-B2), d[2], d[4]), odd_a = fused(all(-B2), d[1], d[3]);
-    const floats even_b = fused(all(-A2), d[2], d[4]), odd_b = fused(all(-A2), d[1], d[3]);
-    out[0] = fused(all(A2 * B2), d[0], fused(all(-(A2 + B2)), d[2], d[4]));
-    out[1] = fused(all(A1), odd_a, even_a);
-    out[2] = fused(all(-A1), odd_a, even_a);
-    out[3] = fused(all(B1), odd_b, even_b);
-    out[4] = fused(all(-B1), odd_b, even_b);
-    out[5] = fused(all(A2 * B2), d[1], fused(all(-(A2 + B2)), d[3], d[5]));
+SMRI_INLINE void input_line(floats out[SMRI_WINOGRAD_IN], const floats d[SMRI_WINOGRAD_IN]) {
+    const floats even_a = vfma(vset1(-SMRI_WINOGRAD_B2), d[2], d[4]), odd_a = vfma(vset1(-SMRI_WINOGRAD_B2), d[1], d[3]);
+    const floats even_b = vfma(vset1(-SMRI_WINOGRAD_A2), d[2], d[4]), odd_b = vfma(vset1(-SMRI_WINOGRAD_A2), d[1], d[3]);
+    out[0] = vfma(vset1(SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_B2), d[0], vfma(vset1(-(SMRI_WINOGRAD_A2 + SMRI_WINOGRAD_B2)),
+                                                                         d[2], d[4]));
+    out[1] = vfma(vset1(SMRI_WINOGRAD_A1), odd_a, even_a);
+    out[2] = vfma(vset1(-SMRI_WINOGRAD_A1), odd_a, even_a);
+    out[3] = vfma(vset1(SMRI_WINOGRAD_B1), odd_b, even_b);
+    out[4] = vfma(vset1(-SMRI_WINOGRAD_B1), odd_b, even_b);
+    out[5] = vfma(vset1(SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_B2), d[1], vfma(vset1(-(SMRI_WINOGRAD_A2 + SMRI_WINOGRAD_B2)),
+                                                                         d[3], d[5]));
 }
 
 /* A^T m: y[i] = sum over points of point^i m, and m at infinity for the highest power. */
-INLINE void output_line(floats y[OUT], const floats m[IN]) {
+SMRI_INLINE void output_line(floats y[SMRI_WINOGRAD_OUT], const floats m[SMRI_WINOGRAD_IN]) {
     const floats sum_a = m[1] + m[2], difference_a = m[1] - m[2];
     const floats sum_b = m[3] + m[4], difference_b = m[3] - m[4];
     y[0] = m[0] + (sum_a + sum_b);
-    y[1] = fused(all(A1), difference_a, all(B1) * difference_b);
-    y[2] = fused(all(A2), sum_a, all(B2) * sum_b);
-    y[3] = fused(all(A3), difference_a, fused(all(B3), difference_b, m[5]));
+    y[1] = vfma(vset1(SMRI_WINOGRAD_A1), difference_a, vset1(SMRI_WINOGRAD_B1) * difference_b);
+    y[2] = vfma(vset1(SMRI_WINOGRAD_A2), sum_a, vset1(SMRI_WINOGRAD_B2) * sum_b);
+    y[3] = vfma(vset1(SMRI_WINOGRAD_A3), difference_a, vfma(vset1(SMRI_WINOGRAD_B3), difference_b, m[5]));
 }
 
 /* A y, the transpose of the one above. */
-INLINE void gradient_line(floats m[IN], const floats y[OUT]) {
-    const floats even_a = fused(all(A2), y[2], y[0]), odd_a = fused(all(A2), y[3], y[1]);
-    const floats even_b = fused(all(B2), y[2], y[0]), odd_b = fused(all(B2), y[3], y[1]);
+SMRI_INLINE void gradient_line(floats m[SMRI_WINOGRAD_IN], const floats y[SMRI_WINOGRAD_OUT]) {
+    const floats even_a = vfma(vset1(SMRI_WINOGRAD_A2), y[2], y[0]), odd_a = vfma(vset1(SMRI_WINOGRAD_A2), y[3], y[1]);
+    const floats even_b = vfma(vset1(SMRI_WINOGRAD_B2), y[2], y[0]), odd_b = vfma(vset1(SMRI_WINOGRAD_B2), y[3], y[1]);
     m[0] = y[0];
-    m[1] = fused(all(A1), odd_a, even_a);
-    m[2] = fused(all(-A1), odd_a, even_a);
-    m[3] = fused(all(B1), odd_b, even_b);
-    m[4] = fused(all(-B1), odd_b, even_b);
+    m[1] = vfma(vset1(SMRI_WINOGRAD_A1), odd_a, even_a);
+    m[2] = vfma(vset1(-SMRI_WINOGRAD_A1), odd_a, even_a);
+    m[3] = vfma(vset1(SMRI_WINOGRAD_B1), odd_b, even_b);
+    m[4] = vfma(vset1(-SMRI_WINOGRAD_B1), odd_b, even_b);
     m[5] = y[3];
 }
 
 /* G g. */
-INLINE void weights_line(floats u[IN], const floats g[TAPS]) {
-    const floats even_a = fused(all((float)(A2 / NA)), g[2], all((float)(1 / NA)) * g[0]);
-    const floats even_b = fused(all((float)(B2 / NB)), g[2], all((float)(1 / NB)) * g[0]);
-    u[0] = all((float)(1 / N0)) * g[0];
-    u[1] = fused(all((float)(A1 / NA)), g[1], even_a);
-    u[2] = fused(all((float)(-A1 / NA)), g[1], even_a);
-    u[3] = fused(all((float)(B1 / NB)), g[1], even_b);
-    u[4] = fused(all((float)(-B1 / NB)), g[1], even_b);
+SMRI_INLINE void weights_line(floats u[SMRI_WINOGRAD_IN], const floats g[SMRI_WINOGRAD_TAPS]) {
+    const floats even_a = vfma(vset1((float)(SMRI_WINOGRAD_A2 / SMRI_WINOGRAD_NA)), g[2],
+                               vset1((float)(1 / SMRI_WINOGRAD_NA)) * g[0]);
+    const floats even_b = vfma(vset1((float)(SMRI_WINOGRAD_B2 / SMRI_WINOGRAD_NB)), g[2],
+                               vset1((float)(1 / SMRI_WINOGRAD_NB)) * g[0]);
+    u[0] = vset1((float)(1 / SMRI_WINOGRAD_N0)) * g[0];
+    u[1] = vfma(vset1((float)(SMRI_WINOGRAD_A1 / SMRI_WINOGRAD_NA)), g[1], even_a);
+    u[2] = vfma(vset1((float)(-SMRI_WINOGRAD_A1 / SMRI_WINOGRAD_NA)), g[1], even_a);
+    u[3] = vfma(vset1((float)(SMRI_WINOGRAD_B1 / SMRI_WINOGRAD_NB)), g[1], even_b);
+    u[4] = vfma(vset1((float)(-SMRI_WINOGRAD_B1 / SMRI_WINOGRAD_NB)), g[1], even_b);
     u[5] = g[2];
 }
 
 /* G^T u. */
-INLINE void weights_gradient_line(floats g[TAPS], const floats u[IN]) {
+SMRI_INLINE void weights_gradient_line(floats g[SMRI_WINOGRAD_TAPS], const floats u[SMRI_WINOGRAD_IN]) {
     const floats sum_a = u[1] + u[2], difference_a = u[1] - u[2];
     const floats sum_b = u[3] + u[4], difference_b = u[3] - u[4];
-    const floats pairs = fused(all((float)(1 / NA)), sum_a, all((float)(1 / NB)) * sum_b);
-    g[0] = fused(all((float)(1 / N0)), u[0], pairs);
-    g[1] = fused(all((float)(A1 / NA)), difference_a, all((float)(B1 / NB)) * difference_b);
-    g[2] = fused(all((float)(A2 / NA)), sum_a, fused(all((float)(B2 / NB)), sum_b, u[5]));
+    const floats pairs = vfma(vset1((float)(1 / SMRI_WINOGRAD_NA)), sum_a, vset1((float)(1 / SMRI_WINOGRAD_NB)) * sum_b);
+    g[0] = vfma(vset1((float)(1 / SMRI_WINOGRAD_N0)), u[0], pairs);
+    g[1] = vfma(vset1((float)(SMRI_WINOGRAD_A1 / SMRI_WINOGRAD_NA)), difference_a,
+                vset1((float)(SMRI_WINOGRAD_B1 / SMRI_WINOGRAD_NB)) * difference_b);
+    g[2] = vfma(vset1((float)(SMRI_WINOGRAD_A2 / SMRI_WINOGRAD_NA)), sum_a,
+                vfma(vset1((float)(SMRI_WINOGRAD_B2 / SMRI_WINOGRAD_NB)), sum_b, u[5]));
 }
 
 /* Transformed tiles: whole vectors of fp32. */
-INLINE floats get_floats(const float *p) { return get(p, 0, LANES, SMRI_FP32); }
-INLINE void put_floats(float *p, floats v) { put(p, 0, v, LANES, SMRI_FP32); }
+SMRI_INLINE floats vload_floats(const float *p) { return vload(p, 0, SMRI_LANES, SMRI_FP32); }
+SMRI_INLINE void vstore_floats(float *p, floats v) { vstore(p, 0, v, SMRI_LANES, SMRI_FP32); }
 
 /* A transform loads its columns one after the other and stores its rows one after the other, so that only the half-way
  * result, in the first-level cache, needs more room than the registers. It takes n channels from c on, of pixels of a
  * precision; n, if a whole vector, and the precision are constants wherever these are inlined. */
 /* Rows 0 to 2 of B^T d for column j of the tile, or rows 3 to 5. */
-INLINE void input_half_line(floats out[3], const void *const *pixels, size_t j, size_t c, const bool low, size_t n,
+SMRI_INLINE void input_half_line(floats out[3], const void *const *pixels, size_t j, size_t c, const bool low, size_t n,
                             enum smri_precision precision) {
-    const floats d1 = get(pixels[IN + j], c, n, precision), d2 = get(pixels[2 * IN + j], c, n, precision);
-    const floats d3 = get(pixels[3 * IN + j], c, n, precision), d4 = get(pixels[4 * IN + j], c, n, precision);
+    const floats d1 = vload(pixels[SMRI_WINOGRAD_IN + j], c, n, precision), d2 = vload(pixels[2 * SMRI_WINOGRAD_IN + j],
+                                                                                       c, n, precision);
+    const floats d3 = vload(pixels[3 * SMRI_WINOGRAD_IN + j], c, n, precision),
+        d4 = vload(pixels[4 * SMRI_WINOGRAD_IN + j], c, n, precision);
     if (low) {
-        const floats even = fused(all(-B2), d2, d4), odd = fused(all(-B2), d1, d3);
-        const floats d0 = get(pixels[j], c, n, precision);
-        out[0] = fused(all(A2 * B2), d0, fused(all(-(A2 + B2)), d2, d4));
-        out[1] = fused(all(A1), odd, even);
-        out[2] = fused(all(-A1), odd, even);
+        const floats even = vfma(vset1(-SMRI_WINOGRAD_B2), d2, d4), odd = vfma(vset1(-SMRI_WINOGRAD_B2), d1, d3);
+        const floats d0 = vload(pixels[j], c, n, precision);
+        out[0] = vfma(vset1(SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_B2), d0,
+                      vfma(vset1(-(SMRI_WINOGRAD_A2 + SMRI_WINOGRAD_B2)), d2, d4));
+        out[1] = vfma(vset1(SMRI_WINOGRAD_A1), odd, even);
+        out[2] = vfma(vset1(-SMRI_WINOGRAD_A1), odd, even);
     } else {
-        const floats even = fused(all(-A2), d2, d4), odd = fused(all(-A2), d1, d3);
-        const floats d5 = get(pixels[5 * IN + j], c, n, precision);
-        out[0] = fused(all(B1), odd, even);
-        out[1] = fused(all(-B1), odd, even);
-        out[2] = fused(all(A2 * B2), d1, fused(all(-(A2 + B2)), d3, d5));
+        const floats even = vfma(vset1(-SMRI_WINOGRAD_A2), d2, d4), odd = vfma(vset1(-SMRI_WINOGRAD_A2), d1, d3);
+        const floats d5 = vload(pixels[5 * SMRI_WINOGRAD_IN + j], c, n, precision);
+        out[0] = vfma(vset1(SMRI_WINOGRAD_B1), odd, even);
+        out[1] = vfma(vset1(-SMRI_WINOGRAD_B1), odd, even);
+        out[2] = vfma(vset1(SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_B2), d1,
+                      vfma(vset1(-(SMRI_WINOGRAD_A2 + SMRI_WINOGRAD_B2)), d3, d5));
     }
 }
 
 /* Two passes of three rows each: 18 vectors half-way stay in 32 registers where 36 would not, which is worth reading
  * most pixels twice (57 -> 49 ns for 16 channels). */
-INLINE void input_lanes(float *v, size_t stride, const void *const *pixels, size_t c, size_t n,
+SMRI_INLINE void input_lanes(float *v, size_t stride, const void *const *pixels, size_t c, size_t n,
                         enum smri_precision precision) {
-    UNROLL_ALL for (size_t half = 0; half < 2; half++) {
-        floats rows[3][IN], line[IN];
-        UNROLL_ALL for (size_t j = 0; j < IN; j++) {
+    SMRI_UNROLL_ALL for (size_t half = 0; half < 2; half++) {
+        floats rows[3][SMRI_WINOGRAD_IN], line[SMRI_WINOGRAD_IN];
+        SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) {
             input_half_line(line, pixels, j, c, half == 0, n, precision);
-            UNROLL_ALL for (size_t i = 0; i < 3; i++) rows[i][j] = line[i];
+            SMRI_UNROLL_ALL for (size_t i = 0; i < 3; i++) rows[i][j] = line[i];
         }
-        UNROLL_ALL for (size_t i = 0; i < 3; i++) {
+        SMRI_UNROLL_ALL for (size_t i = 0; i < 3; i++) {
             input_line(line, rows[i]);
-            UNROLL_ALL for (size_t j = 0; j < IN; j++) put_floats(v + ((half * 3 + i) * IN + j) * stride + c, line[j]);
+            SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) vstore_floats(v + ((half * 3 + i) *
+                                                                                             SMRI_WINOGRAD_IN + j) * stride + c, line[j]);
         }
     }
 }
 
-INLINE void gradient_lanes(float *v, size_t stride, const void *const *pixels, size_t c, size_t n,
+SMRI_INLINE void gradient_lanes(float *v, size_t stride, const void *const *pixels, size_t c, size_t n,
                            enum smri_precision precision) {
-    floats half[IN][OUT], column[OUT], line[IN];
-    UNROLL_ALL for (size_t j = 0; j < OUT; j++) {
-        UNROLL_ALL for (size_t i = 0; i < OUT; i++) column[i] = get(pixels[i * OUT + j], c, n, precision);
+    floats half[SMRI_WINOGRAD_IN][SMRI_WINOGRAD_OUT], column[SMRI_WINOGRAD_OUT], line[SMRI_WINOGRAD_IN];
+    SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_OUT; j++) {
+        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_OUT; i++) column[i] = vload(pixels[i * SMRI_WINOGRAD_OUT +
+                                                                                                j], c, n, precision);
         gradient_line(line, column);
-        UNROLL_ALL for (size_t i = 0; i < IN; i++) half[i][j] = line[i];
+        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) half[i][j] = line[i];
     }
-    UNROLL_ALL for (size_t i = 0; i < IN; i++) {
+    SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) {
         gradient_line(line, half[i]);
-        UNROLL_ALL for (size_t j = 0; j < IN; j++) put_floats(v + (i * IN + j) * stride + c, line[j]);
+        SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) vstore_floats(v + (i * SMRI_WINOGRAD_IN + j) *
+                                                                                    stride + c, line[j]);
     }
 }
 
-INLINE void output_lanes(void *const *pixels, size_t channel, const float *m, size_t stride, const bool accumulate,
+SMRI_INLINE void output_lanes(void *const *pixels, size_t channel, const float *m, size_t stride, const bool accumulate,
                          const struct smri_epilogue *epilogue, size_t c, size_t n, enum smri_precision precision) {
-    floats half[OUT][IN], column[IN], line[OUT];
-    UNROLL_ALL for (size_t j = 0; j < IN; j++) {
-        UNROLL_ALL for (size_t i = 0; i < IN; i++) column[i] = get_floats(m + (i * IN + j) * stride + c);
+    floats half[SMRI_WINOGRAD_OUT][SMRI_WINOGRAD_IN], column[SMRI_WINOGRAD_IN], line[SMRI_WINOGRAD_OUT];
+    SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) {
+        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) column[i] = vload_floats(m + (i *
+                                                                                                    SMRI_WINOGRAD_IN + j) * stride + c);
         output_line(line, column);
-        UNROLL_ALL for (size_t i = 0; i < OUT; i++) half[i][j] = line[i];
+        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_OUT; i++) half[i][j] = line[i];
     }
     const bool scaled = epilogue->scale != NULL;
-    const floats scale = scaled ? get(epilogue->scale, c, n, SMRI_FP32) : all(1.0f);
-    const floats shift = scaled ? get(epilogue->shift, c, n, SMRI_FP32) : all(0.0f);
-    UNROLL_ALL for (size_t i = 0; i < OUT; i++) {
+    const floats scale = scaled ? vload(epilogue->scale, c, n, SMRI_FP32) : vset1(1.0f);
+    const floats shift = scaled ? vload(epilogue->shift, c, n, SMRI_FP32) : vset1(0.0f);
+    SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_OUT; i++) {
         output_line(line, half[i]);
-        UNROLL_ALL for (size_t j = 0; j < OUT; j++) {
-            void *pixel = pixels[i * OUT + j];
-            if (scaled) line[j] = fused(scale, line[j], shift);
-            if (accumulate) line[j] = line[j] + get(pixel, channel + c, n, precision);
+        SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_OUT; j++) {
+            void *pixel = pixels[i * SMRI_WINOGRAD_OUT + j];
+            if (scaled) line[j] = vfma(scale, line[j], shift);
+            if (accumulate) line[j] = line[j] + vload(pixel, channel + c, n, precision);
             if (epilogue->relu) line[j] = positive(line[j]);
-            put(pixel, channel + c, line[j], n, precision);
+            vstore(pixel, channel + c, line[j], n, precision);
         }
     }
 }
 
 static void pad_with_zeros(float *v, size_t stride, size_t channels) {
-    const size_t begin = (channels + LANES - 1) / LANES * LANES;
+    const size_t begin = (channels + SMRI_LANES - 1) / SMRI_LANES * SMRI_LANES;
     const size_t end = (channels + SMRI_WINOGRAD_LANES - 1) / SMRI_WINOGRAD_LANES * SMRI_WINOGRAD_LANES;
     for (size_t p = 0; p < SMRI_WINOGRAD_POINTS; p++)
-        for (size_t c = begin; c < end; c += LANES) put_floats(v + p * stride + c, all(0.0f));
+        for (size_t c = begin; c < end; c += SMRI_LANES) vstore_floats(v + p * stride + c, vset1(0.0f));
 }
 
-INLINE void input_of(float *v, size_t stride, const void *const *pixels, size_t channels, enum smri_precision precision) {
+SMRI_INLINE void input_of(float *v, size_t stride, const void *const *pixels, size_t channels,
+                          enum smri_precision precision) {
     size_t c = 0;
-    for (; c + LANES <= channels; c += LANES) input_lanes(v, stride, pixels, c, LANES, precision);
+    for (; c + SMRI_LANES <= channels; c += SMRI_LANES) input_lanes(v, stride, pixels, c, SMRI_LANES, precision);
     if (c < channels) input_lanes(v, stride, pixels, c, channels - c, precision);
     pad_with_zeros(v, stride, channels);
 }
 
-INLINE void gradient_of(float *v, size_t stride, const void *const *pixels, size_t channels, enum smri_precision precision) {
+SMRI_INLINE void gradient_of(float *v, size_t stride, const void *const *pixels, size_t channels,
+                             enum smri_precision precision) {
     size_t c = 0;
-    for (; c + LANES <= channels; c += LANES) gradient_lanes(v, stride, pixels, c, LANES, precision);
+    for (; c + SMRI_LANES <= channels; c += SMRI_LANES) gradient_lanes(v, stride, pixels, c, SMRI_LANES, precision);
     if (c < channels) gradient_lanes(v, stride, pixels, c, channels - c, precision);
     pad_with_zeros(v, stride, channels);
 }
 
-INLINE void output_of(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels, bool accumulate,
+SMRI_INLINE void output_of(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
+                           bool accumulate,
                       const struct smri_epilogue *epilogue, enum smri_precision precision) {
     size_t c = 0;
-    for (; c + LANES <= channels; c += LANES)
-        accumulate ? output_lanes(pixels, channel, m, stride, true, epilogue, c, LANES, precision)
-                   : output_lanes(pixels, channel, m, stride, false, epilogue, c, LANES, precision);
+    for (; c + SMRI_LANES <= channels; c += SMRI_LANES)
+        accumulate ? output_lanes(pixels, channel, m, stride, true, epilogue, c, SMRI_LANES, precision)
+                   : output_lanes(pixels, channel, m, stride, false, epilogue, c, SMRI_LANES, precision);
     if (c < channels) output_lanes(pixels, channel, m, stride, accumulate, epilogue, c, channels - c, precision);
 }
 
@@ -222,21 +237,22 @@ static void output_bf16(void *const *pixels, size_t channel, const float *m, siz
     output_of(pixels, channel, m, stride, channels, accumulate, &epilogue, SMRI_BF16);
 }
 
-INLINE void weights_of(float *u, size_t stride, const float *w, size_t tap_stride, size_t count,
+SMRI_INLINE void weights_of(float *u, size_t stride, const float *w, size_t tap_stride, size_t count,
                        enum smri_precision precision) {
-    for (size_t c = 0; c < count; c += LANES) {
-        floats half[IN][TAPS], column[TAPS], line[IN];
-        UNROLL_ALL for (size_t j = 0; j < TAPS; j++) {
-            UNROLL_ALL for (size_t i = 0; i < TAPS; i++) {
-                column[i] = get_floats(w + (i * TAPS + j) * tap_stride + c);
+    for (size_t c = 0; c < count; c += SMRI_LANES) {
+        floats half[SMRI_WINOGRAD_IN][SMRI_WINOGRAD_TAPS], column[SMRI_WINOGRAD_TAPS], line[SMRI_WINOGRAD_IN];
+        SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_TAPS; j++) {
+            SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_TAPS; i++) {
+                column[i] = vload_floats(w + (i * SMRI_WINOGRAD_TAPS + j) * tap_stride + c);
                 if (precision == SMRI_BF16) column[i] = rounded(column[i]);
             }
             weights_line(line, column);
-            UNROLL_ALL for (size_t i = 0; i < IN; i++) half[i][j] = line[i];
+            SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) half[i][j] = line[i];
         }
-        UNROLL_ALL for (size_t i = 0; i < IN; i++) {
+        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) {
             weights_line(line, half[i]);
-            UNROLL_ALL for (size_t j = 0; j < IN; j++) put_floats(u + (i * IN + j) * stride + c, line[j]);
+            SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) vstore_floats(u + (i * SMRI_WINOGRAD_IN + j) *
+                                                                                        stride + c, line[j]);
         }
     }
 }
@@ -250,19 +266,21 @@ static void weights_bf16(float *u, size_t stride, const float *w, size_t tap_str
 
 static void weights_gradient(float *dw, size_t tap_stride, const float *u, size_t stride, size_t count, size_t parts,
                              size_t part_stride) {
-    for (size_t c = 0; c < count; c += LANES) {
-        floats half[TAPS][IN], column[IN], line[TAPS];
-        UNROLL_ALL for (size_t j = 0; j < IN; j++) {
-            UNROLL_ALL for (size_t i = 0; i < IN; i++) column[i] = get_floats(u + (i * IN + j) * stride + c);
+    for (size_t c = 0; c < count; c += SMRI_LANES) {
+        floats half[SMRI_WINOGRAD_TAPS][SMRI_WINOGRAD_IN], column[SMRI_WINOGRAD_IN], line[SMRI_WINOGRAD_TAPS];
+        SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) {
+            SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) column[i] = vload_floats(u + (i *
+                                                                                                        SMRI_WINOGRAD_IN + j) * stride + c);
             for (size_t part = 1; part < parts; part++)
-                UNROLL_ALL for (size_t i = 0; i < IN; i++)
-                    column[i] = column[i] + get_floats(u + part * part_stride + (i * IN + j) * stride + c);
+                SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++)
+                    column[i] = column[i] + vload_floats(u + part * part_stride + (i * SMRI_WINOGRAD_IN + j) * stride + c);
             weights_gradient_line(line, column);
-            UNROLL_ALL for (size_t i = 0; i < TAPS; i++) half[i][j] = line[i];
+            SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_TAPS; i++) half[i][j] = line[i];
         }
-        UNROLL_ALL for (size_t i = 0; i < TAPS; i++) {
+        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_TAPS; i++) {
             weights_gradient_line(line, half[i]);
-            UNROLL_ALL for (size_t j = 0; j < TAPS; j++) put_floats(dw + (i * TAPS + j) * tap_stride + c, line[j]);
+            SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_TAPS; j++) vstore_floats(dw + (i * SMRI_WINOGRAD_TAPS +
+                                                                                                j) * tap_stride + c, line[j]);
         }
     }
 }

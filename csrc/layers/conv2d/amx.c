@@ -13,37 +13,37 @@
 
 struct job {
     const struct smri_conv2d *shape;
-    const struct smri_tiles_kernels *kernels;
-    struct smri_tiles_plan plan;
+    const struct smri_amx_kernels *kernels;
+    struct smri_amx_plan plan;
     smri_bf16 *result;
     const smri_bf16 *source;
     const float *w;
     bool accumulate, streamed;
     smri_bf16 *panels;
-    char *own;           /* each worker's taps, and its copy of a unit or of a block's pixels */
-    size_t own_stride;
+    char *per_thread;           /* each worker's taps, and its copy of a unit or of a block's pixels */
+    size_t per_thread_stride;
     char *units;         /* when all are copied beforehand */
 };
 
-static size_t panels_bytes(const struct smri_tiles_plan *p, size_t columns) {
-    return smri_chunk_count(columns, SMRI_TILES_BLOCK) * smri_tiles_block_bytes(p);
+static size_t panels_bytes(const struct smri_amx_plan *p, size_t columns) {
+    return smri_chunk_count(columns, SMRI_AMX_BLOCK) * smri_amx_block_bytes(p);
 }
 
-static size_t taps_bytes(const struct smri_conv2d *s) { return smri_align(2 * s->R * s->S * sizeof(struct smri_tiles_tap)); }
+static size_t taps_bytes(const struct smri_conv2d *s) { return smri_align(2 * s->R * s->S * sizeof(struct smri_amx_tap)); }
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* The panels of one block of columns and one slice of channels. A row of the window counts as one tap with S C channels in
  * layout WINDOWS, which is how it lies in the packed weights anyway. */
 static void pack_slice(const struct job *job, smri_bf16 *panel, size_t block, size_t slice) {
-    const struct smri_tiles_plan *p = &job->plan;
-    const size_t C = job->shape->C, channels = p->layout == SMRI_TILES_WINDOWS ? job->shape->S * C : C;
-    for (size_t tap = 0; tap < p->taps; tap++, panel += SMRI_TILES_PANEL) {
+    const struct smri_amx_plan *p = &job->plan;
+    const size_t C = job->shape->C, channels = p->layout == SMRI_AMX_WINDOWS ? job->shape->S * C : C;
+    for (size_t tap = 0; tap < p->taps; tap++, panel += SMRI_AMX_PANEL) {
         if (p->backward) {
-            const float *w = job->w + ((slice * p->taps + tap) * C + block * SMRI_TILES_BLOCK) * SMRI_TILES_BLOCK;
+            const float *w = job->w + ((slice * p->taps + tap) * C + block * SMRI_AMX_BLOCK) * SMRI_AMX_BLOCK;
             job->kernels->pack_transposed(panel, w, smri_conv2d_block_width(C, block));
         } else {
-            const float *w = job->w + ((block * p->taps + tap) * channels + slice * SMRI_TILES_SLICE) * SMRI_TILES_BLOCK;
+            const float *w = job->w + ((block * p->taps + tap) * channels + slice * SMRI_AMX_SLICE) * SMRI_AMX_BLOCK;
             job->kernels->pack(panel, w, smri_conv2d_block_width(channels, slice));
         }
     }
@@ -53,7 +53,7 @@ static void pack_shared(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct job *job = context;
     const size_t slices = job->plan.slices;
-    pack_slice(job, job->panels + index * job->plan.taps * SMRI_TILES_PANEL, index / slices, index % slices);
+    pack_slice(job, job->panels + index * job->plan.taps * SMRI_AMX_PANEL, index / slices, index % slices);
 }
 
 /* Where a unit lies in the result: its first image, and the rows [begin, end) of each phase. */
@@ -61,28 +61,28 @@ struct place {
     size_t first_image, begin, end;
 };
 
-static struct place place_of(const struct smri_tiles_plan *p, size_t unit) {
+static struct place place_of(const struct smri_amx_plan *p, size_t unit) {
     const size_t strip = unit % p->strips, begin = strip * p->strip_rows;
     return (struct place){unit / p->strips * p->group, begin, least(begin + p->strip_rows, p->rows.length)};
 }
 
 /* Positions [*begin, *end) of a plane's row that hold source pixels; the others of its `pitch` are padding. */
-static void inside(const struct smri_tiles_axis *a, size_t plane, size_t pitch, size_t *begin, size_t *end) {
+static void inside(const struct smri_amx_axis *a, size_t plane, size_t pitch, size_t *begin, size_t *end) {
     *begin = a->lead > plane ? least(smri_chunk_count(a->lead - plane, a->source_step), pitch) : 0;
     const size_t past = a->source + a->lead; /* position * step + plane must stay below */
     *end = past > plane ? least(smri_chunk_count(past - plane, a->source_step), pitch) : 0;
     if (*end < *begin) *end = *begin;
 }
 
-static void zero_positions(const struct smri_tiles_plan *p, char *row, size_t begin, size_t end) {
+static void zero_positions(const struct smri_amx_plan *p, char *row, size_t begin, size_t end) {
     for (size_t slice = 0; slice < p->slices; slice++)
         for (size_t j = begin; j < end; j++)
-            memset(row + slice * p->slice_stride + j * p->group * SMRI_TILES_SLICE_BYTES, 0, SMRI_TILES_SLICE_BYTES);
+            memset(row + slice * p->slice_stride + j * p->group * SMRI_AMX_SLICE_BYTES, 0, SMRI_AMX_SLICE_BYTES);
 }
 
 /* One row of one plane of image `n`, written at `row`; u is the source's row, if `is_inside`. */
 static void copy_row(const struct job *job, char *row, size_t n, size_t u, bool is_inside, size_t col_plane) {
-    const struct smri_tiles_plan *p = &job->plan;
+    const struct smri_amx_plan *p = &job->plan;
     size_t begin, end;
     inside(&p->cols, col_plane, p->pitch, &begin, &end);
     if (!is_inside) begin = end = p->pitch;
@@ -91,16 +91,16 @@ static void copy_row(const struct job *job, char *row, size_t n, size_t u, bool 
         zero_positions(p, row, end, p->pitch);
     }
     if (begin == end) return;
-    const size_t v = begin * p->cols.source_step + col_plane - p->cols.lead, position = p->group * SMRI_TILES_SLICE_BYTES;
+    const size_t v = begin * p->cols.source_step + col_plane - p->cols.lead, position = p->group * SMRI_AMX_SLICE_BYTES;
     const smri_bf16 *in = job->source + ((n * p->rows.source + u) * p->cols.source + v) * p->source_channels;
     job->kernels->slice(row + begin * position, position, p->slice_stride, in, p->cols.source_step * p->source_channels,
                         end - begin, p->source_channels);
 }
 
 static void copy_slices(const struct job *job, char *unit, const struct place *place, size_t image) {
-    const struct smri_tiles_plan *p = &job->plan;
-    const size_t row_bytes = p->pitch * p->group * SMRI_TILES_SLICE_BYTES;
-    char *row = unit + image * SMRI_TILES_SLICE_BYTES;
+    const struct smri_amx_plan *p = &job->plan;
+    const size_t row_bytes = p->pitch * p->group * SMRI_AMX_SLICE_BYTES;
+    char *row = unit + image * SMRI_AMX_SLICE_BYTES;
     for (size_t row_plane = 0; row_plane < p->rows.planes; row_plane++)
         for (size_t col_plane = 0; col_plane < p->cols.planes; col_plane++)
             for (size_t i = 0; i < p->plane_rows; i++, row += row_bytes) {
@@ -112,7 +112,7 @@ static void copy_slices(const struct job *job, char *unit, const struct place *p
 
 /* Layout WINDOWS: padded rows of all channels, as they lie, and zeros for what the last pixels' slices read beyond. */
 static void copy_windows(const struct job *job, char *unit, const struct place *place) {
-    const struct smri_tiles_plan *p = &job->plan;
+    const struct smri_amx_plan *p = &job->plan;
     const size_t pixel = p->source_channels * sizeof(smri_bf16), pad = p->rows.lead;
     const size_t begin = least(p->cols.lead, p->pitch), end = least(p->cols.lead + p->cols.source, p->pitch);
     for (size_t i = 0; i < p->plane_rows; i++, unit += p->pitch * pixel) {
@@ -132,7 +132,7 @@ static void copy_windows(const struct job *job, char *unit, const struct place *
 /* One image of a unit; a last group may have fewer than others, and what lies there instead does not matter. */
 static void copy_image(const struct job *job, char *unit, const struct place *place, size_t image) {
     if (place->first_image + image >= job->plan.images) return;
-    if (job->plan.layout == SMRI_TILES_WINDOWS)
+    if (job->plan.layout == SMRI_AMX_WINDOWS)
         copy_windows(job, unit, place);
     else
         copy_slices(job, unit, place, image);
@@ -147,25 +147,25 @@ static void copy_shared(void *context, size_t index, size_t worker) {
 }
 
 /* The taps of one phase; `row` and `col` name a place in it whose misses are left out, when the plan is exact. */
-static size_t list_taps(const struct smri_tiles_plan *p, struct smri_tiles_tap *taps, size_t row_phase, size_t col_phase,
+static size_t list_taps(const struct smri_amx_plan *p, struct smri_amx_tap *taps, size_t row_phase, size_t col_phase,
                         size_t row, size_t col) {
     size_t n = 0, row_plane, col_plane, i, j;
-    if (p->layout == SMRI_TILES_WINDOWS) {
+    if (p->layout == SMRI_AMX_WINDOWS) {
         for (; n < p->taps; n++)
-            taps[n] = (struct smri_tiles_tap){n * p->pitch * p->source_channels * sizeof(smri_bf16), n};
+            taps[n] = (struct smri_amx_tap){n * p->pitch * p->source_channels * sizeof(smri_bf16), n};
         return n;
     }
     for (size_t r = 0; r < p->rows.window; r++) {
-        if (!smri_tiles_tap_of(&p->rows, row_phase, r, &row_plane, &i)) continue;
+        if (!smri_amx_tap_of(&p->rows, row_phase, r, &row_plane, &i)) continue;
         const size_t u = (row + i) * p->rows.source_step + row_plane;
         if (p->exact && (u < p->rows.lead || u - p->rows.lead >= p->rows.source)) continue;
         for (size_t s = 0; s < p->cols.window; s++) {
-            if (!smri_tiles_tap_of(&p->cols, col_phase, s, &col_plane, &j)) continue;
+            if (!smri_amx_tap_of(&p->cols, col_phase, s, &col_plane, &j)) continue;
             const size_t v = (col + j) * p->cols.source_step + col_plane;
             if (p->exact && (v < p->cols.lead || v - p->cols.lead >= p->cols.source)) continue;
             const size_t plane = row_plane * p->cols.planes + col_plane;
             const size_t position = ((plane * p->plane_rows + i) * p->pitch + j) * p->group;
-            taps[n++] = (struct smri_tiles_tap){position * SMRI_TILES_SLICE_BYTES, r * p->cols.window + s};
+            taps[n++] = (struct smri_amx_tap){position * SMRI_AMX_SLICE_BYTES, r * p->cols.window + s};
         }
     }
     return n;
@@ -175,24 +175,24 @@ static size_t list_taps(const struct smri_tiles_plan *p, struct smri_tiles_tap *
 struct task {
     size_t unit, first, last;
     const smri_bf16 *panels;
-    struct smri_tiles_tap *taps;
+    struct smri_amx_tap *taps;
     char *copy;
 };
 
 /* Panels that only one task uses are packed by that task, and go no further than its second-level cache. */
 static struct task begin_task(const struct job *job, size_t index, size_t worker) {
-    const struct smri_tiles_plan *p = &job->plan;
+    const struct smri_amx_plan *p = &job->plan;
     const size_t group = index % p->col_groups;
     struct task task = {.unit = index / p->col_groups, .first = group * p->task_cols};
     task.last = smri_chunk_end(p->result_channels, p->task_cols, group);
-    char *scratch = job->own + worker * job->own_stride;
+    char *scratch = job->per_thread + worker * job->per_thread_stride;
     task.taps = (void *)scratch, scratch += taps_bytes(job->shape);
-    const size_t first_block = task.first / SMRI_TILES_BLOCK, slice_numbers = p->taps * SMRI_TILES_PANEL;
+    const size_t first_block = task.first / SMRI_AMX_BLOCK, slice_numbers = p->taps * SMRI_AMX_PANEL;
     if (p->units > 1) {
         task.panels = job->panels + first_block * p->slices * slice_numbers;
     } else {
         smri_bf16 *panels = (smri_bf16 *)scratch;
-        for (size_t i = 0; i < smri_chunk_count(task.last - task.first, SMRI_TILES_BLOCK) * p->slices; i++)
+        for (size_t i = 0; i < smri_chunk_count(task.last - task.first, SMRI_AMX_BLOCK) * p->slices; i++)
             pack_slice(job, panels + i * slice_numbers, first_block + i / p->slices, i % p->slices);
         task.panels = panels, scratch += panels_bytes(p, p->task_cols);
     }
@@ -208,24 +208,24 @@ struct walk {
     size_t row_halves, halves;
 };
 
-static size_t position_of(const struct smri_tiles_plan *p, const struct walk *walk, size_t half) {
-    if (p->linear) return half * SMRI_TILES_HALF;
-    return half / walk->row_halves * p->pitch * p->group + half % walk->row_halves * SMRI_TILES_HALF;
+static size_t position_of(const struct smri_amx_plan *p, const struct walk *walk, size_t half) {
+    if (p->linear) return half * SMRI_AMX_HALF;
+    return half / walk->row_halves * p->pitch * p->group + half % walk->row_halves * SMRI_AMX_HALF;
 }
 
 /* Points a half of the product at half number `index` of the walk; NULL for positions that are no result pixels. Returns
  * the first pixel's row and column. */
-static void place_half(const struct job *job, const struct walk *walk, struct smri_tiles_product *t, size_t half, size_t index,
+static void place_half(const struct job *job, const struct walk *walk, struct smri_amx_product *t, size_t half, size_t index,
                        const char *unit, size_t *row, size_t *col) {
-    const struct smri_tiles_plan *p = &job->plan;
-    smri_bf16 **out = t->out + half * SMRI_TILES_HALF;
+    const struct smri_amx_plan *p = &job->plan;
+    smri_bf16 **out = t->out + half * SMRI_AMX_HALF;
     const size_t row_positions = p->pitch * p->group;
     const size_t position = position_of(p, walk, index);
     size_t i = position / row_positions, j = position % row_positions / p->group, g = position % p->group;
     t->source[half] = unit + position * p->pixel_stride;
     if (p->taps == 1) t->next[half] = unit + position_of(p, walk, index + 2) * p->pixel_stride;
     *row = walk->place.begin + i, *col = j;
-    for (size_t k = 0; k < SMRI_TILES_HALF; k++) {
+    for (size_t k = 0; k < SMRI_AMX_HALF; k++) {
         const size_t n = walk->place.first_image + g;
         const size_t h = (walk->place.begin + i) * p->rows.result_step + walk->row_phase;
         const size_t w = j * p->cols.result_step + walk->col_phase;
@@ -238,19 +238,19 @@ static void place_half(const struct job *job, const struct walk *walk, struct sm
 }
 
 /* Restricts a product to the result channels [begin, end); out points to channel 0. */
-static void multiply_columns(const struct job *job, const struct task *task, const struct smri_tiles_product *whole,
+static void multiply_columns(const struct job *job, const struct task *task, const struct smri_amx_product *whole,
                              size_t begin, size_t end) {
-    struct smri_tiles_product t = *whole;
-    for (size_t i = 0; i < SMRI_TILES_PIXELS; i++)
+    struct smri_amx_product t = *whole;
+    for (size_t i = 0; i < SMRI_AMX_PIXELS; i++)
         if (t.out[i] != NULL) t.out[i] += begin;
     t.cols = end - begin;
-    t.weights = task->panels + (begin - task->first) / SMRI_TILES_BLOCK * t.block_panels * SMRI_TILES_PANEL;
+    t.weights = task->panels + (begin - task->first) / SMRI_AMX_BLOCK * t.block_panels * SMRI_AMX_PANEL;
     job->kernels->product(&t);
 }
 
-static struct smri_tiles_product new_product(const struct job *job, const struct smri_tiles_tap *taps) {
-    const struct smri_tiles_plan *p = &job->plan;
-    return (struct smri_tiles_product){.pixel_stride = p->pixel_stride,
+static struct smri_amx_product new_product(const struct job *job, const struct smri_amx_tap *taps) {
+    const struct smri_amx_plan *p = &job->plan;
+    return (struct smri_amx_product){.pixel_stride = p->pixel_stride,
                                        .slice_stride = p->slice_stride,
                                        .taps = taps,
                                        .slices = p->slices,
@@ -261,15 +261,15 @@ static struct smri_tiles_product new_product(const struct job *job, const struct
 }
 
 static void multiply_phase(const struct job *job, const struct task *task, struct walk *walk, size_t begin, size_t end) {
-    const struct smri_tiles_plan *p = &job->plan;
-    const size_t rows = smri_tiles_phase_length(&p->rows, walk->row_phase);
+    const struct smri_amx_plan *p = &job->plan;
+    const size_t rows = smri_amx_phase_length(&p->rows, walk->row_phase);
     walk->rows = least(rows, walk->place.end) - least(rows, walk->place.begin);
-    walk->cols = smri_tiles_phase_length(&p->cols, walk->col_phase);
+    walk->cols = smri_amx_phase_length(&p->cols, walk->col_phase);
     if (walk->rows == 0 || walk->cols == 0) return;
-    walk->row_halves = smri_chunk_count(walk->cols * p->group, SMRI_TILES_HALF);
-    walk->halves = p->linear ? smri_chunk_count(((walk->rows - 1) * p->pitch + walk->cols) * p->group, SMRI_TILES_HALF)
+    walk->row_halves = smri_chunk_count(walk->cols * p->group, SMRI_AMX_HALF);
+    walk->halves = p->linear ? smri_chunk_count(((walk->rows - 1) * p->pitch + walk->cols) * p->group, SMRI_AMX_HALF)
                              : walk->rows * walk->row_halves;
-    struct smri_tiles_product t = new_product(job, task->taps);
+    struct smri_amx_product t = new_product(job, task->taps);
     if (!p->exact) t.n_taps = list_taps(p, task->taps, walk->row_phase, walk->col_phase, 0, 0);
     for (size_t half = 0; half < walk->halves; half += 2) {
         size_t row, col, unused;
@@ -282,7 +282,7 @@ static void multiply_phase(const struct job *job, const struct task *task, struc
 
 static void run_unit(void *context, size_t index, size_t worker) {
     const struct job *job = context;
-    const struct smri_tiles_plan *p = &job->plan;
+    const struct smri_amx_plan *p = &job->plan;
     const struct task task = begin_task(job, index, worker);
     struct walk walk = {.place = place_of(p, task.unit)};
     for (size_t image = 0; image < p->group && !p->shared; image++) copy_image(job, task.copy, &walk.place, image);
@@ -294,93 +294,93 @@ static void run_unit(void *context, size_t index, size_t worker) {
 }
 
 /* Points a product at the pixels from `at` on. Registers are loaded whole, so the last pixels are copied to `tail`. */
-static void place_pixels(const struct job *job, struct smri_tiles_product *t, size_t at, size_t end, char *tail) {
-    const struct smri_tiles_plan *p = &job->plan;
+static void place_pixels(const struct job *job, struct smri_amx_product *t, size_t at, size_t end, char *tail) {
+    const struct smri_amx_plan *p = &job->plan;
     const smri_bf16 *source = job->source + at * p->source_channels;
     t->n_taps = 1, t->source[0] = (const char *)source;
-    if (end - at < SMRI_TILES_PIXELS) {
-        t->pixel_stride = SMRI_TILES_SLICE_BYTES, t->slice_stride = SMRI_TILES_PIXELS * SMRI_TILES_SLICE_BYTES;
+    if (end - at < SMRI_AMX_PIXELS) {
+        t->pixel_stride = SMRI_AMX_SLICE_BYTES, t->slice_stride = SMRI_AMX_PIXELS * SMRI_AMX_SLICE_BYTES;
         job->kernels->slice(tail, t->pixel_stride, t->slice_stride, source, p->source_channels, end - at, p->source_channels);
         t->source[0] = tail;
     }
-    t->source[1] = t->source[0] + SMRI_TILES_HALF * t->pixel_stride;
-    for (size_t half = 0; half < 2; half++) t->next[half] = t->source[half] + SMRI_TILES_PIXELS * t->pixel_stride;
-    for (size_t i = 0; i < SMRI_TILES_PIXELS; i++)
+    t->source[1] = t->source[0] + SMRI_AMX_HALF * t->pixel_stride;
+    for (size_t half = 0; half < 2; half++) t->next[half] = t->source[half] + SMRI_AMX_PIXELS * t->pixel_stride;
+    for (size_t i = 0; i < SMRI_AMX_PIXELS; i++)
         t->out[i] = at + i < end ? job->result + (at + i) * p->result_channels : NULL;
 }
 
 static void run_pointwise(void *context, size_t index, size_t worker) {
     const struct job *job = context;
-    const struct smri_tiles_plan *p = &job->plan;
+    const struct smri_amx_plan *p = &job->plan;
     const struct task task = begin_task(job, index, worker);
     const size_t pixels = p->images * p->rows.result * p->cols.result;
     const size_t first = task.unit * p->chunk_rows, end = least(first + p->chunk_rows, pixels);
-    const struct smri_tiles_tap tap = {0, 0};
+    const struct smri_amx_tap tap = {0, 0};
     for (size_t begin = task.first; begin < task.last; begin += p->panel_cols)
-        for (size_t at = first; at < end; at += SMRI_TILES_PIXELS) {
-            struct smri_tiles_product t = new_product(job, &tap);
+        for (size_t at = first; at < end; at += SMRI_AMX_PIXELS) {
+            struct smri_amx_product t = new_product(job, &tap);
             place_pixels(job, &t, at, end, task.copy);
             multiply_columns(job, &task, &t, begin, least(begin + p->panel_cols, task.last));
         }
     job->kernels->end();
 }
 
-static size_t own_bytes(const struct smri_tiles_plan *p, const struct smri_conv2d *shape) {
+static size_t per_thread_bytes(const struct smri_amx_plan *p, const struct smri_conv2d *shape) {
     const size_t panels = p->units > 1 ? 0 : panels_bytes(p, p->task_cols);
     return taps_bytes(shape) + panels + (p->shared ? 0 : smri_align(p->unit_bytes));
 }
 
-static size_t shared_panels_bytes(const struct smri_tiles_plan *p) {
+static size_t shared_panels_bytes(const struct smri_amx_plan *p) {
     return p->units > 1 ? panels_bytes(p, p->result_channels) : 0;
 }
 
 static struct smri_workspace_bytes bytes_for(bool backward, const struct smri_conv2d *shape) {
-    const struct smri_tiles_plan plan = smri_tiles_plan_of(backward, shape);
+    const struct smri_amx_plan plan = smri_amx_plan_of(backward, shape);
     const size_t units = plan.shared ? plan.units * plan.unit_bytes : 0;
-    return (struct smri_workspace_bytes){shared_panels_bytes(&plan) + units, own_bytes(&plan, shape)};
+    return (struct smri_workspace_bytes){shared_panels_bytes(&plan) + units, per_thread_bytes(&plan, shape)};
 }
 
 /* A smaller batch may take another layout, so all of them are asked; beyond 64 images the layout is the same. */
 static struct smri_workspace_bytes gather_bytes(bool backward, const struct smri_conv2d *shape) {
     struct smri_conv2d smaller = *shape;
     struct smri_workspace_bytes largest = bytes_for(backward, shape);
-    for (smaller.N = 1; smaller.N < shape->N && smaller.N <= SMRI_TILES_IMAGES_COUNTED; smaller.N++)
+    for (smaller.N = 1; smaller.N < shape->N && smaller.N <= SMRI_AMX_IMAGES_COUNTED; smaller.N++)
         smri_workspace_enlarge(&largest, bytes_for(backward, &smaller));
     return largest;
 }
 
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_tiles_weights_bytes(shape);
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_amx_wgrad_bytes(shape);
     return gather_bytes(direction == SMRI_CONV2D_BACKWARD_DATA, shape);
 }
 
 /* Shared: panels, and units. */
 static void run(struct job *job, const struct smri_workspace *workspace, smri_pool *pool) {
-    const struct smri_tiles_plan *p = &job->plan;
+    const struct smri_amx_plan *p = &job->plan;
     const size_t numbers = p->images * p->rows.result * p->cols.result * p->result_channels;
-    job->kernels = &smri_kernels_get()->tiles;
+    job->kernels = &smri_kernels_get()->amx;
     job->streamed = !job->accumulate && smri_is_streamed(numbers * sizeof(smri_bf16));
     job->panels = workspace->shared;
     job->units = (char *)workspace->shared + shared_panels_bytes(p);
-    job->own = workspace->own, job->own_stride = workspace->own_stride;
-    const size_t blocks = smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK);
+    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
+    const size_t blocks = smri_chunk_count(p->result_channels, SMRI_AMX_BLOCK);
     if (p->units > 1) smri_pool_run(pool, blocks * p->slices, pack_shared, job);
     if (p->shared) smri_pool_run(pool, p->units * p->group, copy_shared, job);
-    const bool pointwise = p->layout == SMRI_TILES_POINTWISE;
+    const bool pointwise = p->layout == SMRI_AMX_POINTWISE;
     smri_pool_run(pool, p->units * p->col_groups, pointwise ? run_pointwise : run_unit, job);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)along;
-    struct job job = {.shape = shape, .plan = smri_tiles_plan_of(false, shape), .result = y, .source = x, .w = w};
+    (void)fused;
+    struct job job = {.shape = shape, .plan = smri_amx_plan_of(false, shape), .result = y, .source = x, .w = w};
     run(&job, workspace, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
                           const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)parts;
-    struct job job = {.shape = shape, .plan = smri_tiles_plan_of(true, shape), .result = dx, .source = dy, .w = w};
+    (void)fusion;
+    struct job job = {.shape = shape, .plan = smri_amx_plan_of(true, shape), .result = dx, .source = dy, .w = w};
     job.accumulate = accumulate;
     run(&job, workspace, pool);
 }
@@ -390,9 +390,9 @@ static void backward_data(void *dx, const void *dy, const float *w, bool accumul
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (shape->precision != SMRI_BF16) return false;
     if (direction != SMRI_CONV2D_BACKWARD_WEIGHTS) return true;
-    return smri_conv2d_tiles_supports_weights(shape);
+    return smri_conv2d_amx_supports_weights(shape);
 }
 
-const struct smri_conv2d_ops smri_conv2d_tiles_ops = {
-    "tiles", supports, workspace_bytes, forward, backward_data, smri_conv2d_tiles_backward_weights, false, NULL, NULL,
+const struct smri_conv2d_ops smri_conv2d_amx_ops = {
+    "amx", supports, workspace_bytes, forward, backward_data, smri_conv2d_amx_backward_weights, false, NULL, NULL,
 };

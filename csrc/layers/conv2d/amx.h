@@ -5,9 +5,9 @@
 #include "layers/conv2d/methods.h"
 
 /* amx_wgrad.c */
-bool smri_conv2d_tiles_supports_weights(const struct smri_conv2d *shape);
-struct smri_workspace_bytes smri_conv2d_tiles_weights_bytes(const struct smri_conv2d *shape);
-void smri_conv2d_tiles_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
+bool smri_conv2d_amx_supports_weights(const struct smri_conv2d *shape);
+struct smri_workspace_bytes smri_conv2d_amx_wgrad_bytes(const struct smri_conv2d *shape);
+void smri_conv2d_amx_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                         const struct smri_workspace *workspace, smri_pool *pool);
 
 #endif

@@ -28,8 +28,8 @@
 #define CHUNK_ROWS_MAX 512
 #define CHUNK_BYTES ((size_t)1 << 20)       /* source of a task whose weights pass by */
 
-static struct smri_tiles_axis new_axis(bool backward, size_t in, size_t out, size_t window, size_t stride, size_t pad) {
-    struct smri_tiles_axis a = {.window = window, .stride = stride, .pad = pad, .backward = backward};
+static struct smri_amx_axis new_axis(bool backward, size_t in, size_t out, size_t window, size_t stride, size_t pad) {
+    struct smri_amx_axis a = {.window = window, .stride = stride, .pad = pad, .backward = backward};
     if (backward) {
         /* Result pixel h = i stride + phase takes dy at (h + pad - r) / stride: between -lead and reach - lead + i. */
         a.result = in, a.source = out, a.result_step = stride, a.source_step = a.planes = 1;
@@ -40,11 +40,11 @@ static struct smri_tiles_axis new_axis(bool backward, size_t in, size_t out, siz
         a.planes = stride < window ? stride : window;
         a.lead = pad, a.reach = (window - 1) / stride;
     }
-    a.length = smri_tiles_phase_length(&a, 0);
+    a.length = smri_amx_phase_length(&a, 0);
     return a;
 }
 
-bool smri_tiles_tap_of(const struct smri_tiles_axis *a, size_t phase, size_t r, size_t *plane, size_t *offset) {
+bool smri_amx_tap_of(const struct smri_amx_axis *a, size_t phase, size_t r, size_t *plane, size_t *offset) {
     if (!a->backward) {
         *plane = r % a->stride, *offset = r / a->stride;
         return true;
@@ -55,7 +55,7 @@ bool smri_tiles_tap_of(const struct smri_tiles_axis *a, size_t phase, size_t r, 
 }
 
 /* Pairs of a result pixel and a tap that hits the source. */
-static size_t count_hits(const struct smri_tiles_axis *a) {
+static size_t count_hits(const struct smri_amx_axis *a) {
     size_t hits = 0;
     for (size_t r = 0; r < a->window; r++)
         for (size_t i = 0; i < a->result; i++) {
@@ -68,40 +68,40 @@ static size_t count_hits(const struct smri_tiles_axis *a) {
     return hits;
 }
 
-static size_t halves_by_row(const struct smri_tiles_plan *p, size_t rows) {
-    return rows * smri_chunk_count(p->cols.length * p->group, SMRI_TILES_HALF);
+static size_t halves_by_row(const struct smri_amx_plan *p, size_t rows) {
+    return rows * smri_chunk_count(p->cols.length * p->group, SMRI_AMX_HALF);
 }
 
-static size_t halves_linear(const struct smri_tiles_plan *p, size_t rows) {
-    return smri_chunk_count(((rows - 1) * p->pitch + p->cols.length) * p->group, SMRI_TILES_HALF);
+static size_t halves_linear(const struct smri_amx_plan *p, size_t rows) {
+    return smri_chunk_count(((rows - 1) * p->pitch + p->cols.length) * p->group, SMRI_AMX_HALF);
 }
 
 /* Positions and bytes of a unit for the plan's group and strip_rows. */
-static void size_unit(struct smri_tiles_plan *p) {
-    if (p->layout == SMRI_TILES_WINDOWS) {
+static void size_unit(struct smri_amx_plan *p) {
+    if (p->layout == SMRI_AMX_WINDOWS) {
         const size_t pixel = p->source_channels * sizeof(smri_bf16);
         p->pitch = (p->cols.result - 1) * p->cols.stride + p->cols.window;
         p->plane_rows = (p->strip_rows - 1) * p->rows.stride + p->rows.window;
-        p->pixel_stride = p->cols.stride * pixel, p->slice_stride = SMRI_TILES_SLICE_BYTES;
-        const size_t overrun = SMRI_TILES_HALF * p->pixel_stride + p->slices * SMRI_TILES_SLICE_BYTES;
+        p->pixel_stride = p->cols.stride * pixel, p->slice_stride = SMRI_AMX_SLICE_BYTES;
+        const size_t overrun = SMRI_AMX_HALF * p->pixel_stride + p->slices * SMRI_AMX_SLICE_BYTES;
         p->unit_bytes = smri_align(p->plane_rows * p->pitch * pixel + overrun);
     } else {
         const size_t planes = p->rows.planes * p->cols.planes;
         p->pitch = p->cols.length + p->cols.reach;
         p->plane_rows = p->strip_rows + p->rows.reach;
-        p->pixel_stride = SMRI_TILES_SLICE_BYTES;
-        p->slice_stride = (planes * p->plane_rows * p->pitch * p->group + SMRI_TILES_HALF) * SMRI_TILES_SLICE_BYTES;
+        p->pixel_stride = SMRI_AMX_SLICE_BYTES;
+        p->slice_stride = (planes * p->plane_rows * p->pitch * p->group + SMRI_AMX_HALF) * SMRI_AMX_SLICE_BYTES;
         p->unit_bytes = p->slices * p->slice_stride;
     }
-    p->linear = p->group < SMRI_TILES_HALF && halves_linear(p, p->strip_rows) < halves_by_row(p, p->strip_rows);
+    p->linear = p->group < SMRI_AMX_HALF && halves_linear(p, p->strip_rows) < halves_by_row(p, p->strip_rows);
 }
 
-static size_t weights_bytes(const struct smri_tiles_plan *p) {
-    return smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK) * smri_tiles_block_bytes(p);
+static size_t weights_bytes(const struct smri_amx_plan *p) {
+    return smri_chunk_count(p->result_channels, SMRI_AMX_BLOCK) * smri_amx_block_bytes(p);
 }
 
 /* The part of the weights that every unit reads from beyond a second-level cache. */
-static double weights_missed(const struct smri_tiles_plan *p) {
+static double weights_missed(const struct smri_amx_plan *p) {
     const size_t bytes = weights_bytes(p);
     if (bytes <= CACHED_BYTES) return 0.0;
     return bytes - CACHED_BYTES < PASSING_BYTES ? (double)(bytes - CACHED_BYTES) / (double)PASSING_BYTES : 1.0;
@@ -109,41 +109,42 @@ static double weights_missed(const struct smri_tiles_plan *p) {
 
 /* The cost of all images with the plan's group, in multiplications of 16 pixels by 32 x 32 weights, for one slice of
  * channels and one block of result channels. */
-static double cost_of(const struct smri_tiles_plan *p, size_t images) {
+static double cost_of(const struct smri_amx_plan *p, size_t images) {
     const size_t units = smri_chunk_count(images, p->group);
     double cost = PANEL_READ * weights_missed(p) * (double)(units * p->taps);
     if (units < UNITS_ENOUGH) {
-        const size_t blocks = smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK);
+        const size_t blocks = smri_chunk_count(p->result_channels, SMRI_AMX_BLOCK);
         cost += SLICE_COPIED * (double)(images * p->rows.source * p->cols.source) / (double)blocks;
     }
-    if (p->group == SMRI_TILES_PIXELS) return cost + 2.0 * (double)units * (double)(count_hits(&p->rows) * count_hits(&p->cols));
+    if (p->group == SMRI_AMX_PIXELS) return cost + 2.0 * (double)units * (double)(count_hits(&p->rows) *
+                                                                                  count_hits(&p->cols));
     const size_t halves = p->linear ? halves_linear(p, p->strip_rows) : halves_by_row(p, p->strip_rows);
     return cost + 2.0 * (double)(units * smri_chunk_count(halves, 2) * p->taps);
 }
 
 /* Bytes of a unit that products read: exact ones skip the padding. */
-static size_t cached_bytes(const struct smri_tiles_plan *p) {
-    if (p->group < SMRI_TILES_PIXELS) return p->unit_bytes;
-    return p->group * p->rows.source * p->cols.source * p->slices * SMRI_TILES_SLICE_BYTES;
+static size_t cached_bytes(const struct smri_amx_plan *p) {
+    if (p->group < SMRI_AMX_PIXELS) return p->unit_bytes;
+    return p->group * p->rows.source * p->cols.source * p->slices * SMRI_AMX_SLICE_BYTES;
 }
 
-static void choose_group(struct smri_tiles_plan *p) {
-    const size_t images = p->images < SMRI_TILES_IMAGES_COUNTED ? p->images : SMRI_TILES_IMAGES_COUNTED;
+static void choose_group(struct smri_amx_plan *p) {
+    const size_t images = p->images < SMRI_AMX_IMAGES_COUNTED ? p->images : SMRI_AMX_IMAGES_COUNTED;
     p->group = 1, p->strip_rows = p->rows.length;
     size_unit(p);
     size_t best = 1;
     double least = cost_of(p, images);
-    for (size_t group = 2; group <= SMRI_TILES_PIXELS && p->layout == SMRI_TILES_SLICES; group *= 2) {
+    for (size_t group = 2; group <= SMRI_AMX_PIXELS && p->layout == SMRI_AMX_SLICES; group *= 2) {
         p->group = group, size_unit(p);
         if (cached_bytes(p) > GROUP_BYTES) break;
         const double cost = cost_of(p, images);
         if (cost < 0.95 * least) best = group, least = cost;
     }
-    p->group = best, p->exact = best == SMRI_TILES_PIXELS;
+    p->group = best, p->exact = best == SMRI_AMX_PIXELS;
     size_unit(p);
 }
 
-static void choose_strips(struct smri_tiles_plan *p) {
+static void choose_strips(struct smri_amx_plan *p) {
     p->strips = 1;
     while (p->group == 1 && p->unit_bytes > STRIP_BYTES && p->strip_rows > 1) {
         p->strips *= 2;
@@ -154,41 +155,41 @@ static void choose_strips(struct smri_tiles_plan *p) {
     p->units = smri_chunk_count(p->images, p->group) * p->strips;
 }
 
-static void choose_columns(struct smri_tiles_plan *p) {
-    const size_t blocks = smri_chunk_count(p->result_channels, SMRI_TILES_BLOCK);
+static void choose_columns(struct smri_amx_plan *p) {
+    const size_t blocks = smri_chunk_count(p->result_channels, SMRI_AMX_BLOCK);
     const size_t wanted = p->units < UNITS_ENOUGH ? smri_chunk_count(TASKS_WANTED, p->units) : 1;
     const size_t task_blocks = smri_chunk_count(blocks, wanted < blocks ? wanted : blocks);
-    p->task_cols = task_blocks * SMRI_TILES_BLOCK;
+    p->task_cols = task_blocks * SMRI_AMX_BLOCK;
     p->col_groups = smri_chunk_count(blocks, task_blocks);
-    const size_t block_bytes = smri_tiles_block_bytes(p);
+    const size_t block_bytes = smri_amx_block_bytes(p);
     const size_t panel_blocks = block_bytes < PANEL_BYTES ? PANEL_BYTES / block_bytes : 1;
-    p->panel_cols = (panel_blocks < task_blocks ? panel_blocks : task_blocks) * SMRI_TILES_BLOCK;
-    p->shared = p->layout != SMRI_TILES_POINTWISE && p->col_groups > 1;
+    p->panel_cols = (panel_blocks < task_blocks ? panel_blocks : task_blocks) * SMRI_AMX_BLOCK;
+    p->shared = p->layout != SMRI_AMX_POINTWISE && p->col_groups > 1;
 }
 
-static void plan_pointwise(struct smri_tiles_plan *p) {
+static void plan_pointwise(struct smri_amx_plan *p) {
     const size_t pixels = p->images * p->rows.result * p->cols.result, pixel = p->source_channels * sizeof(smri_bf16);
     size_t chunk = weights_bytes(p) > CACHED_BYTES ? CHUNK_BYTES / pixel : smri_chunk_count(pixels, TASKS_WANTED);
     if (chunk < CHUNK_ROWS_MIN) chunk = CHUNK_ROWS_MIN;
     if (chunk > CHUNK_ROWS_MAX) chunk = CHUNK_ROWS_MAX;
-    p->pixel_stride = pixel, p->slice_stride = SMRI_TILES_SLICE_BYTES;
-    p->chunk_rows = smri_chunk_count(chunk, SMRI_TILES_PIXELS) * SMRI_TILES_PIXELS;
+    p->pixel_stride = pixel, p->slice_stride = SMRI_AMX_SLICE_BYTES;
+    p->chunk_rows = smri_chunk_count(chunk, SMRI_AMX_PIXELS) * SMRI_AMX_PIXELS;
     p->units = smri_chunk_count(pixels, p->chunk_rows);
-    p->unit_bytes = SMRI_TILES_PIXELS * p->pixel_stride; /* the last pixels, copied */
+    p->unit_bytes = SMRI_AMX_PIXELS * p->pixel_stride; /* the last pixels, copied */
 }
 
-struct smri_tiles_plan smri_tiles_plan_of(bool backward, const struct smri_conv2d *s) {
-    struct smri_tiles_plan p = {.backward = backward, .images = s->N};
+struct smri_amx_plan smri_amx_plan_of(bool backward, const struct smri_conv2d *s) {
+    struct smri_amx_plan p = {.backward = backward, .images = s->N};
     p.rows = new_axis(backward, s->H, smri_conv2d_out_rows(s), s->R, s->stride, s->pad);
     p.cols = new_axis(backward, s->W, smri_conv2d_out_cols(s), s->S, s->stride, s->pad);
     p.source_channels = backward ? s->K : s->C, p.result_channels = backward ? s->C : s->K;
-    if (smri_conv2d_is_pointwise(s) && p.source_channels % SMRI_TILES_SLICE == 0)
-        p.layout = SMRI_TILES_POINTWISE;
+    if (smri_conv2d_is_pointwise(s) && p.source_channels % SMRI_AMX_SLICE == 0)
+        p.layout = SMRI_AMX_POINTWISE;
     else
-        p.layout = !backward && s->S > 1 && s->C < WINDOWS_BELOW ? SMRI_TILES_WINDOWS : SMRI_TILES_SLICES;
-    p.taps = p.layout == SMRI_TILES_WINDOWS ? s->R : s->R * s->S;
-    p.slices = smri_chunk_count(p.source_channels * (p.layout == SMRI_TILES_WINDOWS ? s->S : 1), SMRI_TILES_SLICE);
-    if (p.layout == SMRI_TILES_POINTWISE) {
+        p.layout = !backward && s->S > 1 && s->C < WINDOWS_BELOW ? SMRI_AMX_WINDOWS : SMRI_AMX_SLICES;
+    p.taps = p.layout == SMRI_AMX_WINDOWS ? s->R : s->R * s->S;
+    p.slices = smri_chunk_count(p.source_channels * (p.layout == SMRI_AMX_WINDOWS ? s->S : 1), SMRI_AMX_SLICE);
+    if (p.layout == SMRI_AMX_POINTWISE) {
         plan_pointwise(&p);
     } else {
         choose_group(&p);

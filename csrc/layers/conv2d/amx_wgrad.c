@@ -8,7 +8,8 @@
  *
  * Two ways to cut the work, by the size of dW. Small (early layers): a task owns a part of the pixels, packs them unit by
  * unit (a piece of a row of outputs, and the rows of x under it, the last R of which are kept) and adds to sums of its
- * own; whoever does the last part adds them, in ascending order. Large: all of a group is packed first, and a task owns some channels
+ * own; whoever does the last part adds them, in ascending order. Large: all of a group is packed first, and a task
+ * owns some channels
  * of both sides, whose sums stay in registers over all pixels. */
 #include "layers/conv2d/amx.h"
 
@@ -18,9 +19,9 @@
 #include "kernels/kernels.h"
 #include "smri/memory.h"
 
-#define SIDE SMRI_WTILE_SIDE
-#define TILE SMRI_WTILE_NUMBERS
-#define BLOCK_SUMS (4 * SMRI_WTILE_SUMS) /* a product's sums: 2 x 2 tiles */
+#define SIDE SMRI_AMX_WGRAD_SIDE
+#define TILE SMRI_AMX_WGRAD_NUMBERS
+#define BLOCK_SUMS (4 * SMRI_AMX_WGRAD_SUMS) /* a product's sums: 2 x 2 tiles */
 #define WINDOW_MAX 16
 #define PLACES 8 /* in one product: 2 x 8 KiB of each operand, in the first-level cache; 16 and more are 5 % slower */
 #define PARTS_MIN 4
@@ -44,7 +45,7 @@ struct operand {
 };
 
 struct job {
-    const struct smri_conv_tiles_weights_kernels *kernels;
+    const struct smri_amx_wgrad_kernels *kernels;
     size_t N, H, W, P, Q, R, S, stride, pad, K; /* as the tasks see them: a 1x1 window has no stride */
     bool windows;
     size_t taps, channels; /* of dW: (R, S C) with windows */
@@ -60,8 +61,8 @@ struct job {
     float *dw, *sums;
     _Atomic unsigned *parts_done;
     smri_bf16 *packed; /* the group, unless the work is cut by parts */
-    char *own;         /* each worker's packed unit, or the sums of a block */
-    size_t own_stride, own_bytes;
+    char *per_thread;         /* each worker's packed unit, or the sums of a block */
+    size_t per_thread_stride, per_thread_bytes;
 };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -102,7 +103,7 @@ static void set_tasks(struct job *job) {
 }
 
 static struct job new_job(const struct smri_conv2d *s) {
-    struct job job = {.kernels = &smri_kernels_get()->conv_tiles_weights};
+    struct job job = {.kernels = &smri_kernels_get()->amx_wgrad};
     job.windows = s->C < SIDE && s->S > 1;
     job.taps = job.windows ? s->R : s->R * s->S;
     job.channels = job.windows ? s->S * s->C : s->C;
@@ -117,9 +118,9 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.x.channels = s->C, job.dy.channels = s->K;
     job.x.rows = x_first, job.dy.rows = !x_first;
     job.x.places = job.stride, job.dy.places = 1;
-    job.x.step = job.windows ? s->C * SMRI_WTILE_IMAGES : x_tiles * TILE;
+    job.x.step = job.windows ? s->C * SMRI_AMX_WGRAD_IMAGES : x_tiles * TILE;
     job.dy.step = dy_tiles * TILE;
-    job.groups = smri_chunk_count(s->N, SMRI_WTILE_IMAGES);
+    job.groups = smri_chunk_count(s->N, SMRI_AMX_WGRAD_IMAGES);
     job.group_images = round_up(smri_chunk_count(s->N, job.groups), 2);
 
     const size_t outputs_bytes = (job.dy.step + job.R * job.stride * job.x.step) * sizeof(smri_bf16);
@@ -130,8 +131,8 @@ static struct job new_job(const struct smri_conv2d *s) {
     set_tasks(&job);
     const size_t columns = columns_under(&job, job.chunk);
     job.dy.packed_row = job.chunk * job.dy.step;
-    job.x.packed_row = job.windows ? (columns * s->C + SIDE) * SMRI_WTILE_IMAGES : smaller(columns, job.W) * job.x.step;
-    job.own_bytes = job.by_parts ? (job.dy.packed_row + job.R * job.x.packed_row) * sizeof(smri_bf16)
+    job.x.packed_row = job.windows ? (columns * s->C + SIDE) * SMRI_AMX_WGRAD_IMAGES : smaller(columns, job.W) * job.x.step;
+    job.per_thread_bytes = job.by_parts ? (job.dy.packed_row + job.R * job.x.packed_row) * sizeof(smri_bf16)
                                  : BLOCK_SUMS * sizeof(float);
     return job;
 }
@@ -139,7 +140,7 @@ static struct job new_job(const struct smri_conv2d *s) {
 static const struct operand *first_operand(const struct job *job) { return job->x.rows ? &job->x : &job->dy; }
 static const struct operand *second_operand(const struct job *job) { return job->x.rows ? &job->dy : &job->x; }
 
-bool smri_conv2d_tiles_supports_weights(const struct smri_conv2d *shape) {
+bool smri_conv2d_amx_supports_weights(const struct smri_conv2d *shape) {
     return shape->R <= WINDOW_MAX && shape->S <= WINDOW_MAX;
 }
 
@@ -154,9 +155,9 @@ static size_t packed_bytes(const struct job *job) {
 static size_t job_bytes(void) { return smri_align(sizeof(struct job) + sizeof(unsigned)); }
 
 /* Shared: the job, for it may outlive the call, and its counter; the sums; what is packed. */
-struct smri_workspace_bytes smri_conv2d_tiles_weights_bytes(const struct smri_conv2d *shape) {
+struct smri_workspace_bytes smri_conv2d_amx_wgrad_bytes(const struct smri_conv2d *shape) {
     const struct job job = new_job(shape);
-    return (struct smri_workspace_bytes){job_bytes() + sums_bytes(&job) + packed_bytes(&job), job.own_bytes};
+    return (struct smri_workspace_bytes){job_bytes() + sums_bytes(&job) + packed_bytes(&job), job.per_thread_bytes};
 }
 
 /* A piece of a row of outputs, of one group. */
@@ -277,7 +278,7 @@ static void finish(const struct job *job, const float *sums, size_t tap, size_t 
         const struct smri_wtile_finish finish = {
             .out = job->dw + ((k / SMRI_CONV2D_BLOCK * job->taps + tap) * job->channels + c) * SMRI_CONV2D_BLOCK +
                    k % SMRI_CONV2D_BLOCK,
-            .in = sums + tile * SMRI_WTILE_SUMS,
+            .in = sums + tile * SMRI_AMX_WGRAD_SUMS,
             .part_stride = job->sums_floats,
             .parts = job->by_parts ? job->parts : 1,
             .rows = smaller(SIDE, job->channels - c),
@@ -318,7 +319,7 @@ static void add_unit(const struct job *job, const struct unit *u, float *sums, c
 
 static void sum_part(const struct job *job, size_t part, size_t worker) {
     float *sums = job->sums + part * job->sums_floats;
-    smri_bf16 *dy = (smri_bf16 *)(job->own + worker * job->own_stride), *x = dy + job->dy.packed_row;
+    smri_bf16 *dy = (smri_bf16 *)(job->per_thread + worker * job->per_thread_stride), *x = dy + job->dy.packed_row;
     size_t kept[WINDOW_MAX]; /* which row of x each place of the ring holds, over all images and chunks */
     for (size_t r = 0; r < job->R; r++) kept[r] = SIZE_MAX;
     memset(sums, 0, job->sums_floats * sizeof *sums);
@@ -390,7 +391,7 @@ static void sum_block(const struct job *job, float *sums, size_t tap, size_t row
 }
 
 static void sum_blocks(const struct job *job, size_t index, size_t worker) {
-    float *sums = (float *)(job->own + worker * job->own_stride);
+    float *sums = (float *)(job->per_thread + worker * job->per_thread_stride);
     const size_t col_tasks = smri_chunk_count(job->col_blocks, job->task_cols);
     const size_t i = index / col_tasks, j = index % col_tasks;
     const size_t i_end = smri_chunk_end(job->row_blocks, job->task_rows, i);
@@ -409,7 +410,7 @@ static void run_blocks(void *context, size_t begin, size_t end, size_t worker) {
     for (; begin < end; begin++) sum_blocks(context, begin, worker);
 }
 
-void smri_conv2d_tiles_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
+void smri_conv2d_amx_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                         const struct smri_workspace *workspace, smri_pool *pool) {
     struct job *job = workspace->shared;
     *job = new_job(shape);
@@ -417,12 +418,13 @@ void smri_conv2d_tiles_backward_weights(float *dw, const void *x, const void *dy
     job->parts_done = memset(job + 1, 0, sizeof(unsigned));
     job->sums = (float *)((char *)job + job_bytes());
     job->packed = (smri_bf16 *)((char *)job->sums + sums_bytes(job));
-    job->own = workspace->own, job->own_stride = workspace->own_stride;
+    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
     if (job->by_parts) {
         smri_pool_begin_ranges(pool, job->parts, 1, run_parts, job);
         return;
     }
-    const size_t tasks = smri_chunk_count(job->row_blocks, job->task_rows) * smri_chunk_count(job->col_blocks, job->task_cols);
+    const size_t tasks = smri_chunk_count(job->row_blocks, job->task_rows) * smri_chunk_count(job->col_blocks,
+                                                                                              job->task_cols);
     for (;; job->group++) {
         smri_pool_run(pool, job->P + job->H, pack_group, job);
         if (job->group + 1 == job->groups) break;

@@ -71,12 +71,12 @@ void smri_conv2d_unpack(float *kcrs, const float *packed, const struct smri_conv
 
 static const struct smri_conv2d_ops *const methods[SMRI_CONV2D_METHODS] = {
     [SMRI_CONV2D_REFERENCE] = &smri_conv2d_reference_ops,
-    [SMRI_CONV2D_GEMM] = &smri_conv2d_gemm_ops,
-    [SMRI_CONV2D_DIRECT] = &smri_conv2d_direct_ops,
+    [SMRI_CONV2D_IM2COL] = &smri_conv2d_im2col_ops,
+    [SMRI_CONV2D_IGEMM] = &smri_conv2d_igemm_ops,
     [SMRI_CONV2D_WINOGRAD] = &smri_conv2d_winograd_ops,
-    [SMRI_CONV2D_TILES] = &smri_conv2d_tiles_ops,
-    [SMRI_CONV2D_PAIRS] = &smri_conv2d_pairs_ops,
-    [SMRI_CONV2D_WIDENED] = &smri_conv2d_widened_ops,
+    [SMRI_CONV2D_AMX] = &smri_conv2d_amx_ops,
+    [SMRI_CONV2D_BF16_DOT2] = &smri_conv2d_bf16_dot2_ops,
+    [SMRI_CONV2D_VIA_FP32] = &smri_conv2d_via_fp32_ops,
 };
 
 const char *smri_conv2d_method_name(enum smri_conv2d_method method) { return methods[method]->name; }
@@ -135,23 +135,23 @@ struct smri_workspace_bytes smri_conv2d_prologue_workspace_bytes(const struct sm
 
 /* A method that does not apply the prologue itself multiplies a copy of x, in front of its workspace, that a pass makes. */
 void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
-                            const struct smri_conv2d_prologue *prologue, const struct smri_conv2d_parts *parts,
+                            const struct smri_conv2d_prologue *prologue, const struct smri_conv2d_fusion *fusion,
                             const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
-    assert(parts == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_FORWARD, shape) > 0);
-    assert(prologue == NULL || parts == NULL || parts->make == NULL);
-    struct smri_conv2d_along along = {.prologue = prologue, .parts = parts};
+    assert(fusion == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_FORWARD, shape) > 0);
+    assert(prologue == NULL || fusion == NULL || fusion->produce_src == NULL);
+    struct smri_conv2d_fused_args fused = {.prologue = prologue, .fusion = fusion};
     if (prologue == NULL || has_prologue(method, shape)) {
-        methods[method]->forward(y, x, w, &along, shape, workspace, pool);
+        methods[method]->forward(y, x, w, &fused, shape, workspace, pool);
         return;
     }
     const struct smri_batchnorm2d panel = {prologue->groups, shape->N / prologue->groups * shape->H * shape->W, shape->C,
                                            shape->precision};
-    const struct smri_affine terms = {.x = x, .scale = prologue->scale, .shift = prologue->shift, .relu = true};
-    smri_affine(workspace->shared, &terms, &panel, pool);
-    along.prologue = NULL;
+    const struct smri_scale_shift_add_relu terms = {.x = x, .scale = prologue->scale, .shift = prologue->shift, .relu = true};
+    smri_scale_shift_add_relu(workspace->shared, &terms, &panel, pool);
+    fused.prologue = NULL;
     const struct smri_workspace behind = smri_workspace_behind(workspace, x_bytes(shape));
-    methods[method]->forward(y, workspace->shared, w, &along, shape, &behind, pool);
+    methods[method]->forward(y, workspace->shared, w, &fused, shape, &behind, pool);
 }
 
 static size_t y_bytes(const struct smri_conv2d *shape) {
@@ -175,19 +175,19 @@ void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, co
                                      const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape,
                                      const struct smri_workspace *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
-    struct smri_conv2d_along along = {.epilogue = epilogue};
+    struct smri_conv2d_fused_args fused = {.epilogue = epilogue};
     if (methods[method]->has_epilogue) {
-        methods[method]->forward(y, x, w, &along, shape, workspace, pool);
+        methods[method]->forward(y, x, w, &fused, shape, workspace, pool);
         return;
     }
-    along.epilogue = NULL;
+    fused.epilogue = NULL;
     const struct smri_workspace behind = smri_workspace_behind(workspace, y_bytes(shape));
-    methods[method]->forward(workspace->shared, x, w, &along, shape, &behind, pool);
+    methods[method]->forward(workspace->shared, x, w, &fused, shape, &behind, pool);
     const size_t rows = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape);
     const struct smri_batchnorm2d panel = {1, rows, shape->K, shape->precision};
-    const struct smri_affine terms = {.x = workspace->shared, .residual = epilogue->accumulate ? y : NULL,
+    const struct smri_scale_shift_add_relu terms = {.x = workspace->shared, .residual = epilogue->accumulate ? y : NULL,
                                       .scale = epilogue->scale, .shift = epilogue->shift, .relu = epilogue->relu};
-    smri_affine(y, &terms, &panel, pool);
+    smri_scale_shift_add_relu(y, &terms, &panel, pool);
 }
 
 size_t smri_conv2d_method_part_rows(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
@@ -197,28 +197,30 @@ size_t smri_conv2d_method_part_rows(enum smri_conv2d_method method, enum smri_co
 }
 
 void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
-                                  bool accumulate, const struct smri_conv2d_parts *parts,
+                                  bool accumulate, const struct smri_conv2d_fusion *fusion,
                                   const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_DATA, shape));
-    assert(parts == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_BACKWARD_DATA, shape) > 0);
-    methods[method]->backward_data(dx, dy, w, accumulate, parts, shape, workspace, pool);
+    assert(fusion == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_BACKWARD_DATA, shape) > 0);
+    methods[method]->backward_data(dx, dy, w, accumulate, fusion, shape, workspace, pool);
 }
 
 void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
-                                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
+                                     const struct smri_conv2d *shape, const struct smri_workspace *workspace,
+                                         smri_pool *pool) {
     assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_WEIGHTS, shape));
     methods[method]->backward_weights(dw, x, dy, shape, workspace, pool);
 }
 
 void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                         const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape,
+                         const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
                          const struct smri_workspace *workspace, smri_pool *pool) {
-    smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, prologue, parts, shape, workspace, pool);
+    smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, prologue, fusion, shape, workspace, pool);
 }
 
 void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
                                   const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    smri_conv2d_forward_epilogue_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, epilogue, shape, workspace, pool);
+    smri_conv2d_forward_epilogue_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, epilogue, shape, workspace,
+                                    pool);
 }
 
 size_t smri_conv2d_part_rows(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
@@ -226,9 +228,9 @@ size_t smri_conv2d_part_rows(enum smri_conv2d_direction direction, const struct 
 }
 
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d_parts *parts, const struct smri_conv2d *shape,
+                               const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
                                const struct smri_workspace *workspace, smri_pool *pool) {
-    smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, parts, shape,
+    smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, fusion, shape,
                                  workspace, pool);
 }
 

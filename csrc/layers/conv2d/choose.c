@@ -7,7 +7,8 @@
  *                                       8 x 8: 1.89 / 1.71 / 1.76    9 x 9: 1.28 / 1.26 / 1.31   16 x 16: 1.92 / 1.91 / 2.08
  *     4 x 4, 512 channels               1 image: 0.41 / 0.81 / 0.43  4: 0.89 / 1.04 / 1.01       8: 1.23 / 1.26 / 1.45
  *     8 x 8, 256 channels               1 image: 0.85 / 0.97 / 0.96  2: 1.26 / 1.26 / 1.40       16: 1.80 / 1.95 / 2.40
- *     32 images of 16 x 16              3 channels: 0.84 / 0.97 / 1.02   16: 1.69 / 1.70 / 2.70         64: 2.12 / 2.04 / 2.48
+ *     32 images of 16 x 16              3 channels: 0.84 / 0.97 / 1.02   16: 1.69 / 1.70 / 2.70         64: 2.12 /
+ * 2.04 / 2.48
  * So Winograd pays when most of its 4 x 4 tiles is image and there are tiles enough to repay the transformed weights.
  *
  * bf16 on tile registers where there are any. Without them, Winograd where it pays in fp32: it reads and writes bf16, and on
@@ -25,7 +26,7 @@
 #define WINOGRAD_TILE 4
 #define WINOGRAD_CHANNELS_MIN 16
 #define WINOGRAD_TILES_MIN 6
-#define SLOW_PAIRS_PRODUCTS_MAX 64.0
+#define SLOW_DOT2_PRODUCTS_MAX 64.0
 
 static bool winograd_pays(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (!smri_conv2d_supports(SMRI_CONV2D_WINOGRAD, direction, shape)) return false;
@@ -44,17 +45,17 @@ static double products_per_number(const struct smri_conv2d *s) {
 }
 
 static enum smri_conv2d_method choose_bf16(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    if (smri_isa_selected() >= SMRI_ISA_AMX && smri_conv2d_supports(SMRI_CONV2D_TILES, direction, shape))
-        return SMRI_CONV2D_TILES;
+    if (smri_isa_selected() >= SMRI_ISA_AMX && smri_conv2d_supports(SMRI_CONV2D_AMX, direction, shape))
+        return SMRI_CONV2D_AMX;
     if (smri_isa_selected() >= SMRI_ISA_AVX2 && winograd_pays(direction, shape)) return SMRI_CONV2D_WINOGRAD;
-    if (smri_isa_selected() < SMRI_ISA_AVX512BF16) return SMRI_CONV2D_WIDENED;
-    const bool is_thin = products_per_number(shape) <= SLOW_PAIRS_PRODUCTS_MAX;
-    return is_thin || smri_cpu_has_fast_pairs() ? SMRI_CONV2D_PAIRS : SMRI_CONV2D_WIDENED;
+    if (smri_isa_selected() < SMRI_ISA_AVX512BF16) return SMRI_CONV2D_VIA_FP32;
+    const bool is_thin = products_per_number(shape) <= SLOW_DOT2_PRODUCTS_MAX;
+    return is_thin || smri_cpu_has_fast_bf16_dot2() ? SMRI_CONV2D_BF16_DOT2 : SMRI_CONV2D_VIA_FP32;
 }
 
 enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (shape->precision == SMRI_BF16) return choose_bf16(direction, shape);
     /* The register tiles have no portable vector form; the BLAS brings its own. */
-    if (smri_isa_selected() < SMRI_ISA_AVX2) return SMRI_CONV2D_GEMM;
-    return winograd_pays(direction, shape) ? SMRI_CONV2D_WINOGRAD : SMRI_CONV2D_DIRECT;
+    if (smri_isa_selected() < SMRI_ISA_AVX2) return SMRI_CONV2D_IM2COL;
+    return winograd_pays(direction, shape) ? SMRI_CONV2D_WINOGRAD : SMRI_CONV2D_IGEMM;
 }

@@ -20,8 +20,10 @@
 #include "smri/memory.h"
 
 /* A chunk of source pixels should stay in a second-level cache beside the panel of weights that passes over it; where pixels
- * are one row, beside what is fetched for the next chunk and for whoever looks at the result, too. Zen 4, 1x1 layers of a step of
- * ResNet-50 in ms, forward and backward-data, by numbers and rows at most: 131072 and 192 207.9 + 232.0, 65536 and 192 207.5 +
+ * are one row, beside what is fetched for the next chunk and for whoever looks at the result, too. Zen 4, 1x1 layers
+ * of a step of
+ * ResNet-50 in ms, forward and backward-data, by numbers and rows at most: 131072 and 192 207.9 + 232.0, 65536 and 192
+ * 207.5 +
  * 231.3, 49152 and 96 206.0 + 226.6, 32768 and 96 206.2 + 227.7, 16384 and 48 207.6 + 230.5. */
 #define CHUNK_NUMBERS ((size_t)131072)
 #define CHUNK_ROWS_MIN 48
@@ -53,10 +55,10 @@ struct job {
     const char *zeros;         /* one source pixel */
     struct smri_epilogue epilogue;
     const size_t *row_offsets, *col_offsets; /* see tabulate_offsets */
-    char *own; /* each worker's tiles, with their taps and windows; then its room */
-    size_t own_stride, tiles_bytes;
+    char *per_thread; /* each worker's tiles, with their taps and windows; then its room */
+    size_t per_thread_stride, tiles_bytes;
     const struct smri_conv2d_prologue *prologue;
-    const struct smri_conv2d_parts *parts;
+    const struct smri_conv2d_fusion *fusion;
 };
 
 /* Where a walk over the result's pixels stands. */
@@ -179,7 +181,7 @@ void smri_conv2d_pack_window(void *out, const void *x, const struct smri_conv2d 
     const size_t h = p * s->stride + r - s->pad, w = q * s->stride + t - s->pad;
     const size_t to = r * row + t * s->C, from = ((n * s->H + h) * s->W + w) * s->C;
     if (s->precision == SMRI_BF16)
-        kernels->pairs.copy((smri_bf16 *)out + to, row, (const smri_bf16 *)x + from, s->W * s->C, r_end - r, numbers);
+        kernels->bf16_dot2.copy((smri_bf16 *)out + to, row, (const smri_bf16 *)x + from, s->W * s->C, r_end - r, numbers);
     else
         kernels->conv.copy((float *)out + to, row, (const float *)x + from, s->W * s->C, r_end - r, numbers);
 }
@@ -188,14 +190,15 @@ static size_t room_bytes(const struct job *job) {
     return job->mode == POINTWISE ? smri_align(job->chunk_rows * job->depth * job->number_bytes) : 0;
 }
 
-/* Fills the tile at `position` but for its columns. `packed` has room for its windows in mode PACKED; its source pixels lie at
+/* Fills the tile at `position` but for its columns. `packed` has room for its windows in mode PACKED; its source
+ * pixels lie at
  * `pixels` in mode POINTWISE. */
 static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, struct smri_conv_tap *taps, char *packed,
                          const char *pixels, size_t position, size_t rows, struct cursor *cursor) {
     const size_t out_bytes = job->cols * job->number_bytes, source_bytes = job->depth * job->number_bytes;
     tile->rows = rows, tile->taps = taps, tile->depth = job->tap_depth, tile->n_taps = 1;
     tile->accumulate = job->accumulate, tile->streamed = job->streamed, tile->block_stride = job->block_stride;
-    tile->epilogue = job->epilogue, tile->ahead_rate = 0;
+    tile->epilogue = job->epilogue, tile->prefetch_rate = 0;
     if (job->mode == POINTWISE) {
         for (size_t i = 0; i < rows; i++) {
             tile->out[i] = job->out + (position + i) * out_bytes;
@@ -220,57 +223,59 @@ static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, str
     taps->weights = 0;
 }
 
-static bool is_made(const struct job *job) { return job->parts != NULL && job->parts->make != NULL; }
-static bool is_watched(const struct job *job) { return job->parts != NULL && job->parts->look != NULL; }
+static bool is_made(const struct job *job) { return job->fusion != NULL && job->fusion->produce_src != NULL; }
+static bool is_watched(const struct job *job) { return job->fusion != NULL && job->fusion->consume_dst != NULL; }
 
 /* Memory to be fetched while a chunk is multiplied, in this order, evenly over the calls of the kernel. */
-struct outlook {
-    struct smri_conv_ahead memory[3];
+struct prefetch_queue {
+    struct smri_prefetch_stream streams[3];
     size_t n, at, rate;
 };
 
-static void add_rows(struct outlook *outlook, const void *tensor, size_t first, size_t rows, size_t stride, size_t begin,
+static void enqueue_rows(struct prefetch_queue *queue, const void *tensor, size_t first, size_t rows, size_t stride,
+                         size_t begin,
                      size_t bytes) {
     if (tensor == NULL || bytes == 0) return;
     const char *at = (const char *)tensor + first * stride + begin;
     if (bytes == stride) bytes *= rows, rows = 1;
-    outlook->memory[outlook->n++] = (struct smri_conv_ahead){at, smri_chunk_count(bytes, 64), stride, rows, 0};
+    queue->streams[queue->n++] = (struct smri_prefetch_stream){at, smri_chunk_count(bytes, 64), stride, rows, 0};
 }
 
 /* What will be looked at beside this chunk's columns, then what the next chunk begins with. */
-static void look_ahead(const struct job *job, struct outlook *outlook, size_t chunk, size_t column, size_t last) {
-    outlook->n = outlook->at = outlook->rate = 0;
+static void fill_queue(const struct job *job, struct prefetch_queue *queue, size_t chunk, size_t column, size_t last) {
+    queue->n = queue->at = queue->rate = 0;
     if (job->mode != POINTWISE) return;
-    const struct smri_conv2d_parts *parts = job->parts;
+    const struct smri_conv2d_fusion *fusion = job->fusion;
     const size_t begin = chunk * job->chunk_rows, end = smri_chunk_end(job->pixels, job->chunk_rows, chunk);
     const size_t bytes = job->number_bytes, pixel = job->depth * bytes;
     if (is_watched(job))
-        add_rows(outlook, parts->looked_up, begin, end - begin, job->cols * bytes, column * bytes, (last - column) * bytes);
+        enqueue_rows(queue, fusion->consumer_reads, begin, end - begin, job->cols * bytes, column * bytes,
+                     (last - column) * bytes);
     if (chunk + 1 < job->chunks) {
         const size_t next = smri_chunk_end(job->pixels, job->chunk_rows, chunk + 1) - end;
         if (is_made(job))
-            for (size_t i = 0; i < 2; i++) add_rows(outlook, parts->made_from[i], end, next, pixel, 0, pixel);
+            for (size_t i = 0; i < 2; i++) enqueue_rows(queue, fusion->producer_reads[i], end, next, pixel, 0, pixel);
         else
-            add_rows(outlook, job->source, end, next, pixel, 0, pixel);
+            enqueue_rows(queue, job->source, end, next, pixel, 0, pixel);
     }
     size_t lines = 0;
-    for (size_t i = 0; i < outlook->n; i++) lines += outlook->memory[i].lines * outlook->memory[i].rows;
+    for (size_t i = 0; i < queue->n; i++) lines += queue->streams[i].lines * queue->streams[i].rows;
     const size_t calls = smri_chunk_count(end - begin, SMRI_CONV_ROWS) * smri_chunk_count(last - column, SMRI_CONV_COLS);
     const size_t steps = calls * (job->tap_words / 4);
-    if (steps > 0) outlook->rate = smri_chunk_count(lines, steps);
+    if (steps > 0) queue->rate = smri_chunk_count(lines, steps);
 }
 
-static void ask_ahead(struct outlook *outlook, struct smri_conv_tile *tile) {
-    while (outlook->at < outlook->n && outlook->memory[outlook->at].rows == 0) outlook->at++;
-    if (outlook->at == outlook->n) return;
-    tile->ahead = &outlook->memory[outlook->at], tile->ahead_rate = outlook->rate;
+static void prefetch_next(struct prefetch_queue *queue, struct smri_conv_tile *tile) {
+    while (queue->at < queue->n && queue->streams[queue->at].rows == 0) queue->at++;
+    if (queue->at == queue->n) return;
+    tile->prefetch = &queue->streams[queue->at], tile->prefetch_rate = queue->rate;
 }
 
 /* Columns [column, last) of one chunk. Whoever has the first ones keeps what is made of the source. */
 static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t last, size_t worker) {
     const size_t begin = chunk * job->chunk_rows, end = smri_chunk_end(job->pixels, job->chunk_rows, chunk);
     const size_t n_tiles = smri_chunk_count(end - begin, SMRI_CONV_ROWS);
-    struct smri_conv_tile *tiles = (void *)(job->own + worker * job->own_stride);
+    struct smri_conv_tile *tiles = (void *)(job->per_thread + worker * job->per_thread_stride);
     const size_t most_tiles = job->chunk_rows / SMRI_CONV_ROWS;
     struct smri_conv_tap *taps = (void *)(tiles + most_tiles);
     char *packed = (void *)(taps + most_tiles * job->taps);
@@ -279,10 +284,10 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
     if (job->mode != POINTWISE) cursor = cursor_at(job, begin);
     const size_t pixel_bytes = job->depth * job->number_bytes;
     const char *pixels = NULL; /* POINTWISE */
-    const struct smri_conv2d_parts *parts = job->parts;
+    const struct smri_conv2d_fusion *fusion = job->fusion;
     if (is_made(job) || job->prologue != NULL) {
         char *room = (char *)tiles + job->tiles_bytes;
-        if (is_made(job)) parts->make(parts->maker, room, begin, end - begin, column == 0);
+        if (is_made(job)) fusion->produce_src(fusion->producer, room, begin, end - begin, column == 0);
         else smri_conv2d_activate_run(room, job->source, job->prologue, job->shape, begin, end - begin);
         pixels = room;
     } else if (job->mode == POINTWISE) {
@@ -295,22 +300,23 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
                      pixels != NULL ? pixels + t * SMRI_CONV_ROWS * pixel_bytes : NULL, position, rows, &cursor);
     }
     void (*const compute)(const struct smri_conv_tile *) =
-        job->shape->precision == SMRI_BF16 ? job->kernels->pairs.tile : job->kernels->conv.tile;
-    struct outlook outlook;
-    look_ahead(job, &outlook, chunk, column, last);
-    if (parts != NULL && parts->lay != NULL) parts->lay(parts->layer, begin, end - begin, column, last - column);
+        job->shape->precision == SMRI_BF16 ? job->kernels->bf16_dot2.tile : job->kernels->conv.tile;
+    struct prefetch_queue queue;
+    fill_queue(job, &queue, chunk, column, last);
+    if (fusion != NULL && fusion->init_dst != NULL) fusion->init_dst(fusion->init_ctx, begin, end - begin, column,
+                                                                     last - column);
     for (size_t col = column; col < last; col += SMRI_CONV_COLS)
         for (size_t t = 0; t < n_tiles; t++) {
             struct smri_conv_tile tile = tiles[t];
-            ask_ahead(&outlook, &tile);
+            prefetch_next(&queue, &tile);
             for (size_t i = 0; i < tile.rows; i++) tile.out[i] = (char *)tile.out[i] + col * job->number_bytes;
             if (job->epilogue.scale != NULL) tile.epilogue.scale += col, tile.epilogue.shift += col;
             tile.cols = last - col < SMRI_CONV_COLS ? last - col : SMRI_CONV_COLS;
             tile.weights = job->weights + col / SMRI_CONV_BLOCK * job->block_stride * WORD_BYTES;
             compute(&tile);
         }
-    if (job->streamed) job->kernels->conv.settle();
-    if (is_watched(job)) parts->look(parts->watcher, begin, end - begin, column, last - column);
+    if (job->streamed) job->kernels->conv.store_fence();
+    if (is_watched(job)) fusion->consume_dst(fusion->consumer, begin, end - begin, column, last - column);
 }
 
 static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
@@ -384,8 +390,8 @@ void smri_conv2d_gather(void *out, const void *source, const void *weights, cons
                         const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     struct job job = new_job(how->backward, shape);
     job.out = out, job.source = source, job.weights = weights;
-    job.accumulate = how->accumulate, job.prologue = how->along.prologue, job.parts = how->along.parts;
-    const struct smri_conv2d_epilogue *epilogue = how->along.epilogue;
+    job.accumulate = how->accumulate, job.prologue = how->fused.prologue, job.fusion = how->fused.fusion;
+    const struct smri_conv2d_epilogue *epilogue = how->fused.epilogue;
     if (epilogue != NULL) {
         job.accumulate = epilogue->accumulate;
         job.epilogue = (struct smri_epilogue){epilogue->scale, epilogue->shift, epilogue->relu};
@@ -397,7 +403,7 @@ void smri_conv2d_gather(void *out, const void *source, const void *weights, cons
     size_t *offsets = (size_t *)((char *)workspace->shared + zeros_bytes(&job));
     job.row_offsets = offsets, job.col_offsets = offsets + job.I * shape->R;
     if (job.mode == TAPS) tabulate_offsets(&job, offsets, offsets + job.I * shape->R);
-    job.own = workspace->own, job.own_stride = workspace->own_stride;
+    job.per_thread = workspace->per_thread, job.per_thread_stride = workspace->per_thread_stride;
     smri_pool_run_ranges(pool, job.chunks * job.col_tasks, job.col_tasks, run_tasks, &job);
 }
 
@@ -430,25 +436,25 @@ static size_t transposed_bytes(const struct smri_conv2d *s) {
 }
 
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape);
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_igemm_wgrad_bytes(shape);
     const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
     struct smri_workspace_bytes bytes = smri_conv2d_gather_bytes(backward, shape);
     if (backward) bytes.shared += transposed_bytes(shape);
     return bytes;
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    const struct smri_conv2d_gather how = {.along = *along};
+    const struct smri_conv2d_gather how = {.fused = *fused};
     smri_conv2d_gather(y, x, w, &how, shape, workspace, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
                           const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     float *transposed = workspace->shared;
     const struct smri_workspace behind = smri_workspace_behind(workspace, transposed_bytes(shape));
     smri_conv2d_transpose_weights(transposed, w, shape, pool);
-    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .along.parts = parts};
+    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .fused.fusion = fusion};
     smri_conv2d_gather(dx, dy, transposed, &how, shape, &behind, pool);
 }
 
@@ -457,7 +463,7 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
     return shape->precision == SMRI_FP32;
 }
 
-const struct smri_conv2d_ops smri_conv2d_direct_ops = {
-    "direct", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
+const struct smri_conv2d_ops smri_conv2d_igemm_ops = {
+    "igemm", supports, workspace_bytes, forward, backward_data, smri_conv2d_igemm_backward_weights, true,
     smri_conv2d_gather_has_prologue, smri_conv2d_gather_part_rows,
 };

@@ -21,7 +21,7 @@ static inline size_t smri_conv2d_pairs(size_t n) { return (n + 1) / 2; }
  * packed, all taps' rows are one tap. An epilogue says itself whether it accumulates. */
 struct smri_conv2d_gather {
     bool backward, accumulate;
-    struct smri_conv2d_along along;
+    struct smri_conv2d_fused_args fused;
 };
 size_t smri_conv2d_gather_part_rows(bool backward, const struct smri_conv2d *shape);
 struct smri_workspace_bytes smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape);
@@ -30,8 +30,8 @@ void smri_conv2d_gather(void *out, const void *source, const void *weights, cons
                         const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool);
 
 /* igemm_wgrad.c: in the shape's precision */
-struct smri_workspace_bytes smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape);
-void smri_conv2d_direct_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
+struct smri_workspace_bytes smri_conv2d_igemm_wgrad_bytes(const struct smri_conv2d *shape);
+void smri_conv2d_igemm_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                          const struct smri_workspace *workspace, smri_pool *pool);
 
 /* The window of output pixel (n, p, q) as R S C numbers of the shape's precision, zeros in the padding. */

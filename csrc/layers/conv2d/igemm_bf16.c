@@ -19,7 +19,7 @@ static size_t tap_words(size_t depth) { return smri_conv2d_pairs(depth) * SMRI_C
 static void pair_tap(void *context, size_t index, size_t worker) {
     (void)worker;
     const struct pairing *p = context;
-    p->kernels->pairs.weights(p->out + index * tap_words(p->depth), p->w + index * p->depth * SMRI_CONV_BLOCK, p->depth);
+    p->kernels->bf16_dot2.weights(p->out + index * tap_words(p->depth), p->w + index * p->depth * SMRI_CONV_BLOCK, p->depth);
 }
 
 /* [K/32][tap][C][32] floats to [C/32][tap][ceil(K/2)][32] pairs, 32 x 32 at a time. */
@@ -35,7 +35,7 @@ static void pair_transposed(void *context, size_t index, size_t worker) {
         const size_t from = (k_block * taps + tap) * s->C + c_block * SMRI_CONV_BLOCK;
         const size_t to = (c_block * taps + tap) * smri_conv2d_pairs(s->K) + k_block * SMRI_CONV_BLOCK / 2;
         p->kernels->conv.transpose(block, p->w + from * SMRI_CONV_BLOCK, rows, cols);
-        p->kernels->pairs.weights(p->out + to * SMRI_CONV_BLOCK, block, cols);
+        p->kernels->bf16_dot2.weights(p->out + to * SMRI_CONV_BLOCK, block, cols);
     }
 }
 
@@ -52,27 +52,27 @@ static size_t pairs_bytes(bool backward, const struct smri_conv2d *s) {
 }
 
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_direct_weights_bytes(shape);
+    if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_igemm_wgrad_bytes(shape);
     const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
     struct smri_workspace_bytes bytes = smri_conv2d_gather_bytes(backward, shape);
     bytes.shared += pairs_bytes(backward, shape);
     return bytes;
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     struct pairing pairing = {shape, smri_kernels_get(), workspace->shared, w, forward_depth(shape)};
     smri_pool_run(pool, smri_conv2d_blocks(shape->K) * forward_taps(shape), pair_tap, &pairing);
-    const struct smri_conv2d_gather how = {.along = *along};
+    const struct smri_conv2d_gather how = {.fused = *fused};
     const struct smri_workspace behind = smri_workspace_behind(workspace, pairs_bytes(false, shape));
     smri_conv2d_gather(y, x, workspace->shared, &how, shape, &behind, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
                           const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     struct pairing pairing = {shape, smri_kernels_get(), workspace->shared, w, 0};
     smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), pair_transposed, &pairing);
-    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .along.parts = parts};
+    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .fused.fusion = fusion};
     const struct smri_workspace behind = smri_workspace_behind(workspace, pairs_bytes(true, shape));
     smri_conv2d_gather(dx, dy, workspace->shared, &how, shape, &behind, pool);
 }
@@ -82,7 +82,7 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
     return shape->precision == SMRI_BF16;
 }
 
-const struct smri_conv2d_ops smri_conv2d_pairs_ops = {
-    "pairs", supports, workspace_bytes, forward, backward_data, smri_conv2d_direct_backward_weights, true,
+const struct smri_conv2d_ops smri_conv2d_bf16_dot2_ops = {
+    "bf16_dot2", supports, workspace_bytes, forward, backward_data, smri_conv2d_igemm_backward_weights, true,
     smri_conv2d_gather_has_prologue, smri_conv2d_gather_part_rows,
 };

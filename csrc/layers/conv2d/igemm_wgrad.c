@@ -18,7 +18,8 @@
 #include "smri/cpu.h"
 #include "smri/memory.h"
 
-#define CHUNK_ROWS 96 /* of a panel, at most: 24 KiB of dy stay in the first-level cache; 128 is as fast, 192 takes 4 % longer */
+/* of a panel, at most: 24 KiB of dy stay in the first-level cache; 128 is as fast, 192 takes 4 % longer */
+#define CHUNK_ROWS 96
 #define CHUNK_GRAIN 8 /* pixels: chunks and parts are multiples, so that they are even and nearly equal */
 #define CHANNELS_PER_TASK 256 /* a multiple of SMRI_CONV_ROWS */
 #define TASKS_PER_RUN 4
@@ -45,15 +46,16 @@ struct job {
     float *dw, *partial;    /* partial[parts - 1]: part 0 goes to dw */
     _Atomic unsigned *parts_done; /* [channel_groups][column_tasks] */
     const void *x, *dy;
-    char *own;     /* each worker's panels */
-    size_t own_stride, own_bytes;
+    char *per_thread;     /* each worker's panels */
+    size_t per_thread_stride, per_thread_bytes;
 };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Whether the rows of a 1x1 window over C channels are multiplied where they lie. The bits are the same. Zen 4 gains 4 to 12 %
+/* Whether the rows of a 1x1 window over C channels are multiplied where they lie. The bits are the same. Zen 4 gains 4
+ * to 12 %
  * where a core of the Sapphire Rapids class lost 10 to 30. */
-static bool reads_in_place(size_t C) { return C <= UNPACKED_CHANNELS_MAX || smri_cpu_has_fast_pairs(); }
+static bool reads_in_place(size_t C) { return C <= UNPACKED_CHANNELS_MAX || smri_cpu_has_fast_bf16_dot2(); }
 
 static size_t rounded(size_t pixels) { return smri_chunk_count(pixels, CHUNK_GRAIN) * CHUNK_GRAIN; }
 
@@ -82,8 +84,8 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.parts = smri_chunk_count(job.pixels, job.part_pixels);
     const size_t chunks = smri_chunk_count(job.part_pixels, CHUNK_ROWS * job.pixels_per_row);
     job.chunk_pixels = rounded(smri_chunk_count(job.part_pixels, chunks));
-    job.own_bytes = CHUNK_ROWS * (COLS_PER_RUN + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
-    if (job.windows) job.own_bytes += smri_align(job.rows * WORD_BYTES); /* the windows of one row */
+    job.per_thread_bytes = CHUNK_ROWS * (COLS_PER_RUN + (job.in_place ? 0 : job.panel_stride)) * WORD_BYTES;
+    if (job.windows) job.per_thread_bytes += smri_align(job.rows * WORD_BYTES); /* the windows of one row */
     return job;
 }
 
@@ -92,10 +94,10 @@ static size_t counters_bytes(const struct job *job) {
 }
 
 /* Shared: the job, for it may outlive the call; its counters; the partial sums. */
-struct smri_workspace_bytes smri_conv2d_direct_weights_bytes(const struct smri_conv2d *shape) {
+struct smri_workspace_bytes smri_conv2d_igemm_wgrad_bytes(const struct smri_conv2d *shape) {
     const struct job job = new_job(shape);
     const size_t partial = (job.parts - 1) * job.weights_floats * sizeof(float);
-    return (struct smri_workspace_bytes){smri_align(sizeof job) + counters_bytes(&job) + partial, job.own_bytes};
+    return (struct smri_workspace_bytes){smri_align(sizeof job) + counters_bytes(&job) + partial, job.per_thread_bytes};
 }
 
 static size_t panel_width(size_t cols) { return cols > SMRI_CONV_BLOCK ? SMRI_CONV_COLS : SMRI_CONV_BLOCK; }
@@ -103,7 +105,7 @@ static size_t panel_width(size_t cols) { return cols > SMRI_CONV_BLOCK ? SMRI_CO
 /* Writes n words of a panel's row from that many numbers of one pixel, or of two; NULL counts as zeros. */
 static void pack_row(const struct job *job, char *panel, const void *first, const void *second, size_t n) {
     if (job->pixels_per_row == 2)
-        job->kernels->pairs.interleave((uint32_t *)panel, first, second, n);
+        job->kernels->bf16_dot2.interleave((uint32_t *)panel, first, second, n);
     else if (first != NULL)
         job->kernels->conv.copy((float *)panel, 0, first, 0, 1, n);
     else
@@ -214,59 +216,60 @@ static struct range range_of(const struct job *job, size_t begin, size_t end) {
 struct run {
     struct range at;
     float *dw;                 /* whole dW, or the partial sum */
-    struct smri_conv_ahead ahead[2]; /* dy and x of the next chunk, fetched while this one is multiplied */
-    size_t ahead_rate;
+    struct smri_prefetch_stream prefetch[2]; /* dy and x of the next chunk, fetched while this one is multiplied */
+    size_t prefetch_rate;
 };
 
 /* `pixels` rows of an array with `width` numbers a pixel: numbers [begin, end) of each, from pixel m on. */
-static struct smri_conv_ahead rows_ahead(const struct job *job, const void *numbers, size_t width, size_t m, size_t pixels,
+static struct smri_prefetch_stream rows_stream(const struct job *job, const void *numbers, size_t width, size_t m,
+                                               size_t pixels,
                                          size_t begin, size_t end) {
     const size_t bytes = smri_precision_bytes(job->shape.precision);
-    return (struct smri_conv_ahead){.row = number_at(job, numbers, m * width + begin),
+    return (struct smri_prefetch_stream){.row = number_at(job, numbers, m * width + begin),
                                     .lines = smri_chunk_count((end - begin) * bytes, SMRI_ALIGNMENT),
                                     .stride = width * bytes,
                                     .rows = pixels};
 }
 
 /* The whole rows of x that the windows of output pixels [m, m_end) see, one after the other. */
-static struct smri_conv_ahead windows_ahead(const struct job *job, size_t m, size_t m_end, size_t c, size_t c_end) {
+static struct smri_prefetch_stream windows_stream(const struct job *job, size_t m, size_t m_end, size_t c, size_t c_end) {
     const struct smri_conv2d *s = &job->shape;
     const struct cursor from = cursor_at(job, m), to = cursor_at(job, m_end - 1);
     const size_t top = from.p * s->stride, bottom = to.p * s->stride + s->R; /* in the padded image */
     const size_t first = (from.n * s->H + (top > s->pad ? top - s->pad : 0)) * s->W;
     const size_t end = (to.n * s->H + smaller(bottom > s->pad ? bottom - s->pad : 0, s->H)) * s->W;
-    return rows_ahead(job, job->x, s->C, first, end > first ? end - first : 0, c, c_end);
+    return rows_stream(job, job->x, s->C, first, end > first ? end - first : 0, c, c_end);
 }
 
 /* Memory is slower than the kernel only while it packs, which is a quarter to a third of the time of early layers. So the
  * kernel fetches the chunk after this one (of `depth` rows), the same run's or the next one's, evenly over its calls: 1.1
  * to 1.25 times faster. */
-static void look_ahead(const struct job *job, struct run *run, const struct range *next, size_t m, size_t depth) {
+static void fill_queue(const struct job *job, struct run *run, const struct range *next, size_t m, size_t depth) {
     const struct smri_conv2d *s = &job->shape;
     const size_t m_end = smaller(m + job->chunk_pixels, next->m_end);
-    run->ahead[0] = rows_ahead(job, job->dy, s->K, m, m_end - m, next->k, next->k_end);
-    run->ahead[1] = smri_conv2d_is_pointwise(s) ? rows_ahead(job, job->x, s->C, m, m_end - m, next->c, next->c_end)
-                     : job->windows              ? windows_ahead(job, m, m_end, 0, s->C)
-                                                 : windows_ahead(job, m, m_end, next->c, next->c_end);
-    const size_t lines = run->ahead[0].lines * run->ahead[0].rows + run->ahead[1].lines * run->ahead[1].rows;
+    run->prefetch[0] = rows_stream(job, job->dy, s->K, m, m_end - m, next->k, next->k_end);
+    run->prefetch[1] = smri_conv2d_is_pointwise(s) ? rows_stream(job, job->x, s->C, m, m_end - m, next->c, next->c_end)
+                     : job->windows              ? windows_stream(job, m, m_end, 0, s->C)
+                                                 : windows_stream(job, m, m_end, next->c, next->c_end);
+    const size_t lines = run->prefetch[0].lines * run->prefetch[0].rows + run->prefetch[1].lines * run->prefetch[1].rows;
     const size_t calls = job->taps * smri_chunk_count(run->at.k_end - run->at.k, SMRI_CONV_COLS) *
                          smri_chunk_count(run->at.c_end - run->at.c, SMRI_CONV_ROWS);
     const size_t steps = calls * smri_chunk_count(depth, STEPS);
-    run->ahead_rate = lines < steps ? lines > 0 : (lines + steps / 2) / steps;
+    run->prefetch_rate = lines < steps ? lines > 0 : (lines + steps / 2) / steps;
 }
 
 /* Adds one chunk's products for one tap: a is [depth][lda] words from channel run->c on. */
 static void add_chunk(const struct job *job, struct run *run, size_t tap, const void *a, size_t lda,
                       const void *panel, size_t depth, bool accumulate) {
     const size_t block_floats = job->taps * job->rows * SMRI_CONV_BLOCK;
-    void (*const compute)(const struct smri_conv_outer *) =
-        job->pixels_per_row == 2 ? job->kernels->pairs.outer : job->kernels->conv.outer;
+    void (*const compute)(const struct smri_gemm_tn *) =
+        job->pixels_per_row == 2 ? job->kernels->bf16_dot2.gemm_tn : job->kernels->conv.gemm_tn;
     const char *b = panel;
     for (size_t k = run->at.k; k < run->at.k_end; k += SMRI_CONV_COLS) {
         const size_t blocks = panel_width(run->at.k_end - k) / SMRI_CONV_BLOCK;
         float *dw = run->dw + k / SMRI_CONV_BLOCK * block_floats + tap * job->rows * SMRI_CONV_BLOCK;
         for (size_t c = run->at.c; c < run->at.c_end; c += SMRI_CONV_ROWS) {
-            const struct smri_conv_outer outer = {
+            const struct smri_gemm_tn call = {
                 .out = dw + c * SMRI_CONV_BLOCK,
                 .block_stride = block_floats,
                 .rows = smaller(run->at.c_end - c, SMRI_CONV_ROWS),
@@ -276,10 +279,10 @@ static void add_chunk(const struct job *job, struct run *run, size_t tap, const 
                 .lda = lda,
                 .b = b,
                 .depth = depth,
-                .ahead = &run->ahead[run->ahead[0].rows > 0 ? 0 : 1],
-                .ahead_rate = run->ahead_rate,
+                .prefetch = &run->prefetch[run->prefetch[0].rows > 0 ? 0 : 1],
+                .prefetch_rate = run->prefetch_rate,
             };
-            compute(&outer);
+            compute(&call);
         }
         b += depth * blocks * SMRI_CONV_BLOCK * WORD_BYTES;
     }
@@ -299,21 +302,22 @@ static void clear_padding(const struct job *job, const struct run *run) {
 /* `next` is where the worker will probably go on. */
 static void multiply(const struct job *job, struct range at, const struct range *next, size_t worker) {
     struct run run = {.at = at, .dw = at.part == 0 ? job->dw : job->partial + (at.part - 1) * job->weights_floats};
-    char *dy_panel = job->own + worker * job->own_stride;
+    char *dy_panel = job->per_thread + worker * job->per_thread_stride;
     char *x_panel = dy_panel + CHUNK_ROWS * COLS_PER_RUN * WORD_BYTES;
     char *windows = x_panel + CHUNK_ROWS * job->panel_stride * WORD_BYTES;
     for (size_t m = at.m; m < at.m_end; m += job->chunk_pixels) {
-        const size_t m_end = smaller(m + job->chunk_pixels, at.m_end), depth = smri_chunk_count(m_end - m, job->pixels_per_row);
+        const size_t m_end = smaller(m + job->chunk_pixels, at.m_end), depth = smri_chunk_count(m_end - m,
+                                                                                                job->pixels_per_row);
         const void *dy = dy_panel;
         if (job->dy_in_place)
             dy = number_at(job, job->dy, m * job->shape.K);
         else
             pack_dy(job, dy_panel, m, m_end, at.k, at.k_end);
-        run.ahead_rate = 0;
+        run.prefetch_rate = 0;
         if (m_end < at.m_end)
-            look_ahead(job, &run, &at, m_end, depth);
+            fill_queue(job, &run, &at, m_end, depth);
         else if (next != NULL)
-            look_ahead(job, &run, next, next->m, depth);
+            fill_queue(job, &run, next, next->m, depth);
         for (size_t tap = 0; tap < job->taps; tap++) {
             if (job->in_place) {
                 add_chunk(job, &run, tap, number_at(job, job->x, m * job->rows + at.c), job->rows, dy, depth, m > at.m);
@@ -367,12 +371,12 @@ static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
     }
 }
 
-void smri_conv2d_direct_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
+void smri_conv2d_igemm_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                          const struct smri_workspace *workspace, smri_pool *pool) {
     struct job *job = workspace->shared;
     *job = new_job(shape);
     job->dw = dw, job->x = x, job->dy = dy;
-    job->own = workspace->own, job->own_stride = workspace->own_stride;
+    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
     char *after = (char *)job + smri_align(sizeof *job);
     job->parts_done = memset(after, 0, counters_bytes(job));
     job->partial = (float *)(after + counters_bytes(job));

@@ -27,8 +27,8 @@ struct job {
     float *out;
     const float *a, *b;
     bool accumulate, pointwise;
-    char *own; /* each worker's tile */
-    size_t own_stride;
+    char *per_thread; /* each worker's tile */
+    size_t per_thread_stride;
 };
 
 static size_t tile_rows(size_t row_floats) {
@@ -55,7 +55,7 @@ static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction di
 static struct job new_job(enum smri_conv2d_direction direction, const struct smri_conv2d *s,
                           const struct smri_workspace *workspace) {
     struct job job = {.shape = s, .P = smri_conv2d_out_rows(s), .Q = smri_conv2d_out_cols(s)};
-    job.own = workspace->own, job.own_stride = workspace->own_stride;
+    job.per_thread = workspace->per_thread, job.per_thread_stride = workspace->per_thread_stride;
     job.pixels = s->N * job.P * job.Q;
     job.window = s->R * s->S * s->C;
     job.tile_rows = tile_rows(row_floats(direction, s));
@@ -63,7 +63,8 @@ static struct job new_job(enum smri_conv2d_direction direction, const struct smr
     return job;
 }
 
-static float *worker_tile(const struct job *job, size_t worker) { return (float *)(job->own + worker * job->own_stride); }
+static float *worker_tile(const struct job *job,
+                          size_t worker) { return (float *)(job->per_thread + worker * job->per_thread_stride); }
 
 /* The input pixel under tap (r, t) of output pixel m; NULL in the padding. */
 static const float *source(const struct job *job, const float *x, size_t m, size_t r, size_t t) {
@@ -99,9 +100,9 @@ static void forward_tile(void *context, size_t index, size_t worker) {
                    job->out + begin * s->K + block * SMRI_CONV2D_BLOCK, s->K, false);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)along;
+    (void)fused;
     struct job job = new_job(SMRI_CONV2D_FORWARD, shape, workspace);
     job.out = y, job.a = x, job.b = w;
     smri_pool_run(pool, smri_chunk_count(job.pixels, job.tile_rows), forward_tile, &job);
@@ -145,9 +146,9 @@ static void backward_data_image(void *context, size_t n, size_t worker) {
     }
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
                           const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)parts;
+    (void)fusion;
     struct job job = new_job(SMRI_CONV2D_BACKWARD_DATA, shape, workspace);
     job.out = dx, job.a = dy, job.b = w, job.accumulate = accumulate;
     if (job.pointwise)
@@ -189,6 +190,6 @@ static void backward_weights(float *dw, const void *x, const void *dy, const str
     smri_pool_run(pool, groups * shape->R * shape->S, backward_weights_tap, &job);
 }
 
-const struct smri_conv2d_ops smri_conv2d_gemm_ops = {
-    "gemm", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
+const struct smri_conv2d_ops smri_conv2d_im2col_ops = {
+    "im2col", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
 };

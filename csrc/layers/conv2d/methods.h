@@ -8,22 +8,23 @@
 
 #define SMRI_CONV2D_BLOCK 32 /* output channels in one block of the packed weights: two 512-bit vectors */
 
-/* What goes along with a forward pass. `prologue` is NULL unless has_prologue, `epilogue` unless has_epilogue, `parts` unless
+/* What goes along with a forward pass. `prologue` is NULL unless has_prologue, `epilogue` unless has_epilogue,
+ * `fusion` unless
  * part_rows says more than 0. */
-struct smri_conv2d_along {
+struct smri_conv2d_fused_args {
     const struct smri_conv2d_prologue *prologue;
     const struct smri_conv2d_epilogue *epilogue;
-    const struct smri_conv2d_parts *parts;
+    const struct smri_conv2d_fusion *fusion;
 };
 
 struct smri_conv2d_ops {
     const char *name;
     bool (*supports)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
     struct smri_workspace_bytes (*workspace_bytes)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
-    void (*forward)(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+    void (*forward)(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool);
-    /* `parts` is NULL unless part_rows says more than 0. */
-    void (*backward_data)(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+    /* `fusion` is NULL unless part_rows says more than 0. */
+    void (*backward_data)(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
                           const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool);
     void (*backward_weights)(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                              const struct smri_workspace *workspace, smri_pool *pool);
@@ -33,12 +34,12 @@ struct smri_conv2d_ops {
 };
 
 extern const struct smri_conv2d_ops smri_conv2d_reference_ops;
-extern const struct smri_conv2d_ops smri_conv2d_gemm_ops;
+extern const struct smri_conv2d_ops smri_conv2d_im2col_ops;
 extern const struct smri_conv2d_ops smri_conv2d_winograd_ops;
-extern const struct smri_conv2d_ops smri_conv2d_direct_ops;
-extern const struct smri_conv2d_ops smri_conv2d_tiles_ops;
-extern const struct smri_conv2d_ops smri_conv2d_pairs_ops;
-extern const struct smri_conv2d_ops smri_conv2d_widened_ops;
+extern const struct smri_conv2d_ops smri_conv2d_igemm_ops;
+extern const struct smri_conv2d_ops smri_conv2d_amx_ops;
+extern const struct smri_conv2d_ops smri_conv2d_bf16_dot2_ops;
+extern const struct smri_conv2d_ops smri_conv2d_via_fp32_ops;
 
 /* prologue.c: out[i] = what the prologue makes of pixels[i], which point to channels [channel, channel + channels) of
  * pixels of one image of x; out's rows are out_stride numbers apart. */

@@ -9,7 +9,7 @@ void smri_conv2d_activate(void *out, size_t out_stride, const void *const *pixel
                           const struct smri_conv2d_prologue *prologue, const struct smri_conv2d *shape, size_t image,
                           size_t channel, size_t channels) {
     const size_t group = image / (shape->N / prologue->groups), parameters = group * shape->C + channel;
-    smri_kernels_get()->norm[shape->precision].activate(out, out_stride, pixels, count, prologue->scale + parameters,
+    smri_kernels_get()->batchnorm[shape->precision].activate(out, out_stride, pixels, count, prologue->scale + parameters,
                                                         prologue->shift + parameters, channels);
 }
 
@@ -22,8 +22,8 @@ void smri_conv2d_activate_run(void *out, const void *x, const struct smri_conv2d
         const size_t image = first / image_pixels, image_end = (image + 1) * image_pixels;
         size_t n = 0;
         for (; n < most && first < end && first < image_end; first++)
-            pixels[n++] = smri_numbers_from(x, first * C, shape->precision);
+            pixels[n++] = smri_elem_const(x, first * C, shape->precision);
         smri_conv2d_activate(out, C, pixels, n, prologue, shape, image, 0, C);
-        out = smri_numbers_into(out, n * C, shape->precision);
+        out = smri_elem(out, n * C, shape->precision);
     }
 }

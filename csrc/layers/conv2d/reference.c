@@ -126,16 +126,16 @@ static struct job new_job(void *out, const void *a, const void *b, bool accumula
     return (struct job){shape, smri_conv2d_out_rows(shape), smri_conv2d_out_cols(shape), out, a, b, accumulate};
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)along, (void)workspace;
+    (void)fused, (void)workspace;
     struct job job = new_job(y, x, w, false, shape);
     smri_pool_run(pool, shape->N, forward_image, &job);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
                           const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)parts;
+    (void)fusion;
     (void)workspace;
     struct job job = new_job(dx, dy, w, accumulate, shape);
     smri_pool_run(pool, shape->N, backward_data_image, &job);

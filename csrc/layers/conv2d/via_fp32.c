@@ -45,7 +45,8 @@ struct widened {
 static size_t floats_bytes(size_t n) { return smri_align(n * sizeof(float)); }
 
 static size_t floats_in_all(const struct widened *wide) {
-    return floats_bytes(wide->x_numbers) + floats_bytes(wide->y_numbers) + floats_bytes(smri_conv2d_packed_size(&wide->shape));
+    return floats_bytes(wide->x_numbers) + floats_bytes(wide->y_numbers) +
+        floats_bytes(smri_conv2d_packed_size(&wide->shape));
 }
 
 static struct widened widen_shape(const struct smri_conv2d *shape, const struct smri_workspace *workspace) {
@@ -75,9 +76,9 @@ static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction di
     return bytes;
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)along;
+    (void)fused;
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.x, x, wide.x_numbers, pool);
     convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
@@ -85,9 +86,9 @@ static void forward(void *y, const void *x, const float *w, const struct smri_co
     convert(NARROW, y, wide.y, wide.y_numbers, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
                           const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)parts;
+    (void)fusion;
     const struct widened wide = widen_shape(shape, workspace);
     convert(WIDEN, wide.y, dy, wide.y_numbers, pool);
     convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
@@ -103,6 +104,6 @@ static void backward_weights(float *dw, const void *x, const void *dy, const str
     smri_conv2d_backward_weights(dw, wide.x, wide.y, &wide.shape, &wide.workspace, pool);
 }
 
-const struct smri_conv2d_ops smri_conv2d_widened_ops = {
-    "widened", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
+const struct smri_conv2d_ops smri_conv2d_via_fp32_ops = {
+    "via_fp32", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
 };

@@ -35,12 +35,12 @@ struct job {
     size_t w_channels;            /* the C of the packed weights */
     bool transposed, accumulate;  /* backward-data */
     struct smri_epilogue epilogue;
-    bool share_u;                 /* else V is shared */
+    bool share_weights;                 /* else V is shared */
     size_t depth, tiles;          /* of one panel */
     size_t n_chunks, n_pairs, n_blocks;
     float *shared;                /* panels of U [pair][chunk] or of V [block][chunk] */
-    char *own;                    /* each worker's M, edge to write to, and panels */
-    size_t own_stride, own_floats, m_floats, panel_floats;
+    char *per_thread;                    /* each worker's M, edge to write to, and panels */
+    size_t per_thread_stride, own_floats, m_floats, panel_floats;
 };
 
 static size_t chunk_channels(const struct job *job, size_t chunk) {
@@ -48,14 +48,14 @@ static size_t chunk_channels(const struct job *job, size_t chunk) {
 }
 
 static size_t pair_channels(const struct job *job, size_t pair) {
-    return smri_winograd_min(PAIR, job->out.C - pair * PAIR);
+    return smri_winograd_min(SMRI_WINOGRAD_COLS, job->out.C - pair * SMRI_WINOGRAD_COLS);
 }
 
 static size_t block_end(const struct job *job, size_t block) {
     return smri_winograd_min((block + 1) * job->tiles, job->grid.total);
 }
 
-static size_t weights_stride(size_t depth) { return depth * PAIR + SKEW; }
+static size_t weights_stride(size_t depth) { return depth * SMRI_WINOGRAD_COLS + SMRI_WINOGRAD_SKEW; }
 
 /* Everything that depends on the shape only. Shared are an edge of zeros and the shared panels. */
 static struct job plan(bool transposed, const struct smri_conv2d *s) {
@@ -68,21 +68,21 @@ static struct job plan(bool transposed, const struct smri_conv2d *s) {
         job.out = (struct smri_winograd_tensor){s->precision, .H = s->H, .W = s->W, .C = s->C};
     }
     job.grid = smri_winograd_grid(s->N, job.out.H, job.out.W);
-    job.share_u = s->C * s->K <= SHARED_U_LIMIT;
+    job.share_weights = s->C * s->K <= SHARED_U_LIMIT;
     job.depth = smri_winograd_min(DEPTH, smri_winograd_lanes(job.in.C));
-    job.tiles = smri_winograd_min(job.share_u ? TILES_SHARED_U : TILES_PRIVATE_U, job.grid.total);
+    job.tiles = smri_winograd_min(job.share_weights ? TILES_SHARED_U : TILES_PRIVATE_U, job.grid.total);
     job.n_chunks = smri_chunk_count(job.in.C, job.depth);
-    job.n_pairs = smri_chunk_count(job.out.C, PAIR);
+    job.n_pairs = smri_chunk_count(job.out.C, SMRI_WINOGRAD_COLS);
     job.n_blocks = smri_chunk_count(job.grid.total, job.tiles);
-    const size_t v = smri_winograd_panel(job.tiles, job.depth), u = POINTS * weights_stride(job.depth);
-    job.panel_floats = job.share_u ? u : v;
-    job.m_floats = smri_winograd_panel(job.tiles, PAIR);
-    job.own_floats = job.m_floats + smri_winograd_lanes(job.out.C) + (job.share_u ? job.n_chunks * v : u);
+    const size_t v = smri_winograd_panel(job.tiles, job.depth), u = SMRI_WINOGRAD_POINTS * weights_stride(job.depth);
+    job.panel_floats = job.share_weights ? u : v;
+    job.m_floats = smri_winograd_panel(job.tiles, SMRI_WINOGRAD_COLS);
+    job.own_floats = job.m_floats + smri_winograd_lanes(job.out.C) + (job.share_weights ? job.n_chunks * v : u);
     return job;
 }
 
 static size_t shared_panels(const struct job *job) {
-    return (job->share_u ? job->n_pairs : job->n_blocks) * job->n_chunks;
+    return (job->share_weights ? job->n_pairs : job->n_blocks) * job->n_chunks;
 }
 
 static struct smri_workspace_bytes forward_bytes(bool transposed, const struct smri_conv2d *s) {
@@ -92,24 +92,25 @@ static struct smri_workspace_bytes forward_bytes(bool transposed, const struct s
                                                 job.own_floats * sizeof(float)};
 }
 
-/* u[point][block of 32][channel][32] = G g G^T: the input channels of one chunk, a block of the output channels of one pair. */
+/* u[point][block of 32][channel][32] = G g G^T: the input channels of one chunk, a block of the output channels of one
+ * pair. */
 static void weights_block(const struct job *job, float *u, size_t pair, size_t b, size_t chunk) {
     const size_t first = chunk * job->depth, depth = chunk_channels(job, chunk), C = job->w_channels;
     const size_t tap_stride = C * SMRI_CONV2D_BLOCK, stride = weights_stride(depth);
     u += b * depth * SMRI_CONV2D_BLOCK;
     if (!job->transposed) {
-        const float *w = job->w + (pair * 2 + b) * TAPS * tap_stride + first * SMRI_CONV2D_BLOCK;
+        const float *w = job->w + (pair * 2 + b) * SMRI_WINOGRAD_WINDOW * tap_stride + first * SMRI_CONV2D_BLOCK;
         job->kernels->winograd[job->in.precision].weights(u, stride, w, tap_stride, depth * SMRI_CONV2D_BLOCK);
         return;
     }
-    const size_t c = pair * PAIR + b * SMRI_CONV2D_BLOCK;
+    const size_t c = pair * SMRI_WINOGRAD_COLS + b * SMRI_CONV2D_BLOCK;
     for (size_t k = 0; k < depth; k += SMRI_CONV2D_BLOCK) {
-        float turned[TAPS][SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK];
-        const float *w = job->w + ((first + k) / SMRI_CONV2D_BLOCK * TAPS * C + c) * SMRI_CONV2D_BLOCK;
+        float turned[SMRI_WINOGRAD_WINDOW][SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK];
+        const float *w = job->w + ((first + k) / SMRI_CONV2D_BLOCK * SMRI_WINOGRAD_WINDOW * C + c) * SMRI_CONV2D_BLOCK;
         const size_t cols = smri_winograd_min(depth - k, SMRI_CONV2D_BLOCK);
         const size_t rows = smri_winograd_min(C - c, SMRI_CONV2D_BLOCK);
-        for (size_t tap = 0; tap < TAPS; tap++)
-            job->kernels->conv.transpose(turned[TAPS - 1 - tap], w + tap * tap_stride, rows, cols);
+        for (size_t tap = 0; tap < SMRI_WINOGRAD_WINDOW; tap++)
+            job->kernels->conv.transpose(turned[SMRI_WINOGRAD_WINDOW - 1 - tap], w + tap * tap_stride, rows, cols);
         job->kernels->winograd[job->in.precision].weights(u + k * SMRI_CONV2D_BLOCK, stride, turned[0],
                                        SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK, cols * SMRI_CONV2D_BLOCK);
     }
@@ -121,7 +122,7 @@ static void weights_panel(const struct job *job, float *u, size_t pair, size_t c
 
 /* Memory that will be needed soon, in pieces: the products, which leave the memory idle, fetch `bytes` of each into
  * the second-level cache (forward: 4 to 10 %). */
-struct ahead {
+struct prefetch_list {
     void *const *pieces;
     size_t count, skip, bytes; /* the first `skip` bytes of each piece are left out */
 };
@@ -131,26 +132,27 @@ static void fetch(const void *p, size_t bytes) {
 }
 
 /* The part of the fetching that belongs to one of `steps` products. */
-static void fetch_ahead(const struct ahead *ahead, size_t step, size_t steps) {
-    if (ahead == NULL) return;
-    const size_t share = (ahead->count + steps - 1) / steps;
-    for (size_t i = step * share; i < (step + 1) * share && i < ahead->count; i++)
-        fetch((const char *)ahead->pieces[i] + ahead->skip, ahead->bytes);
+static void prefetch_share(const struct prefetch_list *list, size_t step, size_t steps) {
+    if (list == NULL) return;
+    const size_t share = (list->count + steps - 1) / steps;
+    for (size_t i = step * share; i < (step + 1) * share && i < list->count; i++)
+        fetch((const char *)list->pieces[i] + list->skip, list->bytes);
 }
 
-#define BLOCK_PIXELS (TILES_PRIVATE_U * OUT * OUT) /* at most, of either plan */
+#define BLOCK_PIXELS (TILES_PRIVATE_U * SMRI_WINOGRAD_OUT * SMRI_WINOGRAD_OUT) /* at most, of either plan */
 #define WEIGHTS_PIECE 64                            /* floats */
-#define WEIGHTS_PIECES (2 * TAPS * DEPTH * SMRI_CONV2D_BLOCK / WEIGHTS_PIECE)
+#define WEIGHTS_PIECES (2 * SMRI_WINOGRAD_WINDOW * DEPTH * SMRI_CONV2D_BLOCK / WEIGHTS_PIECE)
 
 /* m[point][tile][64] (+)= v[point][tile][channel] u[point][channel][64] for `tiles` of the panel's tiles. */
 static void multiply(const struct job *job, float *m, const float *v, size_t panel_tiles, const float *u, size_t tiles,
-                     size_t depth, size_t cols, bool accumulate, const struct ahead *outputs,
-                     const struct ahead *operands) {
-    const size_t v_stride = smri_winograd_stride(panel_tiles, depth), m_stride = smri_winograd_stride(tiles, PAIR);
+                     size_t depth, size_t cols, bool accumulate, const struct prefetch_list *outputs,
+                     const struct prefetch_list *operands) {
+    const size_t v_stride = smri_winograd_stride(panel_tiles, depth), m_stride = smri_winograd_stride(tiles,
+                                                                                                      SMRI_WINOGRAD_COLS);
     const size_t lanes = smri_winograd_lanes(depth);
-    const size_t steps = POINTS * smri_chunk_count(tiles, SMRI_CONV_ROWS);
+    const size_t steps = SMRI_WINOGRAD_POINTS * smri_chunk_count(tiles, SMRI_CONV_ROWS);
     size_t step = 0;
-    for (size_t point = 0; point < POINTS; point++)
+    for (size_t point = 0; point < SMRI_WINOGRAD_POINTS; point++)
         for (size_t tile = 0; tile < tiles; tile += SMRI_CONV_ROWS, step++) {
             struct smri_conv_tap tap = {.weights = 0};
             struct smri_conv_tile product = {
@@ -160,11 +162,11 @@ static void multiply(const struct job *job, float *m, const float *v, size_t pan
             };
             for (size_t i = 0; i < product.rows; i++) {
                 tap.rows[i] = v + point * v_stride + (tile + i) * lanes;
-                product.out[i] = m + point * m_stride + (tile + i) * PAIR;
+                product.out[i] = m + point * m_stride + (tile + i) * SMRI_WINOGRAD_COLS;
             }
-            fetch_ahead(outputs, step, steps);
-            fetch_ahead(operands, step, steps);
-            if (!job->share_u && point + 1 < POINTS)
+            prefetch_share(outputs, step, steps);
+            prefetch_share(operands, step, steps);
+            if (!job->share_weights && point + 1 < SMRI_WINOGRAD_POINTS)
                 fetch(v + (point + 1) * v_stride + tile * lanes, product.rows * lanes * sizeof(float));
             job->kernels->conv.tile(&product);
         }
@@ -175,20 +177,21 @@ static void tile_pixels(const struct job *job, void **pixels, const struct smri_
                         size_t end) {
     struct smri_winograd_tensor unpadded = *tensor;
     unpadded.pad = 0;
-    for (size_t tile = begin; tile < end; tile++, pixels += OUT * OUT)
-        smri_winograd_pixels(pixels, &unpadded, &job->grid, tile, OUT, 0);
+    for (size_t tile = begin; tile < end; tile++, pixels += SMRI_WINOGRAD_OUT * SMRI_WINOGRAD_OUT)
+        smri_winograd_pixels(pixels, &unpadded, &job->grid, tile, SMRI_WINOGRAD_OUT, 0);
 }
 
 /* The packed weights of one chunk and one pair: for each block of 32 on the one side, for each tap, a run of channels
  * of the other side. Returns how many pieces there are. They are only read: outputs' pixels have the same type. */
 static size_t weights_pieces(const struct job *job, void **pieces, size_t pair, size_t chunk) {
     const size_t depth = chunk_channels(job, chunk), channels = pair_channels(job, pair);
-    const size_t block = (job->transposed ? chunk * job->depth : pair * PAIR) / SMRI_CONV2D_BLOCK;
+    const size_t block = (job->transposed ? chunk * job->depth : pair * SMRI_WINOGRAD_COLS) / SMRI_CONV2D_BLOCK;
     const size_t blocks = smri_conv2d_blocks(job->transposed ? depth : channels);
-    const size_t first = job->transposed ? pair * PAIR : chunk * job->depth, run = job->transposed ? channels : depth;
-    const float *w = job->w + (block * TAPS * job->w_channels + first) * SMRI_CONV2D_BLOCK;
+    const size_t first = job->transposed ? pair * SMRI_WINOGRAD_COLS : chunk * job->depth,
+        run = job->transposed ? channels : depth;
+    const float *w = job->w + (block * SMRI_WINOGRAD_WINDOW * job->w_channels + first) * SMRI_CONV2D_BLOCK;
     size_t count = 0;
-    for (size_t i = 0; i < blocks * TAPS; i++, w += job->w_channels * SMRI_CONV2D_BLOCK)
+    for (size_t i = 0; i < blocks * SMRI_WINOGRAD_WINDOW; i++, w += job->w_channels * SMRI_CONV2D_BLOCK)
         for (size_t at = 0; at < run * SMRI_CONV2D_BLOCK; at += WEIGHTS_PIECE) pieces[count++] = (void *)(w + at);
     return count;
 }
@@ -197,9 +200,10 @@ static size_t weights_pieces(const struct job *job, void **pieces, size_t pair, 
 static void store_outputs(const struct job *job, void *const *pixels, const float *m, size_t tiles, size_t pair) {
     const size_t channels = pair_channels(job, pair);
     struct smri_epilogue epilogue = job->epilogue;
-    if (epilogue.scale != NULL) epilogue.scale += pair * PAIR, epilogue.shift += pair * PAIR;
-    for (size_t tile = 0; tile < tiles; tile++, m += PAIR, pixels += OUT * OUT)
-        job->kernels->winograd[job->out.precision].output(pixels, pair * PAIR, m, smri_winograd_stride(tiles, PAIR),
+    if (epilogue.scale != NULL) epilogue.scale += pair * SMRI_WINOGRAD_COLS, epilogue.shift += pair * SMRI_WINOGRAD_COLS;
+    for (size_t tile = 0; tile < tiles; tile++, m += SMRI_WINOGRAD_COLS, pixels += SMRI_WINOGRAD_OUT * SMRI_WINOGRAD_OUT)
+        job->kernels->winograd[job->out.precision].output(pixels, pair * SMRI_WINOGRAD_COLS, m,
+                                                          smri_winograd_stride(tiles, SMRI_WINOGRAD_COLS),
                                                           channels, job->accumulate, epilogue);
 }
 
@@ -223,7 +227,8 @@ static void share_inputs(void *context, size_t index, size_t worker) {
                               block_end(job, block), chunk * job->depth, chunk_channels(job, chunk));
 }
 
-static float *worker_m(const struct job *job, size_t worker) { return (float *)(job->own + worker * job->own_stride); }
+static float *worker_m(const struct job *job,
+                       size_t worker) { return (float *)(job->per_thread + worker * job->per_thread_stride); }
 static float *worker_edge(const struct job *job, size_t worker) { return worker_m(job, worker) + job->m_floats; }
 static float *worker_panels(const struct job *job, size_t worker) {
     return worker_edge(job, worker) + smri_winograd_lanes(job->out.C);
@@ -248,10 +253,10 @@ static void block_of_tiles(const struct job *job, size_t begin, size_t end, size
     const struct smri_winograd_tensor out = outputs_of(job, worker);
     tile_pixels(job, out_pixels, &out, begin, end);
     tile_pixels(job, in_pixels, &job->in, end, next_end);
-    struct ahead outputs = {.pieces = out_pixels, .count = (end - begin) * OUT * OUT};
-    struct ahead inputs = {.pieces = in_pixels, .count = (next_end - end) * OUT * OUT};
+    struct prefetch_list outputs = {.pieces = out_pixels, .count = (end - begin) * SMRI_WINOGRAD_OUT * SMRI_WINOGRAD_OUT};
+    struct prefetch_list inputs = {.pieces = in_pixels, .count = (next_end - end) * SMRI_WINOGRAD_OUT * SMRI_WINOGRAD_OUT};
     for (size_t pair = 0; pair < job->n_pairs; pair++) {
-        outputs.skip = pair * PAIR * bytes, outputs.bytes = pair_channels(job, pair) * bytes;
+        outputs.skip = pair * SMRI_WINOGRAD_COLS * bytes, outputs.bytes = pair_channels(job, pair) * bytes;
         for (size_t chunk = 0; chunk < job->n_chunks; chunk++) {
             const float *u = job->shared + (pair * job->n_chunks + chunk) * job->panel_floats;
             const size_t depth = chunk_channels(job, chunk);
@@ -282,14 +287,16 @@ static void pair_of_tiles(const struct job *job, size_t block, size_t begin, siz
     const struct smri_winograd_tensor out = outputs_of(job, worker);
     tile_pixels(job, out_pixels, &out, first + begin, first + end);
     const size_t bytes = smri_precision_bytes(job->out.precision);
-    const struct ahead outputs = {out_pixels, (end - begin) * OUT * OUT, pair * PAIR * bytes, pair_channels(job, pair) * bytes};
+    const struct prefetch_list outputs = {out_pixels, (end - begin) * SMRI_WINOGRAD_OUT * SMRI_WINOGRAD_OUT,
+                                          pair * SMRI_WINOGRAD_COLS * bytes, pair_channels(job, pair) * bytes};
     for (size_t chunk = 0; chunk < job->n_chunks; chunk++) {
         const bool last = chunk + 1 == job->n_chunks;
         const size_t depth = chunk_channels(job, chunk);
-        struct ahead weights = {.pieces = w_pieces, .bytes = WEIGHTS_PIECE * sizeof(float)};
+        struct prefetch_list weights = {.pieces = w_pieces, .bytes = WEIGHTS_PIECE * sizeof(float)};
         if (!last) weights.count = weights_pieces(job, w_pieces, pair, chunk + 1);
         weights_panel(job, u, pair, chunk);
-        multiply(job, m, v + chunk * job->panel_floats + begin * smri_winograd_lanes(depth), block_tiles, u, end - begin, depth,
+        multiply(job, m, v + chunk * job->panel_floats + begin * smri_winograd_lanes(depth), block_tiles, u,
+                 end - begin, depth,
                  padded_cols(job, pair), chunk > 0, last ? &outputs : NULL, last ? NULL : &weights);
     }
     store_outputs(job, out_pixels, m, end - begin, pair);
@@ -317,12 +324,12 @@ static void run(struct job *job, void *out, const void *in, const float *w, cons
     job->out.data = out;
     job->w = w;
     job->shared = (float *)workspace->shared + edge;
-    job->own = workspace->own, job->own_stride = workspace->own_stride;
-    if (job->share_u)
+    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
+    if (job->share_weights)
         smri_pool_run(pool, 2 * shared_panels(job), share_weights, job);
     else
         smri_pool_run(pool, shared_panels(job), share_inputs, job);
-    if (job->share_u)
+    if (job->share_weights)
         smri_pool_run_ranges(pool, smri_chunk_count(job->grid.total, SMRI_CONV_ROWS),
                              smri_chunk_count(job->n_blocks, RUNS) * smri_chunk_count(job->tiles, SMRI_CONV_ROWS), run_blocks,
                              job);
@@ -330,20 +337,20 @@ static void run(struct job *job, void *out, const void *in, const float *w, cons
         smri_pool_run_ranges(pool, job->n_blocks * job->n_pairs * BLOCK_PARTS, BLOCK_PARTS, run_pairs, job);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_along *along,
+static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
                     const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
     struct job job = plan(false, shape);
-    job.in.prologue = along->prologue, job.in.shape = shape;
-    if (along->epilogue != NULL) {
-        job.accumulate = along->epilogue->accumulate;
-        job.epilogue = (struct smri_epilogue){along->epilogue->scale, along->epilogue->shift, along->epilogue->relu};
+    job.in.prologue = fused->prologue, job.in.shape = shape;
+    if (fused->epilogue != NULL) {
+        job.accumulate = fused->epilogue->accumulate;
+        job.epilogue = (struct smri_epilogue){fused->epilogue->scale, fused->epilogue->shift, fused->epilogue->relu};
     }
     run(&job, y, x, w, workspace, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_parts *parts,
+static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
                           const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)parts;
+    (void)fusion;
     struct job job = plan(true, shape);
     job.accumulate = accumulate;
     run(&job, dx, dy, w, workspace, pool);

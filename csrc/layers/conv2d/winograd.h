@@ -7,15 +7,12 @@
 #include "layers/conv2d/methods.h"
 #include "smri/memory.h"
 
-#define POINTS SMRI_WINOGRAD_POINTS
-#define IN SMRI_WINOGRAD_IN
-#define OUT SMRI_WINOGRAD_OUT
-#define TAPS 9
-#define PAIR SMRI_CONV_COLS /* output channels of one product: two blocks of packed weights */
+#define SMRI_WINOGRAD_WINDOW 9
+#define SMRI_WINOGRAD_COLS SMRI_CONV_COLS /* output channels of one product: two blocks of packed weights */
 
 /* Floats between the same element at two neighbouring points, beyond the panel itself: the 36 streams of a transform
  * would otherwise meet in the same set of the first-level cache. */
-#define SKEW 16
+#define SMRI_WINOGRAD_SKEW 16
 
 /* An image tensor [N][H][W][C] and the tiles that cover it: tile (n, i, j) has its corner at row 4 i - pad, column
  * 4 j - pad. `edge` is a pixel that stands for all those outside: zeros to read, or room to write. */
@@ -34,7 +31,8 @@ struct smri_winograd_grid {
 };
 
 static inline struct smri_winograd_grid smri_winograd_grid(size_t N, size_t P, size_t Q) {
-    const size_t rows = (P + OUT - 1) / OUT, cols = (Q + OUT - 1) / OUT;
+    const size_t rows = (P + SMRI_WINOGRAD_OUT - 1) / SMRI_WINOGRAD_OUT,
+        cols = (Q + SMRI_WINOGRAD_OUT - 1) / SMRI_WINOGRAD_OUT;
     return (struct smri_winograd_grid){rows, cols, N * rows * cols};
 }
 
@@ -44,10 +42,10 @@ static inline size_t smri_winograd_lanes(size_t channels) {
 
 /* Floats of one point of a panel [rows][lanes], and of all 36 points. */
 static inline size_t smri_winograd_stride(size_t rows, size_t channels) {
-    return rows * smri_winograd_lanes(channels) + SKEW;
+    return rows * smri_winograd_lanes(channels) + SMRI_WINOGRAD_SKEW;
 }
 static inline size_t smri_winograd_panel(size_t rows, size_t channels) {
-    return POINTS * smri_winograd_stride(rows, channels);
+    return SMRI_WINOGRAD_POINTS * smri_winograd_stride(rows, channels);
 }
 
 static inline size_t smri_winograd_min(size_t a, size_t b) { return a < b ? a : b; }
@@ -58,8 +56,8 @@ static inline void smri_winograd_pixels(void **pixels, const struct smri_winogra
                                         size_t channel) {
     const size_t bytes = smri_precision_bytes(x->precision);
     const size_t n = tile / (grid->rows * grid->cols);
-    const size_t top = tile / grid->cols % grid->rows * OUT - x->pad; /* wraps to huge when negative */
-    const size_t left = tile % grid->cols * OUT - x->pad;
+    const size_t top = tile / grid->cols % grid->rows * SMRI_WINOGRAD_OUT - x->pad; /* wraps to huge when negative */
+    const size_t left = tile % grid->cols * SMRI_WINOGRAD_OUT - x->pad;
     for (size_t i = 0; i < side; i++)
         for (size_t j = 0; j < side; j++) {
             const size_t h = top + i, w = left + j;
@@ -71,12 +69,13 @@ static inline void smri_winograd_pixels(void **pixels, const struct smri_winogra
 #define SMRI_WINOGRAD_CHANNELS 64 /* of an input panel, at most */
 
 /* The pixels of a tile of inputs as the prologue leaves them, in `room`; those outside of the image stay where they are. */
-static inline void smri_winograd_activate(void *pixels[IN * IN], char *room, const struct smri_winograd_tensor *x,
+static inline void smri_winograd_activate(void *pixels[SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN], char *room,
+                                          const struct smri_winograd_tensor *x,
                                           size_t image, size_t channel, size_t channels) {
     const size_t pixel_bytes = channels * smri_precision_bytes(x->precision);
-    const void *inside[IN * IN];
+    const void *inside[SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN];
     size_t count = 0;
-    for (size_t i = 0; i < IN * IN; i++) {
+    for (size_t i = 0; i < SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN; i++) {
         if (pixels[i] == x->edge) continue;
         inside[count] = pixels[i];
         pixels[i] = room + count++ * pixel_bytes;
@@ -91,10 +90,10 @@ static inline void smri_winograd_input_panel(float *panel, const struct smri_win
                                              size_t channel, size_t channels) {
     const struct smri_winograd_kernels *kernels = &smri_kernels_get()->winograd[x->precision];
     const size_t stride = smri_winograd_stride(end - begin, channels);
-    _Alignas(SMRI_ALIGNMENT) char room[IN * IN * SMRI_WINOGRAD_CHANNELS * sizeof(float)];
+    _Alignas(SMRI_ALIGNMENT) char room[SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN * SMRI_WINOGRAD_CHANNELS * sizeof(float)];
     for (size_t tile = begin; tile < end; tile++, panel += smri_winograd_lanes(channels)) {
-        void *pixels[IN * IN];
-        smri_winograd_pixels(pixels, x, grid, tile, IN, channel);
+        void *pixels[SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN];
+        smri_winograd_pixels(pixels, x, grid, tile, SMRI_WINOGRAD_IN, channel);
         if (x->prologue != NULL)
             smri_winograd_activate(pixels, room, x, tile / (grid->rows * grid->cols), channel, channels);
         kernels->input(panel, stride, (const void *const *)pixels, channels);

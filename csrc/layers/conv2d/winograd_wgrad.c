@@ -27,14 +27,14 @@ struct job {
     size_t tiles, group_tiles, n_groups; /* of one chunk, of one group */
     size_t n_sides, n_pairs, n_blocks; /* blocks along C and along K, and their product */
     size_t v_floats, d_floats;
-    char *own;       /* each worker's V and D, and its product where there are no groups */
-    size_t own_stride;
+    char *per_thread;       /* each worker's V and D, and its product where there are no groups */
+    size_t per_thread_stride;
     float *products; /* dU: [group][block] where there are groups */
     _Atomic unsigned *groups_done; /* of each block */
 };
 
-#define PRODUCT_STRIDE (SIDE * PAIR + SKEW)
-#define PRODUCT_FLOATS ((size_t)POINTS * PRODUCT_STRIDE)
+#define PRODUCT_STRIDE (SIDE * SMRI_WINOGRAD_COLS + SMRI_WINOGRAD_SKEW)
+#define PRODUCT_FLOATS ((size_t)SMRI_WINOGRAD_POINTS * PRODUCT_STRIDE)
 
 /* The size of each of `parts` parts of n tiles, a multiple of what the products unroll by. */
 static size_t even_share(size_t n, size_t parts) {
@@ -48,14 +48,14 @@ static struct job plan(const struct smri_conv2d *s) {
     job.x = (struct smri_winograd_tensor){s->precision, .H = s->H, .W = s->W, .C = s->C, .pad = s->pad};
     job.dy = (struct smri_winograd_tensor){s->precision, .H = P, .W = Q, .C = s->K};
     job.n_sides = smri_chunk_count(s->C, SIDE);
-    job.n_pairs = smri_chunk_count(s->K, PAIR);
+    job.n_pairs = smri_chunk_count(s->K, SMRI_WINOGRAD_COLS);
     job.n_blocks = job.n_sides * job.n_pairs;
     /* equal groups of equal chunks: with chunks of 48 the last of eight groups of ResNet-50's first stage had one for six */
     job.group_tiles = even_share(job.grid.total, smri_chunk_count(MIN_TASKS, job.n_blocks));
     job.n_groups = smri_chunk_count(job.grid.total, job.group_tiles);
     job.tiles = even_share(job.group_tiles, smri_chunk_count(job.group_tiles, TILES));
     job.v_floats = smri_winograd_panel(job.tiles, smri_winograd_min(SIDE, s->C));
-    job.d_floats = smri_winograd_panel(job.tiles, smri_winograd_min(PAIR, s->K));
+    job.d_floats = smri_winograd_panel(job.tiles, smri_winograd_min(SMRI_WINOGRAD_COLS, s->K));
     return job;
 }
 
@@ -71,9 +71,9 @@ static size_t counters_bytes(const struct job *job) { return smri_align(job->n_b
 struct smri_workspace_bytes smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape) {
     const struct job job = plan(shape);
     const size_t shared = edge_floats(&job) + n_products(&job) * PRODUCT_FLOATS;
-    const size_t own = job.v_floats + job.d_floats + (job.n_groups > 1 ? 0 : PRODUCT_FLOATS);
+    const size_t per_thread = job.v_floats + job.d_floats + (job.n_groups > 1 ? 0 : PRODUCT_FLOATS);
     return (struct smri_workspace_bytes){smri_align(sizeof job) + counters_bytes(&job) + shared * sizeof(float),
-                                                own * sizeof(float)};
+                                                per_thread * sizeof(float)};
 }
 
 static size_t side_channels(const struct job *job, size_t side) {
@@ -81,7 +81,7 @@ static size_t side_channels(const struct job *job, size_t side) {
 }
 
 static size_t pair_channels(const struct job *job, size_t pair) {
-    return smri_winograd_min(PAIR, job->shape.K - pair * PAIR);
+    return smri_winograd_min(SMRI_WINOGRAD_COLS, job->shape.K - pair * SMRI_WINOGRAD_COLS);
 }
 
 /* panel[point][tile - begin][lanes of the pair's channels] of A dY A^T for the tiles [begin, end). */
@@ -89,8 +89,8 @@ static void gradient_panel(const struct job *job, float *panel, size_t begin, si
     const size_t channels = pair_channels(job, pair);
     const size_t stride = smri_winograd_stride(end - begin, channels);
     for (size_t tile = begin; tile < end; tile++, panel += smri_winograd_lanes(channels)) {
-        void *pixels[OUT * OUT];
-        smri_winograd_pixels(pixels, &job->dy, &job->grid, tile, OUT, pair * PAIR);
+        void *pixels[SMRI_WINOGRAD_OUT * SMRI_WINOGRAD_OUT];
+        smri_winograd_pixels(pixels, &job->dy, &job->grid, tile, SMRI_WINOGRAD_OUT, pair * SMRI_WINOGRAD_COLS);
         job->kernels->winograd[job->dy.precision].gradient(panel, stride, (const void *const *)pixels, channels);
     }
 }
@@ -99,16 +99,16 @@ static void gradient_panel(const struct job *job, float *panel, size_t begin, si
 static void multiply(const struct job *job, float *product, const float *v, const float *d, size_t tiles,
                      size_t channels, size_t cols, bool accumulate) {
     const size_t v_stride = smri_winograd_stride(tiles, channels), d_stride = smri_winograd_stride(tiles, cols);
-    for (size_t point = 0; point < POINTS; point++)
+    for (size_t point = 0; point < SMRI_WINOGRAD_POINTS; point++)
         for (size_t c = 0; c < channels; c += SMRI_CONV_ROWS) {
-            const struct smri_conv_outer outer = {
+            const struct smri_gemm_tn call = {
                 .out = product + point * PRODUCT_STRIDE + c * SMRI_CONV2D_BLOCK,
                 .block_stride = SIDE * SMRI_CONV2D_BLOCK,
                 .rows = smri_winograd_min(SMRI_CONV_ROWS, channels - c), .blocks = smri_conv2d_blocks(cols),
                 .accumulate = accumulate, .a = v + point * v_stride + c, .lda = smri_winograd_lanes(channels),
                 .b = d + point * d_stride, .depth = tiles,
             };
-            job->kernels->conv.outer(&outer);
+            job->kernels->conv.gemm_tn(&call);
         }
 }
 
@@ -116,9 +116,10 @@ static void multiply(const struct job *job, float *product, const float *v, cons
 static void store_weights(const struct job *job, const float *product, size_t parts, size_t pair, size_t b, size_t c,
                           size_t rows) {
     const size_t tap_stride = job->shape.C * SMRI_CONV2D_BLOCK;
-    float *dw = job->dw + (pair * 2 + b) * TAPS * tap_stride + c * SMRI_CONV2D_BLOCK;
+    float *dw = job->dw + (pair * 2 + b) * SMRI_WINOGRAD_WINDOW * tap_stride + c * SMRI_CONV2D_BLOCK;
     product += (b * SIDE + c % SIDE) * SMRI_CONV2D_BLOCK;
-    job->kernels->winograd[SMRI_FP32].weights_gradient(dw, tap_stride, product, PRODUCT_STRIDE, rows * SMRI_CONV2D_BLOCK, parts,
+    job->kernels->winograd[SMRI_FP32].weights_gradient(dw, tap_stride, product, PRODUCT_STRIDE,
+                                                       rows * SMRI_CONV2D_BLOCK, parts,
                                             job->n_blocks * PRODUCT_FLOATS);
 }
 
@@ -138,7 +139,7 @@ static void block_task(void *context, size_t index, size_t worker) {
     const size_t first = index / job->n_blocks * job->group_tiles;
     const size_t last = smri_winograd_min(first + job->group_tiles, job->grid.total);
     const size_t channels = side_channels(job, side), cols = pair_channels(job, pair);
-    float *v = (float *)(job->own + worker * job->own_stride), *d = v + job->v_floats;
+    float *v = (float *)(job->per_thread + worker * job->per_thread_stride), *d = v + job->v_floats;
     float *product = job->n_groups > 1 ? job->products + index * PRODUCT_FLOATS : d + job->d_floats;
     for (size_t begin = first; begin < last; begin += job->tiles) {
         const size_t end = smri_winograd_min(begin + job->tiles, last);
@@ -149,7 +150,8 @@ static void block_task(void *context, size_t index, size_t worker) {
     if (job->n_groups == 1)
         for (size_t b = 0; b < smri_conv2d_blocks(cols); b++)
             store_weights(job, product, 1, pair, b, side * SIDE, channels);
-    else if (atomic_fetch_add_explicit(&job->groups_done[index % job->n_blocks], 1, memory_order_acq_rel) + 1 == job->n_groups)
+    else if (atomic_fetch_add_explicit(&job->groups_done[index % job->n_blocks], 1,
+                                       memory_order_acq_rel) + 1 == job->n_groups)
         add_groups(job, side, pair);
 }
 
@@ -167,7 +169,7 @@ void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, co
     job->x.edge = job->dy.edge = edge;
     job->x.data = (char *)x, job->dy.data = (char *)dy; /* read only: the type is shared with the forward's output */
     job->dw = dw;
-    job->own = workspace->own, job->own_stride = workspace->own_stride;
+    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
     job->products = edge + edge_floats(job);
     smri_pool_begin_ranges(pool, job->n_groups * job->n_blocks, 1, run_tasks, job);
 }

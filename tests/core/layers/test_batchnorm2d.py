@@ -145,25 +145,25 @@ def test_affine(isa, channels, residual, relu):
         want = want + other_scale[:, None].astype(np.float64) * other + other_shift[:, None]
         size = size + np.abs(other_scale[:, None] * other) + np.abs(other_shift[:, None])
     out = guarded(np.full_like(x, np.nan))
-    y = _core.affine(guarded(x), guarded(scale), guarded(shift), relu=relu, out=out, **options)
+    y = _core.scale_shift_add_relu(guarded(x), guarded(scale), guarded(shift), relu=relu, out=out, **options)
     assert y is out
     want = np.maximum(want, 0) if relu else want
     assert (np.abs(y - want) <= 4 * EPS * size).all()  # at most four roundings
     for rows in (1, 7, 18):  # parts that end with a group, reach into the next, or hold everything
         kept, made = guarded(np.full_like(x, np.nan)), guarded(np.full_like(x, np.nan))
-        _core.affine(x, scale, shift, relu=relu, out=kept, made=made, made_rows=rows, **options)
+        _core.scale_shift_add_relu(x, scale, shift, relu=relu, out=kept, made=made, made_rows=rows, **options)
         assert np.array_equal(kept, y) and np.array_equal(made, y)
     for aliased in [x.copy()] + ([other.copy()] if residual != "none" else []):
         inputs = {"x": x, **options} if aliased.tobytes() == x.tobytes() else {"x": x, **options, "residual": aliased}
         first = inputs.pop("x") if "residual" in inputs and inputs["residual"] is aliased else aliased
         inputs.pop("x", None)
-        assert np.array_equal(_core.affine(first, scale, shift, relu=relu, out=aliased, **inputs), y)
+        assert np.array_equal(_core.scale_shift_add_relu(first, scale, shift, relu=relu, out=aliased, **inputs), y)
 
 
 def test_affine_keeps_nan_behind_relu(isa):
     x = np.full((1, 3, 19), np.nan, np.float32)
     one, zero = np.ones((1, 19), np.float32), np.zeros((1, 19), np.float32)
-    assert np.isnan(_core.affine(x, one, zero, relu=True)).all()
+    assert np.isnan(_core.scale_shift_add_relu(x, one, zero, relu=True)).all()
 
 
 def gradient_tolerance(c, eps=1e-5):
@@ -242,13 +242,13 @@ def test_mask_of_a_block(isa_bf16, channels, precision):
         other = bf16.narrow(other)
     mean, var, scale, shift = scale_and_shift(c)
     x, dy, out = guarded(c["x"]), guarded(c["dy"]), guarded(np.zeros_like(other))
-    y, mask = _core.affine(x, scale, shift, guarded(other), relu=True, mask=True, out=out)
-    assert np.array_equal(y, _core.affine(x, scale, shift, other, relu=True))
+    y, mask = _core.scale_shift_add_relu(x, scale, shift, guarded(other), relu=True, mask=True, out=out)
+    assert np.array_equal(y, _core.scale_shift_add_relu(x, scale, shift, other, relu=True))
     kept = (bf16.widen(y) if precision == "bf16" else y) > 0
     assert np.array_equal(mask, np.packbits(kept, axis=2, bitorder="little"))
     for rows in (1, 13, 100):
         made = guarded(np.zeros_like(y))
-        again = _core.affine(x, scale, shift, other, relu=True, mask=True, made=made, made_rows=rows)
+        again = _core.scale_shift_add_relu(x, scale, shift, other, relu=True, mask=True, made=made, made_rows=rows)
         assert np.array_equal(again[0], y) and np.array_equal(again[1], mask) and np.array_equal(made, y)
     masked = np.where(kept, dy, 0).astype(dy.dtype)
     arguments = (x, c["gamma"], mean, var, scale, shift)
@@ -276,8 +276,8 @@ def test_parts_of_large_arrays(isa_bf16):
     c = case(2, 4100, 512)
     other = case(2, 4100, 512, seed=1)["x"]
     mean, var, scale, shift = scale_and_shift(c)
-    y, made = _core.affine(c["x"], scale, shift, other, relu=True), np.zeros_like(other)
-    assert np.array_equal(_core.affine(c["x"], scale, shift, other, relu=True, made=made, made_rows=96), y)
+    y, made = _core.scale_shift_add_relu(c["x"], scale, shift, other, relu=True), np.zeros_like(other)
+    assert np.array_equal(_core.scale_shift_add_relu(c["x"], scale, shift, other, relu=True, made=made, made_rows=96), y)
     assert np.array_equal(made, y)
     arguments = (c["dy"], c["x"], c["gamma"], mean, var, scale, shift)
     dx = _core.batchnorm_backward(*arguments)[0]
@@ -293,7 +293,7 @@ def test_same_as_pytorch(isa):
     y = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=1e-5)
     y.backward(torch.from_numpy(c["dy"][0]))
     _, _, scale, shift = scale_and_shift(c)
-    np.testing.assert_allclose(_core.affine(c["x"], scale, shift)[0], y.detach().numpy(), atol=2e-6)
+    np.testing.assert_allclose(_core.scale_shift_add_relu(c["x"], scale, shift)[0], y.detach().numpy(), atol=2e-6)
     dx, dgamma, dbeta = backward(c)
     np.testing.assert_allclose(dx[0], x.grad.numpy(), atol=2e-6)
     np.testing.assert_allclose(dgamma, gamma.grad.numpy(), rtol=1e-5, atol=1e-5)
@@ -306,7 +306,7 @@ def test_same_bits_with_any_number_of_threads(isa, shape):
     *_, scale, shift = scale_and_shift(c)
 
     def passes(n_threads):
-        y, mask = _core.affine(c["x"], scale, shift, relu=True, mask=True, n_threads=n_threads)
+        y, mask = _core.scale_shift_add_relu(c["x"], scale, shift, relu=True, mask=True, n_threads=n_threads)
         return [
             *_core.batchnorm_statistics(c["x"], n_threads=n_threads),
             *(y, mask),
@@ -338,15 +338,15 @@ def test_errors_name_the_argument():
     with pytest.raises(TypeError, match="x: expected dtype float32, got float64"):
         _core.batchnorm_statistics(x.astype(np.float64))
     with pytest.raises(ValueError, match=r"scale: expected shape \(1, 3\), got \(1, 4\)"):
-        _core.affine(x, np.ones((1, 4), np.float32), one)
+        _core.scale_shift_add_relu(x, np.ones((1, 4), np.float32), one)
     with pytest.raises(ValueError, match="mask: there is one with relu only"):
-        _core.affine(x, one, one, mask=True)
+        _core.scale_shift_add_relu(x, one, one, mask=True)
     with pytest.raises(TypeError, match="residual: expected dtype float32, got uint16"):
-        _core.affine(x, one, one, x.astype(np.uint16))
+        _core.scale_shift_add_relu(x, one, one, x.astype(np.uint16))
     with pytest.raises(ValueError, match="x: expected no empty dimension"):
         _core.batchnorm_statistics(x[:, :0])
     with pytest.raises(ValueError, match="out: expected a writeable"):
-        _core.affine(x, one, one, out=np.zeros((1, 3, 4), np.float32).transpose(0, 2, 1))
+        _core.scale_shift_add_relu(x, one, one, out=np.zeros((1, 3, 4), np.float32).transpose(0, 2, 1))
 
 
 @pytest.mark.parametrize("offset", [0, 1])
@@ -359,10 +359,10 @@ def test_large_outputs_past_the_caches(isa, offset):
     start = -memory.ctypes.data % 64 // 4 + offset
     out = memory[start : start + rows * channels].reshape(1, rows, channels)
     for n_threads in (1, 2):
-        y = _core.affine(c["x"], scale, shift, relu=True, n_threads=n_threads, out=out)
+        y = _core.scale_shift_add_relu(c["x"], scale, shift, relu=True, n_threads=n_threads, out=out)
         for first in (0, 32_000):
             piece = np.ascontiguousarray(c["x"][:, first : first + 1000])
-            assert np.array_equal(y[:, first : first + 1000], _core.affine(piece, scale, shift, relu=True))
+            assert np.array_equal(y[:, first : first + 1000], _core.scale_shift_add_relu(piece, scale, shift, relu=True))
         dx, *_ = backward(c, n_threads=n_threads, out=out)
         in_place = c["dy"].copy()
         again, *_ = _core.batchnorm_backward(

@@ -16,7 +16,7 @@ from reference.guard import guarded
 from simclr_mri import _core
 
 EPS = 2.0**-24
-METHODS = ["reference", "gemm", "direct"]
+METHODS = ["reference", "im2col", "igemm"]
 
 
 class Shape(NamedTuple):
@@ -223,7 +223,7 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="accumulate"):
         _core.conv2d_backward_data(shape, dy, packed, accumulate=True)
     with pytest.raises(ValueError, match="workspace: expected at least"):
-        _core.conv2d_forward(shape, x, packed, method="gemm", workspace=np.zeros(1, np.uint8))
+        _core.conv2d_forward(shape, x, packed, method="im2col", workspace=np.zeros(1, np.uint8))
 
 
 def test_chosen_methods():
@@ -231,7 +231,7 @@ def test_chosen_methods():
         return [method for method, _ in _core.conv2d_plan(Shape(*sizes))]
 
     best = _core.cpu_info()["isa"] != "ref"
-    assert chosen(32, 16, 16, 128, 128, 3, 3, 1, 1) == ["winograd" if best else "gemm"] * 3
+    assert chosen(32, 16, 16, 128, 128, 3, 3, 1, 1) == ["winograd" if best else "im2col"] * 3
     for sizes in [
         (32, 2, 2, 512, 512, 3, 3, 1, 1),
         (1, 4, 4, 512, 512, 3, 3, 1, 1),
@@ -240,7 +240,7 @@ def test_chosen_methods():
         (32, 16, 16, 3, 64, 3, 3, 1, 1),
         (32, 16, 16, 128, 128, 1, 1, 1, 0),
     ]:
-        assert chosen(*sizes) == ["direct" if best else "gemm"] * 3
+        assert chosen(*sizes) == ["igemm" if best else "im2col"] * 3
 
 
 @pytest.mark.parametrize("channels", [64, 65])
@@ -250,9 +250,9 @@ def test_results_written_past_the_caches(isa, channels):
     x, w, _ = operands(shape)
     expected = (x.reshape(-1, 8).astype(np.float64) @ w.reshape(channels, 8).T).reshape(1, 128, 258, channels)
     out = guarded(np.full(expected.shape, np.nan, np.float32), at="end")
-    run(0, shape, x, _core.conv2d_pack(w), out=out, method="direct", n_threads=2)
+    run(0, shape, x, _core.conv2d_pack(w), out=out, method="igemm", n_threads=2)
     assert np.abs(out - expected).max() <= 10 * EPS * 8 * np.abs(x).max() * np.abs(w).max()
     mirrored = Shape(1, 128, 258, channels, 8, 1, 1, 1, 0)
     packed = _core.conv2d_pack(np.ascontiguousarray(w.transpose(1, 0, 2, 3)))
-    dx = run(1, mirrored, x, packed, method="direct", n_threads=2)
+    dx = run(1, mirrored, x, packed, method="igemm", n_threads=2)
     assert np.abs(dx - expected).max() <= 10 * EPS * 8 * np.abs(x).max() * np.abs(w).max()

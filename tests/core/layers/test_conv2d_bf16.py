@@ -25,10 +25,10 @@ WINOGRAD_ROUNDINGS = 32  # as in test_winograd.py
 # The levels at which a method's kernels differ from those of the level below.
 LEVELS = {
     "reference": ["ref"],
-    "widened": ["ref", "avx2", "avx512", "avx512bf16"],
+    "via_fp32": ["ref", "avx2", "avx512", "avx512bf16"],
     "winograd": ["ref", "avx2", "avx512", "avx512bf16"],
-    "tiles": ["ref", "amx"],
-    "pairs": ["ref", "avx512bf16"],
+    "amx": ["ref", "amx"],
+    "bf16_dot2": ["ref", "avx512bf16"],
 }
 CASES = [(isa, method) for method, levels in LEVELS.items() for isa in levels if isa in SUPPORTED]
 # As in ResNets: rows of 16, 8, 4 and 2 pixels, batches around 16 and 32, two and more tiles of channels, the stem.
@@ -106,7 +106,7 @@ def plan(shape, direction, method, n_threads=1):
 
 def sum_error(method, direction, shape, magnitude, length):
     """The bound e of the fp32 sums, element by element. The widened method may be Winograd's, with more roundings."""
-    if method == "winograd" or (method == "widened" and _core.conv2d_plan(shape, 1)[direction][0] == "winograd"):
+    if method == "winograd" or (method == "via_fp32" and _core.conv2d_plan(shape, 1)[direction][0] == "winograd"):
         x, w, dy = map(rounded, operands(shape))
         if direction == 0:
             magnitude = winograd.forward(x, w, shape.pad, absolute=True)
@@ -253,13 +253,13 @@ def test_chosen_methods_without_tile_registers():
     try:
         for level in FP32_LEVELS:
             _core.set_isa(level)
-            assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["widened"] * 3
-            assert chosen(32, 16, 16, 128, 128, 3, 3, 1, 1) == ["widened" if level == "ref" else "winograd"] * 3
+            assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["via_fp32"] * 3
+            assert chosen(32, 16, 16, 128, 128, 3, 3, 1, 1) == ["via_fp32" if level == "ref" else "winograd"] * 3
         _core.set_isa("avx512bf16")
-        assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["pairs"] * 3
+        assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["bf16_dot2"] * 3
         assert chosen(32, 4, 4, 512, 512, 3, 3, 1, 1) == ["winograd"] * 3
-        assert chosen(64, 2, 2, 512, 512, 3, 3, 1, 1) == ["pairs" if fast else "widened"] * 3
-        assert chosen(32, 8, 8, 512, 1024, 1, 1, 1, 0) == ["pairs" if fast else "widened"] * 3
+        assert chosen(64, 2, 2, 512, 512, 3, 3, 1, 1) == ["bf16_dot2" if fast else "via_fp32"] * 3
+        assert chosen(32, 8, 8, 512, 1024, 1, 1, 1, 0) == ["bf16_dot2" if fast else "via_fp32"] * 3
     finally:
         _core.set_isa(SUPPORTED[-1])
 
@@ -290,4 +290,4 @@ def test_bad_arguments_are_named():
     with pytest.raises(TypeError, match=r"x: expected dtype.*float32.*uint16"):
         _core.conv2d_forward(shape, as_bf16(x), packed)
     with pytest.raises(NotImplementedError, match="method: direct cannot"):
-        _core.conv2d_forward(shape, as_bf16(x), packed, precision="bf16", method="direct")
+        _core.conv2d_forward(shape, as_bf16(x), packed, precision="bf16", method="igemm")

@@ -17,16 +17,16 @@ from simclr_mri import _core
 from test_conv2d import EPS, Shape, expected_of, operands, run
 from test_conv2d_bf16 import FLUSHED, U, as_bf16, as_float, rounded, sum_error
 
-ONE_PASS = ["direct", "winograd", "pairs"]
-FP32 = [(isa, method, "fp32") for method in ("reference", "gemm", "direct", "winograd") for isa in FP32_LEVELS]
+ONE_PASS = ["igemm", "winograd", "bf16_dot2"]
+FP32 = [(isa, method, "fp32") for method in ("reference", "im2col", "igemm", "winograd") for isa in FP32_LEVELS]
 BF16 = [
     (isa, method, "bf16")
     for method, levels in {
         "reference": ["ref"],
-        "widened": ["avx2"],
+        "via_fp32": ["avx2"],
         "winograd": ["ref", "avx2", "avx512", "avx512bf16"],
-        "pairs": ["ref", "avx512bf16"],
-        "tiles": ["amx"],
+        "bf16_dot2": ["ref", "avx512bf16"],
+        "amx": ["amx"],
     }.items()
     for isa in levels
     if isa in SUPPORTED

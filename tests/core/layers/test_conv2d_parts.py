@@ -28,8 +28,8 @@ SHAPES = [
         (1, 8, 8, 2100, 70, 1, 1, 1, 0),
     )
 ]
-WAYS = [(isa, "direct", "fp32") for isa in FP32_LEVELS]
-WAYS += [(isa, "pairs", "bf16") for isa in ("ref", "avx512bf16") if isa in SUPPORTED]
+WAYS = [(isa, "igemm", "fp32") for isa in FP32_LEVELS]
+WAYS += [(isa, "bf16_dot2", "bf16") for isa in ("ref", "avx512bf16") if isa in SUPPORTED]
 
 
 @pytest.fixture(params=WAYS, ids="-".join)
@@ -115,7 +115,7 @@ def test_a_strided_gradient_is_a_dense_one_spread(precision, sizes):
     expected = np.zeros((n, h, w, c), dense.dtype)
     expected[:, ::stride, ::stride] = dense
     for n_threads in (1, 2):
-        assert np.array_equal(_core.conv2d_spread(shape, dense, n_threads=n_threads, precision=precision), expected)
+        assert np.array_equal(_core.conv2d_strided_scatter(shape, dense, n_threads=n_threads, precision=precision), expected)
 
 
 def test_behind_a_prologue_the_result_is_seen(way):
@@ -147,7 +147,7 @@ def test_where_there_are_no_parts():
     shape = Shape(2, 6, 6, 16, 16, 3, 3, 1, 1)
     x, w, dy = operands(shape)
     packed = _core.conv2d_pack(w)
-    for method in ("direct", "winograd", "gemm", "reference"):
+    for method in ("igemm", "winograd", "im2col", "reference"):
         with pytest.raises(ValueError, match="kept, laid, seen: this method, shape or direction has no parts"):
             run(0, shape, x, packed, method=method, kept=np.zeros_like(x))
     with pytest.raises(ValueError, match="kept, laid, seen: this method, shape or direction has no parts"):
@@ -161,12 +161,12 @@ def test_where_there_are_no_parts():
             pointwise,
             np.zeros((2, 6, 6, 16), np.float32),
             _core.conv2d_pack(w),
-            method="direct",
+            method="igemm",
             laid=np.zeros_like(x),
         )
     with pytest.raises(ValueError, match="shape: expected 1x1 with a stride and no padding"):
-        _core.conv2d_spread(pointwise, x)
+        _core.conv2d_strided_scatter(pointwise, x)
     with pytest.raises(ValueError, match="kept, x_scale: give one of them"):
         _core.conv2d_forward(
-            pointwise, x, _core.conv2d_pack(w), method="direct", x_scale=one, x_shift=one, kept=np.zeros_like(x)
+            pointwise, x, _core.conv2d_pack(w), method="igemm", x_scale=one, x_shift=one, kept=np.zeros_like(x)
         )

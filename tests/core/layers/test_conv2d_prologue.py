@@ -47,7 +47,7 @@ def by_image(s, parameters):
 
 def error_of_sum(method, s, x, w):
     """The bound of a sum's error, element by element; the widened method may be Winograd's."""
-    if method == "winograd" or (method == "widened" and _core.conv2d_plan(s, 1)[0][0] == "winograd"):
+    if method == "winograd" or (method == "via_fp32" and _core.conv2d_plan(s, 1)[0][0] == "winograd"):
         magnitude, length = winograd.forward(x, w, s.pad, absolute=True), s.R * s.S * s.C + WINOGRAD_ROUNDINGS
     else:
         magnitude, length = conv2d.forward(np.abs(x), np.abs(w), s.stride, s.pad), s.R * s.S * s.C
@@ -102,7 +102,7 @@ def test_same_bits_as_in_two_steps_and_with_any_threads(way, shape):  # noqa: F8
     packed, groups = _core.conv2d_pack(w), 2 if shape.N % 2 == 0 else 1
     scale, shift = parameters_of(shape, groups)
     panel = narrow(x).reshape(groups, -1, shape.C)
-    activated = _core.affine(panel, scale, shift, relu=True).reshape(x.shape)
+    activated = _core.scale_shift_add_relu(panel, scale, shift, relu=True).reshape(x.shape)
     options = {"method": method, "precision": precision}
     expected = run(0, shape, activated, packed, **options)
     assert np.isnan(as_float(expected) if precision == "bf16" else expected).any()

@@ -49,11 +49,11 @@ def test_batch_norm(isa_bf16, rows, channels):
         {"residual": residual, "residual_scale": shift, "residual_shift": scale},
     ):
         for relu in (False, True):
-            want = _core.affine(
+            want = _core.scale_shift_add_relu(
                 wide, scale, shift, relu=relu, **options | ({"residual": bf16.widen(residual)} if options else {})
             )
             out = guarded(np.full_like(x, 0xFFFF))
-            y = _core.affine(x, scale, shift, relu=relu, out=out, **options)
+            y = _core.scale_shift_add_relu(x, scale, shift, relu=relu, out=out, **options)
             assert_is_rounded(y, want, 3 * size**2)
     statistics = (gamma, want_mean, want_var, scale, shift)
     for relu in (False, True):
@@ -111,7 +111,7 @@ def test_batch_norm_against_float64(isa_bf16, shape, relu):
     scale, shift = _core.batchnorm_fold(c["gamma"], c["beta"], mean, var)
     want = reference.forward(c["x"], c["gamma"], c["beta"], 1e-5, relu)
     size = np.abs(scale).max() * np.abs(c["x"]).max() + np.abs(shift).max()
-    assert_is_rounded(_core.affine(x, scale, shift, relu=relu), want, size)
+    assert_is_rounded(_core.scale_shift_add_relu(x, scale, shift, relu=relu), want, size)
     got = _core.batchnorm_backward(dy, x, c["gamma"], mean, var, scale, shift, relu=relu)
     want = reference.backward(c["dy"], c["x"], c["gamma"], c["beta"], 1e-5, relu)
     bounds = gradient_tolerance(c)
@@ -123,7 +123,7 @@ def test_batch_norm_against_float64(isa_bf16, shape, relu):
 def test_nan_and_infinity(isa_bf16):
     x = bf16.narrow(np.tile(np.array([np.nan, np.inf, -np.inf, -1], np.float32), 20)).reshape(1, 1, 80)
     one, zero = np.ones((1, 80), np.float32), np.zeros((1, 80), np.float32)
-    y, mask = _core.affine(x, one, zero, relu=True, mask=True)
+    y, mask = _core.scale_shift_add_relu(x, one, zero, relu=True, mask=True)
     want = np.tile(np.array([np.nan, np.inf, 0, 0], np.float32), 20)
     assert np.array_equal(bf16.widen(y).ravel(), want, equal_nan=True)
     assert (mask == 0b00100010).all()
@@ -148,7 +148,7 @@ def test_same_bits_with_any_number_of_threads(isa_bf16):
     def passes(n_threads):
         mean, var = _core.batchnorm_statistics(x, n_threads=n_threads)
         scale, shift = _core.batchnorm_fold(np.ones(100, np.float32), np.zeros(100, np.float32), mean, var)
-        y, mask = _core.affine(x, scale, shift, dy, relu=True, mask=True, n_threads=n_threads)
+        y, mask = _core.scale_shift_add_relu(x, scale, shift, dy, relu=True, mask=True, n_threads=n_threads)
         statistics = (scale[0], mean, var, scale, shift)
         back = _core.batchnorm_backward(dy, x, *statistics, mask=mask, n_threads=n_threads)
         pooled, places = _core.maxpool_forward(images, 3, 2, 1, n_threads=n_threads)
@@ -168,7 +168,7 @@ def test_large_outputs_past_the_caches(isa_bf16, offset):
     start = -memory.ctypes.data % 64 // 2 + offset
     out = memory[start : start + x.size].reshape(x.shape)
     one, zero = np.ones((1, 64), np.float32), np.zeros((1, 64), np.float32)
-    y = _core.affine(x, one, zero, relu=True, n_threads=2, out=out)
+    y = _core.scale_shift_add_relu(x, one, zero, relu=True, n_threads=2, out=out)
     assert np.array_equal(y, np.where(x >> 15, 0, x))
     dx, *_ = _core.batchnorm_backward(x, x, one[0], zero, one, one, zero, fixed=True, n_threads=2, out=out)
     assert np.array_equal(dx, x)
