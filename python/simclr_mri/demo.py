@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from . import datasets, splits
-from .classifier import Classifier
+from ._shared import bytes_text, counted, seconds_text
 from .config import DEMO_CHOICES, DataOptions, DemoOptions, StudyOptions
-from .progress import bytes_text, counted, seconds_text
-from .simclr import SimCLR
-from .studies import StudyResult, study
-from .study_page import study_report
+from .learning import Classifier, SimCLR
+from .studies import StudyResult, study, study_report
 
 REPORT_S = 12.0  # bootstraps, heat maps and pictures; measured on 2 cores of a Xeon with AVX-512
 

@@ -1,0 +1,75 @@
+from . import audits as audits
+from . import bench as bench
+from . import cli as cli
+from . import config as config
+from . import datasets as datasets
+from . import demo as demo
+from . import explain as explain
+from . import learning as learning
+from . import metrics as metrics
+from . import plot as plot
+from . import splits as splits
+from . import studies as studies
+from . import views as views
+from . import weights as weights
+from ._shared import Report as Report
+from ._shared import __version__ as __version__
+from .audits import Audit as Audit
+from .audits import audit as audit
+from .cli import show_versions as show_versions
+from .datasets import Dataset as Dataset
+from .demo import run_demo as run_demo
+from .explain import CamChecks as CamChecks
+from .explain import CamResult as CamResult
+from .explain import check_cams as check_cams
+from .explain import grad_cam as grad_cam
+from .learning import Classifier as Classifier
+from .learning import History as History
+from .learning import LinearProbe as LinearProbe
+from .learning import SimCLR as SimCLR
+from .learning import TrainingInterrupted as TrainingInterrupted
+from .learning import cross_val_proba as cross_val_proba
+from .metrics import evaluate_predictions as evaluate_predictions
+from .splits import Split as Split
+from .splits import label_fractions as label_fractions
+from .splits import split as split
+from .studies import StudyResult as StudyResult
+from .studies import study as study
+from .studies import study_report as study_report
+from .weights import CheckpointError as CheckpointError
+from .weights import export_weights as export_weights
+from .weights import read_weights as read_weights
+
+__all__ = [
+    "Audit",
+    "CamChecks",
+    "CamResult",
+    "CheckpointError",
+    "Classifier",
+    "Dataset",
+    "History",
+    "LinearProbe",
+    "Report",
+    "SimCLR",
+    "Split",
+    "StudyResult",
+    "TrainingInterrupted",
+    "__version__",
+    "audit",
+    "check_cams",
+    "cross_val_proba",
+    "datasets",
+    "evaluate_predictions",
+    "export_weights",
+    "grad_cam",
+    "label_fractions",
+    "metrics",
+    "plot",
+    "read_weights",
+    "run_demo",
+    "show_versions",
+    "split",
+    "splits",
+    "study",
+    "study_report",
+]

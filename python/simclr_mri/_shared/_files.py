@@ -1,0 +1,112 @@
+"""Files that appear whole or not at all, a lock that keeps two runs out of one folder, and tables that are read."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import glob
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def check_path(value: object, argument: str) -> Path:
+    """`value` as a path; TypeError if it is none.
+
+    Examples
+    --------
+    >>> check_path(None, "root")
+    Traceback (most recent call last):
+    TypeError: root: expected a path, got None
+    """
+    if isinstance(value, (str, os.PathLike)):
+        return Path(value)
+    shown = type(value).__name__ if hasattr(value, "__len__") else repr(value)  # not a thousand pixels
+    raise TypeError(f"{argument}: expected a path, got {shown}")
+
+
+@contextlib.contextmanager
+def atomic_writer(path: str | Path):
+    """A binary file that appears at `path` whole or not at all; OSError names `path`."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            kept = "; the file that was there before is intact" if path.exists() else ""
+            raise OSError(error.errno, f"cannot write {path}: {error.strerror}{kept}") from error
+        raise
+
+
+def _sweep(path: Path) -> None:
+    """Removes what processes that were killed while they wrote this file have left; a checkpoint is large."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        pid = left.suffixes[-2][1:] if len(left.suffixes) > 1 else ""
+        if not pid.isdigit() or int(pid) == os.getpid():
+            continue
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except OSError:
+            pass  # it lives and is someone else's
+
+
+@contextlib.contextmanager
+def sole_writer(folder: str | Path | None) -> Iterator[None]:
+    """Keeps other runs out of `folder`, which is made if need be and goes again if left empty. None keeps nothing.
+
+    The system lets go of the lock when a process ends, however it ends.
+
+    Raises
+    ------
+    BlockingIOError
+        A run of this process or of another is at it.
+    """
+    if folder is None:
+        yield
+        return
+    folder = Path(folder)
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"{folder}: another run is writing there; wait until it is done, or choose another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    with atomic_writer(path) as file:
+        file.write((json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a .csv or .tsv file."""
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        rows = list(reader)
+    return list(reader.fieldnames or []), rows

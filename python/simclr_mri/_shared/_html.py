@@ -1,0 +1,66 @@
+"""Small pieces of HTML: a table, a picture, a line picture inside text.
+
+Pictures are PNG or SVG in data URIs, which web pages that show notebooks let through."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def html_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A plain table; cells are escaped."""
+    top = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def png_tag(figure: Any, alt: str, *, dpi: int = 150) -> str:
+    """A matplotlib figure as an inline <img>, and closes it."""
+    from matplotlib import pyplot
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white")
+    pyplot.close(figure)
+    width = int(figure.get_figwidth() * 96)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img src="data:image/png;base64,{data}" width="{width}" alt="{html.escape(alt, quote=True)}">'
+
+
+def rows_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and values for a two-column table; tuples read as lists."""
+    return [(name, ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v)) for name, v in values.items()]
+
+
+BLUE = "#0072B2"
+
+
+def sparkline(values: Sequence[float], *, width: int = 180, height: int = 32, label: str = "") -> str:
+    """An <img> of values as a line, scaled to their range; "" where there are fewer than two.
+
+    Examples
+    --------
+    >>> sparkline([3.0, 2.0, 1.5]).startswith('<img src="data:image/svg+xml;base64,')
+    True
+    >>> sparkline([3.0])
+    ''
+    """
+    finite = [float(v) for v in values if math.isfinite(v)]
+    if len(finite) < 2:
+        return ""
+    low, spread = min(finite), (max(finite) - min(finite)) or 1.0
+    x_step = (width - 6) / (len(finite) - 1)
+    points = [(3 + i * x_step, 3 + (height - 6) * (1 - (v - low) / spread)) for i, v in enumerate(finite)]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
+        f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="1.5"/>'
+        f'<circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="2.5" fill="{BLUE}"/></svg>'
+    )
+    alt = html.escape(label or f"from {finite[0]:.3g} to {finite[-1]:.3g}", quote=True)
+    data = base64.b64encode(svg.encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{data}" width="{width}" height="{height}" alt="{alt}">'

@@ -1,0 +1,132 @@
+"""What this machine offers, and a check that a run fits before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import warnings
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from .. import _core
+from ._names import MAX_THREADS
+from ._text import bytes_text
+from ._version import __version__
+
+BF16_ISAS = ("avx512bf16", "amx")
+
+
+class EmulationWarning(UserWarning):
+    """What was asked for works on this processor, but only by emulation."""
+
+
+def warn_if_emulated(precision: str) -> None:
+    """Say, once a process, that bf16 is slower than fp32 on a processor without instructions for it."""
+    isa = _core.cpu_info()["isa"]
+    if precision != "bf16" or isa in BF16_ISAS:
+        return
+    warnings.warn(
+        f"precision='bf16' is emulated: the instruction set in use is {isa!r}, and bf16 products need one of "
+        f"{', '.join(BF16_ISAS)}. The results are right and activations take half the memory, but every step is slower "
+        "than with precision='fp32'",
+        EmulationWarning,
+        stacklevel=1,  # the place that Python remembers, so that it is said once
+    )
+
+
+def n_threads(n_jobs: int | None) -> int:
+    """Threads for the core, 0 meaning all that this process may use: None or -1, as in scikit-learn."""
+    if n_jobs is None or n_jobs == -1:
+        return 0
+    if not 1 <= n_jobs <= MAX_THREADS:
+        raise ValueError(f"n_jobs={n_jobs}: expected 1 to {MAX_THREADS} threads, or None or -1 for all")
+    return n_jobs
+
+
+def _read_int(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text().strip())
+    except (OSError, ValueError):  # absent, or "max"
+        return None
+
+
+def available_memory_bytes() -> int | None:
+    """Memory that can still be had, by the system and by the cgroup's limit; None if the system does not tell."""
+    found = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    except OSError:
+        if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    limit, used = _read_int("/sys/fs/cgroup/memory.max"), _read_int("/sys/fs/cgroup/memory.current")
+    if limit is not None and used is not None:
+        found.append(limit - used)
+    return min(found) if found else None
+
+
+def check_fits(need: Callable[[int], int], batch_size: int, argument: str = "batch_size") -> int:
+    """Bytes that a run needs; MemoryError naming what would fit if it is more than there is.
+
+    Parameters
+    ----------
+    need : callable (batch_size) -> int
+        Bytes for a batch of this size.
+    """
+    wanted, available = need(batch_size), available_memory_bytes()
+    if available is None or wanted <= available:
+        return wanted
+    fits = batch_size
+    while fits > 1 and need(fits) > available:
+        fits //= 2
+    advice = (
+        f"{argument}={fits} would need {bytes_text(need(fits))}" if need(fits) <= available else "use smaller images"
+    )
+    raise MemoryError(
+        f"{argument}={batch_size} needs {bytes_text(wanted)}, and {bytes_text(available)} are available: {advice}, or "
+        "a smaller network (arch='resnet18')"
+    )
+
+
+def check_images_fit(n: int, rows: int, columns: int, bytes_per_pixel: int) -> None:
+    """MemoryError, before anything is allocated, if images do not fit; it names a size that would.
+
+    Parameters
+    ----------
+    n, rows, columns : int
+        Images, and their size in pixels.
+    bytes_per_pixel : int
+    """
+    wanted, available = n * rows * columns * bytes_per_pixel, available_memory_bytes()
+    if available is None or wanted <= available:
+        return
+    side = 1 << max(3, int((available / (n * bytes_per_pixel)) ** 0.5).bit_length() - 1)
+    fits = n * side * side * bytes_per_pixel <= available
+    advice = f"image_size={side} would need {bytes_text(n * side * side * bytes_per_pixel)}" if fits else "use fewer"
+    raise MemoryError(
+        f"{n:,} images of {rows:,} x {columns:,} pixels need {bytes_text(wanted)}, and {bytes_text(available)} are "
+        f"available: {advice}"
+    )
+
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib", "safetensors", "tqdm")
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, Python, the packages that it stands on, and what the core runs on."""
+    found = {"simclr_mri": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found | {key: str(value) for key, value in _core.cpu_info().items()}
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

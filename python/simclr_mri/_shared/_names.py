@@ -1,0 +1,20 @@
+"""Names and limits that several rooms share: architectures, their stages, precisions, threads and seeds."""
+
+from __future__ import annotations
+
+ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101")
+
+
+LAYERS = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+
+PRECISIONS = ("fp32", "bf16")
+
+
+MAX_THREADS = 256  # the core's
+
+
+MAX_SEED = 2**32 - 1  # scikit-learn's
+
+
+FEATURE_SIZE = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}

@@ -1,0 +1,111 @@
+"""Progress that looks right where it is read: a bar in a terminal or a notebook, a line now and then in a log file."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from ._notebook import in_notebook
+from ._text import seconds_text
+
+NOT_BEHIND_A_BAR = ("temperature", "chance_loss", "alignment", "uniformity")  # a terminal's line is short
+
+
+LINE_EVERY_S = 30.0  # a log file gets about one line in this time, so that it shows that the run lives
+
+
+def _bar(title: str, n_images: int, done: int) -> Any:
+    if in_notebook():
+        from ._notebook import NotebookBar
+
+        return NotebookBar(title, n_images, done)
+    from tqdm import tqdm
+
+    width = (
+        {"dynamic_ncols": True} if _columns() else {"ncols": 100, "nrows": 20}
+    )  # a terminal of no width shows no bar
+    return tqdm(
+        total=n_images,
+        initial=done,
+        desc=title,
+        unit=" images",
+        bar_format="{l_bar}{bar}| {remaining} left, {rate_noinv_fmt}{postfix}",  # 80 columns reach beyond the loss
+        **width,
+    )
+
+
+def _columns() -> int:
+    """Of the terminal that stderr is; 0 where it does not tell, as under `docker exec -t`."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
+def _loss_first(shown: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(shown.items(), key=lambda item: item[0] != "loss"))
+
+
+class Progress:
+    """Counts images of a run.
+
+    Parameters
+    ----------
+    title : str
+        What runs: "SimCLR", "fine-tune random 10 %".
+    n_images, done : int
+        Images of the whole run, all epochs together, and how many were done before.
+    verbose : {0, 1, 2}
+        Nothing; a bar, or lines where there is no screen; a line at every epoch.
+    """
+
+    def __init__(self, title: str, n_images: int, done: int = 0, verbose: int = 1) -> None:
+        self.title, self.n_images, self.done = title, n_images, done
+        self._bar = None
+        self._as_lines = verbose == 2 or (verbose == 1 and not (sys.stderr.isatty() or in_notebook()))
+        self._start_s = self._line_s = time.monotonic()
+        self._start_done = done
+        if verbose == 1 and not self._as_lines:
+            self._bar = _bar(title, n_images, done)
+        self._every_s = 0.0 if verbose == 2 else LINE_EVERY_S
+
+    @property
+    def images_per_s(self) -> float:
+        """Since this object was made."""
+        return (self.done - self._start_done) / max(1e-9, time.monotonic() - self._start_s)
+
+    def update(self, n: int, **shown: Any) -> None:
+        """`n` more images are done; `shown` stands behind the bar."""
+        self.done += n
+        if self._bar is not None:
+            self._bar.update(n)
+            if shown:
+                self._bar.set_postfix(_loss_first(shown), refresh=False)
+        elif self._as_lines and time.monotonic() - self._line_s >= LINE_EVERY_S:
+            self._line(shown, f"{seconds_text(self._seconds_left())} left")
+
+    def epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
+        """An epoch is done; `row` is its line of the history."""
+        skipped = ("epoch", "lr", "seconds", "images_per_s", "images")
+        shown = {key: f"{v:.4g}" for key, v in row.items() if isinstance(v, (int, float)) and key not in skipped}
+        if self._bar is not None:
+            short = {key: value for key, value in shown.items() if key not in NOT_BEHIND_A_BAR}
+            self._bar.set_postfix(_loss_first({"epoch": f"{epoch}/{epochs}", **short}), refresh=False)
+        if self._as_lines and (epoch == epochs or time.monotonic() - self._line_s >= self._every_s):
+            took = seconds_text(time.monotonic() - self._start_s)
+            rest = f"done in {took}" if epoch == epochs else f"{seconds_text(self._seconds_left())} left"
+            self._line({"epoch": f"{epoch}/{epochs}", **shown}, rest)
+
+    def _seconds_left(self) -> float:
+        return (self.n_images - self.done) / max(1e-9, self.images_per_s)
+
+    def _line(self, shown: dict[str, Any], rest: str) -> None:
+        self._line_s = time.monotonic()
+        facts = "  ".join(f"{key} {value}" for key, value in shown.items())
+        print(f"{self.title}: {facts}  {self.images_per_s:.3g} images/s  {rest}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

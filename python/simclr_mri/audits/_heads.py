@@ -1,0 +1,191 @@
+"""Which images show the same head, from the pixels alone.
+
+Slices of one head resemble their neighbours in fine detail, where heads differ: the folds. So each image is reduced to
+a band of spatial frequencies (differences of Gaussians at 32 x 32 pixels), in which the directions that vary most over
+the whole set (which level, how wide the ventricles) are scaled down to unit variance. Images are then joined by the
+maximum spanning tree of their correlations: adjacent slices chain together, and the links between heads are the weak
+ones. Otsu's threshold parts the two kinds; whether they are two kinds at all is told by Ashman's D.
+
+References
+----------
+Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9:62, 1979. Ashman et al., The Astronomical Journal 108:2348,
+1994 (D). Prim, Bell System Technical Journal 36:1389, 1957.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from .. import _core
+
+SIDE_PX = 32
+
+
+N_COMPONENTS = 300
+"""And at most a fifth of the images: with more, whitening brings out noise. Measured adjusted Rand index: 1.000 on the
+Alzheimer MRI set, .96 to .99 on phantoms of 60 to 200 subjects."""
+
+
+MAX_MATRIX = 16_000
+"""Images whose similarities are kept as one matrix (1 GB of float32); above, they are computed row by row."""
+
+
+CLEAR, UNCERTAIN = 4.5, 3.0
+"""Ashman's D. Measured: 28 with all slices, 5 to 10 on phantoms (5 mm apart), 3.0 with every fourth slice, where chains
+break; up to 2.8 where no two images share a head, and on noise."""
+
+
+MAX_BETWEEN = 0.06
+"""Share of links near the threshold up to which groups are called clear (measured: 0 to .054, and .08 with gaps)."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Images that seem to show the same head.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (N,), int
+        Group of each image; each image is one of its own when none are found.
+    found : {"clear", "uncertain", "none"}
+        "uncertain" groups are pieces: images of one group share a head, but a head may be in several groups.
+    separation : float
+        Ashman's D of the links within and between groups; below 3 they are of one kind.
+    threshold : float
+    links : ndarray of shape (N - 1,)
+        Similarities along the spanning tree.
+    neighbours, similarities : ndarray of shape (N,)
+        The most similar other image, and how similar.
+    """
+
+    labels: np.ndarray
+    found: str
+    separation: float
+    threshold: float
+    links: np.ndarray
+    neighbours: np.ndarray
+    similarities: np.ndarray
+
+    @property
+    def n_groups(self) -> int:
+        """How many there are."""
+        return int(self.labels.max()) + 1 if len(self.labels) else 0
+
+    def names(self) -> np.ndarray:
+        """Names to use as subjects: `ds.with_subjects(groups.names())`."""
+        return np.array([f"group-{label + 1:04d}" for label in self.labels])
+
+
+def infer_groups(images: np.ndarray) -> Groups:
+    """Finds images of the same head.
+
+    Parameters
+    ----------
+    images : ndarray of shape (N, H, W, C), uint8
+
+    Returns
+    -------
+    Groups
+    """
+    n = len(images)
+    if n < 8:
+        own = np.arange(n)
+        return Groups(own, "none", 0.0, 1.0, np.zeros(0), own, np.zeros(n))
+    features = fingerprints(images)
+    ends, links, neighbours, similarities = _spanning_tree(features)
+    threshold, separation, between = _two_kinds(links)
+    if separation < UNCERTAIN:
+        return Groups(np.arange(n), "none", separation, threshold, links, neighbours, similarities)
+    found = "clear" if separation >= CLEAR and between <= MAX_BETWEEN else "uncertain"
+    labels = _components(n, ends[links > threshold])
+    return Groups(labels, found, separation, threshold, links, neighbours, similarities)
+
+
+def fingerprints(images: np.ndarray) -> np.ndarray:
+    """Whitened fine detail: ndarray of shape (N, D), float32, rows of length 1."""
+    small = _core.resize(images, SIDE_PX).mean(axis=3, dtype=np.float32)
+    fine, coarse = _blur_matrix(SIDE_PX, 0.25), _blur_matrix(SIDE_PX, 1.0)
+    detail = (fine @ small @ fine - coarse @ small @ coarse).reshape(len(small), -1)
+    detail = _unit(detail - detail.mean(axis=1, keepdims=True))
+    detail -= detail.mean(axis=0)
+    with threadpool_limits(1):  # many small steps: with two threads of OpenBLAS it takes 6 times as long
+        variances, directions = np.linalg.eigh(detail.T @ detail)
+    keep = np.flatnonzero(variances > 1e-6 * variances[-1])[-min(N_COMPONENTS, max(2, len(images) // 5)) :]
+    return _unit(detail @ (directions[:, keep] / np.sqrt(variances[keep])))
+
+
+def _blur_matrix(n: int, sigma_px: float) -> np.ndarray:
+    """Gaussian smoothing along one axis as a matrix."""
+    distance = np.subtract.outer(np.arange(n), np.arange(n))
+    weights = np.exp(-0.5 * (distance / sigma_px) ** 2)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.maximum(length, 1e-12)).astype(np.float32)
+
+
+def _spanning_tree(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Prim's maximum spanning tree over correlations, and each image's most similar other.
+
+    Returns
+    -------
+    ends : ndarray of shape (N - 1, 2), int
+    links, neighbours, similarities
+    """
+    n = len(features)
+    matrix = features @ features.T if n <= MAX_MATRIX else None
+    neighbours, similarities = np.zeros(n, np.int64), np.zeros(n, np.float32)
+    best, parent = np.full(n, -3, np.float32), np.zeros(n, np.int64)
+    outside = np.ones(n, bool)
+    ends, links = np.empty((n - 1, 2), np.int64), np.empty(n - 1, np.float32)
+    new = 0
+    for step in range(n):
+        row = matrix[new] if matrix is not None else features @ features[new]
+        row[new] = -2
+        neighbours[new] = row.argmax()
+        similarities[new] = row[neighbours[new]]
+        outside[new] = False
+        best[new] = -4
+        closer = outside & (row > best)
+        best[closer], parent[closer] = row[closer], new
+        if step < n - 1:
+            new = int(best.argmax())
+            ends[step], links[step] = (parent[new], new), best[new]
+    return ends, links, neighbours, similarities
+
+
+def _two_kinds(links: np.ndarray) -> tuple[float, float, float]:
+    """Otsu's threshold, Ashman's D, and the share of links in the middle 15 % on either side of the threshold."""
+    ordered = np.sort(links).astype(np.float64)
+    n, k = len(ordered), np.arange(1, len(ordered))
+    sums = np.cumsum(ordered)
+    low, high = sums[:-1] / k, (sums[-1] - sums[:-1]) / (n - k)
+    cut = int(np.argmax(k * (n - k) * (high - low) ** 2))
+    threshold = (ordered[cut] + ordered[cut + 1]) / 2
+    below, above = ordered[: cut + 1], ordered[cut + 1 :]
+    step = above.mean() - below.mean()
+    # Two exact copies of everything have no spread at all: D is then as good as infinite.
+    separation = step * np.sqrt(2 / max(below.var() + above.var(), 1e-12))
+    between = np.mean(np.abs(ordered - threshold) < 0.15 * step)
+    return float(threshold), float(separation), float(between)
+
+
+def _components(n: int, ends: np.ndarray) -> np.ndarray:
+    """Group numbers in order of first appearance, joining the two ends of every link."""
+    root = list(range(n))
+
+    def find(i: int) -> int:
+        while root[i] != i:
+            root[i] = root[root[i]]
+            i = root[i]
+        return i
+
+    for a, b in ends.tolist():
+        a, b = find(a), find(b)
+        root[max(a, b)] = min(a, b)
+    return np.unique([find(i) for i in range(n)], return_inverse=True)[1]

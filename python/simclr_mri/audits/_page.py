@@ -1,0 +1,168 @@
+"""The audit as pictures and as a self-contained page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from .._shared import Report
+from ..plot import COLOURS, axes_of_size, draw_tiles, styled
+from ._record import Audit
+
+WORDS = {"good": "fine", "note": "note", "bad": "mend or explain"}
+
+
+@styled
+def plot_audit(audit: Audit, ax: Axes | None = None) -> Axes:
+    """Accuracy of the classifiers that know nothing, by image, by subject and with shuffled labels.
+
+    Parameters
+    ----------
+    audit : Audit
+    ax : Axes or None
+
+    Returns
+    -------
+    Axes
+    """
+    ax = axes_of_size(ax, (8.2, 3.6))
+    kinds = [("image", False), ("image", True), ("subject", False), ("subject", True)]
+    kinds = [kind for kind in kinds if audit.baseline("nearest neighbour", *kind[:1], shuffled=kind[1])]
+    methods = ("nearest neighbour", "ridge regression", "dark share")
+    width = 0.8 / max(1, len(kinds))
+    for i, (by, shuffled) in enumerate(kinds):
+        values = [audit.baseline(method, by, shuffled=shuffled).accuracy for method in methods]
+        x = np.arange(len(methods)) + (i - (len(kinds) - 1) / 2) * width
+        style = (
+            {"hatch": "///", "facecolor": "white"} if shuffled else {"facecolor": COLOURS[1 if by == "image" else 0]}
+        )
+        bars = ax.bar(
+            x,
+            values,
+            width * 0.92,
+            edgecolor=COLOURS[1 if by == "image" else 0],
+            label=f"split by {by}{', shuffled labels' if shuffled else ''}",
+            **style,
+        )
+        ax.bar_label(bars, [f"{100 * v:.0f}" for v in values], fontsize=8, padding=2)
+    largest = audit.baseline("largest class", "image")
+    if largest:
+        ax.axhline(largest.accuracy, color="black", linewidth=1, linestyle="--", label="naming the largest class")
+    ax.set(
+        xticks=range(len(methods)),
+        xticklabels=methods,
+        ylim=(0, 1.1),
+        ylabel="accuracy",
+        yticks=np.arange(0, 1.1, 0.25),
+    )
+    ax.grid(False, axis="x")
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    ax.set_title("What knows nothing of the disease reaches")
+    return ax
+
+
+@styled
+def plot_links(audit: Audit, ax: Axes | None = None) -> Axes:
+    """Similarities along the chains of look-alikes: two heaps where several images show one head.
+
+    Parameters
+    ----------
+    audit : Audit
+    ax : Axes or None
+
+    Returns
+    -------
+    Axes
+    """
+    ax = axes_of_size(ax, (5.4, 3.4))
+    links, edge = audit.groups.links, audit.groups.threshold
+    bins = np.linspace(min(0.0, links.min(initial=0.0)), 1.0, 80)
+    if audit.groups.found == "none":
+        ax.hist(links, bins, color=COLOURS[6], label="links")
+    else:
+        ax.hist(links[links > edge], bins, color=COLOURS[1], label="within a head")
+        ax.hist(links[links <= edge], bins, color=COLOURS[0], label="from head to head")
+        ax.axvline(edge, color="black", linewidth=1, linestyle="--", label="threshold")
+    ax.set(xlabel="similarity of fine detail", ylabel="links", yscale="log")
+    ax.legend(fontsize=8)
+    ax.set_title(f"Links between look-alikes ({audit.groups.found})")
+    return ax
+
+
+@styled
+def plot_look_alikes(audit: Audit, ax: Axes | None = None, *, n: int = 4) -> Axes:
+    """Some images (top) above the most similar other image of the set (bottom).
+
+    Parameters
+    ----------
+    audit : Audit
+    ax : Axes or None
+    n : int
+        Pairs; spread over the set.
+
+    Returns
+    -------
+    Axes
+    """
+    ax = axes_of_size(ax, (1.5 * n, 3.4))
+    ds, groups = audit.dataset, audit.groups
+    chosen = np.unique(np.linspace(0, len(ds) - 1, n + 2).astype(int)[1:-1])
+    height, width = draw_tiles(ax, [list(ds[chosen].images), list(ds[groups.neighbours[chosen]].images)])
+    for i, image in enumerate(chosen):
+        other = groups.neighbours[image]
+        text = f"{groups.similarities[image]:.2f}"
+        if ds.subjects is not None:
+            text += ", same subject" if ds.subjects[image] == ds.subjects[other] else ", other subject"
+        ax.text((i + 0.5) * width, 2 * height + 2, text, ha="center", va="top", fontsize=8)
+    ax.set_title("Images and their nearest look-alikes")
+    return ax
+
+
+def audit_report(audit: Audit) -> Report:
+    """The audit as a page.
+
+    Parameters
+    ----------
+    audit : Audit
+
+    Returns
+    -------
+    Report
+    """
+    report = Report(f"Audit of {audit.dataset.name}").text(audit.verdict, "lead")
+    report.section("Checks").table(
+        ["check", "judgement", "result"], [[f.check, WORDS[f.level], f.result] for f in audit.findings]
+    )
+    if audit.baselines:
+        report.section("Classifiers that know nothing")
+        report.text(
+            "Five-fold cross-validation. With labels shuffled among the subjects there is nothing to learn but who is "
+            "who. The dark share is one number an image: how much of the head is darker than the picture's mean, as "
+            "fluid is in most sequences."
+        )
+        report.figure(plot_audit(audit), "Hatched: labels shuffled among the subjects.")
+        report.table(["classifier", "split by", "labels", "accuracy", "balanced accuracy"], _baseline_rows(audit))
+    if len(audit.groups.links):
+        report.section("Who is who, by the pixels")
+        report.figures(
+            [
+                (plot_links(audit), "Each link joins an image to the chain it resembles most."),
+                (plot_look_alikes(audit), "Numbers: similarity of fine detail, from -1 to 1."),
+            ]
+        )
+    return report.details("all figures", audit.to_dict())
+
+
+def _baseline_rows(audit: Audit) -> list[list[Any]]:
+    return [
+        [
+            b.method,
+            b.by,
+            "shuffled" if b.shuffled else "true",
+            f"{b.accuracy:.3f}",
+            f"{b.balanced_accuracy:.3f}",
+        ]
+        for b in audit.baselines
+    ]

@@ -1,0 +1,127 @@
+"""What an audit finds: findings, and the record that prints, saves and shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..datasets import Dataset
+from ._baselines import Baseline
+from ._heads import Groups
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the audit's table; `level` is "good", "note" or "bad"."""
+
+    check: str
+    result: str
+    level: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit` found. Prints as a table and a verdict; `plot()` draws it, `to_html()` makes a page.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    findings : tuple of Finding
+    groups : Groups
+        Heads inferred from the pixels.
+    agreement : float or None
+        Adjusted Rand index of these and the given subjects; None when subjects are unknown.
+    baselines : tuple of Baseline
+    subjects_from : str
+        "given", "pixels" or "unknown": what the baselines by subject went by.
+    verdict : str
+    seconds : float
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> found = audit(datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0"))
+    >>> found.ok, found.baseline("nearest neighbour", "subject").accuracy < 1
+    (True, True)
+    """
+
+    dataset: Dataset
+    findings: tuple[Finding, ...]
+    groups: Groups
+    agreement: float | None
+    baselines: tuple[Baseline, ...]
+    subjects_from: str
+    verdict: str
+    seconds: float
+    copies: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing bad was found."""
+        return all(finding.level != "bad" for finding in self.findings)
+
+    def baseline(self, method: str, by: str, *, shuffled: bool = False) -> Baseline | None:
+        """One row of the table of baselines; None if it was not run."""
+        rows = [b for b in self.baselines if (b.method, b.by, b.shuffled) == (method, by, shuffled)]
+        return rows[0] if rows else None
+
+    def table(self) -> list[dict[str, str]]:
+        """One dictionary a finding, for `pandas.DataFrame(audit.table())`."""
+        return [{"check": f.check, "result": f.result, "level": f.level} for f in self.findings]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain numbers, lists and strings, for JSON."""
+        return {
+            "dataset": self.dataset.name,
+            "n_images": len(self.dataset),
+            "ok": self.ok,
+            "verdict": self.verdict,
+            "findings": self.table(),
+            "groups": {
+                "found": self.groups.found,
+                "n": self.groups.n_groups,
+                "separation": self.groups.separation,
+                "agreement_with_subjects": self.agreement,
+            },
+            "subjects_from": self.subjects_from,
+            "baselines": [vars(b) for b in self.baselines],
+            "seconds": self.seconds,
+        }
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draws links, baselines and look-alikes; see `audit_page.plot_audit`."""
+        from ._page import plot_audit
+
+        return plot_audit(self, ax=ax)
+
+    def to_html(self, path: str | Path | None = None) -> str | Path:
+        """The audit as a self-contained page; written to `path` if one is given."""
+        from ._page import audit_report
+
+        report = audit_report(self)
+        return report.to_html() if path is None else report.write(path)
+
+    def __repr__(self) -> str:
+        return f"<Audit of {self.dataset.name!r}: {len(self.findings)} checks>"
+
+    def __str__(self) -> str:
+        mark = {"good": "ok", "note": "..", "bad": "!!"}
+        width = max(len(f.check) for f in self.findings)
+        lines = [f"{mark[f.level]}  {f.check:<{width}}  {f.result}" for f in self.findings]
+        if self.baselines:
+            lines += ["", f"{'baseline':<18} {'split by':<8} {'labels':<9} accuracy  balanced"]
+        for b in self.baselines:
+            labels = "shuffled" if b.shuffled else "true"
+            lines.append(f"{b.method:<18} {b.by:<8} {labels:<9} {b.accuracy:8.3f}  {b.balanced_accuracy:8.3f}")
+        return "\n".join([*lines, "", self.verdict])
+
+    def _repr_html_(self) -> str:
+        from ._page import audit_report
+
+        return audit_report(self)._repr_html_()
+
+
+def percent(share: float) -> str:
+    """One decimal, and two where one would round to 100 % what is less."""
+    return f"{share:.2%}" if 0.9995 <= share < 1 else f"{share:.1%}"

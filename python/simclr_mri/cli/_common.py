@@ -1,0 +1,160 @@
+"""What the commands share: opening data, splitting it, remembering it, and writing what they make."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .. import plot, splits
+from .._shared import atomic_writer, bytes_text, peak_memory_bytes
+from ..config import DataOptions, as_dict
+from ..datasets import Dataset, open_dataset
+from ..learning import CHECKPOINT_FILE, CHECKPOINT_FORMAT, Classifier, History, checkpoint_path, read_checkpoint
+from ..weights import read_safetensors
+from ._settings import Settings
+
+
+def open_data(options: DataOptions) -> Dataset:
+    """The data set that the options describe."""
+    if not options.path:
+        raise ValueError("no folder of images was given, and the model remembers none")
+    return open_dataset(
+        options.path,
+        groups=options.groups,
+        image_size=options.image_size,
+        task=options.task,
+        channels=options.channels,
+        errors=options.errors,
+    )
+
+
+def split_data(ds: Dataset, options: DataOptions) -> splits.Split:
+    """The split that the options describe; ValueError says what to do when subjects are unknown."""
+    _check_subjects(ds, options)
+    if options.folds == 1:
+        return splits.split(ds, by=options.by, seed=options.split_seed, fractions=options.split)
+    if options.fold >= options.folds:
+        raise ValueError(
+            f"--fold {options.fold}: expected 0 to {options.folds - 1}, as there are {options.folds} folds"
+        )
+    return next(islice(_folds(ds, options, options.folds), options.fold, None))
+
+
+def _check_subjects(ds: Dataset, options: DataOptions) -> None:
+    if options.by == "subject" and ds.subjects is None:
+        raise ValueError(
+            f"{options.path}: the subjects are unknown, so the images cannot be split by subject. Give --groups "
+            "'table.csv:column' or a pattern over file names; or --by image, whose scores flatter if one head gave "
+            "several images"
+        )
+
+
+def study_splits(ds: Dataset, options: DataOptions, n: int) -> list[splits.Split]:
+    """The held-out test set, or all of n folds."""
+    if options.folds > 1:
+        raise ValueError("--folds is for single runs; a study takes --splits, and runs all of them")
+    _check_subjects(ds, options)
+    return list(_folds(ds, options, n)) if n > 1 else [split_data(ds, options)]
+
+
+def _folds(ds: Dataset, options: DataOptions, n: int) -> Iterator[splits.Split]:
+    val = options.split[1] / sum(options.split[:2]) if len(options.split) == 3 else 0.0
+    return splits.kfold(ds, n_splits=n, by=options.by, seed=options.split_seed, val=val)
+
+
+def facts_of(options: DataOptions, recipe: str) -> dict[str, Any]:
+    values = as_dict(options)
+    return {"recipe": recipe, "options": {**values, "path": str(Path(values["path"]).resolve())}}
+
+
+def remembered(path: str | None) -> dict[str, Any]:
+    """What a run remembers of its data; nothing for foreign weights."""
+    if path is None or path == "random":
+        return {}
+    file = checkpoint_path(path)
+    if not file.is_file() or file.suffix != ".safetensors":
+        return {}
+    metadata = read_safetensors(file)[1]
+    return json.loads(metadata["extra"])["data"] if metadata.get("format") == CHECKPOINT_FORMAT else {}
+
+
+def inherited(remembered: dict[str, Any]) -> dict[str, Any]:
+    """The data options and recipe of the run that a command builds upon."""
+    options = {k: v for k, v in remembered.get("options", {}).items() if v is not None}
+    return {"recipe": remembered.get("recipe"), "data": options}
+
+
+def folder_for_results(settings: Settings, default: str) -> Path:
+    """Where results go; OSError, before any work, if nothing can be written there."""
+    out = Path(settings.run.out or default)
+    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(f"--out {out}: expected a folder, and {place} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(f"--out {out}: nothing can be written to {place}")
+    return out
+
+
+def describe(ds: Dataset, parts: splits.Split) -> None:
+    print(f"{ds!r}\n{parts}\n", flush=True)
+
+
+def estimator_of(cls: type, section: Any, **more: Any) -> Any:
+    values = {f.name: getattr(section, f.name) for f in fields(section)}
+    return cls(**{**values, **more})
+
+
+def announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out: Path, resume: str) -> None:
+    if not estimator.verbose:
+        return
+    if not checkpoint_path(out).exists() or resume == "never":
+        print(f"{what}: {estimator.estimate(train, val)}. Results go to {out}/", flush=True)
+        return
+    progress = read_checkpoint(out).progress
+    state = (
+        "a finished run, which is read" if progress["finished"] else f"{progress['step']} steps of it, and it goes on"
+    )
+    print(f"{what}: {out}/ holds {state}", flush=True)
+
+
+def after_training(estimator: Any, out: Path, then: str) -> int:
+    if not estimator.position_.finished:
+        raise KeyboardInterrupt
+    with atomic_writer(out / "history.png") as file:
+        plot.history(estimator.history_).figure.savefig(file, format="png")
+    rows = estimator.history_
+    print(f"{rows}\n" if len(rows) <= 20 else f"the last of {len(rows)} epochs:\n{History(rows[-1:])}\n")
+    speed = sum(r["images"] for r in rows) / max(1e-9, sum(r["seconds"] for r in rows))
+    print(f"{speed:.1f} images/s, peak memory {bytes_text(peak_memory_bytes())}")
+    print(f"{out}/: {CHECKPOINT_FILE}, log.csv, log.jsonl, manifest.json, history.png\nnext: {then}")
+    return 0
+
+
+def model_and_part(args: argparse.Namespace, section: str) -> tuple[Classifier, Dataset, Settings]:
+    """The classifier, the part of the split that is asked for, and the settings."""
+    settings = Settings(args, inherited(remembered(args.model)))
+    clf = Classifier.load(args.model, precision=getattr(settings, section).precision)
+    ds = open_data(settings.data)
+    if ds.classes != clf.classes_:
+        raise ValueError(
+            f"the model knows the classes {', '.join(clf.classes_)}; {settings.data.path} has {', '.join(ds.classes)}"
+        )
+    parts = split_data(ds, settings.data)
+    on = getattr(settings, section).on
+    if on not in parts.indices:
+        raise ValueError(f"--on {on}: this split has only {', '.join(parts.indices)}")
+    return clf, ds[parts.indices[on]], settings
+
+
+def save_figure(ax: Any, path: Path) -> None:
+    from matplotlib import pyplot
+
+    with atomic_writer(path) as file:
+        ax.figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+    pyplot.close(ax.figure)

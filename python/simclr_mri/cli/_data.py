@@ -1,0 +1,26 @@
+"""`simclr-mri data`: what is in a folder, and how it would be split."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import plot
+from ._common import open_data, save_figure, split_data
+from ._settings import Settings
+
+
+def data(args: argparse.Namespace) -> int:
+    """Describe a folder and its split."""
+    settings = Settings(args)
+    ds = open_data(settings.data)
+    print(f"{ds!r}\n\n{ds.counts()}\n")
+    if ds.labels is not None and (ds.subjects is not None or settings.data.by == "image"):
+        print(split_data(ds, settings.data))
+    elif ds.subjects is None:
+        print("Subjects are unknown: give --groups to keep the slices of one head together.")
+    if settings.run.out:
+        path = Path(settings.run.out) / "montage.png"
+        save_figure(plot.montage(ds), path)
+        print(f"\n{path}")
+    return 0

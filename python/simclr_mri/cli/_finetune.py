@@ -1,0 +1,68 @@
+"""`simclr-mri finetune`: a classifier on the training part of the split."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from typing import Any
+
+from ..config import as_dict
+from ..datasets import Dataset
+from ..learning import PRETRAINED, TRAINED, Classifier, seen_note
+from ._common import (
+    after_training,
+    announce,
+    describe,
+    estimator_of,
+    facts_of,
+    folder_for_results,
+    inherited,
+    open_data,
+    remembered,
+    split_data,
+)
+from ._settings import Settings
+
+
+def finetune(args: argparse.Namespace) -> int:
+    """A classifier on the training part of the split."""
+    init = getattr(args, "init", "random")
+    theirs = remembered(init)
+    settings = Settings(args, inherited(theirs))
+    clf = estimator_of(Classifier, settings.finetune)
+    clf.check_start()
+    ds = open_data(settings.data)
+    parts = split_data(ds, settings.data)
+    describe(ds, parts)
+    _warn_of_pretraining(init, theirs, settings, parts.test)
+    out = folder_for_results(settings, f"runs/finetune_{100 * clf.label_fraction:g}pct")
+    select = parts.test if clf.select_on == "test" else parts.val
+    what = f"classifier, start {clf.init}, {100 * clf.label_fraction:g} % of the labels"
+    announce(clf, what, parts.train, select, out, settings.run.resume)
+    clf.fit(
+        parts.train, select, checkpoint=out, resume=settings.run.resume, facts=facts_of(settings.data, settings.recipe)
+    )
+    return after_training(clf, out, f"simclr-mri evaluate {out}")
+
+
+def _warn_of_pretraining(init: str, remembered: dict[str, Any], settings: Settings, test: Dataset) -> None:
+    """What the start has seen of the test set, or may have seen where it does not remember its images."""
+    note = seen_note({PRETRAINED: remembered.get(TRAINED)}, test)
+    if note:
+        warnings.warn(f"{init}: {note}", stacklevel=2)
+    theirs, mine = inherited(remembered).get("data", {}), as_dict(settings.data)
+    differing = [
+        k
+        for k in ("by", "split_seed", "split", "task", "folds", "fold")
+        if k in theirs and _plain(theirs[k]) != _plain(mine[k])
+    ]
+    if differing:
+        warnings.warn(
+            f"{init} was pretrained on another split ({', '.join(differing)} differ): it may have seen test images, "
+            "without their labels",
+            stacklevel=2,
+        )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,39 @@
+"""`simclr-mri pretrain`: SimCLR on the training part of the split."""
+
+from __future__ import annotations
+
+import argparse
+
+from .._shared import counted
+from ..learning import SimCLR
+from ._common import (
+    after_training,
+    announce,
+    describe,
+    estimator_of,
+    facts_of,
+    folder_for_results,
+    open_data,
+    split_data,
+)
+from ._settings import Settings
+
+
+def pretrain(args: argparse.Namespace) -> int:
+    """SimCLR on the training part of the split."""
+    settings = Settings(args)
+    ds = open_data(settings.data)
+    parts = split_data(ds, settings.data)
+    describe(ds, parts)
+    out = folder_for_results(settings, "runs/pretrain")
+    ssl = estimator_of(SimCLR, settings.pretrain)
+    what = f"SimCLR, {ssl.arch}, {counted(ssl.epochs, 'epoch')}"
+    announce(ssl, what, parts.train, parts.val, out, settings.run.resume)
+    ssl.fit(
+        parts.train,
+        parts.val,
+        checkpoint=out,
+        resume=settings.run.resume,
+        facts=facts_of(settings.data, settings.recipe),
+    )
+    return after_training(ssl, out, f"simclr-mri finetune --init {out} --label-fraction 0.1")

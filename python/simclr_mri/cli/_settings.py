@@ -1,0 +1,71 @@
+"""The merged options of one command: recipe, model, file, command line."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from typing import Any
+
+from .._shared import did_you_mean
+from ..config import SECTIONS, check_names, merged, read_toml, recipe_values
+from ._arguments import given_arguments
+from ._table import COMMANDS
+
+
+class Settings:
+    """The merged sections of one command: `settings.data`, `settings.pretrain`, ...
+
+    Parameters
+    ----------
+    args : argparse.Namespace
+    inherited : dict of str to dict
+        What the model that is built upon was trained with: "recipe", and sections such as "data".
+    """
+
+    def __init__(self, args: argparse.Namespace, inherited: dict[str, Any] | None = None) -> None:
+        about, inherited = COMMANDS[args.command], inherited or {}
+        file = read_toml(args.config) if args.config else {}
+        named = file.pop("recipe", None)
+        check_sections(file, args.config)
+        _note_refused(file, about, args.config)
+        self.recipe = (
+            getattr(args, "recipe", None) or named or inherited.get("recipe") or about.get("recipe", "default")
+        )
+        self.sections: dict[str, Any] = {}
+        for name, section in SECTIONS.items():
+            given = given_arguments(args, section, f"{name}." if name in about.get("prefixed", ()) else "")
+            if name not in about["bare"] and name not in about.get("prefixed", ()):
+                given = {}
+            sources = [
+                (f"recipe {self.recipe}", recipe_values(self.recipe, name, section)),
+                ("the model", inherited.get(name, {})),
+                (str(args.config), file.get(name, {})),
+                ("command line", given),
+            ]
+            if "recipe" in section.__dataclass_fields__:
+                sources.append(("recipe", {"recipe": self.recipe}))
+            self.sections[name] = merged(name, section, sources)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["sections"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def _note_refused(file: dict[str, Any], about: dict[str, Any], where: str) -> None:
+    """A file may serve several commands, so what this one does not use is no mistake there, but it is said."""
+    for option, why in about.get("refused", {}).items():
+        section, _, name = option.rpartition(".")
+        if any(name in file.get(table, {}) for table in ([section] if section else about["bare"])):
+            warnings.warn(f"{where}: {name} is not used here: {why}", stacklevel=2)
+
+
+def check_sections(file: dict[str, Any], where: str) -> None:
+    """ValueError for a table that is no section, or an option outside of any."""
+    for name, values in file.items():
+        if name not in SECTIONS:
+            raise ValueError(f"{where}: unknown table [{name}].{did_you_mean(name, SECTIONS)}")
+        if not isinstance(values, dict):
+            raise ValueError(f"{where}: '{name}' is not in a table such as [pretrain]")
+        check_names(SECTIONS[name], values, f"{where} [{name}]")

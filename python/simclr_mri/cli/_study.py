@@ -1,0 +1,44 @@
+"""`simclr-mri study`: starts x label fractions x seeds x splits, with a report."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..learning import Classifier, SimCLR
+from ..studies import study as run_study
+from ..studies import study_report
+from ._common import estimator_of, facts_of, folder_for_results, open_data, study_splits
+from ._settings import Settings
+
+
+def study(args: argparse.Namespace) -> int:
+    """Starts x label fractions x seeds x splits, with a report."""
+    settings = Settings(args)
+    ds = open_data(settings.data)
+    out, chosen = folder_for_results(settings, "runs/study"), settings.study
+    parts = study_splits(ds, settings.data, chosen.splits)
+    print(f"{ds!r}\n" + "\n".join(map(str, parts)) + "\n", flush=True)
+    ssl, clf = estimator_of(SimCLR, settings.pretrain), estimator_of(Classifier, settings.finetune, init="random")
+    result = run_study(
+        ds,
+        inits=chosen.inits,
+        fractions=chosen.label_fractions,
+        seeds=chosen.seeds,
+        splits=parts,
+        out=out,
+        pretrain=ssl,
+        finetune=clf,
+        lrs=chosen.lrs,
+        n_bootstrap=chosen.n_bootstrap,
+        resume=settings.run.resume,
+        facts=facts_of(settings.data, settings.recipe),
+    )
+    print(f"\n{result}")
+    intro = f"Starts {', '.join(chosen.inits)} compared at {len(chosen.label_fractions)} label fractions on {ds.name}."
+    report = study_report(
+        result, title=f"Study: {ds.name}", intro=intro, views=ssl.views, pretrain_batch_size=ssl.batch_size
+    )
+    files = "study.csv, summary.csv, study.md, study.png, learning_curves.png, runs.md, test_looks.jsonl"
+    files += ", rates.csv" if result.trials else ""
+    print(f"{report.write(out / 'report.html')}\n{out}/: {files}")
+    return 0

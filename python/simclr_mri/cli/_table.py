@@ -1,0 +1,104 @@
+"""The commands: what each is for, which sections of options it takes, and which of them it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Which sections each command takes: its own options bare, those of others as --section.name. Of these it refuses what
+# it would not use, and says why.
+EVERY_ARM = {
+    "finetune.init": "the starts are those of --inits",
+    "finetune.label_fraction": "the shares of the labels are those of --label-fractions",
+}
+
+
+COMMANDS: dict[str, dict[str, Any]] = {
+    "demo": {
+        "help": "the whole experiment on phantoms, in minutes",
+        "bare": ("demo", "study", "run"),
+        "prefixed": ("data", "pretrain", "finetune"),
+        "refused": {
+            **EVERY_ARM,
+            "data.image_size": "the size of the phantoms is --image-size",
+            "data.groups": "the phantoms' subjects are known",
+            "data.errors": "the phantoms can all be read",
+            "data.folds": "the number of folds is --splits",
+            "data.fold": "all folds of --splits are tested",
+        },
+        "recipe": "quick",
+        "examples": ["simclr-mri demo", "simclr-mri demo --out /tmp/demo --pretrain.epochs 10 --label-fractions 0.1 1"],
+    },
+    "data": {
+        "help": "what is in a folder: classes, subjects, the split",
+        "bare": ("data", "run"),
+        "data": "required",
+        "examples": ["simclr-mri data Dataset/", "simclr-mri data Dataset/ --task cdr0 --out look/"],
+    },
+    "audit": {
+        "help": "leaks, copies and trivial baselines of a data set: a verdict and a page",
+        "bare": ("audit", "run"),
+        "data": "required",
+        "examples": [
+            "simclr-mri audit Dataset/ --task 3class",
+            "simclr-mri audit Dataset/ --groups subjects.csv:subject",
+        ],
+    },
+    "pretrain": {
+        "help": "SimCLR on images, without labels",
+        "bare": ("data", "pretrain", "run"),
+        "data": "required",
+        "examples": [
+            "simclr-mri pretrain Dataset/ --out runs/ssl",
+            "simclr-mri pretrain Dataset/ --recipe seed --epochs 2 --out runs/seed",
+            "simclr-mri pretrain Dataset/ --arch resnet18 --image-size 64 --sharpness sam",
+        ],
+    },
+    "finetune": {
+        "help": "train a classifier on labels",
+        "bare": ("data", "finetune", "run"),
+        "data": "optional",
+        "examples": [
+            "simclr-mri finetune Dataset/ --init runs/ssl --label-fraction 0.1 --out runs/clf",
+            "simclr-mri finetune Dataset/ --init random --arch resnet18",
+            "simclr-mri finetune Dataset/ --init resnet50.safetensors",
+        ],
+    },
+    "evaluate": {
+        "help": "scores of a classifier, by slice and by subject",
+        "bare": ("evaluate", "data", "run"),
+        "data": "optional",
+        "model": True,
+        "examples": ["simclr-mri evaluate runs/clf", "simclr-mri evaluate runs/clf Other/ --on test"],
+    },
+    "explain": {
+        "help": "heat maps of a classifier",
+        "bare": ("explain", "data", "run"),
+        "data": "optional",
+        "model": True,
+        "examples": [
+            "simclr-mri explain runs/clf",
+            "simclr-mri explain runs/clf --layer layer2 --target Mild_Demented",
+        ],
+    },
+    "study": {
+        "help": "starts x label fractions x seeds x splits, one table",
+        "bare": ("study", "data", "run"),
+        "prefixed": ("pretrain", "finetune"),
+        "refused": {**EVERY_ARM, "fold": "all folds of --splits are tested"},
+        "data": "required",
+        "examples": [
+            "simclr-mri study Dataset/ --recipe quick --image-size 64 --out runs/study",
+            "simclr-mri study Dataset/ --inits random simclr --label-fractions 0.1 1 --seeds 3 --finetune.epochs 30",
+            "simclr-mri study Dataset/ --task 3class --splits 5 --label-fractions 0.1 1 --lrs 1e-4 3e-4 1e-3",
+        ],
+    },
+    "bench": {
+        "help": "how fast training and inference are on this machine",
+        "bare": ("bench", "run"),
+        "examples": [
+            "simclr-mri bench --precision fp32 bf16",
+            "simclr-mri bench --rows resnet18 --n-jobs 1 --layers",
+            "simclr-mri bench --peer",
+        ],
+    },
+}

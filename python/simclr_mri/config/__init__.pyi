@@ -1,0 +1,39 @@
+from ._documents import documents_options as documents_options
+from ._options import RECIPES as RECIPES
+from ._options import check as check
+from ._options import check_names as check_names
+from ._options import hints as hints
+from ._options import merged as merged
+from ._options import option_fields as option_fields
+from ._options import optional_type as optional_type
+from ._options import read_toml as read_toml
+from ._options import recipe_values as recipe_values
+from ._options import takes_recipe as takes_recipe
+from ._sections import DEMO_CHOICES as DEMO_CHOICES
+from ._sections import SECTIONS as SECTIONS
+from ._sections import AuditOptions as AuditOptions
+from ._sections import BenchOptions as BenchOptions
+from ._sections import DataOptions as DataOptions
+from ._sections import DemoOptions as DemoOptions
+from ._sections import EvaluateOptions as EvaluateOptions
+from ._sections import ExplainOptions as ExplainOptions
+from ._sections import FinetuneOptions as FinetuneOptions
+from ._sections import PretrainOptions as PretrainOptions
+from ._sections import RunOptions as RunOptions
+from ._sections import StudyOptions as StudyOptions
+from ._sections import as_dict as as_dict
+
+__all__ = [
+    "SECTIONS",
+    "AuditOptions",
+    "BenchOptions",
+    "DataOptions",
+    "DemoOptions",
+    "EvaluateOptions",
+    "ExplainOptions",
+    "FinetuneOptions",
+    "PretrainOptions",
+    "RunOptions",
+    "StudyOptions",
+    "as_dict",
+]

@@ -1,0 +1,192 @@
+"""Options: one description of each, used by Python, TOML files and the shell.
+
+An option is a dataclass field made by `option(default, help, ...)`; a section (config.py) is a dataclass of them. This
+module checks values, merges their sources (default < recipe < file < explicit) and builds argparse parsers, so that a
+name, a default, a range and a help text are written once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .._shared import choose, did_you_mean
+
+T = TypeVar("T")
+
+
+RECIPES = ("default", "seed", "quick")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    choices: Sequence[Any] | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    because: str = "",
+    positional: bool = False,
+) -> Any:
+    """A dataclass field with its help text, its group and the values it may take (None is allowed where typed so).
+
+    Numbers are finite, from `at_least` to `at_most` or `below`; `because` says why in the error.
+    """
+    metadata = {"help": help, "group": group, "choices": choices}
+    metadata |= {"at_least": at_least, "at_most": at_most, "below": below, "because": because}
+    return dataclasses.field(default=default, metadata=metadata, kw_only=not positional)
+
+
+@functools.cache
+def hints(section: type) -> dict[str, Any]:
+    return typing.get_type_hints(section)
+
+
+def option_fields(section: type) -> tuple[dataclasses.Field, ...]:
+    """The fields of a section that are options (an estimator may have others, such as `init`)."""
+    return tuple(field for field in dataclasses.fields(section) if "help" in field.metadata)
+
+
+def optional_type(kind: Any) -> tuple[Any, bool]:
+    """(the type, whether None is allowed) of an annotation such as `int | None`."""
+    if kind is Any:
+        return str, False
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        inner = [part for part in typing.get_args(kind) if part is not type(None)]
+        return inner[0], len(inner) < len(typing.get_args(kind))
+    return kind, False
+
+
+def _as_scalar(kind: type, value: Any) -> Any:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is float and is_number:
+        return float(value)
+    if kind is int and is_number and float(value).is_integer():
+        return int(value)
+    if kind in (bool, str) and isinstance(value, kind):
+        return value
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # a NumPy scalar
+        return _as_scalar(kind, value.item())
+    raise ValueError(kind.__name__)
+
+
+def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
+    """`value` as the option's type; ValueError naming the option, what was expected and what was found."""
+    field = section.__dataclass_fields__[name]
+    if hints(section)[name] is Any:  # checked by its owner, such as Classifier's init
+        return value
+    kind, may_be_none = optional_type(hints(section)[name])
+    label = f"{where}: {name}" if where else name
+    if isinstance(value, (list, tuple)) and list(value) == [None]:  # "none" for an option that takes several values
+        value = None
+    if may_be_none and (value is None or (isinstance(value, str) and value.lower() == "none")):  # TOML has no null
+        return None
+    is_tuple = typing.get_origin(kind) is tuple
+    item = typing.get_args(kind)[0] if is_tuple else kind
+    if is_tuple and (isinstance(value, str) or not isinstance(value, Iterable)):
+        value = (value,)
+    try:
+        values = tuple(_as_scalar(item, part) for part in value) if is_tuple else (_as_scalar(item, value),)
+    except ValueError:
+        expected = f"a list of {item.__name__}" if is_tuple else item.__name__
+        raise ValueError(f"{label}: expected {expected}, got {value!r}") from None
+    for part in values:
+        _check_range(field, label, part)
+    return values if is_tuple else values[0]
+
+
+def _check_range(field: dataclasses.Field, label: str, value: Any) -> None:
+    choices, low, high, below = (field.metadata[key] for key in ("choices", "at_least", "at_most", "below"))
+    because = field.metadata["because"] and f", because {field.metadata['because']}"
+    if choices is not None:
+        choose(label, value, choices)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{label}={value!r}: expected a finite number")
+    if low is not None and not value >= low:
+        raise ValueError(f"{label}={value!r}: expected at least {low}{because}")
+    if high is not None and not value <= high:
+        share = f" ({value:g} % is {value / 100:g})" if high == 1 and 1 < value <= 100 else ""
+        raise ValueError(f"{label}={value!r}: expected at most {high}{share}{because}")
+    if below is not None and not value < below:
+        raise ValueError(f"{label}={value!r}: expected less than {below}{because}")
+
+
+def check(section_object: Any) -> None:
+    """Check every option of a section or estimator, storing nothing."""
+    for field in option_fields(type(section_object)):
+        check_value(type(section_object), field.name, getattr(section_object, field.name))
+
+
+def check_names(section: type, names: Iterable[str], where: str) -> None:
+    known = [field.name for field in option_fields(section)]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{where}: unknown option '{name}'.{did_you_mean(name, known)}")
+
+
+def read_toml(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Sections of a configuration file; ValueError with the file's name if it is not valid TOML."""
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from None
+
+
+@functools.cache
+def _recipe(name: str) -> dict[str, dict[str, Any]]:
+    choose("recipe", name, RECIPES)
+    text = resources.files(__package__).joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def recipe_values(name: str, section_name: str, section: type) -> dict[str, Any]:
+    """What the recipe `name` says about one section (it may say nothing)."""
+    values = _recipe(name).get(section_name, {})
+    return {key: check_value(section, key, value, f"recipe {name} [{section_name}]") for key, value in values.items()}
+
+
+def merged(section_name: str, section: type[T], sources: Sequence[tuple[str, Mapping[str, Any]]]) -> T:
+    """A section from (where, values) pairs, later ones winning; unknown names and bad values are errors."""
+    values: dict[str, Any] = {}
+    for where, given in sources:
+        check_names(section, given, f"{where} [{section_name}]")
+        values |= {name: check_value(section, name, value, where) for name, value in given.items()}
+    return section(**values)
+
+
+def takes_recipe(section_name: str) -> Callable[[type[T]], type[T]]:
+    """Class decorator: arguments that are not given come from the recipe, and are stored as if they had been given.
+
+    So `get_params` tells what will really be used, and `sklearn.base.clone` passes every value on.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        plain = cls.__init__
+        signature = inspect.signature(plain)
+
+        @functools.wraps(plain)
+        def __init__(self: T, *args: Any, **kwargs: Any) -> None:
+            known = list(signature.parameters)[1:]
+            for name in kwargs:
+                if name not in known:
+                    raise TypeError(f"{cls.__name__}: unknown argument '{name}'.{did_you_mean(name, known)}")
+            given = signature.bind(self, *args, **kwargs).arguments
+            given.pop("self")
+            plain(self, **{**recipe_values(given.get("recipe", "default"), section_name, cls), **given})
+
+        cls.__init__ = __init__
+        return cls
+
+    return decorate

@@ -1,0 +1,370 @@
+"""The sections of the configuration: what can be chosen, what it means and what it is by default.
+
+Each command of the shell has a section, which is also a table of a TOML file and (for `pretrain` and `finetune`) the
+constructor of an estimator. Defaults here are the recipe "default"; recipes/*.toml say what the others change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .._shared import ARCHS, MAX_SEED, MAX_THREADS, PRECISIONS
+from ._options import option
+
+SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
+
+
+def _threads(group: str) -> Any:
+    text, because = "threads (none or -1: all that this process may use)", "the core starts no more threads"
+    return option(None, text, group=group, at_least=-1, at_most=MAX_THREADS, because=because)
+
+
+@dataclass(repr=False, eq=False)
+class DataOptions:
+    """Which images, who is in them, and how they are split."""
+
+    path: str = option("", "folder with one sub-folder of images a class", group="data")
+    task: str | None = option(None, "join classes: 4class, 3class or cdr0 (rating 0 against above 0)", group="data")
+    image_size: int | None = option(
+        None, "resize images to this many pixels a side (none: as they are)", group="data", at_least=32
+    )
+    channels: int = option(1, "1 reads gray, 3 reads RGB", group="data", choices=(1, 3))
+    groups: str | None = option(
+        None,
+        "subjects: table.csv:column, or a regular expression with one group over file names",
+        group="data",
+    )
+    errors: str = option(
+        "raise",
+        "files that cannot be read: stop and name them, or warn and leave them out",
+        group="data",
+        choices=("raise", "warn"),
+    )
+    by: str = option(
+        "subject",
+        "split by subject, or by image (which lets subjects leak into the test set)",
+        group="data",
+        choices=("subject", "image"),
+    )
+    split_seed: int = option(42, "seed of the split", group="data", at_least=0, at_most=MAX_SEED)
+    split: tuple[float, ...] = option(
+        (0.7, 0.15, 0.15),
+        "shares of training, validation and test set (two numbers: no validation)",
+        group="data",
+        at_least=0,
+        at_most=1,
+    )
+    folds: int = option(
+        1,
+        "cut into this many folds for cross-validation instead of holding out one test set (what a fold does not test "
+        "is divided as --split says)",
+        group="data",
+        at_least=1,
+    )
+    fold: int = option(0, "which of the folds is tested, from 0", group="data", at_least=0)
+
+
+@dataclass(repr=False, eq=False)
+class TrainingOptions:
+    """What pretraining and fine-tuning have in common."""
+
+    arch: str = option("resnet50", "the network", group="network", choices=ARCHS)
+    recipe: str = option(
+        "default", "where options that are not given come from", group="run", choices=("default", "seed", "quick")
+    )
+    features: str = option(
+        "avgpool",
+        "what the head sees: the average over the last stage, or all of it",
+        group="network",
+        choices=("avgpool", "flatten"),
+    )
+    normalize: bool = option(
+        True, "shift and scale pixels to mean 0 and deviation 1 over the training set", group="views"
+    )
+    views: str = option(
+        "mri",
+        "augmentation: mri (crop, flip, turn, brightness, contrast, gamma, blur, noise), crop (only that), light, none",
+        group="views",
+        choices=("mri", "crop", "light", "none"),
+    )
+    epochs: int = option(100, "passes over the training images", group="optimization", at_least=0)
+    batch_size: int = option(32, "images a step", group="optimization", at_least=1)
+    optimizer: str = option("sgd", "update rule", group="optimization", choices=("sgd", "adamw"))
+    lr: float | None = option(
+        None, "highest learning rate (none: by optimizer and batch size)", group="optimization", at_least=0
+    )
+    momentum: float = option(0.9, "SGD's momentum, AdamW's first beta", group="optimization", at_least=0, below=1)
+    nesterov: bool = option(False, "Nesterov's momentum, for SGD", group="optimization")
+    weight_decay: float = option(1e-4, "L2 penalty (SGD) or decoupled decay (AdamW)", group="optimization", at_least=0)
+    decay_all: bool = option(False, "decay biases and batch norm too", group="optimization")
+    schedule: str = option(
+        "cosine", "learning rate over time", group="optimization", choices=("constant", "cosine", "onecycle")
+    )
+    warmup_epochs: float = option(
+        0.0,
+        "epochs over which the rate rises from 0, at most half of them (cosine only)",
+        group="optimization",
+        at_least=0,
+    )
+    sharpness: str = option(
+        "none", "sharpness-aware minimisation: two passes a step", group="optimization", choices=("none", "sam", "asam")
+    )
+    rho: float = option(0.05, "radius of SAM or ASAM", group="optimization", at_least=0)
+    precision: str = option(
+        "fp32",
+        "what activations are stored and multiplied in; bf16 halves their memory and is faster where the processor has "
+        "bf16 instructions (AVX512_BF16, AMX), slower elsewhere; weights, statistics, losses and optimizer stay fp32",
+        group="run",
+        choices=PRECISIONS,
+    )
+    random_state: int = option(
+        0, "seed of weights, order, views and dropout", group="run", at_least=0, at_most=MAX_SEED
+    )
+    n_jobs: int | None = _threads("run")
+    verbose: int = option(1, "0 silent, 1 progress bar, 2 a line an epoch", group="run", at_least=0, at_most=2)
+
+
+@dataclass(repr=False, eq=False)
+class PretrainOptions(TrainingOptions):
+    """SimCLR."""
+
+    arch: str = option("resnet50", "the network", group="network", choices=ARCHS, positional=True)
+    weights: str | None = option(
+        None, "start from this checkpoint or ResNet .safetensors file (none: random)", group="network"
+    )
+    head: str = option(
+        "mlp",
+        "projection head: mlp, or the seed recipe's dropout and two linear layers",
+        group="network",
+        choices=("mlp", "seed"),
+    )
+    batch_size: int = option(
+        32,
+        "pairs of views a step",
+        group="optimization",
+        at_least=2,
+        because="SimCLR pushes an image away from the others of its batch",
+    )
+    embedding_size: int = option(128, "numbers that the projection head puts out", group="network", at_least=2)
+    embedding_norm: bool = option(
+        True,
+        "batch norm without parameters on the embedding, as at the end of the authors' head; without it a run may "
+        "collapse, above all with SAM",
+        group="network",
+    )
+    positives: str = option(
+        "same_slice",
+        "what the two views show: the same slice, or that or a neighbouring slice of the same subject",
+        group="pairs",
+        choices=("same_slice", "adjacent"),
+    )
+    exclude_same_subject: bool = option(
+        False, "do not push apart slices of the same subject (needs subjects)", group="pairs"
+    )
+    temperature: float = option(0.2, "temperature of NT-Xent", group="optimization", at_least=1e-3)
+    temperature_drops: bool = option(
+        False,
+        "lower it to 0.3, 0.1, 0.05 as the loss per image falls under 0.045, 0.03, 0.02 (seed recipe)",
+        group="optimization",
+    )
+    separate_views: bool = option(False, "batch statistics for each view apart (seed recipe)", group="network")
+    warmup_epochs: float = option(
+        10.0,
+        "epochs over which the rate rises from 0, at most half of them (cosine only)",
+        group="optimization",
+        at_least=0,
+    )
+    micro_batch: int | None = option(
+        None,
+        "images in memory at once, a divisor of the batch size (none: all); costs one more forward pass, keeps the "
+        "loss of the whole batch, takes batch statistics over so many",
+        group="network",
+        at_least=2,
+    )
+    knn_every: int = option(
+        5, "epochs between nearest-neighbour checks on validation images (0: never)", group="run", at_least=0
+    )
+
+
+@dataclass(repr=False, eq=False)
+class FinetuneOptions(TrainingOptions):
+    """A classifier."""
+
+    init: Any = option(  # noqa: RUF009
+        "random",
+        "start: random, a run folder, a checkpoint, or a ResNet file (.safetensors, .pth)",
+        group="network",
+        positional=True,
+    )
+    dropout: float = option(0.0, "dropout before the last layer", group="network", at_least=0, at_most=0.99)
+    label_fraction: float = option(1.0, "share of the training labels to use", group="labels", at_least=0, at_most=1)
+    fraction_by: str = option(
+        "subject", "draw labelled images by subject or by image", group="labels", choices=("subject", "image")
+    )
+    class_weight: str | None = option(
+        "balanced", "weigh classes by their rarity (none: do not)", group="labels", choices=("balanced",)
+    )
+    sampling: str = option(
+        "shuffle",
+        "an epoch's images: each once, or every class equally often, which takes the place of class weights",
+        group="labels",
+        choices=("shuffle", "balanced"),
+    )
+    label_smoothing: float = option(0.0, "label smoothing", group="labels", at_least=0, at_most=0.99)
+    select: str = option(
+        "balanced_accuracy", "what chooses the best epoch on validation data", group="labels", choices=SELECTIONS
+    )
+    select_on: str = option(
+        "val",
+        "where the best epoch is chosen; test is what the published notebooks do, and flatters",
+        group="labels",
+        choices=("val", "test"),
+    )
+    min_steps: int = option(
+        0, "raise the epochs until at least this many steps are done", group="optimization", at_least=0
+    )
+    views: str = option(
+        "light",
+        "augmentation: light (small crop, flip, turn, shift), mri, crop, none",
+        group="views",
+        choices=("mri", "crop", "light", "none"),
+    )
+    epochs: int = option(50, "passes over the labelled images", group="optimization", at_least=0)
+    optimizer: str = option("adamw", "update rule", group="optimization", choices=("sgd", "adamw"))
+    weight_decay: float = option(1e-2, "L2 penalty (SGD) or decoupled decay (AdamW)", group="optimization", at_least=0)
+
+
+@dataclass(repr=False, eq=False)
+class EvaluateOptions:
+    """How a classifier is judged."""
+
+    on: str = option("test", "which part of the split", group="evaluation", choices=("train", "val", "test"))
+    n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="evaluation", at_least=0)
+    precision: str | None = option(
+        None, "fp32 or bf16 activations (none: as the model was trained)", group="evaluation", choices=PRECISIONS
+    )
+
+
+@dataclass(repr=False, eq=False)
+class ExplainOptions:
+    """Heat maps."""
+
+    on: str = option("test", "which part of the split", group="heat maps", choices=("train", "val", "test"))
+    n_images: int = option(12, "how many images, spread over the classes", group="heat maps", at_least=1)
+    layer: str = option("layer3", "stage that is explained, or several joined by +: layer2+layer3", group="heat maps")
+    method: str = option("gradcam", "how activations and gradients are combined", group="heat maps")
+    target: str | None = option(None, "class to explain (none: the predicted one)", group="heat maps")
+    precision: str | None = option(
+        None, "fp32 or bf16 activations (none: as the model was trained)", group="heat maps", choices=PRECISIONS
+    )
+    checks: int = option(
+        24,
+        "images on which the maps are checked: what they mark, new weights, regions (0: none)",
+        group="heat maps",
+        at_least=0,
+    )
+
+
+@dataclass(repr=False, eq=False)
+class StudyOptions:
+    """Starts x label fractions x seeds x splits."""
+
+    inits: tuple[str, ...] = option(
+        ("random", "simclr"), "starts to compare: random, simclr, or files with weights", group="study"
+    )
+    label_fractions: tuple[float, ...] = option(
+        (0.01, 0.1, 0.2, 0.5, 1.0), "shares of the labels", group="study", at_least=0, at_most=1
+    )
+    seeds: int = option(1, "repetitions, with seeds 0, 1, ...", group="study", at_least=1)
+    splits: int = option(
+        1, "1 holds out one test set; more are folds, so that every subject is tested once", group="study", at_least=1
+    )
+    lrs: tuple[float, ...] | None = option(
+        None,
+        "fine-tuning rates that every start tries; the best on validation data is kept (none: --finetune.lr for all)",
+        group="study",
+        at_least=0,
+    )
+    n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="study", at_least=0)
+
+
+@dataclass(repr=False, eq=False)
+class DemoOptions:
+    """The whole experiment on phantoms."""
+
+    n_subjects: int = option(160, "phantom subjects", group="demo", at_least=20)
+    slices: int = option(6, "slices a subject", group="demo", at_least=1)
+    image_size: int = option(64, "pixels a side", group="demo", at_least=32)
+    seed: int = option(0, "seed of the phantoms", group="demo", at_least=0, at_most=MAX_SEED)
+
+
+@dataclass(repr=False, eq=False)
+class AuditOptions:
+    """What is wrong with a data set, and what a score on it would mean."""
+
+    groups: str | None = option(
+        None, "subjects: table.csv:column, or a regular expression with one group over file names", group="audit"
+    )
+    task: str | None = option(None, "join classes: 4class, 3class or cdr0 (rating 0 against above 0)", group="audit")
+    baselines: bool = option(True, "score trivial classifiers under both splits", group="audit")
+    seed: int = option(0, "seed of the folds", group="audit", at_least=0, at_most=MAX_SEED)
+
+
+@dataclass(repr=False, eq=False)
+class BenchOptions:
+    """Speed of this machine."""
+
+    rows: tuple[str, ...] = option(
+        ("supervised", "simclr", "inference", "resnet18"),
+        "what to measure",
+        group="bench",
+        choices=("supervised", "simclr", "inference", "resnet18"),
+    )
+    precision: tuple[str, ...] = option(
+        ("fp32",),
+        "what activations are stored and multiplied in: fp32, bf16 or both",
+        group="bench",
+        choices=PRECISIONS,
+    )
+    rounds: int = option(5, "steps of each; the median counts", group="bench", at_least=1)
+    layers: bool = option(False, "a table of every convolution, in its three directions", group="bench")
+    n_jobs: int | None = _threads("bench")
+    peer: bool = option(False, "PyTorch's configurations beside it, from a source tree", group="bench")
+
+
+@dataclass(repr=False, eq=False)
+class RunOptions:
+    """Where results go."""
+
+    out: str | None = option(None, "folder for what the command makes (none: named after the command)", group="run")
+    resume: str = option(
+        "auto",
+        "auto continues an unfinished run in that folder, never starts over",
+        group="run",
+        choices=("auto", "never"),
+    )
+
+
+# What the demo chooses before any option: two subjects of the rarest of four classes cannot fill three sets, and so few
+# subjects have no 1 %.
+DEMO_CHOICES = {"data": {"task": "3class"}, "study": {"label_fractions": (0.05, 0.2, 1.0)}}
+
+
+SECTIONS: dict[str, type] = {
+    "data": DataOptions,
+    "pretrain": PretrainOptions,
+    "finetune": FinetuneOptions,
+    "evaluate": EvaluateOptions,
+    "explain": ExplainOptions,
+    "study": StudyOptions,
+    "demo": DemoOptions,
+    "audit": AuditOptions,
+    "bench": BenchOptions,
+    "run": RunOptions,
+}
+
+
+def as_dict(section: Any) -> dict[str, Any]:
+    """The options of a section as plain values, ready for JSON."""
+    return {field.name: getattr(section, field.name) for field in fields(section) if "help" in field.metadata}

@@ -1,0 +1,36 @@
+from ._alzheimer import AlzheimerMRI as AlzheimerMRI
+from ._classes import SEVERITY as SEVERITY
+from ._classes import TASKS as TASKS
+from ._classes import ClassCounts as ClassCounts
+from ._dataset import Dataset as Dataset
+from ._dataset import DataWarning as DataWarning
+from ._dataset import as_images as as_images
+from ._dataset import check_dataset as check_dataset
+from ._dataset import concatenate as concatenate
+from ._dataset import require_labels as require_labels
+from ._examples import spread_examples as spread_examples
+from ._folder import check_root as check_root
+from ._folder import find_parts as find_parts
+from ._head import dark_share as dark_share
+from ._head import find_head as find_head
+from ._image_folder import ImageFolder as ImageFolder
+from ._images import read_images as read_images
+from ._open import open_dataset as open_dataset
+from ._phantoms._generate import load_phantoms as load_phantoms
+from ._phantoms._generate import phantoms as phantoms
+from ._phantoms._generate import write_phantoms as write_phantoms
+
+__all__ = [
+    "SEVERITY",
+    "TASKS",
+    "AlzheimerMRI",
+    "ClassCounts",
+    "DataWarning",
+    "Dataset",
+    "ImageFolder",
+    "load_phantoms",
+    "open_dataset",
+    "phantoms",
+    "read_images",
+    "write_phantoms",
+]

@@ -1,0 +1,413 @@
+"""The data set in memory: uint8 images, labels, subjects, file names, and masks where the truth is known.
+
+A `Dataset` is an immutable view. Taking a subset costs nothing until its pixels are asked for: subsets of subsets keep
+one index into the same array, so label fractions and folds do not multiply the memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import hashlib
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ._classes import SEVERITY, TASKS, ClassCounts
+
+
+class DataWarning(UserWarning):
+    """Something about the data that the user should know before believing a result."""
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+class Dataset:
+    """Images with their labels and subjects.
+
+    Parameters
+    ----------
+    images : ndarray of shape (N, H, W, C), uint8
+        C is 1 (gray) or 3 (RGB). Shape (N, H, W) is taken as gray.
+    labels : array-like of shape (N,), int, or None
+        Index into `classes`.
+    classes : sequence of str
+        Names of the classes, in order of severity where there is one.
+    subjects : array-like of shape (N,), str, or None
+        Who is in the picture. None when unknown.
+    files : sequence of str
+        Path of each image, relative to the folder that was read; made up when empty.
+    name : str
+        Shown in tables and reports.
+    masks : dict of str to ndarray of shape (N, H, W), bool, or None
+        The true regions, known for phantoms: "cortex", "ventricles", "hippocampus", "head".
+    slices : array-like of shape (N,), int, or None
+        Number of each image in its subject's stack, from bottom to top or top to bottom; neighbours differ by 1. None
+        when unknown.
+
+    Examples
+    --------
+    >>> ds = Dataset(np.zeros((4, 8, 8), np.uint8), [0, 0, 1, 1], ("a", "b"), ["s1", "s1", "s2", "s2"])
+    >>> len(ds[ds.labels == 1]), ds[:3].image_size
+    (2, 8)
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: Sequence[int] | np.ndarray | None = None,
+        classes: Sequence[str] = (),
+        subjects: Sequence[str] | np.ndarray | None = None,
+        files: Sequence[str] = (),
+        *,
+        name: str = "images",
+        masks: Mapping[str, np.ndarray] | None = None,
+        slices: Sequence[int] | np.ndarray | None = None,
+    ) -> None:
+        images = np.asarray(images)
+        if images.ndim == 3:
+            images = images[..., None]
+        if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8:
+            raise ValueError(
+                f"images: expected uint8 of shape (N, H, W, 1 or 3), got {images.dtype} of shape {images.shape}"
+            )
+        n = len(images)
+        self._store = _frozen(images)
+        self._stored_masks = {key: _checked_mask(key, mask, images) for key, mask in masks.items()} if masks else None
+        self._index: np.ndarray | None = None
+        self._cache: np.ndarray | None = None
+        self.classes = tuple(str(c) for c in classes)
+        self.labels = None if labels is None else _frozen(_checked_labels(labels, n, self.classes))
+        self.subjects = None if subjects is None else _frozen(_checked_subjects(subjects, n))
+        self.slices = None if slices is None else _frozen(_checked_slices(slices, n))
+        if files and len(files) != n:
+            raise ValueError(f"files: expected {n} names, one an image, got {len(files)}")
+        self._files = _frozen(np.array(list(files) or [f"image_{i:06d}" for i in range(n)], dtype=object))
+        self.name = name
+
+    # -- views ------------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._store) if self._index is None else len(self._index)
+
+    @property
+    def images(self) -> np.ndarray:
+        """ndarray of shape (N, H, W, C), uint8, read-only."""
+        if self._index is None:
+            return self._store
+        if self._cache is None:
+            self._cache = _frozen(self._store[_as_slice(self._index)])
+        return self._cache
+
+    @property
+    def masks(self) -> dict[str, np.ndarray] | None:
+        """Region to ndarray of shape (N, H, W), bool; None when the truth is unknown."""
+        if self._stored_masks is None or self._index is None:
+            return self._stored_masks
+        return {key: mask[_as_slice(self._index)] for key, mask in self._stored_masks.items()}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The path of each image, relative to the folder that was read."""
+        return tuple(self._files)
+
+    @property
+    def image_size(self) -> int:
+        """Rows of an image in pixels; images here are square unless the files were not."""
+        return int(self._store.shape[1])
+
+    @property
+    def n_channels(self) -> int:
+        """1 (gray) or 3 (RGB)."""
+        return int(self._store.shape[3])
+
+    @property
+    def n_subjects(self) -> int | None:
+        """How many subjects there are; None when unknown."""
+        return None if self.subjects is None else len(np.unique(self.subjects))
+
+    def __getitem__(self, key: int | slice | Sequence[int] | np.ndarray) -> Dataset:
+        """A subset by index, slice, list of indices or boolean mask; always a `Dataset`."""
+        if isinstance(key, (int, np.integer)):
+            if not -len(self) <= key < len(self):
+                raise IndexError(f"image {key} of a data set of {len(self)}")
+            key = [int(key) % len(self)]
+        if not isinstance(key, slice):
+            key = np.asarray(key)
+            if key.dtype == bool and key.shape != (len(self),):
+                raise IndexError(f"mask: expected shape ({len(self)},), got {key.shape}")
+            if key.size == 0:
+                key = key.astype(np.int64)
+        here = np.arange(len(self._store)) if self._index is None else self._index
+        out = object.__new__(Dataset)
+        out.__dict__.update(self.__dict__)
+        out._index, out._cache = here[key], None
+        out._files = self._files[key]
+        out.labels = None if self.labels is None else _frozen(self.labels[key])
+        out.subjects = None if self.subjects is None else _frozen(self.subjects[key])
+        out.slices = None if self.slices is None else _frozen(self.slices[key])
+        return out
+
+    def select(self, indices: slice | Sequence[int] | np.ndarray) -> Dataset:
+        """The same as `ds[indices]`."""
+        return self[indices]
+
+    def __iter__(self) -> Iterable[Dataset]:
+        raise TypeError("a Dataset is not iterated image by image; use ds.images, ds.labels or ds[indices]")
+
+    def _copy(self, **changes: object) -> Dataset:
+        out = object.__new__(Dataset)
+        out.__dict__.update(self.__dict__, **changes)
+        return out
+
+    def mirrored(self) -> Dataset:
+        """The same images with left and right exchanged.
+
+        Examples
+        --------
+        >>> Dataset(np.arange(4, dtype=np.uint8).reshape(1, 2, 2)).mirrored().images[0, :, :, 0].tolist()
+        [[1, 0], [3, 2]]
+        """
+        images = np.ascontiguousarray(self.images[:, :, ::-1])
+        masks = {name: np.ascontiguousarray(mask[:, :, ::-1]) for name, mask in (self.masks or {}).items()}
+        more = {"name": self.name, "masks": masks, "slices": self.slices}
+        return Dataset(images, self.labels, self.classes, self.subjects, self.files, **more)
+
+    # -- labels -----------------------------------------------------------------------------------------------------
+
+    def unlabelled(self) -> Dataset:
+        """The same images without labels, as pretraining sees them."""
+        return self._copy(labels=None)
+
+    def with_subjects(self, subjects: Sequence[str] | np.ndarray | None) -> Dataset:
+        """The same images with these subjects, such as the groups that `audit` infers."""
+        return self._copy(subjects=None if subjects is None else _frozen(_checked_subjects(subjects, len(self))))
+
+    def merge_classes(self, joined: Mapping[str, Iterable[str] | str]) -> Dataset:
+        """Joins classes.
+
+        Parameters
+        ----------
+        joined : dict of str to sequence of str
+            New name to the classes that it holds, in the order wanted. Every present class is named exactly once.
+
+        Returns
+        -------
+        Dataset
+        """
+        if self.labels is None:
+            raise ValueError("merge_classes: the data set has no labels")
+        members = {new: (old,) if isinstance(old, str) else tuple(old) for new, old in joined.items()}
+        named = [old for olds in members.values() for old in olds]
+        unknown, missing = sorted(set(named) - set(self.classes)), sorted(set(self.classes) - set(named))
+        if unknown or missing or len(named) != len(set(named)):
+            raise ValueError(
+                f"merge_classes: each of {', '.join(self.classes)} must be named once"
+                + (f"; unknown: {', '.join(unknown)}" if unknown else "")
+                + (f"; not named: {', '.join(missing)}" if missing else "")
+            )
+        table = np.empty(len(self.classes), np.int64)
+        for new, olds in enumerate(members.values()):
+            for old in olds:
+                table[self.classes.index(old)] = new
+        return self._copy(classes=tuple(members), labels=_frozen(table[self.labels]))
+
+    def with_task(self, task: str) -> Dataset:
+        """The same images with the classes joined for a task.
+
+        Parameters
+        ----------
+        task : {"4class", "3class", "cdr0"}
+            "3class" joins Moderate to Mild; "cdr0" asks for dementia rating 0 against above 0.
+
+        Returns
+        -------
+        Dataset
+        """
+        if task not in TASKS:
+            near = difflib.get_close_matches(str(task), TASKS, n=1)
+            hint = f". Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{hint}")
+        if self.classes == tuple(TASKS[task]):
+            return self
+        if set(self.classes) != set(SEVERITY):
+            raise ValueError(
+                f"task {task!r} joins the classes {', '.join(SEVERITY)}; this data set has "
+                f"{', '.join(self.classes) or 'no classes'}. Use merge_classes({{'new': ['old', ...]}})"
+            )
+        return self.merge_classes(TASKS[task])
+
+    # -- descriptions -----------------------------------------------------------------------------------------------
+
+    def counts(self) -> ClassCounts:
+        """Images and subjects by class."""
+        classes = self.classes if self.labels is not None else ("(unlabelled)",)
+        labels = self.labels if self.labels is not None else np.zeros(len(self), np.int64)
+        images = np.bincount(labels, minlength=len(classes))
+        if self.subjects is None:
+            return ClassCounts(classes, images, None)
+        subjects = np.array([len(np.unique(self.subjects[labels == c])) for c in range(len(classes))])
+        return ClassCounts(classes, images, subjects)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the shape, the pixels, the labels and the subjects, in order; 64 hexadecimal digits."""
+        digest = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(b"none" if self.labels is None else np.ascontiguousarray(self.labels, "<i8").tobytes())
+        digest.update(b"none" if self.subjects is None else "\0".join(self.subjects).encode())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        size = f"{self._store.shape[1]} x {self._store.shape[2]} px, {'gray' if self.n_channels == 1 else 'RGB'}"
+        who = "" if self.subjects is None else f", {self.n_subjects:,} subjects"
+        what = "" if self.labels is None else f", {len(self.classes)} classes"
+        return f"<Dataset {self.name!r}: {len(self):,} images of {size}{who}{what}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row.values()) + "</tr>"
+            for row in self.counts().rows()
+        )
+        head = "".join(f"<th>{name}</th>" for name in (self.counts().rows() or [{"class": ""}])[0])
+        return (
+            f"<p><b>{html.escape(repr(self)[1:-1])}</b></p>{self._thumbnails()}"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+    def _thumbnails(self, per_class: int = 4) -> str:
+        """A few images of every class, spread over the set, as inline PNGs."""
+        from .. import _core
+
+        labels = self.labels if self.labels is not None else np.zeros(len(self), np.int64)
+        cells = []
+        for c in range(max(1, len(self.classes) if self.labels is not None else 1)):
+            found = np.flatnonzero(labels == c)
+            for i in found[np.linspace(0, len(found) - 1, min(per_class, len(found))).astype(int)]:
+                data = base64.b64encode(_core.encode_png(self[int(i)].images[0])).decode()
+                title = html.escape(f"{self.classes[c] if self.classes else ''} {self._files[i]}".strip())
+                cells.append(f'<img src="data:image/png;base64,{data}" width="72" title="{title}" alt="{title}">')
+        return f"<div>{''.join(cells)}</div>"
+
+
+def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset:
+    """One data set of several; masks are dropped.
+
+    Parameters
+    ----------
+    parts : sequence of Dataset
+        Of one image size. Classes are joined by name; subjects are kept if all parts know them, and the same name means
+        the same subject.
+    name : str or None
+
+    Returns
+    -------
+    Dataset
+    """
+    shapes = {part.images.shape[1:] for part in parts}
+    if len(shapes) != 1:
+        raise ValueError(f"concatenate: expected images of one shape, got {', '.join(map(str, sorted(shapes)))}")
+    if len({part.labels is None for part in parts}) != 1:
+        raise ValueError("concatenate: some parts have labels and some have none")
+    classes = list(dict.fromkeys(c for part in parts for c in part.classes))
+    labels = None
+    if parts[0].labels is not None:
+        tables = [np.array([classes.index(c) for c in part.classes], np.int64) for part in parts]
+        labels = np.concatenate([table[part.labels] for table, part in zip(tables, parts, strict=True)])
+    known = all(part.subjects is not None for part in parts)
+    return Dataset(
+        np.concatenate([part.images for part in parts]),
+        labels,
+        classes,
+        np.concatenate([part.subjects for part in parts]) if known else None,
+        [name for part in parts for name in part.files],
+        name=name or " + ".join(part.name for part in parts),
+    )
+
+
+def check_dataset(value: object, argument: str) -> None:
+    """TypeError if `value` is no `Dataset`, with the way to get one from what it is.
+
+    Examples
+    --------
+    >>> check_dataset("Dataset/", "train")
+    Traceback (most recent call last):
+    TypeError: train: expected a Dataset, got 'Dataset/'. Open a folder with datasets.open_dataset('Dataset/')
+    """
+    if isinstance(value, Dataset):
+        return
+    if isinstance(value, (str, Path)):
+        raise TypeError(
+            f"{argument}: expected a Dataset, got {str(value)!r}. "
+            f"Open a folder with datasets.open_dataset({str(value)!r})"
+        )
+    if type(value).__name__ == "Split":
+        raise TypeError(f"{argument}: expected a Dataset, got a Split. Unpack it: train, val, test = split(ds)")
+    hint = ". Wrap arrays: Dataset(images, labels, classes)" if isinstance(value, np.ndarray) else ""
+    raise TypeError(f"{argument}: expected a Dataset, got {type(value).__name__}{hint}")
+
+
+def _as_slice(index: np.ndarray) -> np.ndarray | slice:
+    """A slice where the index is a plain range, so that no pixels are copied."""
+    if len(index) and index[-1] - index[0] == len(index) - 1 and np.all(np.diff(index) == 1):
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
+def _checked_labels(labels: Sequence[int] | np.ndarray, n: int, classes: tuple[str, ...]) -> np.ndarray:
+    array = np.asarray(labels)
+    if array.shape != (n,) or not (np.issubdtype(array.dtype, np.integer) or n == 0):
+        raise ValueError(f"labels: expected {n} integers, one an image, got {array.dtype} of shape {array.shape}")
+    array = array.astype(np.int64)
+    if n and (array.min() < 0 or array.max() >= len(classes)):
+        raise ValueError(
+            f"labels: expected 0 to {len(classes) - 1} for {len(classes)} classes, got {array.min()} to {array.max()}"
+        )
+    return array
+
+
+def _checked_slices(slices: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
+    array = np.asarray(slices)
+    if array.shape != (n,) or not (np.issubdtype(array.dtype, np.integer) or n == 0):
+        raise ValueError(f"slices: expected {n} integers, one an image, got {array.dtype} of shape {array.shape}")
+    return array.astype(np.int64)
+
+
+def _checked_subjects(subjects: Sequence[str] | np.ndarray, n: int) -> np.ndarray:
+    array = np.asarray(subjects).astype(str)
+    if array.shape != (n,):
+        raise ValueError(f"subjects: expected {n} names, one an image, got shape {array.shape}")
+    return array
+
+
+def _checked_mask(name: str, mask: np.ndarray, images: np.ndarray) -> np.ndarray:
+    mask = np.asarray(mask)
+    if mask.shape != images.shape[:3] or mask.dtype != bool:
+        raise ValueError(f"mask {name!r}: expected bool of shape {images.shape[:3]}, got {mask.dtype} of {mask.shape}")
+    return _frozen(mask)
+
+
+def as_images(data: Dataset | np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W, C) of a data set or an array (N, H, W) or (N, H, W, C)."""
+    images = np.asarray(data.images if isinstance(data, Dataset) else data)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise ValueError(
+            f"images: expected a Dataset or uint8 of shape (N, H, W) or (N, H, W, C), got {images.dtype} {images.shape}"
+        )
+    if images.ndim == 3 and images.shape[2] in (1, 3):
+        raise ValueError(f"images: got one image of shape {images.shape}; give several: ds[:1], or image[None]")
+    return images[..., None] if images.ndim == 3 else images
+
+
+def require_labels(ds: Dataset, argument: str) -> None:
+    """ValueError if a data set cannot teach or test a classifier."""
+    check_dataset(ds, argument)
+    if ds.labels is None:
+        raise ValueError(f"{argument}: the data set has no labels")
+    if len(ds) == 0:
+        raise ValueError(f"{argument}: the data set is empty")

@@ -1,0 +1,1 @@
+"""Phantoms: heads drawn from geometry, whose anatomy, subjects and regions are known."""

@@ -1,0 +1,139 @@
+"""Class activation maps: where a classifier looks.
+
+Grad-CAM (Selvaraju et al., ICCV 2017) and its relatives weigh a stage's activations by the gradient of one class's
+logit; the formulas are in the C core (include/smri/cam.h). At 128 pixels `layer4` is 4 x 4, too coarse to name a
+hippocampus: `layer3` and `layer2` are finer. Whether a map can be believed is for `check_cams`.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._shared import LAYERS, choose, n_threads
+from ..datasets import Dataset, as_images
+from ..views import plain_batch
+from ._result import CamResult
+
+METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "eigencam")
+
+
+BACKGROUND_LEVEL = 10  # of 255: below it a slice shows air, and JPEG ringing in it
+
+
+def grad_cam(
+    model: Any,
+    images: Dataset | np.ndarray,
+    *,
+    layer: str | Sequence[str] = "layer4",
+    target: int | str | None = None,
+    method: str = "gradcam",
+    batch_size: int = 16,
+) -> CamResult:
+    """Heat maps of a classifier.
+
+    Parameters
+    ----------
+    model : Classifier, fitted
+    images : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C), uint8
+        A data set's labels and region masks go into the result.
+    layer : {"stem", "layer1", "layer2", "layer3", "layer4"}, or several
+        Several, as a sequence or joined by "+" ("layer2+layer3"), give the mean of their maps, each scaled to [0, 1]
+        before: places that several stages agree on stay hot.
+    target : int, str or None
+        Class to explain; None explains each image's predicted class.
+    method : {"gradcam", "gradcam++", "hirescam", "layercam", "eigencam"}
+    batch_size : int
+
+    Returns
+    -------
+    CamResult
+        maps are float32 (N, H, W) in [0, 1], each scaled by itself: heat says where, not how much.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
+    >>> from simclr_mri import Classifier
+    >>> clf = Classifier(arch="resnet18", epochs=0, batch_size=4, verbose=0).fit(ds)
+    >>> grad_cam(clf, ds[:2], layer="layer2")
+    <CamResult: 2 maps of 32 x 32 px, gradcam at layer2>
+    """
+    _check_model(model)
+    layers = layer_names(layer)
+    choose("method", method, METHODS)
+    model._check_fitted()
+    pixels = model._checked(images)
+    n = len(pixels)
+    wanted = None if target is None else np.full(n, _class_index(target, model.classes_), np.int64)
+    threads = n_threads(model.n_jobs)
+    maps, outputs = [], []
+    for start in range(0, n, batch_size):
+        batch = plain_batch(pixels, np.arange(start, min(start + batch_size, n)), model.preprocess_, model.n_jobs)
+        part = None if wanted is None else wanted[start : start + batch_size]
+        stages = []
+        for stage in layers:
+            activations, gradients, logits = model.network_.explain(
+                batch, part, stage=stage, batch_size=batch_size, precision=model.precision
+            )
+            coarse = _core.cam_map(activations, gradients, method, True, threads)
+            stages.append(_core.upsample(coarse, pixels.shape[1], pixels.shape[2], threads))
+        maps.append(stages[0] if len(stages) == 1 else _combined(stages))
+        outputs.append(logits)
+    from ..metrics import softmax
+
+    probabilities = softmax(np.concatenate(outputs)) if n else np.empty((0, len(model.classes_)))
+    known = images if isinstance(images, Dataset) else None
+    masks = dict(known.masks or {}) if known is not None else {}
+    masks["black background"] = pixels.max(axis=3) < BACKGROUND_LEVEL
+    return CamResult(
+        maps=np.concatenate(maps) if n else np.empty((0, *pixels.shape[1:3]), np.float32),
+        images=as_images(images),
+        targets=probabilities.argmax(axis=1) if wanted is None else wanted,
+        probabilities=probabilities,
+        classes=model.classes_,
+        layer="+".join(layers),
+        method=method,
+        labels=None if known is None else known.labels,
+        masks=masks,
+    )
+
+
+def layer_names(layer: str | Sequence[str]) -> tuple[str, ...]:
+    """The stages of a `layer` argument; ValueError for unknown or repeated ones."""
+    names = tuple(layer.split("+")) if isinstance(layer, str) else tuple(layer)
+    for name in names:
+        choose("layer", name, LAYERS)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"layer: expected different stages of {', '.join(LAYERS)}, got {layer!r}")
+    return names
+
+
+def _combined(stages: list[np.ndarray]) -> np.ndarray:
+    mean = np.mean(stages, axis=0, dtype=np.float32)
+    low, high = (f(mean, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    return (mean - low) / np.where(high > low, high - low, 1)
+
+
+def _check_model(model: Any) -> None:
+    if isinstance(model, (Dataset, np.ndarray)):
+        raise TypeError("grad_cam: the model comes first: grad_cam(classifier, images)")
+    if not hasattr(model, "predict_proba") or not hasattr(model, "_check_fitted"):
+        raise TypeError(
+            f"grad_cam: expected a Classifier, got {type(model).__name__}"
+            + (". Fine-tune it first: Classifier(init=ssl).fit(train, val)" if type(model).__name__ == "SimCLR" else "")
+        )
+
+
+def _class_index(target: int | str, classes: tuple[str, ...]) -> int:
+    if isinstance(target, str):
+        return classes.index(choose("target", target, classes))
+    if not isinstance(target, numbers.Integral) or not 0 <= target < len(classes):
+        raise ValueError(
+            f"target={target!r}: expected a class from 0 to {len(classes) - 1} or one of {', '.join(classes)}"
+        )
+    return int(target)

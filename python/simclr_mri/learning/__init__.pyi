@@ -1,0 +1,30 @@
+from ..weights import CheckpointError as CheckpointError
+from ._checkpoint import CHECKPOINT_FILE as CHECKPOINT_FILE
+from ._checkpoint import CHECKPOINT_FORMAT as CHECKPOINT_FORMAT
+from ._checkpoint import checkpoint_path as checkpoint_path
+from ._checkpoint import read_checkpoint as read_checkpoint
+from ._classifier import Classifier as Classifier
+from ._crossval import cross_val_proba as cross_val_proba
+from ._estimator import Estimate as Estimate
+from ._history import History as History
+from ._loop import TrainingInterrupted as TrainingInterrupted
+from ._order import epoch_order as epoch_order
+from ._predictions import predictions_csv as predictions_csv
+from ._predictions import read_predictions as read_predictions
+from ._probe import LinearProbe as LinearProbe
+from ._runlog import RunLog as RunLog
+from ._seen import PRETRAINED as PRETRAINED
+from ._seen import TRAINED as TRAINED
+from ._seen import image_keys as image_keys
+from ._seen import seen_note as seen_note
+from ._simclr import SimCLR as SimCLR
+
+__all__ = [
+    "CheckpointError",
+    "Classifier",
+    "History",
+    "LinearProbe",
+    "SimCLR",
+    "TrainingInterrupted",
+    "cross_val_proba",
+]

@@ -1,0 +1,439 @@
+"""What SimCLR and Classifier share: a network, its images' normalisation, checkpoints and resumption."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from .. import _core
+from .._shared import (
+    PRECISIONS,
+    bytes_text,
+    check_fits,
+    choose,
+    n_threads,
+    peak_memory_bytes,
+    seconds_text,
+    versions,
+    warn_if_emulated,
+)
+from ..config import as_dict, option_fields
+from ..datasets import Dataset, as_images
+from ..views import Preprocess, plain_batch
+from ..weights import CheckpointError, TensorToCopy, arch_of
+from ._checkpoint import Checkpoint, checkpoint_path, read_checkpoint, write_checkpoint
+from ._display import RichRepr
+from ._history import History
+from ._interrupts import abandonable
+from ._loop import Loop, Position
+from ._order import epoch_order
+from ._runlog import RunLog
+from ._schedule import Schedule
+from ._seen import PRETRAINED, TRAINED, image_keys
+
+_NOT_IN_THE_RESULT = ("n_jobs", "verbose")  # may change between a run and its continuation
+
+
+_BEFORE_IT_WAS_AN_OPTION = {"embedding_norm": False}  # where that was not what is the default now
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take on this machine, from a few real steps."""
+
+    seconds: float
+    memory_bytes: int
+    steps: int
+
+    def __str__(self) -> str:
+        return f"about {seconds_text(self.seconds)} for {self.steps:,} steps, {bytes_text(self.memory_bytes)} of memory"
+
+
+class NetworkEstimator(RichRepr, BaseEstimator):
+    """Base of the estimators; `fit` is theirs.
+
+    Attributes
+    ----------
+    network_ : _core.Network
+    preprocess_ : Preprocess
+        Normalisation, taken from the training images (or from where the weights come from).
+    history_ : History
+        One row an epoch.
+    position_ : Position
+        Where training stands; `position_.finished` tells whether it was interrupted.
+    data_ : dict
+        Fingerprint and size of the training data, and what `fit` was told about the split.
+    """
+
+    kind = ""
+
+    # ---- the network ----------------------------------------------------------------------------------------------
+
+    def _network_config(self, images: np.ndarray) -> dict[str, Any]:
+        size = images.shape[1]
+        if images.shape[1] != images.shape[2]:
+            raise ValueError(f"images: expected squares, got {images.shape[1]} x {images.shape[2]} pixels")
+        return {
+            "arch": self.arch,
+            "image_size": size,
+            "in_channels": images.shape[3],
+            "features": self.features,
+            "head": self._head(),
+            "head_name": "projection" if self.kind == "simclr" else "fc",
+        }
+
+    def _head(self) -> list[tuple[int, float, bool]]:
+        raise NotImplementedError
+
+    def _build(self, config: dict[str, Any], seed: int) -> None:
+        warn_if_emulated(self.precision)
+        self.network_config_ = config
+        self.network_ = abandonable(
+            lambda: _core.Network(
+                int(config["arch"].removeprefix("resnet")),
+                image_size=config["image_size"],
+                in_channels=config["in_channels"],
+                features=config["features"],
+                head=[tuple(layer) for layer in config["head"]],
+                head_name=config["head_name"],
+                seed=seed,
+                n_threads=n_threads(self.n_jobs),
+            )
+        )
+
+    def _load_backbone(self, weights: dict[str, np.ndarray], source: str) -> None:
+        arch, theirs = self.network_config_["arch"], arch_of(weights)
+        hint = f". They are a {theirs}'s: choose arch='{theirs}'" if theirs not in (None, arch) else ""
+        try:
+            missing, unexpected = self.network_.load(weights, strict=False)
+        except ValueError as error:  # a shape
+            raise CheckpointError(f"{source}: these weights are not of a {arch}: {error}{hint}") from None
+        head = self.network_config_["head_name"]
+        lacking = [name for name in missing if not name.startswith(head)]
+        if lacking or unexpected:
+            raise CheckpointError(
+                f"{source}: these weights are not of a {arch}: "
+                + (f"missing {', '.join(lacking[:3])}" if lacking else f"unexpected {', '.join(unexpected[:3])}")
+                + hint
+            )
+
+    # ---- use ------------------------------------------------------------------------------------------------------
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "network_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit first")
+
+    def _forward(self, data: Dataset | np.ndarray, output: str, batch_size: int = 64) -> np.ndarray:
+        self._check_fitted()
+        images = self._checked(data)
+        parts = []
+        for start in range(0, len(images), 512):  # 512 images at once bound the memory of the float copies
+            batch = plain_batch(images, np.arange(start, min(start + 512, len(images))), self.preprocess_, self.n_jobs)
+            parts.append(self.network_.forward(batch, output=output, batch_size=batch_size, precision=self.precision))
+        return np.concatenate(parts)
+
+    def _checked(self, data: Dataset | np.ndarray) -> np.ndarray:
+        images = as_images(data)
+        size, channels = self.network_config_["image_size"], self.network_config_["in_channels"]
+        if images.shape[1:] != (size, size, channels):
+            raise ValueError(
+                f"images: this model was trained on {size} x {size} pixels with {channels} channel(s), got "
+                f"{images.shape[1]} x {images.shape[2]} with {images.shape[3]}. Open the data with image_size={size}, "
+                f"channels={channels}"
+            )
+        if not len(images):
+            raise ValueError("images: expected at least one, got none")
+        return images
+
+    def transform(self, data: Dataset | np.ndarray) -> np.ndarray:
+        """Features (what the head sees) of images.
+
+        Parameters
+        ----------
+        data : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C), uint8
+
+        Returns
+        -------
+        ndarray of shape (N, D), float32
+        """
+        return self._forward(data, "features")
+
+    # ---- training -------------------------------------------------------------------------------------------------
+
+    def _make_trainer(self, batch: int, bn_groups: int = 1, micro_batch: int | None = None) -> None:
+        per_image = batch // self.batch_size if self.batch_size else 1
+
+        def need(batch_size: int) -> int:
+            weights = 4 * self.network_.n_parameters
+            copies = 2 + (self.optimizer == "adamw") + (self.sharpness != "none") + (micro_batch is not None)
+            at_once = micro_batch or max(1, per_image) * batch_size
+            return weights * copies + self.network_.memory_bytes("train", at_once, bn_groups, self.precision)
+
+        check_fits(need, max(1, batch // max(1, per_image)))
+        self._trainer = abandonable(
+            lambda: _core.Trainer(
+                self.network_,
+                optimizer=self.optimizer,
+                sharpness=self.sharpness,
+                nesterov=self.nesterov,
+                weight_decay=self.weight_decay,
+                decay_all=self.decay_all,
+                batch=batch,
+                bn_groups=bn_groups,
+                micro_batch=micro_batch or 0,
+                precision=self.precision,
+            )
+        )
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self, title: str) -> Iterator[None]:
+        """Leaves this object as it was when what comes before the first step fails or is stopped."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException as error:
+            vars(self).clear()
+            vars(self).update(before)
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(
+                    f"{title}: stopped before the first step. Nothing was changed, here or on disk; the same call "
+                    "starts again"
+                ) from None
+            raise
+
+    def _rho(self) -> float:
+        return 0.0 if self.sharpness == "none" else self.rho
+
+    def _run(
+        self, title: str, n: int, batch_size: int, epochs: int, drop_last: bool, lr: float, folder: Path | None
+    ) -> None:
+        per_epoch = n // batch_size if drop_last else -(-n // batch_size)
+        steps = max(1, epochs * per_epoch)
+        warmup_steps = min(round(self.warmup_epochs * per_epoch), steps // 2)
+        schedule = Schedule(self.schedule, lr, self.momentum, steps, warmup_steps)
+        log = RunLog(folder)
+        log.event("start", epoch=self.position_.epoch, step=self.position_.step, parameters=self._parameters())
+        loop = Loop(
+            title=title,
+            n=n,
+            batch_size=batch_size,
+            epochs=epochs,
+            drop_last=drop_last,
+            order=lambda epoch: self._order(n, epoch),
+            schedule=schedule,
+            step=self._step,
+            steps_done=lambda: self._trainer.steps,
+            end_epoch=self._end_epoch,
+            finish=self._finish,
+            save=None if folder is None else lambda: str(self.save(folder)),
+            log=log,
+            verbose=self.verbose,
+        )
+        try:
+            finished = loop.run(self.position_, self.history_)
+        finally:
+            self._forget_batches()
+        if finished:
+            self._trainer = None
+            data = {name: value for name, value in self.data_.items() if name not in (TRAINED, PRETRAINED)}
+            log.manifest(kind=self.kind, parameters=self._parameters(), data=data, network=self.network_config_)
+
+    def _measure(self, n: int, batch: int, steps: int, looks: int = 0) -> Estimate:
+        """Times steps of a prepared estimator that will be thrown away; `looks` images are only predicted."""
+        importlib.import_module("sklearn.neighbors")  # the monitor's libraries weigh as much as a small network
+        indices = np.arange(batch) % n
+        times = []
+        for step in range(4):  # the first touches its memory for the first time
+            began_s = time.perf_counter()
+            self._step(indices, 0, step, 0.0, 0.9)
+            times.append(time.perf_counter() - began_s)
+        step_s = float(np.median(times[1:]))
+        # Inference is one of the three passes of a step; its images need no memory of their own beside training's.
+        seconds = times[0] + step_s * (steps - 1) + looks * step_s / batch / 3
+        # The trial has touched all that training needs; what comes on top is a plan for looking at images.
+        memory = peak_memory_bytes() + self.network_.memory_bytes("infer", 64, 1, self.precision)
+        self._forget_batches()
+        return Estimate(seconds, memory, steps)
+
+    def _order(self, n: int, epoch: int) -> np.ndarray:
+        """The images of an epoch, n of them."""
+        return epoch_order(n, self.random_state, epoch)
+
+    def _step(self, indices: np.ndarray, epoch: int, step: int, lr: float, momentum: float) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _end_epoch(self, row: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """After the last epoch, before the last checkpoint."""
+
+    def _forget_batches(self) -> None:
+        """Drop what `fit` holds on to only while it runs."""
+
+    # ---- copies ---------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle, joblib and copy: the network as its weights. What goes on with an interrupted run is left out."""
+        state = dict(super().__getstate__())
+        state.pop("_trainer", None)
+        if "network_" in state:
+            state["network_"] = state["network_"].state()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in state:
+            weights = self.network_
+            self._build(self.network_config_, seed=0)
+            self.network_.load(weights)
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _checkpoint(self) -> Checkpoint:
+        trainer = None if self.position_.finished else getattr(self, "_trainer", None)
+        steps = None if trainer is None else trainer.steps
+
+        def copy(source: _core.Network | _core.Trainer, name: str) -> np.ndarray:
+            if trainer is not None and trainer.steps != steps:
+                raise RuntimeError(f"{type(self).__name__}: another thread trained it while it was saved")
+            return source.tensor(name)
+
+        def tensors(source: _core.Network | _core.Trainer) -> dict[str, TensorToCopy]:
+            return {name: TensorToCopy(shape, partial(copy, source, name)) for name, shape, *_ in source.table}
+
+        extra = {"preprocess": asdict(self.preprocess_), "data": self.data_, "versions": versions(), **self._extra()}
+        return Checkpoint(
+            kind=self.kind,
+            config=self._parameters(),
+            network=self.network_config_,
+            model=tensors(self.network_),
+            optimizer={} if trainer is None else {**tensors(trainer), "step": np.array(steps, np.int64)},
+            best=dict(getattr(self, "_best", None) or {}) if trainer is not None else {},
+            progress=self.position_.as_dict(),
+            extra=extra,
+            history=list(self.history_),
+        )
+
+    def _extra(self) -> dict[str, Any]:
+        return {}
+
+    def save(self, path: str | Path) -> Path:
+        """Write a checkpoint to a folder (as checkpoint.safetensors) or to a `.safetensors` file; returns its path."""
+        self._check_fitted()
+        return write_checkpoint(path, self._checkpoint())
+
+    @classmethod
+    def load(cls, path: str | Path, *, n_jobs: int | None = None, precision: str | None = None) -> Self:
+        """Read a checkpoint: a fitted estimator.
+
+        Parameters
+        ----------
+        path : path
+            A run folder, or a `.safetensors` file of `save`.
+        n_jobs : int or None
+            Threads; None for all.
+        precision : str or None
+            None is the one that it was trained in.
+
+        Raises
+        ------
+        FileNotFoundError
+        CheckpointError
+            Not a whole checkpoint, or one of another kind of estimator.
+        """
+        found = read_checkpoint(path)
+        if found.kind != cls.kind:
+            raise CheckpointError(
+                f"{checkpoint_path(path)}: a checkpoint of kind {found.kind!r}, expected {cls.kind!r}"
+            )
+        names = [field.name for field in option_fields(cls)]
+        config = {**_BEFORE_IT_WAS_AN_OPTION, **_tuples(found.config)}
+        estimator = cls(**{name: value for name, value in config.items() if name in names})
+        estimator.n_jobs = n_jobs
+        if precision is not None:
+            estimator.precision = choose("precision", precision, PRECISIONS)
+        estimator._restore(found)
+        estimator.network_.load(found.best or found.model)
+        return estimator
+
+    def _restore(self, found: Checkpoint) -> None:
+        self._build(found.network, seed=0)
+        self.network_.load(found.model)
+        self.preprocess_ = Preprocess(*(tuple(found.extra["preprocess"][key]) for key in ("mean", "std")))
+        self.data_ = found.extra["data"]
+        self.position_ = Position(**found.progress)
+        self.history_ = History(found.history)
+
+    def _resumable(self, folder: str | Path | None, resume: str) -> Checkpoint | None:
+        """The checkpoint to go on from; ValueError if the folder holds another run."""
+        choose("resume", resume, ("auto", "never"))
+        if folder is None or resume == "never" or not checkpoint_path(folder).exists():
+            return None
+        found = read_checkpoint(folder)
+        mine = self._parameters()
+        # An option that was added since then did what is its default now, but for a few.
+        defaults = {field.name: field.default for field in option_fields(type(self))}
+        then = {**defaults, **_BEFORE_IT_WAS_AN_OPTION, **found.config}
+        differing = [
+            f"{name}={then[name]!r} (now {value!r})"
+            for name, value in mine.items()
+            if name not in _NOT_IN_THE_RESULT and then[name] != value
+        ]
+        if found.kind != self.kind:
+            differing.insert(0, f"a {found.kind} (now {self.kind})")
+        if found.extra["data"].get("fingerprint") != self.data_["fingerprint"]:
+            differing.append("other training data")
+        if differing:
+            raise ValueError(
+                f"{folder} holds a run with {', '.join(differing)}. Choose another folder, or resume='never' to "
+                "replace it"
+            )
+        return found
+
+    def _parameters(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON has them; `init` by name and digest of its weights."""
+        config = {**as_dict(self), **({"init": self._init_name()} if hasattr(self, "init") else {})}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in config.items()}
+
+    def _resume(self, found: Checkpoint) -> None:
+        """Go on where a checkpoint stopped: call after `_make_trainer`."""
+        self.network_.load(found.model)
+        self.position_ = Position(**found.progress)
+        self.history_ = History(found.history)
+        if found.optimizer:
+            self._trainer.load(found.optimizer)
+
+
+def _tuples(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+
+
+def warn_oddities(recipe: str, oddities: list[str]) -> None:
+    """Say aloud which of the seed recipe's oddities are reproduced."""
+    if recipe == "seed" and oddities:
+        warnings.warn(
+            f"recipe 'seed' reproduces the published notebooks, oddities included: {'; '.join(oddities)}.", stacklevel=3
+        )
+
+
+def describe_data(ds: Dataset, facts: dict[str, Any] | None) -> dict[str, Any]:
+    """What a checkpoint remembers about its training data."""
+    return {
+        "name": ds.name,
+        "n_images": len(ds),
+        "fingerprint": ds.fingerprint(),
+        TRAINED: image_keys(ds),
+        **(facts or {}),
+    }

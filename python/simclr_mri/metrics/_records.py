@@ -1,0 +1,223 @@
+"""What judging predictions gives: values with intervals, results by class and level, and differences of two arms."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ._bootstrap import METRICS
+
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auc": "area under the curve",
+    "kappa": "quadratic-weighted kappa",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+}
+"""What the metrics are called in tables."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its interval; NaN where it is not defined."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".3f"
+        if np.isnan(self.value):
+            return "-"
+        if np.isnan(self.low):
+            return format(self.value, spec)
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    def __str__(self) -> str:
+        return format(self, ".3f")
+
+    def to_dict(self) -> dict[str, float | None]:
+        """None stands for not defined, as JSON has no NaN."""
+        return {
+            key: None if np.isnan(v) else float(v) for key, v in zip(("value", "low", "high"), self._all(), strict=True)
+        }
+
+    def _all(self) -> tuple[float, float, float]:
+        return self.value, self.low, self.high
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """Recall and precision of one class, with the number that each is a share of."""
+
+    name: str
+    n: int
+    n_predicted: int
+    recall: Estimate
+    precision: Estimate
+
+
+@dataclass(frozen=True)
+class Level:
+    """Results over slices, or over subjects. `level["balanced_accuracy"]` is an `Estimate`."""
+
+    n: int
+    metrics: dict[str, Estimate]
+    by_class: tuple[ClassResult, ...]
+    confusion: np.ndarray
+    largest_class: float
+
+    def __getitem__(self, name: str) -> Estimate:
+        return self.metrics[name]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain numbers, lists and strings."""
+        return {
+            "n": self.n,
+            "largest_class_accuracy": self.largest_class,
+            "metrics": {name: e.to_dict() for name, e in self.metrics.items()},
+            "classes": [
+                {
+                    "class": c.name,
+                    "n": c.n,
+                    "n_predicted": c.n_predicted,
+                    "recall": c.recall.to_dict(),
+                    "precision": c.precision.to_dict(),
+                }
+                for c in self.by_class
+            ],
+            "confusion": self.confusion.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` returns.
+
+    Attributes
+    ----------
+    classes : tuple of str
+    slices : Level
+        Each image counts once.
+    subjects : Level or None
+        Each subject counts once, by the mean of its slices' probabilities; None when subjects are unknown.
+    n_bootstrap : int
+    resampled : str
+        "subjects" or "images": what the intervals are over.
+    notes : tuple of str
+        What a reader must know, such as classes without images.
+    labels, probabilities, groups : ndarray
+        What it was computed from.
+    """
+
+    classes: tuple[str, ...]
+    slices: Level
+    subjects: Level | None
+    n_bootstrap: int
+    resampled: str
+    notes: tuple[str, ...] = ()
+    labels: np.ndarray = field(default=None, repr=False)
+    probabilities: np.ndarray = field(default=None, repr=False)
+    groups: np.ndarray | None = field(default=None, repr=False)
+
+    def __getitem__(self, name: str) -> Estimate:
+        """A metric per slice: `evaluation["balanced_accuracy"]`."""
+        return self.slices[name]
+
+    @property
+    def levels(self) -> dict[str, Level]:
+        """ "slice" and, if known, "subject"."""
+        return {"slice": self.slices} | ({} if self.subjects is None else {"subject": self.subjects})
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything but the inputs, for JSON."""
+        return {
+            "classes": list(self.classes),
+            "n_bootstrap": self.n_bootstrap,
+            "resampled": self.resampled,
+            "notes": list(self.notes),
+            **{name: level.to_dict() for name, level in self.levels.items()},
+        }
+
+    def table(self) -> list[dict[str, object]]:
+        """One dictionary a metric and level, for `pandas.DataFrame(evaluation.table())`."""
+        return [
+            {"level": name, "metric": metric, "value": e.value, "low": e.low, "high": e.high, "n": level.n}
+            for name, level in self.levels.items()
+            for metric, e in level.metrics.items()
+        ]
+
+    def __repr__(self) -> str:
+        return f"<Evaluation: {self.slices.n:,} slices, balanced accuracy {self['balanced_accuracy']}>"
+
+    def __str__(self) -> str:
+        lines = []
+        for name, level in self.levels.items():
+            lines.append(f"per {name} (n = {level.n:,}; naming the largest class always: {level.largest_class:.3f})")
+            lines += [f"  {NAMES[metric]:<26} {e}" for metric, e in level.metrics.items()]
+            width = max(len(c.name) for c in level.by_class)
+            for c in level.by_class:
+                lines.append(f"  {c.name:<{width}}  n {c.n:>5,}  recall {c.recall}  precision {c.precision}")
+        return "\n".join([*lines, *self._about_intervals(), *self.notes])
+
+    def _about_intervals(self) -> list[str]:
+        """One line, or none where there are no intervals."""
+        if not self.n_bootstrap:
+            return []
+        return [f"95 % intervals: {self.n_bootstrap:,} bootstrap samples of the {self.resampled}"]
+
+    def _repr_html_(self) -> str:
+        levels = self.levels
+        head = "".join(f"<th>per {name} (n = {level.n:,})</th>" for name, level in levels.items())
+        rows = "".join(
+            f"<tr><td>{NAMES[m]}</td>" + "".join(f"<td>{level[m]}</td>" for level in levels.values()) + "</tr>"
+            for m in METRICS
+        )
+        base = "".join(f"<td>{level.largest_class:.3f}</td>" for level in levels.values())
+        for i, name in enumerate(self.classes):
+            cells = (level.by_class[i] for level in levels.values())
+            rows += f"<tr><td>recall of {html.escape(name)}</td>"
+            rows += "".join(f"<td>{c.recall} (n = {c.n:,})</td>" for c in cells) + "</tr>"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in [*self._about_intervals(), *self.notes])
+        return (
+            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}"
+            f"<tr><td>accuracy of naming the largest class</td>{base}</tr></tbody></table>{notes}"
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric of arm b less that of arm a, on the same images."""
+
+    metric: str
+    level: str
+    a: float
+    b: float
+    difference: Estimate
+    p: float
+    n_bootstrap: int
+
+    def __str__(self) -> str:
+        return (
+            f"{NAMES.get(self.metric, self.metric)} per {self.level}: {self.b:.3f} against {self.a:.3f}, "
+            f"difference {self.difference:+.3f}, p = {self.p:.3f}"
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain numbers and strings."""
+        return {
+            "metric": self.metric,
+            "level": self.level,
+            "a": self.a,
+            "b": self.b,
+            "difference": self.difference.to_dict(),
+            "p": self.p,
+            "n_bootstrap": self.n_bootstrap,
+        }

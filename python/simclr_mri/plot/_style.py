@@ -1,0 +1,76 @@
+"""How figures look: colours for every eye, markers and lines that differ, axes and tiles."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+MARKERS = "osD^vPX"
+
+
+LINES = ("-", "--", "-.", ":")
+
+
+STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 110,
+    "savefig.dpi": 150,
+    "font.size": 10,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6,
+}
+
+
+def styled(draw: Callable[..., Axes]) -> Callable[..., Axes]:
+    """Draws in the package's style without touching the user's."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: Any, **kwargs: Any) -> Axes:
+        with matplotlib.rc_context(STYLE):
+            ax = draw(*args, **kwargs)
+            interactive = matplotlib.is_interactive()
+        # A notebook's first figure turns this on; if leaving the context turned it off, later figures would not show.
+        matplotlib.interactive(interactive)
+        return ax
+
+    return wrapper
+
+
+def axes_of_size(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    return plt.subplots(figsize=size)[1] if ax is None else ax
+
+
+def draw_tiles(ax: Axes, rows: Sequence[Sequence[np.ndarray]], gap: int = 3) -> tuple[int, int]:
+    """Shows rows of images (H, W[, 1 or 3]) in [0, 255] as one picture; returns a tile's height and width."""
+    height, width = rows[0][0].shape[:2]
+    columns = max(map(len, rows))
+    canvas = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            image = np.asarray(image, np.uint8)
+            top, left = r * (height + gap), c * (width + gap)
+            canvas[top : top + height, left : left + width] = image[..., None] if image.ndim == 2 else image
+    ax.imshow(canvas, interpolation="nearest")
+    ax.set_axis_off()
+    return height + gap, width + gap

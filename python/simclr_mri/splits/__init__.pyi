@@ -1,0 +1,27 @@
+from ._fractions import draw_labelled as draw_labelled
+from ._fractions import label_fractions as label_fractions
+from ._kfold import kfold as kfold
+from ._overlap import LeakageError as LeakageError
+from ._overlap import Overlap as Overlap
+from ._overlap import check_overlap as check_overlap
+from ._overlap import describe_overlap as describe_overlap
+from ._overlap import find_overlap as find_overlap
+from ._split import SET_NAMES as SET_NAMES
+from ._split import LeakageWarning as LeakageWarning
+from ._split import Split as Split
+from ._split import seed_split as seed_split
+from ._split import split as split
+
+__all__ = [
+    "SET_NAMES",
+    "LeakageError",
+    "LeakageWarning",
+    "Overlap",
+    "Split",
+    "check_overlap",
+    "find_overlap",
+    "kfold",
+    "label_fractions",
+    "seed_split",
+    "split",
+]

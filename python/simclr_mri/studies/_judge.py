@@ -1,0 +1,63 @@
+"""Judges a run once: its predictions and checks are kept, and read again while model and test set are the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._shared import atomic_writer, write_json
+from ..datasets import Dataset
+from ..explain import CamChecks, check_cams, load_checks, save_checks
+from ..learning import Classifier, predictions_csv, read_predictions
+from ..metrics import Evaluation, evaluate_predictions
+from ._fold import N_EXAMPLES
+from ._looks import model_digest
+
+
+@dataclass
+class RunJudge:
+    """What a trained classifier says about its test set, computed once and kept beside it.
+
+    The results carry the names of the weights and of the test set that they belong to: a repeated study reads them
+    instead of looking again, unless one of the two has changed.
+    """
+
+    clf: Classifier
+    test: Dataset
+    folder: Path
+    reuse: bool
+
+    def __post_init__(self) -> None:
+        self.of = {"model": model_digest(self.clf), "test_set": self.test.fingerprint()[:16]}
+
+    def evaluation(self, n_bootstrap: int, before: Any) -> Evaluation:
+        """`before` is called just before the test set is looked at."""
+        predictions, report = self.folder / "test_predictions.csv", self.folder / "evaluation.json"
+        if not self._is_kept(report):
+            before()
+            text = predictions_csv(self.test, self.clf.predict_proba(self.test))
+            with atomic_writer(predictions) as file:
+                file.write(text.encode())
+        # The first time too from what is in the file: a repeated study must come to the same figures.
+        probabilities = read_predictions(predictions)
+        found = evaluate_predictions(
+            self.test.labels, probabilities, self.test.classes, subjects=self.test.subjects, n_bootstrap=n_bootstrap
+        )
+        write_json(report, {"of": self.of, **found.to_dict()})
+        return found
+
+    def checks(self, layer: str) -> CamChecks:
+        options = {"layer": layer, "n_images": 2 * N_EXAMPLES}
+        path, of = self.folder / "heat_map_checks.npz", {**self.of, **options}
+        kept = load_checks(path, of) if self.reuse else None
+        if kept is None:
+            kept = check_cams(self.clf, self.test, **options)
+            save_checks(path, kept, of)
+        return kept
+
+    def _is_kept(self, report: Path) -> bool:
+        if not self.reuse or not report.exists():
+            return False
+        return json.loads(report.read_text(encoding="utf-8")).get("of") == self.of

@@ -1,0 +1,71 @@
+"""The record of every look at a test set.
+
+A test set answers once without bias; each further look, and above all a choice made on it, wears it out. So a study,
+and `simclr-mri evaluate`, write a line before they look: test_looks.jsonl in the study's folder, or beside the model.
+A line is written first and the answer computed after, so that a look whose result was lost is counted too.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets import Dataset
+
+LOOKS_FILE = "test_looks.jsonl"
+
+
+def record_look(folder: str | Path, purpose: str, ds: Dataset, **facts: Any) -> int:
+    """Append a line; how many looks at this test set the record then has.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [record_look(folder, "a try", ds) for _ in range(2)]
+    [1, 2]
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    line = {"time": now, "purpose": purpose, **facts, "images": len(ds), "test_set": ds.fingerprint()[:16]}
+    with open(folder / LOOKS_FILE, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    return sum(other["test_set"] == line["test_set"] for other in read_looks(folder))
+
+
+def read_looks(folder: str | Path) -> list[dict[str, Any]]:
+    """All looks of a folder, oldest first; a line that a kill cut short is left out."""
+    path = Path(folder) / LOOKS_FILE
+    if not path.exists():
+        return []
+    looks = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            looks.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return looks
+
+
+def record_of(path: str | Path) -> Path:
+    """The folder that keeps the record for a model: the nearest one above that has one, else the model's own."""
+    folder = Path(path)
+    folder = folder if folder.is_dir() else folder.parent
+    return next((above for above in [folder, *folder.resolve().parents] if (above / LOOKS_FILE).exists()), folder)
+
+
+def model_digest(estimator: Any) -> str:
+    """Names the weights of a fitted estimator: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    state = estimator.network_.state()
+    for name in sorted(state):
+        digest.update(np.ascontiguousarray(state[name]).data)
+    return digest.hexdigest()[:16]

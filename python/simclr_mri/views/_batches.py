@@ -1,0 +1,115 @@
+"""From uint8 images to what the network sees: normalisation, and the augmentations by name.
+
+Size is the signal here (ventricles widen, the brain shrinks), so crops keep at least half of the image and nothing is
+flipped upside down; colours do not exist. "crop" is the seed recipe's, "mri" ours for SimCLR, "light" ours for
+fine-tuning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._shared import choose, n_threads
+
+VIEWS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "crop": {"scale": (0.5, 1.0)},
+    "light": {"scale": (0.8, 1.0), "flip_horizontal": 0.5, "rotation_deg": 8.0, "shift": 0.03, "contrast": (0.9, 1.1)},
+    "mri": {
+        "scale": (0.5, 1.0),
+        "ratio": (0.9, 1.1),
+        "flip_horizontal": 0.5,
+        "rotation_deg": 15.0,
+        "shift": 0.05,
+        "brightness": (0.7, 1.3),
+        "contrast": (0.7, 1.3),
+        "gamma": (0.7, 1.4),
+        "blur_p": 0.3,
+        "blur_sigma": (0.3, 1.2),
+        "noise_sd": 0.03,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Shift and scale of the pixels, by channel, in units of the image range [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, images: np.ndarray, normalize: bool) -> Preprocess:
+        """Mean and deviation over images uint8 (N, H, W, C); 0 and 1 if not to be normalised."""
+        channels = images.shape[-1]
+        if not normalize or len(images) == 0:
+            return cls((0.0,) * channels, (1.0,) * channels)
+        # Sums of a histogram are exact, whatever the number of images and the order.
+        values = np.arange(256, dtype=np.float64) / 255
+        mean, std = [], []
+        for c in range(channels):
+            share = np.bincount(images[..., c].ravel(), minlength=256) / images[..., c].size
+            mean.append(float(share @ values))
+            std.append(float(max(np.sqrt(share @ (values - mean[-1]) ** 2), 1e-3)))
+        return cls(tuple(mean), tuple(std))
+
+
+def plain_batch(
+    images: np.ndarray, indices: np.ndarray, preprocess: Preprocess, n_jobs: int | None = None
+) -> np.ndarray:
+    """Normalised images, float32 (n, H, W, C)."""
+    return _core.gather_batch(
+        images,
+        np.ascontiguousarray(indices, np.int64),
+        mean=preprocess.mean,
+        std=preprocess.std,
+        n_threads=n_threads(n_jobs),
+    )
+
+
+def augmented_batch(
+    images: np.ndarray,
+    indices: np.ndarray,
+    kind: str,
+    preprocess: Preprocess,
+    *,
+    seed: int,
+    epoch: int,
+    view: int = 0,
+    n_jobs: int | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Random views of images.
+
+    Parameters
+    ----------
+    images : ndarray of shape (M, H, W, C), uint8
+    indices : ndarray of shape (n,)
+        Which images; also the names of their random streams.
+    kind : {"mri", "crop", "light", "none"}
+    preprocess : Preprocess
+    seed, epoch, view : int
+        With the index they determine the view, whatever the batch and the number of threads.
+    out : ndarray of shape (n, H, W, C), float32, optional
+
+    Returns
+    -------
+    ndarray of shape (n, H, W, C), float32
+    """
+    choose("views", kind, list(VIEWS))
+    return _core.augment_batch(
+        images,
+        np.ascontiguousarray(indices, np.int64),
+        **VIEWS[kind],
+        mean=preprocess.mean,
+        std=preprocess.std,
+        seed=seed,
+        epoch=epoch,
+        view=view,
+        n_threads=n_threads(n_jobs),
+        out=out,
+    )

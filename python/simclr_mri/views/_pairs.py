@@ -1,0 +1,111 @@
+"""Which slices SimCLR brings together and which it does not push apart, where subjects are known.
+
+Neighbouring slices of one head show almost the same: as negatives they are false ones, as positives they teach what
+stays the same from slice to slice. Azizi et al., "Big self-supervised models advance medical image classification",
+ICCV 2021, take two images of one patient as a pair.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from ..datasets import Dataset
+
+_NEIGHBOUR = 2  # keeps this random stream apart from others with the same seed and epoch
+
+
+class Pairs:
+    """The second view of each slice, and who is no negative of whom.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Its training images.
+    positives : {"same_slice", "adjacent"}
+        "adjacent": the second view shows, with equal chances, the slice itself, the one before or the one after it in
+        its subject's stack, as far as these are in `ds`. Where the data set does not number its slices, they lie in the
+        order of the file names.
+    exclude_same_subject : bool
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        The subjects are needed and unknown.
+    """
+
+    def __init__(self, ds: Dataset, positives: str, exclude_same_subject: bool, seed: int) -> None:
+        if ds.subjects is None and (exclude_same_subject or positives == "adjacent"):
+            option = "exclude_same_subject" if exclude_same_subject else "positives='adjacent'"
+            raise ValueError(
+                f"{option}: the subjects of the training images are unknown; open the data with groups=..."
+            )
+        self._seed, self._n = seed, len(ds)
+        self._subjects = _numbered(ds.subjects) if exclude_same_subject else None
+        self._neighbours = neighbours(ds) if positives == "adjacent" else None
+        self._epoch, self._steps = -1, np.empty(0, np.int64)
+
+    def groups(self, indices: np.ndarray) -> np.ndarray | None:
+        """The subject of each row of a batch, int32 (2 n,); None if all other rows are negatives."""
+        return None if self._subjects is None else np.tile(self._subjects[indices], 2)
+
+    def second_views(self, indices: np.ndarray, epoch: int) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """(number of the view, rows of the batch, slices shown there), together each row once.
+
+        The number differs by where the slice stands to the row's own, so that no two rows show the same view.
+        """
+        rows = np.arange(len(indices))
+        if self._neighbours is None:
+            return [(1, rows, indices)]
+        steps = self._drawn(epoch)[indices]
+        parts = [(1 + step, rows[steps == step], self._neighbours[indices[steps == step], step]) for step in range(3)]
+        return [part for part in parts if len(part[1])]
+
+    def _drawn(self, epoch: int) -> np.ndarray:
+        """0, 1 or 2 for every training image: itself, the slice before, the one after."""
+        if self._epoch != epoch:
+            there = self._neighbours >= 0
+            pick = (np.random.default_rng((self._seed, epoch, _NEIGHBOUR)).random(self._n) * there.sum(axis=1)).astype(
+                int
+            )
+            self._steps = (there.cumsum(axis=1) == pick[:, None] + 1).argmax(axis=1)
+            self._epoch = epoch
+        return self._steps
+
+
+def neighbours(ds: Dataset) -> np.ndarray:
+    """Each image, the slice before it and the one after it in its subject's stack: int64 (N, 3), -1 for none.
+
+    Examples
+    --------
+    >>> ds = Dataset(np.zeros((4, 8, 8), np.uint8), subjects=["a", "b", "a", "a"], slices=[2, 1, 1, 4])
+    >>> neighbours(ds).tolist()
+    [[0, 2, -1], [1, -1, -1], [2, -1, 0], [3, -1, -1]]
+    """
+    n = len(ds)
+    subjects = _numbered(ds.subjects)
+    level = ds.slices if ds.slices is not None else _places(ds.files)
+    order = np.lexsort((level, subjects))
+    one, two = order[:-1], order[1:]
+    joined = subjects[one] == subjects[two]
+    if ds.slices is not None:
+        joined &= level[two] - level[one] == 1
+    table = np.full((n, 3), -1, np.int64)
+    table[:, 0] = np.arange(n)
+    table[two[joined], 1] = one[joined]
+    table[one[joined], 2] = two[joined]
+    return table
+
+
+def _numbered(subjects: np.ndarray) -> np.ndarray:
+    return np.unique(subjects, return_inverse=True)[1].astype(np.int32)
+
+
+def _places(files: tuple[str, ...]) -> np.ndarray:
+    """The place of each file in the order of the names, numbers by their value."""
+    keys = [[int(x) if i % 2 else x for i, x in enumerate(re.split(r"([0-9]+)", name))] for name in files]
+    places = np.empty(len(files), np.int64)
+    places[sorted(range(len(files)), key=keys.__getitem__)] = np.arange(len(files))
+    return places
