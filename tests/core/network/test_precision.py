@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from reference.settled import settle
-from simclr_mri import Classifier, SimCLR, _core, checkpoint, cli, datasets, grad_cam, split, training
-from simclr_mri._machine import EmulationWarning
+from simclr_mri import Classifier, SimCLR, _core, cli, datasets, grad_cam, split
+from simclr_mri._shared import EmulationWarning
+from simclr_mri.learning import _loop, read_checkpoint
 
 BEST_ISA = _core.cpu_info()["isa"]
 SGD = {"lr": 0.05, "momentum": 0.9, "seed": 3}
@@ -270,14 +271,14 @@ def test_a_killed_run_goes_on_to_the_same_bits_in_the_same_precision_only(parts,
         count[0] += 1
         if count[0] > 3:
             raise KeyError("stands for a kill")
-        monkeypatch.setattr(training, "SAVE_EVERY_S", 0.0)
+        monkeypatch.setattr(_loop, "SAVE_EVERY_S", 0.0)
         return plain(self, *args)
 
     with monkeypatch.context() as patch:
         patch.setattr(SimCLR, "_step", step)
         with pytest.raises(KeyError):
             SimCLR(**SSL).fit(parts[0], parts[1], checkpoint=tmp_path)
-    assert checkpoint.load(tmp_path).config["precision"] == "bf16"
+    assert read_checkpoint(tmp_path).config["precision"] == "bf16"
     with pytest.raises(ValueError, match=r"holds a run with precision='bf16' \(now 'fp32'\)"):
         SimCLR(**{**SSL, "precision": "fp32"}).fit(parts[0], parts[1], checkpoint=tmp_path)
     resumed = SimCLR(**SSL).fit(parts[0], parts[1], checkpoint=tmp_path)
@@ -322,7 +323,7 @@ def test_commands(tmp_path, capsys):
     datasets.write_phantoms(data, seed=0, n_subjects=24, slices=1, image_size=32)
     words = ["finetune", str(data), "--task", "cdr0", "--arch", "resnet18", "--epochs", "1", "--verbose", "0"]
     assert cli.main([*words, "--precision", "bf16", "--out", str(run)]) == 0
-    assert checkpoint.load(run).config["precision"] == "bf16"
+    assert read_checkpoint(run).config["precision"] == "bf16"
     assert cli.main(["evaluate", str(run), "--n-bootstrap", "10"]) == 0
     assert cli.main(["evaluate", str(run), "--n-bootstrap", "10", "--precision", "fp32"]) == 0
     assert cli.main(["explain", str(run), "--n-images", "2", "--checks", "0", "--precision", "fp32"]) == 0

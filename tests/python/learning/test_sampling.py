@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from simclr_mri import Classifier, datasets
-from simclr_mri.options import recipe_values
-from simclr_mri.training import balanced_order, epoch_order
+from simclr_mri.config import recipe_values
+from simclr_mri.learning import epoch_order
+from simclr_mri.learning._order import balanced_order
 from simclr_mri.views import augmented_batch
 
 TINY = {"arch": "resnet18", "verbose": 0, "batch_size": 8, "epochs": 1, "n_jobs": 1}

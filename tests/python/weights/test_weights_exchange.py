@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 import simclr_mri as sm
-from simclr_mri.checkpoint import CheckpointError
 from simclr_mri.views import plain_batch
-from simclr_mri.weights import WeightsError, export_weights, read_weights
+from simclr_mri.weights import CheckpointError, WeightsError, export_weights, read_weights
 
 torch = pytest.importorskip("torch", reason="the other side of the exchange")
 

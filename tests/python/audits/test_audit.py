@@ -1,0 +1,206 @@
+"""The audit: heads found in the pixels, copies, leaks, baselines that know nothing, and folders with faults."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import adjusted_rand_score
+
+from simclr_mri.audits import Audit, audit
+from simclr_mri.audits._baselines import run_baselines, shuffle_labels
+from simclr_mri.audits._heads import infer_groups
+from simclr_mri.audits._record import percent
+from simclr_mri.datasets import AlzheimerMRI, Dataset, concatenate, dark_share, phantoms
+from simclr_mri.splits import Split, split
+
+
+@pytest.fixture(scope="module")
+def heads() -> Dataset:
+    return phantoms(seed=1, n_subjects=40, slices=14, image_size=64, proportions=(4, 3, 2, 1)).with_task("3class")
+
+
+@pytest.fixture(scope="module")
+def report(heads: Dataset) -> Audit:
+    return audit(heads.with_subjects(None), split=leaking(heads.with_subjects(None)))
+
+
+def leaking(ds: Dataset) -> Split:
+    """Every fifth image is tested, whoever it shows."""
+    test = np.arange(len(ds)) % 5 == 0
+    return Split(ds, {"train": np.flatnonzero(~test), "test": np.flatnonzero(test)}, "image", 0)
+
+
+def finding(result: Audit, check: str) -> tuple[str, str]:
+    return next((f.level, f.result) for f in result.findings if f.check == check)
+
+
+def test_heads_are_found_in_the_pixels(heads: Dataset) -> None:
+    groups = infer_groups(heads.images)
+    assert groups.found == "clear"
+    assert adjusted_rand_score(heads.subjects, groups.labels) > 0.95
+    assert np.mean(heads.subjects[groups.neighbours] == heads.subjects) > 0.99
+    assert len(groups.links) == len(heads) - 1 and groups.names()[0] == "group-0001"
+
+
+def test_no_heads_where_there_are_none(heads: Dataset) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 32, 32, 1), dtype=np.uint8)
+    one_each = phantoms(seed=2, n_subjects=120, slices=1, image_size=48)
+    for images in (noise, one_each.images):
+        groups = infer_groups(images)
+        assert groups.found == "none" and groups.n_groups == len(images)
+    assert infer_groups(noise[:3]).found == "none"
+    assert len(set(infer_groups(np.zeros((10, 16, 16, 1), np.uint8)).labels)) in (1, 10)  # blank: no exception
+
+
+def test_a_large_set_is_chained_row_by_row(heads: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = infer_groups(heads.images)
+    monkeypatch.setattr("simclr_mri.audits._heads.MAX_MATRIX", 10)
+    rows = infer_groups(heads.images)
+    assert np.array_equal(whole.labels, rows.labels) and np.array_equal(whole.neighbours, rows.neighbours)
+
+
+def test_it_sees_through_a_split_by_image(heads: Dataset, report: Audit) -> None:
+    assert report.subjects_from == "pixels" and report.agreement is None
+    by_image, shuffled = (report.baseline("nearest neighbour", "image", shuffled=s) for s in (False, True))
+    by_subject = report.baseline("nearest neighbour", "subject")
+    assert by_image.accuracy > 0.95 and shuffled.accuracy > 0.9 and by_subject.accuracy < 0.7
+    assert report.verdict.startswith("Do not split this data set by image")
+    level, text = finding(report, "proposed split")
+    assert level == "bad" and "also in train" in text and not report.ok
+    assert "subjects were inferred" in report.verdict
+
+
+def test_known_subjects_and_a_clean_split(heads: Dataset) -> None:
+    result = audit(heads, split=split(heads), baselines=False)
+    assert result.ok and result.subjects_from == "given" and result.agreement > 0.95
+    assert finding(result, "proposed split") == ("good", "the 3 parts share no subject and no picture")
+    caught = audit(heads, split=leaking(heads), baselines=False)
+    assert finding(caught, "proposed split")[0] == "bad"
+    with pytest.raises(ValueError, match="made from"):
+        audit(heads[:100], split=leaking(heads), baselines=False)
+
+
+def test_subjects_that_contradict_the_pixels(heads: Dataset) -> None:
+    wrong = heads.subjects.copy()
+    wrong[::14] = "someone else"  # one slice of each head
+    level, text = finding(audit(heads.with_subjects(wrong), baselines=False), "subjects against pixels")
+    assert level == "bad" and "look like the same head as an image of another subject" in text
+
+
+def test_copies(heads: Dataset) -> None:
+    rng = np.random.default_rng(0)
+    extra = heads[[3, 100]].images.copy()
+    extra[1] = np.clip(extra[1].astype(int) + rng.integers(-1, 2, extra[1].shape), 0, 255)
+    labels = [int(heads.labels[3]), (int(heads.labels[100]) + 1) % 3]
+    more = Dataset(extra, labels, heads.classes, files=["again/exact.png", "again/near.png"])
+    result = audit(concatenate([heads.with_subjects(None), more]), baselines=False)
+    assert finding(result, "exact copies")[1] == f"1 pairs, such as {heads.files[3]} and again/exact.png"
+    assert finding(result, "near copies")[1] == f"1 pairs, such as {heads.files[100]} and again/near.png"
+    level, text = finding(result, "labels of copies")
+    assert level == "bad" and "again/near.png" in text
+    part = np.arange(len(heads) + 2) < len(heads)
+    across = Split(result.dataset, {"train": np.flatnonzero(part), "test": np.flatnonzero(~part)}, "image", 0)
+    assert (
+        "2 pairs of copies lie in different parts"
+        in finding(audit(result.dataset, split=across, baselines=False), "proposed split")[1]
+    )
+
+
+def test_shuffled_labels_keep_subjects_whole(heads: Dataset) -> None:
+    y = shuffle_labels(heads, 0)
+    assert all(len(set(y[heads.subjects == s])) == 1 for s in np.unique(heads.subjects))
+    assert sorted(y) == sorted(heads.labels) and not np.array_equal(y, heads.labels)
+    assert sorted(shuffle_labels(heads.with_subjects(None), 0)) == sorted(heads.labels)
+
+
+def test_the_dark_share_is_that_of_a_drawing() -> None:
+    row, column = np.mgrid[:64, :64] - 31.5
+    radius = np.hypot(row, column)
+    heads = np.zeros((4, 64, 64, 1), np.uint8)
+    for image, hole in zip(heads[:3], (0, 8, 14), strict=True):  # a disc with a dark middle, one off the centre
+        image[radius < 28] = 180
+        image[np.hypot(row, column - 5) < hole] = 20
+    expected = [np.sum(np.hypot(row, column - 5) < hole) / np.sum(radius < 28) for hole in (0, 8, 14)]
+    assert dark_share(heads) == pytest.approx([*expected, 0.0], abs=0.01)  # edges are rounded; the last one is blank
+    brighter = np.minimum(heads.astype(int) * 4 // 3, 255).astype(np.uint8)
+    assert np.array_equal(dark_share(brighter), dark_share(heads))
+    assert dark_share(np.repeat(heads, 3, axis=3)) == pytest.approx(dark_share(heads))
+
+
+def test_one_number_finds_wide_ventricles_but_not_shuffled_labels() -> None:
+    many = phantoms(seed=3, n_subjects=120, slices=2, image_size=64, task="3class")
+    rows = {(b.by, b.shuffled): b.balanced_accuracy for b in run_baselines(many) if b.method == "dark share"}
+    assert len(rows) == 4
+    assert rows["subject", False] > 0.43 > rows["subject", True]  # chance is 0.333
+
+
+def test_baselines_without_subjects_and_with_few(heads: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {b.by for b in run_baselines(heads.with_subjects(None)[:140])} == {"image"}
+    two = heads[np.isin(heads.subjects, ["sub-0001", "sub-0002", "sub-0003"])]
+    assert {b.by for b in run_baselines(two)} == {"image"}
+    monkeypatch.setattr("simclr_mri.audits._baselines.MAX_IMAGES", 280)
+    assert {b.by for b in run_baselines(heads)} == {"image", "subject"}
+
+
+def test_folder_with_faults(tmp_path: Path, heads: Dataset) -> None:
+    for i in range(0, 56):
+        path = tmp_path / heads.classes[heads.labels[i]] / f"{heads.subjects[i]}_{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(heads.images[i, ..., 0]).save(path)
+    some_class = path.parent
+    (some_class / "broken.png").write_bytes(path.read_bytes()[:100])
+    Image.new("L", (64, 64)).save(some_class / "blank.png")
+    result = audit(tmp_path, baselines=False)
+    level, text = finding(result, "files")
+    assert level == "bad" and "broken.png" in text and len(result.dataset) == 57
+    assert "blank.png" in finding(result, "blank images")[1]
+    Image.new("L", (20, 30), 99).save(some_class / "small.png")
+    (some_class / "broken.png").unlink()
+    assert finding(audit(tmp_path, baselines=False), "image sizes")[0] == "note"
+    with pytest.raises(FileNotFoundError):
+        audit(tmp_path / "nowhere")
+
+
+def test_folder_with_a_ready_made_split(tmp_path: Path, heads: Dataset) -> None:
+    for i in range(0, 140):
+        part = "train" if i % 3 else "test"
+        path = tmp_path / part / heads.classes[heads.labels[i]] / f"{heads.subjects[i]}_{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(heads.images[i, ..., 0]).save(path)
+    result = audit(tmp_path, groups=r"/(sub-\d+)_", baselines=False)
+    assert len(result.dataset) == 140 and finding(result, "proposed split")[0] == "bad"
+    assert "also in" in finding(result, "proposed split")[1]
+
+
+def test_unlabelled_and_tiny_sets(heads: Dataset) -> None:
+    assert not audit(heads.unlabelled()).baselines
+    tiny = audit(heads[:4])
+    assert tiny.groups.found == "none" and str(tiny).endswith(tiny.verdict)
+    with pytest.raises(ValueError, match="groups: for a folder"):
+        audit(heads, groups="x")
+    with pytest.raises(ValueError, match="task: for a folder"):
+        audit(heads, task="cdr0")
+
+
+def test_page_and_text(report: Audit, tmp_path: Path) -> None:
+    text, page = str(report), report.to_html()
+    assert report.verdict in text and "nearest neighbour  image    shuffled" in text and "dark share" in text
+    assert re.search(r"should beat a balanced accuracy of [\d.]+% by subject, which [a-z ]+ reaches", report.verdict)
+    assert page.count("data:image/png;base64,") == 3 and not re.search(r'(src|href)="(?!data:)', page)
+    assert report.to_html(tmp_path / "audit.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    json.dumps(report.to_dict())
+    assert "<table" in report._repr_html_()
+    assert report.plot().get_ylabel() == "accuracy"
+    assert [percent(v) for v in (1.0, 0.99953, 0.9991, 0.5)] == ["100.0%", "99.95%", "99.9%", "50.0%"]
+
+
+def test_real_heads(real_data: Path) -> None:
+    ds = AlzheimerMRI(real_data / "alzheimer_mri_128")
+    result = audit(ds.with_subjects(None), baselines=False)
+    assert result.groups.found == "clear"
+    assert adjusted_rand_score(ds.subjects, result.groups.labels) >= 0.95
