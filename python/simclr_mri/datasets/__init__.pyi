@@ -11,6 +11,7 @@ from ._dataset import require_labels as require_labels
 from ._examples import spread_examples as spread_examples
 from ._folder import check_root as check_root
 from ._folder import find_parts as find_parts
+from ._head import BACKGROUND_LEVEL as BACKGROUND_LEVEL
 from ._head import dark_share as dark_share
 from ._head import find_head as find_head
 from ._image_folder import ImageFolder as ImageFolder

@@ -1,4 +1,3 @@
-from ._cam import BACKGROUND_LEVEL as BACKGROUND_LEVEL
 from ._cam import grad_cam as grad_cam
 from ._checks import CamChecks as CamChecks
 from ._checks import check_cams as check_cams

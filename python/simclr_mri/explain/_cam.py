@@ -15,14 +15,11 @@ import numpy as np
 
 from .. import _core
 from .._shared import LAYERS, choose, n_threads
-from ..datasets import Dataset, as_images
+from ..datasets import BACKGROUND_LEVEL, Dataset, as_images
 from ..views import plain_batch
 from ._result import CamResult
 
 METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "eigencam")
-
-
-BACKGROUND_LEVEL = 10  # of 255: below it a slice shows air, and JPEG ringing in it
 
 
 def grad_cam(

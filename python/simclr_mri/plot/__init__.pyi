@@ -8,6 +8,7 @@ from ._images import views as views
 from ._scores import confusion as confusion
 from ._scores import embedding as embedding
 from ._scores import label_fractions as label_fractions
+from ._scores import spread_places as spread_places
 from ._speed import speed_and_memory as speed_and_memory
 from ._style import COLOURS as COLOURS
 from ._style import LINES as LINES

@@ -75,7 +75,7 @@ def label_fractions(
     ax = axes_of_size(ax, (5.6, 3.8))
     arms = list(dict.fromkeys(row["init"] for row in rows))
     fractions = sorted({row["label_fraction"] for row in rows})
-    spread = _spread_places(len(arms))
+    spread = spread_places(len(arms))
     for i, arm in enumerate(arms):
         mine = [[row for row in rows if row["init"] == arm and row["label_fraction"] == f] for f in fractions]
         x = [f * spread[i] for f, found in zip(fractions, mine, strict=True) if found]
@@ -97,7 +97,7 @@ def label_fractions(
     return ax
 
 
-def _spread_places(n: int) -> np.ndarray:
+def spread_places(n: int) -> np.ndarray:
     """Factors for n lines on a logarithmic axis, so that their bars do not hide each other."""
     return np.exp(np.linspace(-0.035, 0.035, n)) if n > 1 else np.ones(1)
 

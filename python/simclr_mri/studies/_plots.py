@@ -26,7 +26,7 @@ def scores(result: StudyResult, metric: str = "balanced_accuracy", *, ax: Axes |
     chance = 1 / len(result.split.dataset.classes) if metric == "balanced_accuracy" else None
     ax = plot.label_fractions(result.summary(), metric=metric, chance=chance, ax=ax)
     if len(result.rows) > len(result.summary()):
-        places = plot._spread_places(len(result.inits))
+        places = plot.spread_places(len(result.inits))
         for i, name in enumerate(result.inits):
             mine = [row for row in result.rows if row["init"] == name]
             x = [row["label_fraction"] * places[i] for row in mine]
