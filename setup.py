@@ -5,6 +5,7 @@ its suffix), the search for the libraries, and the copy of OpenBLAS that travels
 
 Environment, all optional:
     SMRI_OPENBLAS   folder with include/ and lib/ of an OpenBLAS, or "none" for the plain C path
+    SMRI_STATIC     1 links libpng, zlib and libjpeg from their archives, for a wheel (see .github/wheels/build.sh)
     SMRI_WERROR     1 turns warnings into errors (CI)
     SMRI_SANITIZE   a value for -fsanitize=, for a debugging build
 """
@@ -52,12 +53,20 @@ def headers() -> list[str]:
     return [str(path.relative_to(ROOT)) for folder in folders for path in sorted(folder.rglob("*.h"))]
 
 
-def pkg_config(name: str, option: str) -> list[str]:
+def pkg_config(name: str, *options: str) -> list[str]:
     try:
-        done = subprocess.run(["pkg-config", option, name], capture_output=True, text=True, check=True)
+        done = subprocess.run(["pkg-config", *options, name], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return []
     return done.stdout.split()
+
+
+def codec_libraries() -> list[str]:
+    """Linker flags for libpng and libjpeg, as pkg-config gives them or by their usual names."""
+    static = ["--static"] if os.environ.get("SMRI_STATIC") == "1" else []
+    png = pkg_config("libpng", "--libs", *static) or ["-lpng"]
+    jpeg = pkg_config("libjpeg", "--libs", *static) or ["-ljpeg"]
+    return [*png, *jpeg]
 
 
 def find_openblas() -> dict[str, list[str]]:
@@ -158,7 +167,7 @@ class BuildExt(build_ext):
         self.compiler.link_shared_object(
             objects,
             str(target),
-            extra_postargs=[*link, *blas["link"], "-lpng", "-ljpeg", "-lm", "-lpthread"],
+            extra_postargs=[*link, *blas["link"], *codec_libraries(), "-lm", "-lpthread"],
             build_temp=self.build_temp,
         )
 
@@ -185,7 +194,7 @@ extension = Extension(
         ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
         *limited,
     ],
-    extra_link_args=["-Wl,--exclude-libs,ALL"],
+    extra_link_args=["-Wl,--version-script=python/binding/exports.map"],
     py_limited_api=not FREE_THREADED,
 )
 

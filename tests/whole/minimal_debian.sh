@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Pastes README's commands into a Debian that has nothing, as root. Or, with a wheel, uses that without compiler and headers.
+#   tests/whole/minimal_debian.sh [--only demo|tests] [--wheel FILE] [SUITE ...]        (bookworm and trixie if none is given)
+# Needs root, debootstrap and a mirror of Debian (the system's own is used). A suite takes some 5 minutes for the demo and 20 for
+# the tests. Prints a line for each command with its time, and stops at the first that fails.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+only="" wheel="" suites=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --only) only=$2; shift 2 ;;
+        --wheel) wheel=$(realpath "$2"); shift 2 ;;
+        *) suites+=("$1"); shift ;;
+    esac
+done
+[ ${#suites[@]} -gt 0 ] || suites=(bookworm trixie)
+mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -1)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/simclr_mri-debian
+mkdir -p "$cache"
+
+enter() { # SUITE COMMAND: in the fresh system, with this machine's network settings and nothing else of it
+    local root=$cache/$1
+    cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+    [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+    if [ -n "${PIP_CERT:-}" ]; then mkdir -p "$root$(dirname "$PIP_CERT")" && cp "$PIP_CERT" "$root$PIP_CERT"; fi
+    unshare --mount --pid --fork bash -c "
+        mount -t proc proc $root/proc && mount --bind /dev $root/dev && mount -t tmpfs tmpfs $root/dev/shm
+        exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 $(env | grep -E '^PIP_' | tr '\n' ' ') \
+            chroot $root bash -c \"\$1\"" enter "$2"
+}
+
+timed() { # SUITE NAME COMMAND
+    local began=$SECONDS
+    enter "$1" "$3" > "$cache/$1-$2.log" 2>&1 || { tail -n 30 "$cache/$1-$2.log"; echo "$1, $2: failed"; exit 1; }
+    echo "$1, $2: $((SECONDS - began)) s. Its last line: $(tail -n 1 "$cache/$1-$2.log")"
+}
+
+for suite in "${suites[@]}"; do
+    rm -rf --one-file-system "${cache:?}/$suite"
+    debootstrap --variant=minbase "$suite" "$cache/$suite" "$mirror" > "$cache/$suite-debootstrap.log"
+    if [ -n "$wheel" ]; then
+        cp "$wheel" "$cache/$suite/root/"
+        timed "$suite" wheel "cd /root && apt-get update -q && apt-get install -y -q python3-venv && ! command -v gcc &&
+            python3 -m venv venv && venv/bin/pip install -q ./$(basename "$wheel") && venv/bin/simclr-mri demo"
+        continue
+    fi
+    git clone -q . "$cache/$suite/root/simclr_mri"
+    for name in demo tests; do
+        [ -z "$only" ] || [ "$only" = "$name" ] || continue
+        pattern=$([ "$name" = demo ] && echo 'simclr-mri demo$' || echo '-m pytest$')
+        command=$(grep -m1 -E "^apt-get .*$pattern" README.md) || { echo "README.md has no line for $name"; exit 1; }
+        timed "$suite" "$name" "cd /root/simclr_mri && $command"
+    done
+done
