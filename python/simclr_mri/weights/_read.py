@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ._errors import WeightsError
-from ._torch_pickle import plain_array, read_legacy, read_zip
+from ._torch_file import materialize, open_regular, open_torch, plain_array
+from ._torch_pickle import Table, Tensor, refusal, shortened
 
+_WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which training scripts store the weights
+_MOST_WRAPPERS = 4
 _PREFIXES = ("module.", "model.", "backbone.")
 
 
@@ -43,33 +46,42 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     (4,)
     """
     path = Path(path)
-    with open(path, "rb") as file:
-        head = file.read(16)
-        file.seek(0)
-        try:
-            if head[:4] == b"PK\x03\x04":
-                tensors = read_zip(file)
-            elif head[:1] == b"\x80":
-                tensors = read_legacy(file)
-            else:
-                tensors = _read_safetensors(path)
-        except WeightsError as error:
-            raise WeightsError(f"{path}: {error}") from None
-        except (
-            zipfile.BadZipFile,
-            EOFError,
-            IndexError,
-            KeyError,
-            TypeError,
-            ValueError,
-            OverflowError,
-            RuntimeError,
-            MemoryError,
-        ) as error:
-            raise WeightsError(f"{path}: not a whole weights file ({type(error).__name__}: {error})") from None
-    if not tensors:
-        raise WeightsError(f"{path}: holds no tensors")
+    with open_regular(path) as file:
+        head = file.read(4)
+    try:
+        is_torch = head == b"PK\x03\x04" or head[:1] == b"\x80"
+        tensors = _read_torch(path) if is_torch else _read_safetensors(path)
+        if not tensors:
+            raise WeightsError("holds no tensors")
+        check_numbers(tensors)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
     return _strip_prefix(tensors)
+
+
+def _read_torch(path: Path) -> dict[str, np.ndarray]:
+    """The named tensors of the file's dictionary, out of its wrapper if it has one."""
+    file = open_torch(path)
+    table = file.tree
+    for _ in range(_MOST_WRAPPERS):
+        if type(table) is Table:
+            table = next((table[key] for key in _WRAPPERS if type(table.get(key)) is Table), table)
+    if type(table) is not Table:
+        raise WeightsError(refusal(file.asked) if file.asked else "expected a dictionary of tensors")
+    tensors = {name: value for name, value in table.items() if type(name) is str and type(value) is Tensor}
+    if not tensors and file.asked:
+        raise WeightsError(refusal(file.asked))
+    file.check(tensors)
+    return {name: materialize(name, tensor, file) for name, tensor in tensors.items()}
+
+
+def check_numbers(tensors: Mapping[str, np.ndarray]) -> None:
+    """WeightsError unless all are finite, and no variance is below 0: such weights would spoil every result."""
+    for name, array in tensors.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise WeightsError(f"{shortened(name)} holds numbers that are not finite (NaN or infinity)")
+        if name.endswith("running_var") and array.size and array.min() < 0:
+            raise WeightsError(f"{shortened(name)} holds variances below 0, the lowest {array.min():g}")
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -1,272 +1,579 @@
-"""Reads `.pth` files of `torch.save` without PyTorch.
+"""The pickles of ``torch.save``, read as data: only what a dictionary of tensors needs, within fixed bounds.
 
-A ``.pth`` file is a pickle, and a pickle is a program. None is run here: an interpreter of the few instructions that a
-dictionary of tensors needs reads it, every name outside an allow-list is refused, and every tensor is checked against
-the bytes that the file really holds."""
+A pickle is a program for a stack machine. This is such a machine with no calls in it: it knows the instructions that
+PyTorch's files use, and any other ends it. A class or function that a file names is never imported. Those that make
+tensors are known here; any other becomes an `Inert` placeholder, so that a training script's own objects do no harm.
+
+A file may be written to do harm, so nothing here follows a value that came from it: no hash, no comparison and no
+``repr`` of a container, no recursion. Every number that decides how much work or memory follows is checked against a
+bound below.
+"""
 
 from __future__ import annotations
 
-import math
-import os
 import pickletools
-import zipfile
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from ._errors import WeightsError
 
-_MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of a file in PyTorch's format before 1.6
+MOST_OPERATIONS = 500_000
+"""Instructions in a pickle. A ResNet-101 of torchvision with the state of its AdamW takes 55,000."""
+MOST_PICKLE_BYTES = 32 << 20
+MOST_DEPTH = 100
+"""Containers inside each other. A training script's checkpoint has about 6."""
+MOST_DIMENSIONS = 64
+MOST_TEXT = 4096
+"""Characters of a name."""
+_LARGEST = 2**63 - 1
+_MOST_ARGUMENTS = 8
+_MAGIC_BYTES = 10  # the first pickle of a file before PyTorch 1.6 is one integer of 80 bits
 
-
-_STORAGES = {
-    "FloatStorage": np.dtype("<f4"),
-    "DoubleStorage": np.dtype("<f8"),
-    "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype("<u2"),
-    "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
-    "ShortStorage": np.dtype("<i2"),
-    "CharStorage": np.dtype("i1"),
-    "ByteStorage": np.dtype("u1"),
-    "BoolStorage": np.dtype("u1"),
+ITEM_BYTES = {
+    "FloatStorage": 4,
+    "DoubleStorage": 8,
+    "HalfStorage": 2,
+    "BFloat16Storage": 2,
+    "LongStorage": 8,
+    "IntStorage": 4,
+    "ShortStorage": 2,
+    "CharStorage": 1,
+    "ByteStorage": 1,
+    "BoolStorage": 1,
+    "UntypedStorage": 1,
+    "uint16": 2,
+    "uint32": 4,
+    "uint64": 8,
 }
+"""Bytes of one number in each kind of storage that can be read. Tensors of the last three lie in untyped storages."""
+
+_INNOCENT_BUILTINS = frozenset(
+    "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple".split()
+)
+_ATTACKERS_MODULES = frozenset(
+    "asyncio bdb code codeop commands ctypes dill importlib io joblib marshal multiprocessing nt os pathos pdb pickle "
+    "pip posix pty pydoc requests runpy shutil signal site socket subprocess sys tempfile threading timeit urllib "
+    "webbrowser".split()
+)
+"""Modules that no checkpoint needs and that attacks ask for: a file that names one is refused as a whole."""
 
 
-MOST_EXPANSION = 16
-"""Memory over bytes of the file: bool becomes int64 (8), and weights may be tied (2)."""
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A named run of `size` numbers in the file, shared by any number of tensors."""
 
-
-_WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which training scripts store the weights
-
-
-@dataclass(frozen=True)
-class _Storage:
     kind: str
     key: str
     size: int
 
 
-@dataclass(frozen=True)
-class _Tensor:
-    storage: _Storage
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A view of a storage; its extent has not been checked against the storage yet."""
+
+    storage: Storage
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 
 
-class _Mark:
-    """The stack's marker."""
+@dataclass(slots=True, eq=False)
+class Inert:
+    """An object of a class that is not known here: what the file gives it, and nothing that it does.
+
+    Attributes
+    ----------
+    module, name : str
+        The class or function that the file names.
+    arguments : list
+        What it would be called with.
+    state : object
+        What would become its attributes.
+    items, table : list, dict
+        What would be appended to it or stored in it.
+    """
+
+    module: str
+    name: str
+    arguments: Items
+    depth: int
+    state: Any = None
+    items: Items | None = None
+    table: Table | None = None
+
+    def filled(self, kind: type) -> Any:
+        """What it holds as a list or as a dictionary; made at the first use, because most objects are neither."""
+        if kind is Items:
+            self.items = Items() if self.items is None else self.items
+            return self.items
+        self.table = Table() if self.table is None else self.table
+        return self.table
+
+    def hold(self, depth: int) -> None:
+        self.depth = max(self.depth, 1 + depth)
+        _check_depth(self.depth)
 
 
-def _size_of(file: BinaryIO) -> int:
-    here = file.tell()
-    size = file.seek(0, os.SEEK_END)
-    file.seek(here)
-    return size
+class Items(list):
+    """A list or a tuple of the file: a tuple is never used as a key here, so it needs no hash."""
+
+    __slots__ = ("depth",)
+
+    def __init__(self, values: Any = ()) -> None:
+        super().__init__(values)
+        self.depth = 1 + max(map(_depth, self), default=0)
+        _check_depth(self.depth)
 
 
-def read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
-    """The format since PyTorch 1.6: a zip archive with data.pkl and one member for each storage."""
-    n_bytes = _size_of(file)
-    with zipfile.ZipFile(file) as archive:
-        packed = [info.filename for info in archive.infolist() if info.file_size > n_bytes]
-        if packed:
-            raise WeightsError(f"{packed[0]} claims to be larger than the file: refused")
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise WeightsError("a zip archive, but not one of torch.save (no data.pkl)")
-        folder = pickles[0].removesuffix("data.pkl")
-        order = folder + "byteorder"
-        if order in archive.namelist() and archive.read(order) != b"little":
-            raise WeightsError("stored with big-endian numbers, which are not supported")
-        tree = _interpret(archive.open(pickles[0]))
+class Table(dict):
+    """A dictionary of the file. Its keys are texts and integers, whose hash costs nothing."""
 
-        def load(storage: _Storage) -> bytes:
-            return archive.read(f"{folder}data/{storage.key}")
+    __slots__ = ("depth",)
 
-        return _collect(tree, load, n_bytes)
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = 1
 
 
-def read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
-    """The format before PyTorch 1.6: magic, version, machine, the dictionary, the keys, and then each storage."""
-    n_bytes = _size_of(file)
-    if _interpret(file) != _MAGIC:
-        raise WeightsError("a pickle, but not one of torch.save")
-    _interpret(file)
-    machine = _interpret(file)
-    if isinstance(machine, dict) and machine.get("little_endian") is False:
-        raise WeightsError("stored with big-endian numbers, which are not supported")
-    tree = _interpret(file)
-    kinds = {tensor.storage.key: tensor.storage for tensor in _tensors_of(tree).values()}
-    contents: dict[str, bytes] = {}
-    for key in _interpret(file):
-        count = int.from_bytes(file.read(8), "little", signed=True)
-        if key not in kinds:
-            raise WeightsError(f"storage {key!r} belongs to no tensor")
-        if count != kinds[key].size:
-            raise WeightsError(f"storage {key!r}: expected {kinds[key].size} numbers, got {count}")
-        wanted = count * _STORAGES[kinds[key].kind].itemsize
-        if wanted > n_bytes - file.tell():
-            raise WeightsError(
-                f"storage {key!r}: expected {wanted:,} bytes, the file ends after {n_bytes - file.tell():,}"
-            )
-        contents[key] = file.read(wanted)
-    return _collect(tree, lambda storage: contents[storage.key], n_bytes)
+_CONTAINERS = frozenset({Items, Table, Inert})
 
 
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> _Tensor:
-    numbers = [offset, *shape, *stride]
-    if not isinstance(storage, _Storage) or not all(type(n) is int and n >= 0 for n in numbers):
-        raise WeightsError("a tensor with sizes that are not natural numbers")
+def _depth(value: Any) -> int:
+    return value.depth if type(value) in _CONTAINERS else 0
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MOST_DEPTH:
+        raise WeightsError(f"holds more than {MOST_DEPTH} containers inside each other: refused")
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """A text of the file as a message may show it: one line, no control characters, not long."""
+    shown = text if len(text) <= most else f"{text[:most]}..."
+    return shown if shown.isprintable() else ascii(shown)
+
+
+def _described(value: Any) -> str:
+    """What a value is, without looking into it."""
+    if isinstance(value, str):
+        return f"'{shortened(value)}'"
+    names = {
+        type(None): "None",
+        bytes: "bytes",
+        Items: "a list",
+        Table: "a dictionary",
+        Inert: "an object",
+        Tensor: "a tensor",
+        Storage: "a storage",
+        _Callable: "a function",
+    }
+    return names.get(type(value)) or f"{type(value).__name__} {value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpickled:
+    """A pickle's value, and the first name that it asks for and that is not known here (None: no such name)."""
+
+    value: Any
+    asked: str | None
+
+
+def read_pickle(file: BinaryIO, *, is_magic: bool = False) -> Unpickled:
+    """Reads one pickle up to its end.
+
+    Parameters
+    ----------
+    file : binary file
+        It is left behind the pickle.
+    is_magic : bool, default False
+        The pickle is the number with which files before PyTorch 1.6 begin, the only one of more than 64 bits.
+
+    Returns
+    -------
+    Unpickled
+        Its value is ``None``, bool, int, float, str, bytes, `Storage`, `Tensor`, or an `Items` (list or tuple), a
+        `Table` (dictionary) or an `Inert` of them.
+
+    Raises
+    ------
+    WeightsError
+        Truncated, damaged, or asking for what a dictionary of tensors does not need, or for more than the bounds.
+    """
+    machine = _Machine(file, _MAGIC_BYTES if is_magic else 8)
+    while machine.operations < MOST_OPERATIONS:
+        machine.operations += 1
+        code = file.read(1)
+        if code == b".":
+            return Unpickled(machine.pop(), machine.asked)
+        instruction = _INSTRUCTIONS.get(code)
+        if instruction is None:
+            raise WeightsError(_unknown(code))
+        instruction(machine)
+    raise WeightsError(f"needs more than {MOST_OPERATIONS:,} pickle instructions: refused")
+
+
+def _unknown(code: bytes) -> str:
+    if not code:
+        return "ends within its dictionary"
+    known = pickletools.code2op.get(code.decode("latin-1"))
+    name = known.name if known else f"0x{code[0]:02x}"
+    return f"uses the pickle instruction {name}, which a dictionary of tensors does not need"
+
+
+class _Machine:
+    """The stack, the positions of its marks, and the memo of one pickle."""
+
+    def __init__(self, file: BinaryIO, most_integer_bytes: int) -> None:
+        self.file = file
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+        self.left = MOST_PICKLE_BYTES
+        self.operations = 0
+        self.asked: str | None = None
+        self.most_integer_bytes = most_integer_bytes
+
+    # ---- reading ----
+
+    def take(self, count: int) -> bytes:
+        self.left -= count
+        if self.left < 0:
+            raise WeightsError(f"holds a pickle of more than {MOST_PICKLE_BYTES >> 20} MiB: refused")
+        data = self.file.read(count)
+        if len(data) != count:
+            raise WeightsError("ends within its dictionary")
+        return data
+
+    def number(self, layout: str) -> int:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
+
+    def line(self) -> str:
+        data = self.file.readline(MOST_TEXT)
+        self.left -= len(data)
+        if not data.endswith(b"\n"):
+            raise WeightsError("a name in its pickle does not end")
+        return data[:-1].decode("utf-8", "replace")
+
+    # ---- the stack ----
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            raise WeightsError("takes a value from an empty stack: damaged")
+        return self.stack.pop()
+
+    def drop(self) -> None:
+        self.pop()
+
+    def top(self, kind: type) -> Any:
+        """The container on the stack that is to be filled."""
+        top = self.stack[-1] if len(self.stack) > (self.marks[-1] if self.marks else 0) else None
+        if type(top) is Inert:
+            return top.filled(kind)
+        if type(top) is not kind:
+            raise WeightsError("fills what is neither a list nor a dictionary: damaged")
+        return top
+
+    def pop_to_mark(self) -> list[Any]:
+        if not self.marks:
+            raise WeightsError("ends a list that did not begin: damaged")
+        place = self.marks.pop()
+        values = self.stack[place:]
+        del self.stack[place:]
+        return values
+
+    # ---- instructions ----
+
+    def protocol(self) -> None:
+        if self.take(1)[0] > 5:
+            raise WeightsError("a pickle of an unknown protocol")
+
+    def frame(self) -> None:
+        self.take(8)  # a frame's length is a hint for readers that buffer
+
+    def mark(self) -> None:
+        self.marks.append(len(self.stack))
+
+    def integer(self) -> None:
+        count = self.take(1)[0]
+        if count > self.most_integer_bytes:
+            raise WeightsError(f"holds an integer of {count} bytes, expected at most {self.most_integer_bytes}")
+        self.push(int.from_bytes(self.take(count), "little", signed=True))
+
+    def text(self, layout: str, encoding: str) -> None:
+        data = self.take(self.number(layout))
+        try:
+            self.push(data.decode(encoding, "surrogatepass" if encoding == "utf-8" else "strict"))
+        except UnicodeDecodeError:
+            raise WeightsError("holds a text that is not UTF-8: damaged") from None
+
+    def collect(self) -> None:
+        self.push(Items(self.pop_to_mark()))
+
+    def collect_last(self, count: int) -> None:
+        values = [self.pop() for _ in range(count)]
+        self.push(Items(reversed(values)))
+
+    def append(self) -> None:
+        value = self.pop()
+        self.extend([value])
+
+    def appends(self) -> None:
+        self.extend(self.pop_to_mark())
+
+    def extend(self, values: list[Any]) -> None:
+        items = self.top(Items)
+        items.depth = max(items.depth, 1 + max(map(_depth, values), default=0))
+        _check_depth(items.depth)
+        items.extend(values)
+        self.note_depth(items.depth)
+
+    def note_depth(self, depth: int) -> None:
+        if type(self.stack[-1]) is Inert:
+            self.stack[-1].hold(depth)
+
+    def set_item(self) -> None:
+        value = self.pop()
+        key = self.pop()
+        self.fill([key, value])
+
+    def set_items(self) -> None:
+        self.fill(self.pop_to_mark())
+
+    def fill(self, pairs: list[Any]) -> None:
+        table = self.top(Table)
+        _fill(table, pairs)
+        self.note_depth(table.depth)
+
+    def put(self, index: int) -> None:
+        if not self.stack:
+            raise WeightsError("remembers a value of an empty stack: damaged")
+        self.memo[index] = self.stack[-1]
+
+    def get(self, index: int) -> None:
+        if index not in self.memo:
+            raise WeightsError("recalls a value that it did not remember: damaged")
+        self.push(self.memo[index])
+
+    def named(self) -> None:
+        self.push(self.find(self.line(), self.line()))
+
+    def named_on_stack(self) -> None:
+        name, module = self.pop(), self.pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise WeightsError("asks for a name that is no text: damaged")
+        self.push(self.find(module, name))
+
+    def find(self, module: str, name: str) -> Any:
+        if len(module) + len(name) > MOST_TEXT:
+            raise WeightsError(f"asks for a name of more than {MOST_TEXT:,} characters: refused")
+        if module in ("torch", "torch.storage") and name in ITEM_BYTES:
+            return name
+        if (module, name) in _CALLABLES:
+            return _CALLABLES[module, name]
+        asked = shortened(f"{module}.{name}")
+        if _is_of_attackers(module, name):
+            raise WeightsError(refusal(asked))
+        self.asked = self.asked or asked
+        return Inert(module, name, Items(), 1)
+
+    def storage(self) -> None:
+        self.push(_storage(self.pop()))
+
+    def call(self) -> None:
+        """REDUCE, and NEWOBJ, which makes an object of a class: both of a function and a tuple."""
+        arguments, function = self.pop(), self.pop()
+        if type(arguments) is not Items:
+            raise WeightsError("calls what is not a function: refused")
+        if type(function) is Inert:
+            called = Inert(function.module, function.name, arguments, 1)
+            called.hold(arguments.depth)
+            self.push(called)
+            return
+        if type(function) is not _Callable or len(arguments) > _MOST_ARGUMENTS:
+            raise WeightsError("calls what is not a function: refused")
+        self.operations += sum(len(argument) for argument in arguments if type(argument) is Items)
+        self.push(function.build(arguments))
+
+    def call_with_keywords(self) -> None:
+        keywords = self.pop()
+        self.call()
+        if type(keywords) is Table and type(self.stack[-1]) is Inert:
+            self.stack[-1].state = keywords
+            self.stack[-1].hold(keywords.depth)
+
+    def build(self) -> None:
+        """Attributes. Those of a dictionary or a tensor (a state_dict's _metadata) carry no tensors."""
+        state = self.pop()
+        target = self.pop()
+        if type(target) is Inert:
+            target.state = state
+            target.hold(_depth(state))
+        self.push(target)
+
+
+def refusal(asked: str) -> str:
+    return f"asks for {asked}, which a dictionary of tensors does not need: refused"
+
+
+def _is_of_attackers(module: str, name: str) -> bool:
+    if module in ("builtins", "__builtin__"):
+        return name not in _INNOCENT_BUILTINS
+    return module.partition(".")[0] in _ATTACKERS_MODULES
+
+
+def _fill(table: Table, pairs: list[Any]) -> None:
+    """Stores pairs of a key and a value. A key that is no name, as in a script's own tables, is left out."""
+    keys, values = pairs[::2], pairs[1::2]
+    if len(keys) != len(values):
+        raise WeightsError("a dictionary with a key that has no value: damaged")
+    table.depth = max(table.depth, 1 + max(map(_depth, values), default=0))
+    _check_depth(table.depth)
+    for key, value in zip(keys, values, strict=True):
+        if type(key) is str and len(key) > MOST_TEXT:
+            raise WeightsError(f"a name of more than {MOST_TEXT:,} characters: refused")
+        if type(key) is str or type(key) is int:
+            table[key] = value
+
+
+# ---- what makes tensors ----
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Callable:
+    """A function that a file may name, and what happens instead of a call."""
+
+    build: Callable[[list[Any]], Any]
+
+
+def _tensor(arguments: list[Any]) -> Tensor:
+    storage, offset, shape, stride = arguments[:4] if len(arguments) >= 4 else (None, None, None, None)
+    if type(storage) is not Storage or type(shape) is not Items or type(stride) is not Items:
+        raise WeightsError("a tensor without a storage, a shape and a stride: damaged")
     if len(shape) != len(stride):
         raise WeightsError("a tensor whose shape and stride differ in length")
-    return _Tensor(storage, offset, tuple(shape), tuple(stride))
+    if len(shape) > MOST_DIMENSIONS:
+        raise WeightsError(f"a tensor of {len(shape):,} dimensions, expected at most {MOST_DIMENSIONS}")
+    if not all(type(n) is int and 0 <= n <= _LARGEST for n in (offset, *shape, *stride)):
+        raise WeightsError("a tensor with sizes that are not natural numbers")
+    return Tensor(storage, offset, tuple(shape), tuple(stride))
 
 
-# The only callables a file may name, and what happens instead of a call.
-_CALLS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
-    ("collections", "OrderedDict"): lambda items=(): dict(items),
+def _tensor_of_dtype(arguments: list[Any]) -> Any:
+    """A tensor of one of the dtypes that have no storage of their own; what numpy has no dtype for is passed over."""
+    tensor = _tensor(arguments)
+    dtype = arguments[6] if len(arguments) > 6 else None
+    if type(dtype) is not Inert or tensor.storage.kind != "UntypedStorage":
+        raise WeightsError("a tensor of a dtype that is not named: damaged")
+    if dtype.name not in ("uint16", "uint32", "uint64"):
+        return None
+    size = tensor.storage.size // ITEM_BYTES[dtype.name]
+    return Tensor(Storage(dtype.name, tensor.storage.key, size), tensor.offset, tensor.shape, tensor.stride)
+
+
+def _parameter(arguments: list[Any]) -> Tensor:
+    if not arguments or type(arguments[0]) is not Tensor:
+        raise WeightsError("a parameter that is no tensor: damaged")
+    return arguments[0]
+
+
+def _ordered_dict(arguments: list[Any]) -> Table:
+    table = Table()
+    pairs = arguments[0] if arguments else []
+    if not isinstance(pairs, list) or not all(type(pair) is Items and len(pair) == 2 for pair in pairs):
+        raise WeightsError("an ordered dictionary that is not made of pairs: damaged")
+    _fill(table, [value for pair in pairs for value in pair])
+    return table
+
+
+def _tensor_of_type(arguments: list[Any]) -> Any:
+    """The arguments (function, class, its arguments, attributes) of a tensor's subclass."""
+    if len(arguments) < 3 or type(arguments[0]) is not _Callable or type(arguments[2]) is not Items:
+        raise WeightsError("a tensor of a class of its own that is made in an unknown way")
+    if arguments[0].build is _tensor_of_type:
+        raise WeightsError("a tensor of a class of a class: damaged")
+    return arguments[0].build(arguments[2])
+
+
+_CALLABLES = {
+    ("torch._utils", "_rebuild_tensor"): _Callable(_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Callable(_tensor),
+    ("torch._utils", "_rebuild_tensor_v3"): _Callable(_tensor_of_dtype),
+    ("torch._utils", "_rebuild_parameter"): _Callable(_parameter),
+    ("torch._utils", "_rebuild_parameter_with_state"): _Callable(_parameter),
+    ("torch._tensor", "_rebuild_from_type_v2"): _Callable(_tensor_of_type),
+    ("collections", "OrderedDict"): _Callable(_ordered_dict),
 }
 
 
-def _find_global(module: str, name: str) -> Any:
-    if module == "torch" and name in _STORAGES:
-        return name
-    if (module, name) in _CALLS:
-        return _CALLS[module, name]
-    raise WeightsError(f"asks for {module}.{name}, which a dictionary of tensors does not need: refused")
+def _storage(value: Any) -> Storage:
+    """The persistent id ("storage", kind, key, device, size), in files before PyTorch 1.6 with a view that is None."""
+    fields = list(value) if type(value) is Items else []
+    if len(fields) == 6 and fields[5] is None:
+        fields.pop()
+    if len(fields) != 5 or fields[0] != "storage":
+        raise WeightsError("an unknown kind of storage: not the five fields of torch.save")
+    _, kind, key, _, size = fields
+    if type(kind) is not str or kind not in ITEM_BYTES:
+        raise WeightsError(f"an unknown kind of storage: {_described(kind)}")
+    if type(key) is not str or len(key) > MOST_TEXT or type(size) is not int or not 0 <= size <= _LARGEST:
+        raise WeightsError(f"a storage with the key {_described(key)} and the size {_described(size)}: damaged")
+    return Storage(kind, key, size)
 
 
-def _persistent(value: Any) -> _Storage:
-    tag, kind, key, _, size, *view = value
-    if tag != "storage" or kind not in _STORAGES or type(size) is not int or size < 0 or (view and view[0] is not None):
-        raise WeightsError(f"an unknown kind of storage: {value!r}")
-    return _Storage(kind, str(key), size)
+def _constant(make: Callable[[], Any]) -> Callable[[_Machine], None]:
+    return lambda machine: machine.push(make())
 
 
-def _interpret(file: BinaryIO) -> Any:
-    """Runs one pickle up to its STOP, with the instructions below and no others."""
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
-
-    def pop_mark() -> list[Any]:
-        place = max(i for i, item in enumerate(stack) if item is _Mark)
-        items = stack[place + 1 :]
-        del stack[place:]
-        return items
-
-    for opcode, argument, _ in pickletools.genops(file):
-        match opcode.name:
-            case "PROTO" | "FRAME":
-                pass
-            case "MARK":
-                stack.append(_Mark)
-            case "NONE":
-                stack.append(None)
-            case "NEWTRUE":
-                stack.append(True)
-            case "NEWFALSE":
-                stack.append(False)
-            case "INT" | "BININT" | "BININT1" | "BININT2" | "LONG" | "LONG1" | "BINFLOAT" | "FLOAT":
-                stack.append(argument)
-            case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8" | "UNICODE":
-                stack.append(argument)
-            case "BINSTRING" | "SHORT_BINSTRING" | "BINBYTES" | "SHORT_BINBYTES":
-                stack.append(argument)
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "TUPLE":
-                stack.append(tuple(pop_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = int(opcode.name[-1])
-                stack[-count:] = [tuple(stack[-count:])]
-            case "LIST":
-                stack.append(pop_mark())
-            case "APPEND":
-                value = stack.pop()
-                stack[-1].append(value)
-            case "APPENDS":
-                items = pop_mark()
-                stack[-1].extend(items)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                stack[-1][key] = value
-            case "SETITEMS":
-                items = pop_mark()
-                stack[-1].update(zip(items[::2], items[1::2], strict=True))
-            case "BUILD":
-                stack.pop()  # attributes (a state_dict's _metadata) carry no tensors
-            case "BINPUT" | "LONG_BINPUT" | "PUT":
-                memo[int(argument)] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "BINGET" | "LONG_BINGET" | "GET":
-                stack.append(memo[int(argument)])
-            case "GLOBAL":
-                stack.append(_find_global(*argument.split(" ", 1)))
-            case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
-                stack.append(_find_global(module, name))
-            case "BINPERSID":
-                stack.append(_persistent(stack.pop()))
-            case "REDUCE":
-                arguments, function = stack.pop(), stack.pop()
-                if function not in _CALLS.values():
-                    raise WeightsError("calls what is not a function: refused")
-                stack.append(function(*arguments))
-            case "STOP":
-                return stack.pop()
-            case other:
-                raise WeightsError(f"uses the pickle instruction {other}, which a dictionary of tensors does not need")
-    raise WeightsError("ends within its dictionary")
-
-
-def _tensors_of(tree: Any) -> dict[str, _Tensor]:
-    """The named tensors of a file's dictionary, out of its wrapper if it has one."""
-    if not isinstance(tree, dict):
-        raise WeightsError(f"expected a dictionary of tensors, got {type(tree).__name__}")
-    for key in _WRAPPERS:
-        if isinstance(tree.get(key), dict):
-            return _tensors_of(tree[key])
-    return {name: value for name, value in tree.items() if isinstance(name, str) and isinstance(value, _Tensor)}
-
-
-def _collect(tree: Any, load: Callable[[_Storage], bytes], n_bytes: int) -> dict[str, np.ndarray]:
-    numbers = sum(math.prod(tensor.shape) for tensor in _tensors_of(tree).values())
-    if 4 * numbers > MOST_EXPANSION * n_bytes:  # tensors may share a storage, and a small file name a large one often
-        raise WeightsError(f"holds {n_bytes:,} bytes and names tensors of {numbers:,} numbers: refused")
-    return {name: _materialize(name, tensor, load(tensor.storage)) for name, tensor in _tensors_of(tree).items()}
-
-
-def _materialize(name: str, tensor: _Tensor, data: bytes) -> np.ndarray:
-    dtype = _STORAGES[tensor.storage.kind]
-    if len(data) != tensor.storage.size * dtype.itemsize:
-        raise WeightsError(
-            f"{name}: expected {tensor.storage.size * dtype.itemsize} bytes of {tensor.storage.kind}, got {len(data)}"
-        )
-    last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
-    empty = 0 in tensor.shape
-    if not empty and (last >= tensor.storage.size or math.prod(tensor.shape) > tensor.storage.size):
-        raise WeightsError(f"{name}: shape {tensor.shape} does not fit a storage of {tensor.storage.size} numbers")
-    flat = np.frombuffer(data, dtype)
-    if empty:
-        return plain_array(np.zeros(tensor.shape, dtype))
-    strides = tuple(step * dtype.itemsize for step in tensor.stride)
-    view = np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides, writeable=False)
-    if tensor.storage.kind == "BFloat16Storage":
-        return (view.astype("<u4") << 16).view("<f4")
-    return plain_array(view)
-
-
-def plain_array(array: np.ndarray) -> np.ndarray:
-    """float32 or int64, contiguous, and a copy of its own."""
-    return np.array(array, dtype=np.float32 if array.dtype.kind == "f" else np.int64, order="C")
+_INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
+    b"\x80": _Machine.protocol,
+    b"\x95": _Machine.frame,
+    b"(": _Machine.mark,
+    b"N": _constant(lambda: None),
+    b"\x88": _constant(lambda: True),
+    b"\x89": _constant(lambda: False),
+    b"J": lambda machine: machine.push(machine.number("<i")),
+    b"K": lambda machine: machine.push(machine.number("<B")),
+    b"M": lambda machine: machine.push(machine.number("<H")),
+    b"\x8a": _Machine.integer,
+    b"G": lambda machine: machine.push(struct.unpack(">d", machine.take(8))[0]),
+    b"X": lambda machine: machine.text("<I", "utf-8"),
+    b"\x8c": lambda machine: machine.text("<B", "utf-8"),
+    b"\x8d": lambda machine: machine.text("<Q", "utf-8"),
+    b"T": lambda machine: machine.text("<I", "latin-1"),  # Python 2's texts
+    b"U": lambda machine: machine.text("<B", "latin-1"),
+    b"B": lambda machine: machine.push(machine.take(machine.number("<I"))),
+    b"C": lambda machine: machine.push(machine.take(machine.number("<B"))),
+    b"}": _constant(Table),
+    b"]": _constant(Items),
+    b")": _constant(Items),
+    b"t": _Machine.collect,
+    b"l": _Machine.collect,
+    b"\x85": lambda machine: machine.collect_last(1),
+    b"\x86": lambda machine: machine.collect_last(2),
+    b"\x87": lambda machine: machine.collect_last(3),
+    b"a": _Machine.append,
+    b"e": _Machine.appends,
+    b"s": _Machine.set_item,
+    b"u": _Machine.set_items,
+    b"b": _Machine.build,
+    b"\x81": _Machine.call,
+    b"\x92": _Machine.call_with_keywords,
+    b"\x8f": _constant(Items),  # a set, which needs no hash here either
+    b"\x90": _Machine.appends,
+    b"\x91": _Machine.collect,
+    b"0": _Machine.drop,
+    b"q": lambda machine: machine.put(machine.number("<B")),
+    b"r": lambda machine: machine.put(machine.number("<I")),
+    b"\x94": lambda machine: machine.put(len(machine.memo)),
+    b"h": lambda machine: machine.get(machine.number("<B")),
+    b"j": lambda machine: machine.get(machine.number("<I")),
+    b"c": _Machine.named,
+    b"\x93": _Machine.named_on_stack,
+    b"Q": _Machine.storage,
+    b"R": _Machine.call,
+}
