@@ -11,7 +11,7 @@
 #include "smri/resize.h"
 
 bool smri_files_shape(size_t *H, size_t *W, size_t *C, const struct smri_files *files) {
-    const struct smri_decode options = {.channels = files->channels};
+    const struct smri_decode options = {.channels = files->channels, .max_pixels = files->max_pixels};
     for (size_t i = 0; i < files->n; i++) {
         struct smri_image image;
         if (smri_image_read(&image, files->paths[i], &options) != SMRI_OK) continue;
@@ -87,8 +87,8 @@ struct job {
 static smri_status decode_one(uint8_t *out, const struct job *job, size_t index) {
     const struct smri_files *files = job->files;
     const char *path = files->paths[index];
-    const struct smri_decode options = {
-        .channels = files->channels, .range = files->range, .low = files->low, .high = files->high};
+    const struct smri_decode options = {.channels = files->channels, .range = files->range, .low = files->low,
+                                        .high = files->high, .max_pixels = files->max_pixels};
     struct smri_image image;
     smri_status status = smri_image_read(&image, path, &options);
     if (status != SMRI_OK) return status;

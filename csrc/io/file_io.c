@@ -19,8 +19,9 @@
 /* The message and errno of a refused call; `code` because closing and unlinking on the way may change errno. */
 static smri_status refuse(const char *path, const char *what, int code) {
     char text[128];
+    const smri_status kind = code == ENOMEM ? SMRI_MEMORY : SMRI_IO;
     const smri_status status =
-        smri_fail(SMRI_IO, "%s: %s: %s", message_name(path), what, strerror_r(code, text, sizeof text));
+        smri_fail(kind, "%s: %s: %s", message_name(path), what, strerror_r(code, text, sizeof text));
     errno = code;
     return status;
 }
@@ -45,7 +46,7 @@ static smri_status read_all(uint8_t **out, size_t *n_bytes, int fd, size_t size,
     return SMRI_OK;
 }
 
-smri_status smri_file_read(uint8_t **out, size_t *n_bytes, const char *path) {
+smri_status smri_file_read(uint8_t **out, size_t *n_bytes, const char *path, size_t most) {
     *out = NULL;
     *n_bytes = 0;
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer must not hang */
@@ -56,9 +57,9 @@ smri_status smri_file_read(uint8_t **out, size_t *n_bytes, const char *path) {
     else if (S_ISDIR(about.st_mode)) status = refuse(path, "cannot be read", EISDIR);
     else if (!S_ISREG(about.st_mode)) status = refuse(path, "not a regular file", EINVAL);
     else if (about.st_size == 0) status = smri_fail(SMRI_DECODE, "%s: an empty file", message_name(path));
-    else if ((uintmax_t)about.st_size > SMRI_MAX_FILE_BYTES)
-        status = smri_fail(SMRI_DECODE, "%s: %ju bytes, expected at most %zu", message_name(path),
-                           (uintmax_t)about.st_size, SMRI_MAX_FILE_BYTES);
+    else if ((uintmax_t)about.st_size > most)
+        status = smri_fail(SMRI_DECODE, "%s: a file of %ju bytes, expected at most %zu: raise max_pixels", message_name(path),
+                           (uintmax_t)about.st_size, most);
     else status = read_all(out, n_bytes, fd, (size_t)about.st_size, path);
     const int code = errno;
     close(fd);

@@ -11,15 +11,20 @@
 
 const char *message_name(const char *name) {
     const size_t length = strlen(name);
-    return length > 200 ? name + length - 200 : name;
+    if (length <= 200) return name;
+    name += length - 200;
+    while (((unsigned char)*name & 0xC0) == 0x80) name++; /* not within a character of UTF-8 */
+    return name;
 }
 
 smri_status raster_check(size_t H, size_t W, const struct limits *limits, const char *name) {
     if (H == 0 || W == 0) return smri_fail(SMRI_DECODE, "%s: an image without pixels (%zu x %zu)", name, H, W);
     if (H > limits->side_px || W > limits->side_px)
-        return smri_fail(SMRI_DECODE, "%s: %zu x %zu pixels, expected at most %zu a side", name, H, W, limits->side_px);
+        return smri_fail(SMRI_DECODE, "%s: %zu x %zu pixels, expected at most %zu a side: raise max_side", name, H, W,
+                         limits->side_px);
     if (H > limits->pixels / W)
-        return smri_fail(SMRI_DECODE, "%s: %zu x %zu pixels, expected at most %zu in all", name, H, W, limits->pixels);
+        return smri_fail(SMRI_DECODE, "%s: %zu x %zu pixels, expected at most %zu in all: raise max_pixels", name, H, W,
+                         limits->pixels);
     return SMRI_OK;
 }
 
@@ -177,6 +182,18 @@ static smri_status unknown_format(const uint8_t *bytes, size_t n, const char *na
                      head[2], head[3]);
 }
 
+#define BASE_BYTES ((size_t)16 << 20)  /* tables, rows and whatever else does not grow with the image */
+#define BYTES_A_PIXEL 8                /* RGB and alpha of 16 bits; the coefficients of a progressive JPEG take 6 */
+
+static size_t bytes_for(size_t pixels) {
+    return pixels > (SIZE_MAX - BASE_BYTES) / BYTES_A_PIXEL ? SIZE_MAX : BASE_BYTES + BYTES_A_PIXEL * pixels;
+}
+
+static struct limits limits_of(const struct smri_decode *options) {
+    const size_t pixels = options->max_pixels != 0 ? options->max_pixels : SMRI_MAX_PIXELS;
+    return (struct limits){options->max_side_px != 0 ? options->max_side_px : SMRI_MAX_SIDE_PX, pixels, bytes_for(pixels)};
+}
+
 smri_status smri_image_decode(struct smri_image *out, const void *bytes, size_t n_bytes, const char *name,
                               const struct smri_decode *options) {
     static const uint8_t png_magic[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
@@ -187,8 +204,7 @@ smri_status smri_image_decode(struct smri_image *out, const void *bytes, size_t 
         return smri_fail(SMRI_ARGUMENT, "channels: expected 0 (keep), 1 or 3, got %zu", options->channels);
     if (options->range == SMRI_RANGE_GIVEN && (options->low >= options->high || options->high > UINT16_MAX))
         return smri_fail(SMRI_ARGUMENT, "range: expected 0 <= low < high <= 65535, got %u and %u", options->low, options->high);
-    const struct limits limits = {options->max_side_px != 0 ? options->max_side_px : SMRI_MAX_SIDE_PX,
-                                  options->max_pixels != 0 ? options->max_pixels : SMRI_MAX_PIXELS};
+    const struct limits limits = limits_of(options);
     struct raster raster = {0};
     smri_status status;
     if (n_bytes >= sizeof jpeg_magic && memcmp(bytes, jpeg_magic, sizeof jpeg_magic) == 0)
@@ -206,7 +222,7 @@ smri_status smri_image_read(struct smri_image *out, const char *path, const stru
     uint8_t *bytes;
     size_t n_bytes;
     *out = (struct smri_image){0};
-    smri_status status = smri_file_read(&bytes, &n_bytes, path);
+    smri_status status = smri_file_read(&bytes, &n_bytes, path, limits_of(options).bytes);
     if (status != SMRI_OK) return status;
     status = smri_image_decode(out, bytes, n_bytes, path, options);
     free(bytes);

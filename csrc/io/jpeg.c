@@ -6,6 +6,7 @@
  * header's segments, which is noted. CMYK (inverted, as Adobe writes it, whoever wrote it) becomes RGB as in Pillow. */
 #include "io/raster.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdio.h> /* jpeglib.h needs size_t and FILE */
 #include <stdlib.h>
@@ -17,8 +18,9 @@
 
 #include "smri/build.h"
 
-/* A progressive file may hold any number of scans, each of which costs a pass over the image. Encoders write about 10. */
-#define MAX_SCANS 256
+/* A progressive file may hold any number of scans, each of which costs a pass over the image. libjpeg writes 10, an
+ * encoder that searches for the smallest file up to about 25. */
+#define MAX_SCANS 64
 
 struct reader {
     struct jpeg_decompress_struct jpeg;
@@ -60,6 +62,9 @@ static void fail_and_jump(j_common_ptr jpeg) {
                                    reader->name, unsupported);
     else if (code == JERR_OUT_OF_MEMORY)
         reader->status = smri_fail(SMRI_MEMORY, "%s: memory refused while decoding", reader->name);
+    else if (code == JERR_NO_BACKING_STORE) /* what would not fit into the memory that it may take */
+        reader->status = smri_fail(SMRI_DECODE, "%s: needs more than %ld bytes to decode: raise max_pixels", reader->name,
+                                   jpeg->mem->max_memory_to_use);
     else if (code == JWRN_JPEG_EOF || code == JERR_INPUT_EOF || code == JERR_INPUT_EMPTY)
         reader->status = smri_fail(SMRI_DECODE, "%s: truncated JPEG data (%s)", reader->name, fact);
     else
@@ -139,6 +144,7 @@ static smri_status decode(struct reader *reader, struct raster *out, const uint8
                           const struct limits *limits) {
     if (setjmp(reader->jump)) return reader->status;
     jpeg_create_decompress(&reader->jpeg);
+    reader->jpeg.mem->max_memory_to_use = limits->bytes < LONG_MAX ? (long)limits->bytes : LONG_MAX;
     reader->jpeg.progress = &reader->progress;
     const smri_status status = start(reader, out, bytes, n, limits);
     if (status != SMRI_OK) return status;

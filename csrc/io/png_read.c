@@ -7,6 +7,7 @@
 #include "io/raster.h"
 
 #include <png.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,13 +20,27 @@ struct source {
     size_t n, at;
     const char *name;
     smri_status status;
+    bool refused; /* memory, by the system: whatever the library says next comes from that and not from the file */
     png_bytep *rows;
 };
 
 static void on_error(png_structp png, png_const_charp text) {
     struct source *source = png_get_error_ptr(png);
+    if (source->refused) source->status = smri_fail(SMRI_MEMORY, "%s: memory refused while decoding", source->name);
     if (source->status == SMRI_OK) source->status = smri_fail(SMRI_DECODE, "%s: corrupt PNG data (%s)", source->name, text);
     png_longjmp(png, 1);
+}
+
+static png_voidp on_alloc(png_structp png, png_alloc_size_t n) {
+    struct source *source = png_get_mem_ptr(png);
+    void *memory = malloc(n);
+    if (memory == NULL && n > 0) source->refused = true;
+    return memory;
+}
+
+static void on_free(png_structp png, png_voidp memory) {
+    (void)png;
+    free(memory);
 }
 
 static void on_warning(png_structp png, png_const_charp text) { (void)png, (void)text; }
@@ -44,7 +59,8 @@ static void configure(png_structp png, struct source *source, const struct limit
     static const png_byte skipped[] =
         "bKGD\0cHRM\0eXIf\0gAMA\0hIST\0iCCP\0iTXt\0oFFs\0pCAL\0pHYs\0sBIT\0sCAL\0sPLT\0sRGB\0sTER\0tEXt\0tIME\0zTXt";
     png_set_read_fn(png, source, on_read);
-    png_set_user_limits(png, (png_uint_32)limits->side_px, (png_uint_32)limits->side_px);
+    const png_uint_32 side = limits->side_px < PNG_UINT_31_MAX ? (png_uint_32)limits->side_px : PNG_UINT_31_MAX;
+    png_set_user_limits(png, side, side);
     png_set_chunk_cache_max(png, 128);
     png_set_chunk_malloc_max(png, source->n > SMALLEST_LIMIT ? source->n : SMALLEST_LIMIT);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, skipped, (int)(sizeof skipped / 5));
@@ -108,7 +124,8 @@ smri_status png_decode(struct raster *out, const uint8_t *bytes, size_t n, const
     struct source source = {.bytes = bytes, .n = n, .name = name};
     smri_status status = SMRI_MEMORY;
     out->samples = NULL;
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &source, on_error, on_warning);
+    png_structp png =
+        png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &source, on_error, on_warning, &source, on_alloc, on_free);
     png_infop info = png != NULL ? png_create_info_struct(png) : NULL;
     if (info == NULL) smri_fail(SMRI_MEMORY, "%s: memory refused while decoding", name);
     else status = decode(png, info, &source, out, limits);

@@ -3,6 +3,7 @@
 #include "smri/image.h"
 
 #include <png.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,12 +13,26 @@ struct sink {
     uint8_t *bytes;
     size_t n, capacity;
     smri_status status;
+    bool refused; /* memory, by the system */
 };
 
 static void on_error(png_structp png, png_const_charp text) {
     struct sink *sink = png_get_error_ptr(png);
+    if (sink->refused) sink->status = smri_fail(SMRI_MEMORY, "PNG: memory refused by the system");
     if (sink->status == SMRI_OK) sink->status = smri_fail(SMRI_ARGUMENT, "PNG: %s", text);
     png_longjmp(png, 1);
+}
+
+static png_voidp on_alloc(png_structp png, png_alloc_size_t n) {
+    struct sink *sink = png_get_mem_ptr(png);
+    void *memory = malloc(n);
+    if (memory == NULL && n > 0) sink->refused = true;
+    return memory;
+}
+
+static void on_free(png_structp png, png_voidp memory) {
+    (void)png;
+    free(memory);
 }
 
 static void on_warning(png_structp png, png_const_charp text) { (void)png, (void)text; }
@@ -74,7 +89,8 @@ smri_status smri_png_encode(uint8_t **out, size_t *n_bytes, const struct smri_pn
     smri_status status = check(png);
     if (status != SMRI_OK) return status;
     struct sink sink = {0};
-    png_structp writer = png_create_write_struct(PNG_LIBPNG_VER_STRING, &sink, on_error, on_warning);
+    png_structp writer =
+        png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &sink, on_error, on_warning, &sink, on_alloc, on_free);
     png_infop info = writer != NULL ? png_create_info_struct(writer) : NULL;
     if (info == NULL) status = smri_fail(SMRI_MEMORY, "PNG: memory refused by the system");
     else status = encode(writer, info, &sink, png);

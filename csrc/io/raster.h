@@ -19,6 +19,7 @@ struct raster {
 
 struct limits {
     size_t side_px, pixels;
+    size_t bytes; /* that a decoder may take beside the raster */
 };
 
 /* SMRI_OK if an image of H x W may be decoded, SMRI_DECODE otherwise; and the allocation of its samples. */

@@ -254,6 +254,7 @@ static void help(smri_pool *pool, unsigned newest, size_t worker) {
 static void *worker_main(void *argument) {
     const struct worker self = *(struct worker *)argument;
     free(argument);
+    (void)smri_message(); /* the system makes room for it at the first use, and ends the process when it cannot */
     smri_pool *pool = self.pool;
     for (unsigned seen = 0;;) {
         await_job(pool, seen);

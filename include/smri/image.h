@@ -30,12 +30,12 @@ struct smri_decode {
     enum smri_range range;
     uint32_t low, high; /* of SMRI_RANGE_GIVEN: low < high < 2^16 */
     size_t max_side_px; /* 0 means SMRI_MAX_SIDE_PX */
-    size_t max_pixels;  /* 0 means SMRI_MAX_PIXELS */
+    size_t max_pixels;  /* 0 means SMRI_MAX_PIXELS; the largest file and the most memory follow from it */
 };
 
-#define SMRI_MAX_SIDE_PX ((size_t)65500)       /* what a JPEG can hold */
-#define SMRI_MAX_PIXELS ((size_t)256 << 20)    /* a decompression bomb is refused before anything is allocated */
-#define SMRI_MAX_FILE_BYTES ((size_t)1 << 30)  /* larger files are not images of this size */
+#define SMRI_MAX_SIDE_PX ((size_t)65500)   /* what a JPEG can hold */
+#define SMRI_MAX_PIXELS ((size_t)16 << 20) /* 4096 x 4096, 16 times the largest slice of a scanner: a decompression bomb is
+                                              refused before anything is allocated */
 
 /* What the file is like: its bits (8 or 16), how many it says mean something (0: nothing said), the least and the greatest
  * sample (of 16-bit files; 0, 255 of others), and whether bytes that belong to nothing were passed over in its header. */
@@ -51,7 +51,7 @@ struct smri_image {
 };
 
 /* Decodes a whole file held in memory. SMRI_DECODE for content that is corrupt, truncated, of another format or larger
- * than the limits; SMRI_MEMORY. On failure *out is empty. */
+ * than the limits; SMRI_MEMORY when the system refuses memory. On failure *out is empty. */
 smri_status smri_image_decode(struct smri_image *out, const void *bytes, size_t n_bytes, const char *name,
                               const struct smri_decode *options);
 /* The same from a path; SMRI_IO, with errno set, where the system refuses the file. */
@@ -75,6 +75,7 @@ struct smri_files {
     uint32_t low, high; /* as in struct smri_decode */
     struct smri_image_facts *facts; /* [n], filled for files that can be decoded; or NULL */
     size_t rows, cols; /* resized to this, antialiased; 0, 0: the size of the first file that can be decoded */
+    size_t max_pixels; /* as in smri_decode */
 };
 
 /* What went wrong with one file. */
@@ -111,7 +112,8 @@ smri_status smri_png_write(const char *path, const struct smri_png *png);
  * SMRI_IO, with errno set, and no temporary file left, when the system refuses. Only regular files are replaced. */
 smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes);
 
-/* The whole regular file in memory, freed by free(). SMRI_IO with errno set, SMRI_DECODE when empty or too large. */
-smri_status smri_file_read(uint8_t **out, size_t *n_bytes, const char *path);
+/* The whole regular file in memory, freed by free(). SMRI_IO with errno set, SMRI_MEMORY, SMRI_DECODE when empty or larger
+ * than `most` bytes. */
+smri_status smri_file_read(uint8_t **out, size_t *n_bytes, const char *path, size_t most);
 
 #endif

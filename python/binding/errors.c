@@ -17,7 +17,9 @@ PyObject *smri_raise(PyObject *module, smri_status status) {
     case SMRI_UNSUPPORTED: type = PyExc_NotImplementedError; break;
     case SMRI_OK: break; /* a bug of the binding: the default type says so */
     }
-    PyErr_SetString(type, smri_message());
+    PyObject *text = PyUnicode_DecodeFSDefault(smri_message()); /* it may name a file, whose name is any bytes */
+    if (text != NULL) PyErr_SetObject(type, text);
+    Py_XDECREF(text);
     return NULL;
 }
 

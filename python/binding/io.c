@@ -14,13 +14,19 @@ static PyObject *message_text(const char *message) {
     return PyUnicode_DecodeFSDefault(message != NULL ? message : "memory refused by the system");
 }
 
+/* The message behind its "path: ", of which it may hold the end only. */
+static const char *without_path(const char *message, const char *path) {
+    for (; *path != '\0'; path++) {
+        const size_t length = strlen(path);
+        if (strncmp(message, path, length) == 0 && strncmp(message + length, ": ", 2) == 0) return message + length + 2;
+    }
+    return message;
+}
+
 /* OSError(errno, what, path), of the subclass that errno means; the message's own "path: " is left out. */
 static PyObject *raise_os_error(PyObject *path, int code) {
-    const char *message = smri_message(), *colon = strstr(message, ": ");
     const char *bytes = PyBytes_AsString(path);
-    const size_t length = bytes != NULL ? strlen(bytes) : 0;
-    if (bytes != NULL && strncmp(message, bytes, length) == 0) message += length + 2;
-    else if (colon != NULL) message = colon + 2;
+    const char *message = bytes != NULL ? without_path(smri_message(), bytes) : smri_message();
     PyObject *name = PyUnicode_DecodeFSDefault(bytes != NULL ? bytes : "");
     PyObject *error = name != NULL ? PyObject_CallFunction(PyExc_OSError, "isO", code, message, name) : NULL;
     if (error != NULL) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
@@ -30,14 +36,7 @@ static PyObject *raise_os_error(PyObject *path, int code) {
 }
 
 static PyObject *raise_for_path(PyObject *module, smri_status status, PyObject *path, int code) {
-    if (status == SMRI_IO) return raise_os_error(path, code);
-    if (status != SMRI_DECODE) return smri_raise(module, status);
-    PyObject *text = message_text(smri_message());
-    PyObject *type = PyObject_GetAttrString(module, "DecodeError");
-    if (text != NULL && type != NULL) PyErr_SetObject(type, text);
-    Py_XDECREF(text);
-    Py_XDECREF(type);
-    return NULL;
+    return status == SMRI_IO ? raise_os_error(path, code) : smri_raise(module, status);
 }
 
 static PyObject *image_array(const struct smri_image *image) {
@@ -111,6 +110,16 @@ static PyObject *with_facts(PyObject *array, const struct smri_image_facts *fact
     return result;
 }
 
+/* A limit of 0, which means the core's, or more. */
+static int check_limit(size_t *out, Py_ssize_t limit, const char *what) {
+    if (limit < 0) {
+        PyErr_Format(PyExc_ValueError, "%s: expected 0 (the default) or more, got %zd", what, limit);
+        return -1;
+    }
+    *out = (size_t)limit;
+    return 0;
+}
+
 static PyObject *decode_image(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"data", "name", "channels", "dtype", "max_side", "max_pixels", "range", "facts", NULL};
     Py_buffer data;
@@ -124,10 +133,10 @@ static PyObject *decode_image(PyObject *module, PyObject *arguments, PyObject *k
     PyObject *result = NULL;
     struct smri_decode options = {0};
     if (check_channels(channels) == 0 && parse_dtype(&options.as_float, dtype) == 0 &&
+        check_limit(&options.max_side_px, max_side, "max_side") == 0 &&
+        check_limit(&options.max_pixels, max_pixels, "max_pixels") == 0 &&
         parse_range(&options.range, &options.low, &options.high, range) == 0) {
         options.channels = (size_t)channels;
-        options.max_side_px = max_side > 0 ? (size_t)max_side : 0;
-        options.max_pixels = max_pixels > 0 ? (size_t)max_pixels : 0;
         struct smri_image image;
         smri_status status;
         Py_BEGIN_ALLOW_THREADS;
@@ -142,15 +151,17 @@ static PyObject *decode_image(PyObject *module, PyObject *arguments, PyObject *k
 }
 
 static PyObject *read_image(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"path", "channels", "dtype", NULL};
+    static char *names[] = {"path", "channels", "dtype", "max_pixels", NULL};
     PyObject *path = NULL, *result = NULL;
     const char *dtype = "uint8";
-    Py_ssize_t channels = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&|ns", names, PyUnicode_FSConverter, &path, &channels, &dtype))
+    Py_ssize_t channels = 0, max_pixels = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&|nsn", names, PyUnicode_FSConverter, &path, &channels, &dtype,
+                                     &max_pixels))
         return NULL;
     struct smri_decode options = {0};
     const char *bytes = PyBytes_AsString(path);
-    if (bytes != NULL && check_channels(channels) == 0 && parse_dtype(&options.as_float, dtype) == 0) {
+    if (bytes != NULL && check_channels(channels) == 0 && parse_dtype(&options.as_float, dtype) == 0 &&
+        check_limit(&options.max_pixels, max_pixels, "max_pixels") == 0) {
         options.channels = (size_t)channels;
         struct smri_image image;
         smri_status status;
@@ -293,15 +304,16 @@ static PyObject *decode_batch(PyObject *module, struct smri_files *files, size_t
 }
 
 static PyObject *decode_files(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"paths", "channels", "size", "n_threads", "fit", "range", "facts", NULL};
+    static char *names[] = {"paths", "channels", "size", "n_threads", "fit", "range", "facts", "max_pixels", NULL};
     PyObject *paths, *size = NULL, *range = NULL;
-    Py_ssize_t channels = 0, n_threads = 0;
+    Py_ssize_t channels = 0, n_threads = 0, max_pixels = 0;
     const char *fit = "stretch";
     int facts = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|nOnsOp", names, &paths, &channels, &size, &n_threads, &fit,
-                                     &range, &facts))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|nOnsOpn", names, &paths, &channels, &size, &n_threads, &fit,
+                                     &range, &facts, &max_pixels))
         return NULL;
     struct smri_files files = {.channels = (size_t)channels};
+    if (check_limit(&files.max_pixels, max_pixels, "max_pixels") < 0) return NULL;
     if (check_channels(channels) < 0 || smri_check_threads(n_threads) < 0) return NULL;
     if (parse_size(&files.rows, &files.cols, size) < 0 || parse_fit(&files.fit, fit) < 0) return NULL;
     if (parse_range(&files.range, &files.low, &files.high, range) < 0) return NULL;
@@ -448,9 +460,9 @@ static PyMethodDef functions[] = {
     {"decode_image", WITH_KEYWORDS(decode_image),
      "decode_image(data, name='image', channels=0, dtype='uint8', max_side=0, max_pixels=0, range=None, facts=False) -> "
      "(H, W, C) array, with its facts if asked for."},
-    {"read_image", WITH_KEYWORDS(read_image), "read_image(path, channels=0, dtype='uint8') -> (H, W, C) array."},
+    {"read_image", WITH_KEYWORDS(read_image), "read_image(path, channels=0, dtype='uint8', max_pixels=0) -> (H, W, C) array."},
     {"decode_files", WITH_KEYWORDS(decode_files),
-     "decode_files(paths, channels=0, size=None, n_threads=0, fit='stretch', range=None, facts=False) -> "
+     "decode_files(paths, channels=0, size=None, n_threads=0, fit='stretch', range=None, facts=False, max_pixels=0) -> "
      "(uint8 (N, H, W, C), [(index, exception, message)]), with facts, uint16 (N, 5), if asked for."},
     {"encode_png", WITH_KEYWORDS(encode_png), "encode_png(pixels, compression=6) -> bytes."},
     {"write_png", WITH_KEYWORDS(write_png), "write_png(path, pixels, compression=6): all or nothing."},

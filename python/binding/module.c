@@ -6,6 +6,7 @@
 
 static int execute(PyObject *module) {
     if (PyArray_ImportNumPyAPI() < 0) return -1;
+    (void)smri_message(); /* this thread's message: memory for it is taken now, not when memory is what failed */
     static int (*const areas[])(PyObject *) = {
         smri_bind_errors,
         smri_bind_platform,

@@ -538,13 +538,14 @@ def decode_image(
     """A JPEG or PNG in memory as (H, W, C), uint8 or float32 in [0, 1].
 
     channels: 0 keeps gray or RGB, 1 is gray, 3 is RGB. Alpha is composited over black. `name` begins the message of a
-    DecodeError. max_side and max_pixels bound what is decoded (0: 65,500 and 2**28). `range` is what becomes black and
-    white: None for all that 8 or 16 bits can hold, "percentile" for the image's 1st and 99th, or (low, high). facts
-    adds an array of shape (1, 5): see decode_files.
+    DecodeError. max_side and max_pixels bound what is decoded (0: 65,500 and 2**24); the largest file and the memory
+    that decoding may take, 16 MiB and 8 bytes a pixel, follow from max_pixels. `range` is what becomes black and white:
+    None for all that 8 or 16 bits can hold, "percentile" for the image's 1st and 99th, or (low, high). facts adds an
+    array of shape (1, 5): see decode_files.
     """
 
 def read_image(
-    path: StrPath, channels: int = 0, dtype: Literal["uint8", "float32"] = "uint8"
+    path: StrPath, channels: int = 0, dtype: Literal["uint8", "float32"] = "uint8", max_pixels: int = 0
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
     """decode_image of a file; OSError with errno and path where the system refuses it."""
 
@@ -557,6 +558,7 @@ def decode_files(
     fit: Literal["pad", "crop", "stretch"] = "stretch",
     range: ValueRange = None,
     facts: Literal[False] = False,
+    max_pixels: int = 0,
 ) -> tuple[NDArray[np.uint8], list[tuple[int, str, str]]]: ...
 @overload
 def decode_files(
@@ -568,6 +570,7 @@ def decode_files(
     range: ValueRange = None,
     *,
     facts: Literal[True],
+    max_pixels: int = 0,
 ) -> tuple[NDArray[np.uint8], list[tuple[int, str, str]], NDArray[np.uint16]]:
     """All files as uint8 (N, H, W, C), and one (index, exception name, message) for each file that failed.
 

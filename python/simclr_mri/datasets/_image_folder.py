@@ -33,6 +33,7 @@ def ImageFolder(
     labelled: bool = True,
     errors: str = "raise",
     name: str | None = None,
+    max_pixels: int | None = None,
 ) -> Dataset:
     r"""Reads class folders: `root/class/**/image.png`.
 
@@ -55,6 +56,8 @@ def ImageFolder(
     errors : {"raise", "warn"}
         Files that cannot be decoded: an exception that names them, or a warning.
     name : str or None
+    max_pixels : int or None
+        Pixels that an image may have before it is resized; None for 2**24, such as 4096 x 4096.
 
     Returns
     -------
@@ -75,7 +78,9 @@ def ImageFolder(
     else:
         files, labels, classes = list_flat(root), None, []
     subjects = resolve_groups(groups, root, files)
-    images, kept = read_images(root, files, image_size=image_size, channels=channels, n_jobs=n_jobs, errors=errors)
+    images, kept = read_images(
+        root, files, image_size=image_size, channels=channels, n_jobs=n_jobs, errors=errors, max_pixels=max_pixels
+    )
     if len(classes) == 1:
         warnings.warn(
             f"{root}: one class only ({classes[0]}); enough to pretrain, not to classify", DataWarning, stacklevel=2

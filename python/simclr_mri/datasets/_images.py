@@ -21,6 +21,7 @@ def read_images(
     channels: int = 1,
     n_jobs: int | None = None,
     errors: str = "raise",
+    max_pixels: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decodes files into one array.
 
@@ -36,6 +37,9 @@ def read_images(
         Threads; None for all.
     errors : {"raise", "warn"}
         What to do about files that cannot be read: name them in an exception, or in a warning and leave them out.
+    max_pixels : int or None
+        Pixels that an image may have before it is resized; None for 2**24, such as 4096 x 4096. A small file may claim
+        to be a large image, which takes memory and time.
 
     Returns
     -------
@@ -46,7 +50,11 @@ def read_images(
     Raises
     ------
     DecodeError
-        Names the files and what is wrong with each. OSError if the system refused them all.
+        Names the files and what is wrong with each.
+    OSError
+        The system refused them all; FileNotFoundError if none of them is there.
+    MemoryError
+        The system refused memory, with either choice of `errors`: the files may be good.
     ValueError
         Images of several sizes, and no `image_size`.
 
@@ -62,29 +70,53 @@ def read_images(
         raise ValueError(f"image_size: expected at least 8 pixels, got {image_size}")
     if errors not in ("raise", "warn"):
         raise ValueError(f"errors: expected 'raise' or 'warn', got {errors!r}")
+    if max_pixels is not None and max_pixels < 1:
+        raise ValueError(f"max_pixels: expected at least 1, got {max_pixels}")
+    most = 0 if max_pixels is None else max_pixels
     paths = [str(Path(root) / name) for name in files]
-    _check_fits(paths, image_size, channels)
-    images, failures = _core.decode_files(paths, channels, image_size, n_threads(n_jobs))
+    _check_fits(paths, image_size, channels, most)
+    images, failures = _core.decode_files(paths, channels, image_size, n_threads(n_jobs), max_pixels=most)
     if not failures:
         return images, np.arange(len(files))
+    _raise_refusals(failures)
     _explain_sizes(failures, files, images.shape)
     summary = f"{len(failures):,} of {len(files):,} files cannot be read:"
     summary += "".join(f"\n  {message}" for _, _, message in failures[:5])
     summary += f"\n  and {len(failures) - 5:,} more" if len(failures) > 5 else ""
     if errors == "raise" or len(failures) == len(files):
-        kinds = {kind for _, kind, _ in failures}
-        raise OSError(summary) if kinds == {"OSError"} else _core.DecodeError(summary)
+        raise _exception_of({kind for _, kind, _ in failures})(summary)
     warnings.warn(f"{summary}\nThey are left out", DataWarning, stacklevel=3)
     kept = np.setdiff1d(np.arange(len(files)), [index for index, _, _ in failures])
     return images[kept], kept
 
 
-def _check_fits(paths: Sequence[str], image_size: int | None, channels: int) -> None:
+_OF_ONE_FILE = frozenset(
+    "FileNotFoundError PermissionError IsADirectoryError NotADirectoryError DecodeError ValueError".split()
+)
+
+
+def _raise_refusals(failures: Sequence[tuple[int, str, str]]) -> None:
+    """What the machine refuses (memory, open files, a disk that fails) says nothing about the file it was asked for."""
+    for _, kind, message in failures:
+        if kind == "MemoryError":
+            raise MemoryError(f"{message}. Close other programs, or give image_size= to hold smaller images")
+        if kind not in _OF_ONE_FILE:
+            raise OSError(message)
+
+
+def _exception_of(kinds: set[str]) -> type[Exception]:
+    """The exception for files that cannot be read: that of the system, if it refused all of them."""
+    if kinds == {"FileNotFoundError"}:
+        return FileNotFoundError
+    return _core.DecodeError if "DecodeError" in kinds else OSError
+
+
+def _check_fits(paths: Sequence[str], image_size: int | None, channels: int, max_pixels: int) -> None:
     """Whether the images fit into memory; their size is that of the first file where none is asked for."""
     rows = columns = image_size
     if image_size is None:
         try:
-            rows, columns = _core.read_image(paths[0]).shape[:2]
+            rows, columns = _core.read_image(paths[0], max_pixels=max_pixels).shape[:2]
         except (IndexError, OSError, ValueError):
             return  # it will be named with all others that cannot be read
     check_images_fit(len(paths), rows, columns, channels)

@@ -88,8 +88,8 @@ def test_jpeg_in_many_scans():
     gray = saved(smooth(24, 32, 1))
     data = in_scans(gray, [1, 2, 3])
     assert np.array_equal(_core.decode_image(data), pillow(data))
-    with pytest.raises(DecodeError, match=r"^x\.jpg: more than 256 scans in a JPEG"):
-        _core.decode_image(in_scans(gray, [1, 2] * 200 + [3]), name="x.jpg")
+    with pytest.raises(DecodeError, match=r"^x\.jpg: more than 64 scans in a JPEG"):
+        _core.decode_image(in_scans(gray, [1, 2] * 40 + [3]), name="x.jpg")
 
 
 @pytest.mark.parametrize("size", [(20, 20), (9, 17)])
@@ -316,12 +316,12 @@ def test_flipped_bytes_give_an_image_or_an_error(name, data):
 def test_size_limits_hold_before_memory_is_asked_for():
     header = struct.pack(">IIBBBBB", 65_000, 60_000, 8, 6, 0, 0, 0)
     data = png.MAGIC + png.chunk(b"IHDR", header) + png.chunk(b"IDAT", zlib.compress(b"")) + png.chunk(b"IEND", b"")
-    with pytest.raises(DecodeError, match=r"image: 60000 x 65000 pixels, expected at most 268435456 in all"):
+    with pytest.raises(DecodeError, match=r"image: 60000 x 65000 pixels, expected at most 16777216 in all: raise"):
         _core.decode_image(data)
     jpeg = bytearray(saved(smooth(16, 16, 1)))
     at = jpeg.index(b"\xff\xc0") + 5
     jpeg[at : at + 4] = struct.pack(">HH", 65_500, 65_500)
-    with pytest.raises(DecodeError, match=r"65500 x 65500 pixels, expected at most 268435456"):
+    with pytest.raises(DecodeError, match=r"65500 x 65500 pixels, expected at most 16777216"):
         _core.decode_image(bytes(jpeg))
     data = saved(smooth(20, 30, 1), "PNG")
     assert _core.decode_image(data, max_side=30, max_pixels=600).shape == (20, 30, 1)
