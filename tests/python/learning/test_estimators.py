@@ -440,8 +440,8 @@ def test_the_predicted_memory_is_the_real_one(tmp_path):
         import sys
         import numpy as np
         from simclr_mri import SimCLR
-        from simclr_mri._dataset import Dataset
-        from simclr_mri.runlog import peak_memory_bytes
+        from simclr_mri import Dataset
+        from simclr_mri._shared import peak_memory_bytes
         ds = Dataset(np.zeros((96, 32, 32, 1), np.uint8))
         ssl = SimCLR("resnet18", epochs=1, batch_size=96, verbose=0)
         predicted = ssl.estimate(ds).memory_bytes
