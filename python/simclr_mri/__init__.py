@@ -10,4 +10,4 @@ from ._shared._moved import install
 from ._shared._version import __version__ as __version__
 
 install()
-__getattr__, __dir__, __all__ = attach_package(__name__, __file__)
+__getattr__, __dir__ = attach_package(__name__, __file__)

@@ -1,17 +1,21 @@
-"""The house rules of the C core: who includes whom, headers that stand alone, what the extension exports."""
+"""The house rules: who imports whom in Python; who includes whom in C, headers that stand alone, what is exported."""
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import platform
 import re
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from simclr_mri import _core
+from whole import house
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADERS = sorted((ROOT / "include" / "smri").glob("*.h"))
@@ -174,3 +178,68 @@ def test_core_is_a_c_library_without_python(tmp_path):
     command = ["cc", "-std=c11", "-O2", "-I", str(ROOT / "include"), "-I", str(ROOT / "csrc"), str(program), *sources]
     subprocess.run([*command, "-lm", "-lpthread", "-o", str(tmp_path / "use_pool")], check=True)
     assert subprocess.run([str(tmp_path / "use_pool")], timeout=60).returncode == 0
+
+
+# ---- Python ----------------------------------------------------------------------------------------------------------
+
+PACKAGE = ROOT / "python" / "simclr_mri"
+
+# What breaks each rule, planted as splits/_planted.py: the text of the offence that has to be found.
+PLANTED = {
+    "an import from above": ("from ..studies import study", "lies above or beside"),
+    "a lazy import from above": ("def f():\n    from ..learning import SimCLR", "lies above or beside"),
+    "an import from above for types only": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..explain import CamResult",
+        "lies above or beside",
+    ),
+    "an import past the door": ("from ..datasets._dataset import Dataset", "not through the door"),
+    "a foreign module out of its home": ("import argparse", "imports argparse, whose home is cli/"),
+    "another foreign module": (
+        "def f():\n    from matplotlib import pyplot",
+        "imports matplotlib, whose home is plot/",
+    ),
+    "a private name of a sibling": ("from ._split import _one", "private to _split"),
+    "a private attribute": ("def f(other):\n    return other._inside", "uses other._inside, which is private"),
+    "a print": ("def f():\n    print(1)", "prints; use _shared.say"),
+}
+
+
+def test_packages_import_only_what_lies_below_and_through_the_door():
+    assert not house.offences(PACKAGE)
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_the_rules_catch_what_is_planted(what):
+    code, expected = PLANTED[what]
+    found = list(house.offences_of("splits/_planted.py", ast.parse(code)))
+    assert any(expected in line for line in found), found
+
+
+def test_there_is_no_circle_of_files():
+    graph = house.edges_at_run_time(PACKAGE)
+    assert len(graph) > 100 and sum(map(len, graph.values())) > 300
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_a_planted_circle_is_caught():
+    graph = house.edges_at_run_time(PACKAGE)
+    assert "splits/_split.py" in graph["splits/_kfold.py"]
+    graph["splits/_split.py"].add("splits/_kfold.py")
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_every_package_has_its_floor_and_its_door():
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"demo"}
+    assert packages == house.MAY_IMPORT.keys()
+    for package in packages - {"demo"}:
+        homes = house.stub_homes(PACKAGE, package)
+        assert homes and all((PACKAGE / home).is_file() for home in homes.values()), package
+        loose = [p.name for p in (PACKAGE / package).glob("*.py") if not p.name.startswith("_")]
+        assert not loose, f"{package}: modules inside have an underscore"
+
+
+def test_importing_the_package_takes_less_than_a_tenth_of_a_second():
+    code = "import time; t = time.process_time(); import simclr_mri; print(time.process_time() - t)"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    assert min(float(run.stdout) for run in runs) < 0.1

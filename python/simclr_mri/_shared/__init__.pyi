@@ -1,10 +1,13 @@
+from ._figures import close_figure as close_figure
+from ._figures import our_figure as our_figure
+from ._figures import png_tag as png_tag
+from ._figures import save_figure as save_figure
 from ._files import atomic_writer as atomic_writer
 from ._files import check_path as check_path
 from ._files import read_table as read_table
 from ._files import sole_writer as sole_writer
 from ._files import write_json as write_json
 from ._html import html_table as html_table
-from ._html import png_tag as png_tag
 from ._html import rows_of as rows_of
 from ._html import sparkline as sparkline
 from ._lazy import attach_package as attach_package
@@ -24,6 +27,7 @@ from ._names import PRECISIONS as PRECISIONS
 from ._notebook import NotebookBar as NotebookBar
 from ._notebook import in_notebook as in_notebook
 from ._progress import Progress as Progress
+from ._progress import say as say
 from ._report import Report as Report
 from ._text import bytes_text as bytes_text
 from ._text import choose as choose

@@ -1,12 +1,11 @@
-"""Small pieces of HTML: a table, a picture, a line picture inside text.
+"""Small pieces of HTML: a table, and a line picture inside text.
 
-Pictures are PNG or SVG in data URIs, which web pages that show notebooks let through."""
+Pictures are SVG in data URIs, which web pages that show notebooks let through."""
 
 from __future__ import annotations
 
 import base64
 import html
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,18 +16,6 @@ def html_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     top = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def png_tag(figure: Any, alt: str, *, dpi: int = 150) -> str:
-    """A matplotlib figure as an inline <img>, and closes it."""
-    from matplotlib import pyplot
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", facecolor="white")
-    pyplot.close(figure)
-    width = int(figure.get_figwidth() * 96)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{data}" width="{width}" alt="{html.escape(alt, quote=True)}">'
 
 
 def rows_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:

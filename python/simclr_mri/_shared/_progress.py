@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -14,6 +15,17 @@ NOT_BEHIND_A_BAR = ("temperature", "chance_loss", "alignment", "uniformity")  # 
 
 
 LINE_EVERY_S = 30.0  # a log file gets about one line in this time, so that it shows that the run lives
+
+
+LOG = logging.getLogger("simclr_mri")
+"""Carries what is printed, and a line an epoch whatever `verbose` says; silent until the user gives it a handler."""
+LOG.addHandler(logging.NullHandler())
+
+
+def say(text: str) -> None:
+    """A line on the screen, and in the log of logging.getLogger("simclr_mri")."""
+    print(text, flush=True)
+    LOG.info(text)
 
 
 def _bar(title: str, n_images: int, done: int) -> Any:
@@ -84,7 +96,7 @@ class Progress:
             if shown:
                 self._bar.set_postfix(_loss_first(shown), refresh=False)
         elif self._as_lines and time.monotonic() - self._line_s >= LINE_EVERY_S:
-            self._line(shown, f"{seconds_text(self._seconds_left())} left")
+            self._print(self._line(shown, f"{seconds_text(self._seconds_left())} left"))
 
     def epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
         """An epoch is done; `row` is its line of the history."""
@@ -93,18 +105,23 @@ class Progress:
         if self._bar is not None:
             short = {key: value for key, value in shown.items() if key not in NOT_BEHIND_A_BAR}
             self._bar.set_postfix(_loss_first({"epoch": f"{epoch}/{epochs}", **short}), refresh=False)
+        took = seconds_text(time.monotonic() - self._start_s)
+        rest = f"done in {took}" if epoch == epochs else f"{seconds_text(self._seconds_left())} left"
+        line = self._line({"epoch": f"{epoch}/{epochs}", **shown}, rest)
+        LOG.info(line)
         if self._as_lines and (epoch == epochs or time.monotonic() - self._line_s >= self._every_s):
-            took = seconds_text(time.monotonic() - self._start_s)
-            rest = f"done in {took}" if epoch == epochs else f"{seconds_text(self._seconds_left())} left"
-            self._line({"epoch": f"{epoch}/{epochs}", **shown}, rest)
+            self._print(line)
 
     def _seconds_left(self) -> float:
         return (self.n_images - self.done) / max(1e-9, self.images_per_s)
 
-    def _line(self, shown: dict[str, Any], rest: str) -> None:
-        self._line_s = time.monotonic()
+    def _line(self, shown: dict[str, Any], rest: str) -> str:
         facts = "  ".join(f"{key} {value}" for key, value in shown.items())
-        print(f"{self.title}: {facts}  {self.images_per_s:.3g} images/s  {rest}", file=sys.stderr, flush=True)
+        return f"{self.title}: {facts}  {self.images_per_s:.3g} images/s  {rest}"
+
+    def _print(self, line: str) -> None:
+        self._line_s = time.monotonic()
+        print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ._figures import png_tag
 from ._files import atomic_writer
-from ._html import html_table, png_tag
+from ._html import html_table
 
 CSS = """
 :root { --ink: #1d2433; --soft: #5a6478; --line: #e3e6ec; --accent: #0072B2; --paper: #ffffff; --wash: #f5f7fa; }

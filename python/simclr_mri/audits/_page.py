@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from .._shared import Report
 from ..plot import COLOURS, axes_of_size, draw_tiles, styled
-from ._record import Audit
+
+if TYPE_CHECKING:
+    from ._record import Audit
 
 WORDS = {"good": "fine", "note": "note", "bad": "mend or explain"}
 

@@ -8,7 +8,7 @@ from .. import _core
 from .._shared import warn_if_emulated, write_json
 from ..bench import ROWS, measure, run_peer
 from ..plot import speed_and_memory
-from ._common import folder_for_results, save_figure
+from ._common import folder_for_results, save_axes
 from ._settings import Settings
 
 
@@ -29,6 +29,6 @@ def bench(args: argparse.Namespace) -> int:
                 print(f"{found}{found.layer_table() if chosen.layers else ''}", flush=True)
                 results.append(found.to_dict())
     write_json(out / "bench.json", results)
-    save_figure(speed_and_memory(results), out / "bench.png")
+    save_axes(speed_and_memory(results), out / "bench.png")
     print(f"{out}/: bench.json, bench.png")
     return 0

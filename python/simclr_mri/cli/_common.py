@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plot, splits
-from .._shared import atomic_writer, bytes_text, peak_memory_bytes
+from .._shared import bytes_text, peak_memory_bytes, save_figure
 from ..config import DataOptions, as_dict
 from ..datasets import Dataset, open_dataset
 from ..learning import CHECKPOINT_FILE, CHECKPOINT_FORMAT, Classifier, History, checkpoint_path, read_checkpoint
@@ -126,8 +126,7 @@ def announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out
 def after_training(estimator: Any, out: Path, then: str) -> int:
     if not estimator.position_.finished:
         raise KeyboardInterrupt
-    with atomic_writer(out / "history.png") as file:
-        plot.history(estimator.history_).figure.savefig(file, format="png")
+    save_figure(plot.history(estimator.history_).figure, out / "history.png")
     rows = estimator.history_
     print(f"{rows}\n" if len(rows) <= 20 else f"the last of {len(rows)} epochs:\n{History(rows[-1:])}\n")
     speed = sum(r["images"] for r in rows) / max(1e-9, sum(r["seconds"] for r in rows))
@@ -152,9 +151,6 @@ def model_and_part(args: argparse.Namespace, section: str) -> tuple[Classifier, 
     return clf, ds[parts.indices[on]], settings
 
 
-def save_figure(ax: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
-    with atomic_writer(path) as file:
-        ax.figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
-    pyplot.close(ax.figure)
+def save_axes(ax: Any, path: Path) -> None:
+    """The figure of these axes as a PNG file."""
+    save_figure(ax.figure, path, dpi=150, bbox_inches="tight")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .. import plot
-from ._common import open_data, save_figure, split_data
+from ._common import open_data, save_axes, split_data
 from ._settings import Settings
 
 
@@ -21,6 +21,6 @@ def data(args: argparse.Namespace) -> int:
         print("Subjects are unknown: give --groups to keep the slices of one head together.")
     if settings.run.out:
         path = Path(settings.run.out) / "montage.png"
-        save_figure(plot.montage(ds), path)
+        save_axes(plot.montage(ds), path)
         print(f"\n{path}")
     return 0

@@ -9,7 +9,7 @@ from .._shared import atomic_writer, write_json
 from ..learning import checkpoint_path, predictions_csv
 from ..studies import LOOKS_FILE as LOOKS
 from ..studies import record_look, record_of
-from ._common import folder_for_results, model_and_part, save_figure
+from ._common import folder_for_results, model_and_part, save_axes
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -28,6 +28,6 @@ def evaluate(args: argparse.Namespace) -> int:
     with atomic_writer(out / "predictions.csv") as file:
         file.write(predictions_csv(part, evaluation.probabilities).encode())
     for level in evaluation.levels:
-        save_figure(plot.confusion(evaluation, level=level, title=f"by {level}"), out / f"confusion_by_{level}.png")
+        save_axes(plot.confusion(evaluation, level=level, title=f"by {level}"), out / f"confusion_by_{level}.png")
     print(f"{out}/: evaluation.json, predictions.csv, confusion_by_*.png")
     return 0

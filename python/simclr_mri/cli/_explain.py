@@ -12,7 +12,7 @@ from .._shared import atomic_writer, write_json
 from ..datasets import Dataset, spread_examples
 from ..explain import check_cams, grad_cam
 from ..learning import Classifier, checkpoint_path, seen_note
-from ._common import folder_for_results, model_and_part, save_figure
+from ._common import folder_for_results, model_and_part, save_axes
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -26,7 +26,7 @@ def explain(args: argparse.Namespace) -> int:
     result = grad_cam(
         clf, spread_examples(part, chosen.n_images), layer=chosen.layer, target=chosen.target, method=chosen.method
     )
-    save_figure(plot.cam(result), out / f"{chosen.method}_{chosen.layer}.png")
+    save_axes(plot.cam(result), out / f"{chosen.method}_{chosen.layer}.png")
     rows = result.region_shares()
     with atomic_writer(out / "regions.csv") as file:
         lines = [["region", "heat", "area", "ratio"], *([r["region"], r["heat"], r["area"], r["ratio"]] for r in rows)]
@@ -45,6 +45,6 @@ def _check_maps(clf: Classifier, part: Dataset, chosen: Any, out: Path) -> None:
     options = {"layer": chosen.layer, "target": chosen.target, "method": chosen.method, "n_images": chosen.checks}
     found = check_cams(clf, part, **options)
     write_json(out / "checks.json", found.to_dict())
-    save_figure(found.plot(), out / "deletion_insertion.png")
-    save_figure(plot.class_maps(found), out / "class_maps.png")
+    save_axes(found.plot(), out / "deletion_insertion.png")
+    save_axes(plot.class_maps(found), out / "class_maps.png")
     print(f"\n{found}\n{out}/: checks.json, deletion_insertion.png, class_maps.png")

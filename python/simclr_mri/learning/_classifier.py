@@ -127,7 +127,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             if ready:
                 folder = None if checkpoint is None else Path(checkpoint)
                 n = len(self._train)
-                self._run(self._title(), n, self._batch, self._n_epochs(), False, self._lr(), folder)
+                self._run(self._title(), n, self._batch, self._n_epochs(), False, self.effective_lr(), folder)
                 if not self.position_.finished and self._best is not None:
                     self.network_.load(self._best)
         return self
@@ -276,7 +276,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
     def _head(self) -> list[tuple[int, float, bool]]:
         return [(len(self.classes_), self.dropout, False)]
 
-    def _lr(self) -> float:
+    def effective_lr(self) -> float:
         if self.lr is not None:
             return self.lr
         return 1e-3 if self.optimizer == "adamw" else 0.01

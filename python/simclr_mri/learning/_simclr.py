@@ -110,7 +110,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
                 ready = self._make_ready(train, val, checkpoint, resume, facts)
             if ready:
                 folder = None if checkpoint is None else Path(checkpoint)
-                self._run("SimCLR", len(train), self.batch_size, self.epochs, True, self._lr(), folder)
+                self._run("SimCLR", len(train), self.batch_size, self.epochs, True, self.effective_lr(), folder)
         return self
 
     def _make_ready(
@@ -184,7 +184,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             return [(2 * self.embedding_size, 0.5, False), (self.embedding_size, 0.5, False)]
         return [(FEATURE_SIZE[self.arch], 0.0, True), (self.embedding_size, 0.0, False)]
 
-    def _lr(self) -> float:
+    def effective_lr(self) -> float:
         """The authors' rule for small batches (appendix B.1) is 0.075 sqrt(batch) with LARS; a fifth of it for SGD."""
         if self.lr is not None:
             return self.lr

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ._bootstrap import METRICS, Sample, bootstrap_weights, confusion_metrics, evaluate_sample
-from ._evaluate import _checked, _interval, pool_subjects
+from ._evaluate import checked_predictions, percentile_interval, pool_subjects
 from ._records import Difference
 
 
@@ -53,8 +53,8 @@ def paired_difference(
         raise ValueError(f"level: expected 'slice' or, with subjects, 'subject', got {level!r}")
     if n_bootstrap < 1:
         raise ValueError(f"n_bootstrap: expected at least 1, got {n_bootstrap}")
-    labels_a, probs_a = _checked(labels, probs_a, np.shape(probs_a)[-1])
-    labels_b, probs_b = _checked(labels, probs_b, np.shape(probs_a)[-1])
+    labels_a, probs_a = checked_predictions(labels, probs_a, np.shape(probs_a)[-1])
+    labels_b, probs_b = checked_predictions(labels, probs_b, np.shape(probs_a)[-1])
     groups = np.arange(len(labels_a)) if subjects is None else np.unique(np.asarray(subjects), return_inverse=True)[1]
     weights = bootstrap_weights(int(groups.max()) + 1, n_bootstrap, seed)
     if level == "subject":
@@ -71,4 +71,6 @@ def paired_difference(
     drawn = drawn[~np.isnan(drawn)]
     tail = min(np.sum(drawn <= 0), np.sum(drawn >= 0)) + 1
     p = min(1.0, 2 * tail / (len(drawn) + 1))
-    return Difference(metric, level, a, b, _interval(b - a, drawn if len(drawn) else None), float(p), n_bootstrap)
+    return Difference(
+        metric, level, a, b, percentile_interval(b - a, drawn if len(drawn) else None), float(p), n_bootstrap
+    )

@@ -79,7 +79,7 @@ def evaluate_predictions(
     """
     if n_bootstrap < 0:
         raise ValueError(f"n_bootstrap: expected 0 (no intervals) or more, got {n_bootstrap}")
-    labels, probabilities = _checked(labels, probabilities, len(classes))
+    labels, probabilities = checked_predictions(labels, probabilities, len(classes))
     classes = tuple(classes)
     notes = _notes(labels, classes, subjects)
     groups = np.arange(len(labels)) if subjects is None else np.unique(np.asarray(subjects), return_inverse=True)[1]
@@ -126,7 +126,7 @@ def pool_subjects(
 def _level(sample: Sample, weights: np.ndarray, classes: tuple[str, ...]) -> Level:
     point = evaluate_sample(sample)
     drawn = confusion_metrics(sample, weights) if len(weights) else {}
-    metrics = {name: _interval(point[name], drawn.get(name)) for name in METRICS}
+    metrics = {name: percentile_interval(point[name], drawn.get(name)) for name in METRICS}
     confusion = sample.confusion().astype(np.int64)
     counts, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     by_class = tuple(
@@ -134,22 +134,24 @@ def _level(sample: Sample, weights: np.ndarray, classes: tuple[str, ...]) -> Lev
             name,
             int(counts[i]),
             int(predicted[i]),
-            _interval(point["recall"][i], drawn["recall"][:, i] if drawn else None),
-            _interval(point["precision"][i], drawn["precision"][:, i] if drawn else None),
+            percentile_interval(point["recall"][i], drawn["recall"][:, i] if drawn else None),
+            percentile_interval(point["precision"][i], drawn["precision"][:, i] if drawn else None),
         )
         for i, name in enumerate(classes)
     )
     return Level(len(sample.labels), metrics, by_class, confusion, float(counts.max() / counts.sum()))
 
 
-def _interval(value: float, drawn: np.ndarray | None) -> Estimate:
+def percentile_interval(value: float, drawn: np.ndarray | None) -> Estimate:
     if drawn is None or np.isnan(value) or np.all(np.isnan(drawn)):
         return Estimate(float(value))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return Estimate(float(value), float(low), float(high))
 
 
-def _checked(labels: Sequence[int] | np.ndarray, probabilities: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def checked_predictions(
+    labels: Sequence[int] | np.ndarray, probabilities: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
     if k < 2:
         raise ValueError(f"classes: expected at least 2, got {k}; one class cannot be told from nothing")

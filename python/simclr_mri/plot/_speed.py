@@ -8,6 +8,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
+from .._shared import our_figure
 from ._style import COLOURS, STYLE
 
 HATCHES = {"ours": "", "default": "..", "tuned": "//", "compiled": "\\\\", "cast": "xx", "cast compiled": "++"}
@@ -33,6 +34,7 @@ def speed_and_memory(results: list[dict[str, Any]]) -> Axes:
     n_bars = sum(_n_measured(found) + 1 for found in results)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure, (speed, memory) = plt.subplots(1, 2, figsize=(11, 1.2 + 0.32 * n_bars), sharey=True)
+        our_figure(figure)
         y, ticks = 0.0, []
         for found in results:
             base = _base_speed(found, results)

@@ -11,6 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._shared import our_figure
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -58,7 +60,12 @@ def styled(draw: Callable[..., Axes]) -> Callable[..., Axes]:
 
 
 def axes_of_size(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    return plt.subplots(figsize=size)[1] if ax is None else ax
+    """`ax`, or the axes of a new figure of this size in inches."""
+    if ax is not None:
+        return ax
+    figure, ax = plt.subplots(figsize=size)
+    our_figure(figure)
+    return ax
 
 
 def draw_tiles(ax: Axes, rows: Sequence[Sequence[np.ndarray]], gap: int = 3) -> tuple[int, int]:

@@ -2,4 +2,4 @@
 
 from .._shared import attach_package
 
-__getattr__, __dir__, __all__ = attach_package(__name__, __file__)
+__getattr__, __dir__ = attach_package(__name__, __file__)

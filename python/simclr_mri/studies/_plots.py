@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .. import plot
+from .._shared import our_figure
 from ._conclusions import STARTS
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def learning_curves(result: StudyResult) -> Axes:
     below = ("val_balanced_accuracy", "validation bal. acc.") if judged else ("train_accuracy", "training accuracy")
     n = len(result.fractions)
     figure, axes = plt.subplots(2, n, figsize=(max(5.6, 2.0 * n + 0.8), 4.2), sharex="col", sharey="row", squeeze=False)
+    our_figure(figure)
     for column, f in enumerate(result.fractions):
         for row, (name, label) in enumerate((("loss", "training loss"), below)):
             ax = axes[row, column]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import splits as _splits
-from .._shared import atomic_writer
+from .._shared import atomic_writer, save_figure, say
 from ..explain import grad_cam
 from ..learning import Classifier, RunLog, SimCLR, checkpoint_path
 from ..metrics import Evaluation
@@ -63,7 +63,7 @@ class Run:
     def _say(self, text: str) -> None:
         self.log.event("run", text=text)
         if self.clf.verbose:
-            print(text, flush=True)
+            say(text)
 
     def _fold(self, index: int) -> Fold:
         """One at a time: each holds its images."""
@@ -158,11 +158,7 @@ class Run:
             with atomic_writer(self.out / name) as file:
                 file.write(text.encode())
         for name, ax in (("study.png", result.plot()), ("learning_curves.png", result.plot_learning_curves())):
-            with atomic_writer(self.out / name) as file:
-                ax.figure.savefig(file, format="png")
-        from matplotlib import pyplot
-
-        pyplot.close("all")
+            save_figure(ax.figure, self.out / name)
         with atomic_writer(self.out / "study.csv") as file:
             file.write(result.to_csv().encode())
         dataset = self.splits[0].dataset
@@ -198,7 +194,7 @@ def plain_parameters(estimator: Any) -> dict[str, Any]:
 
 def _row(arm: Arm, clf: Classifier, evaluation: Evaluation, level: str) -> dict[str, Any]:
     row = {"init": arm.init, "label_fraction": arm.label_fraction, "seed": arm.seed, "split": arm.split}
-    row |= {"n_labelled": len(clf.labelled_), "lr": clf._lr()}
+    row |= {"n_labelled": len(clf.labelled_), "lr": clf.effective_lr()}
     row |= {"epochs": len(clf.history_), "best_epoch": clf.best_epoch_}
     main = evaluation.levels[level]
     for name in METRICS:

@@ -81,3 +81,11 @@ def test_pickles_name_old_places():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             assert type(pickle.loads(text)) is type(value)
+
+
+def test_what_left_a_package_that_kept_its_name():
+    with pytest.warns(DeprecationWarning, match=r"simclr_mri\.studies\.spread_examples has moved") as told:
+        _ = sm.studies.spread_examples
+    assert told[0].filename == __file__
+    with pytest.raises(AttributeError, match=r"simclr_mri\.metrics has no 'evaluat'"):
+        _ = sm.metrics.evaluat

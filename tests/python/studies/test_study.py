@@ -11,6 +11,7 @@ matplotlib.use("agg")
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 from simclr_mri import Classifier, SimCLR, datasets, split, studies, study, study_report
 from simclr_mri.datasets import spread_examples
@@ -67,7 +68,9 @@ def test_repeating_it_trains_nothing_and_gives_the_same_table(done, data, monkey
     csv = (out / "study.csv").read_bytes()
     for cls in (SimCLR, Classifier):
         monkeypatch.setattr(cls, "_step", lambda *_: pytest.fail("trained again"))
+    users = pyplot.figure()
     assert run(data, out).rows == result.rows
+    assert pyplot.get_fignums() == [users.number]  # its own figures are closed, those of the user are not
     assert (out / "study.csv").read_bytes() == csv
 
 
