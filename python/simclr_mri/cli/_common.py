@@ -16,7 +16,7 @@ from .._shared import bytes_text, peak_memory_bytes, save_figure
 from ..config import DataOptions, as_dict
 from ..datasets import Dataset, open_dataset
 from ..learning import CHECKPOINT_FILE, CHECKPOINT_FORMAT, Classifier, History, checkpoint_path, read_checkpoint
-from ..weights import read_safetensors
+from ..weights import safetensors_metadata
 from ._settings import Settings
 
 
@@ -78,9 +78,7 @@ def remembered(path: str | None) -> dict[str, Any]:
     if path is None or path == "random":
         return {}
     file = checkpoint_path(path)
-    if not file.is_file() or file.suffix != ".safetensors":
-        return {}
-    metadata = read_safetensors(file)[1]
+    metadata = safetensors_metadata(file) if file.is_file() else {}
     return json.loads(metadata["extra"])["data"] if metadata.get("format") == CHECKPOINT_FORMAT else {}
 
 

@@ -131,7 +131,7 @@ class PretrainOptions(TrainingOptions):
 
     arch: str = option("resnet50", "the network", group="network", choices=ARCHS, positional=True)
     weights: str | None = option(
-        None, "start from this checkpoint or ResNet .safetensors file (none: random)", group="network"
+        None, "start from this checkpoint, or any file that holds a ResNet (none: random)", group="network"
     )
     head: str = option(
         "mlp",
@@ -193,7 +193,7 @@ class FinetuneOptions(TrainingOptions):
 
     init: Any = option(  # noqa: RUF009
         "random",
-        "start: random, a run folder, a checkpoint, or a ResNet file (.safetensors, .pth)",
+        "start: random, a run folder, a checkpoint, or any file that holds a ResNet (.safetensors, .pth, .ckpt, ...)",
         group="network",
         positional=True,
     )

@@ -8,27 +8,29 @@ written beside the old one, flushed to the disk and renamed over it: whatever ha
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._shared import check_path
+from .._shared import check_path, some
 from ..weights import (
     CheckpointError,
     Tensors,
     TensorToCopy,
     match_channels,
+    read_encoder,
     read_safetensors,
-    read_weights,
+    safetensors_metadata,
     write_safetensors,
 )
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-
-
 CHECKPOINT_FORMAT = "simclr_mri 1"
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
+"""Endings of files of weights: told from a run folder by them where nothing is there yet."""
 
 
 @dataclass
@@ -66,14 +68,46 @@ class Checkpoint:
 
 
 def checkpoint_path(path: str | Path) -> Path:
-    """The checkpoint file of a run folder, or the file itself."""
-    path = check_path(path, "path")
-    return path if path.suffix in (".safetensors", ".pth", ".pt", ".bin") else path / CHECKPOINT_FILE
+    """The checkpoint file of a run folder, or the file itself, whatever it is called. `~` is the user's home."""
+    path = check_path(path, "path").expanduser()
+    if path.is_file() or (path.suffix in WEIGHT_SUFFIXES and not path.is_dir()):
+        return path
+    return path / CHECKPOINT_FILE
+
+
+def existing_checkpoint(path: str | Path) -> Path:
+    """As `checkpoint_path`; FileNotFoundError if there is none, which names files of weights that are there."""
+    place = checkpoint_path(path)
+    if place.is_file():
+        return place
+    folder = place.parent
+    others = sorted(p.name for p in folder.iterdir() if p.suffix in WEIGHT_SUFFIXES) if folder.is_dir() else []
+    if place.name == CHECKPOINT_FILE and others:
+        raise FileNotFoundError(
+            f"{folder}: holds no {CHECKPOINT_FILE}, but {some(others, 3)}: give the file, {folder / others[0]}"
+        )
+    raise FileNotFoundError(f"no checkpoint and no weights at {place}")
+
+
+def is_own_checkpoint(path: Path) -> bool:
+    """Whether this package wrote the file, told by its content."""
+    return safetensors_metadata(path).get("format") == CHECKPOINT_FORMAT
+
+
+def _place_to_write(path: str | Path) -> Path:
+    path = check_path(path, "path").expanduser()
+    if path.suffix == ".safetensors" and not path.is_dir():
+        return path
+    if path.is_file() or (path.suffix in WEIGHT_SUFFIXES and not path.is_dir()):
+        raise ValueError(
+            f"{path}: a checkpoint is written to a folder or to a .safetensors file. For other programs: export_weights"
+        )
+    return path / CHECKPOINT_FILE
 
 
 def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint; on OSError (a full disk) the previous file is as it was."""
-    path = checkpoint_path(path)
+    path = _place_to_write(path)
     tensors: dict[str, np.ndarray | TensorToCopy] = dict(checkpoint.model)
     tensors |= {f"optimizer/{name}": array for name, array in checkpoint.optimizer.items()}
     tensors |= {f"best/{name}": array for name, array in checkpoint.best.items()}
@@ -107,44 +141,34 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def load_weights(path: str | Path, in_channels: int) -> dict[str, np.ndarray]:
-    """Weights of a ResNet from a checkpoint of ours or a torchvision / timm file, without its head.
+    """Weights of a ResNet without its head, from a checkpoint of ours or a file of another program.
+
+    Warns of what was taken and what was left out where a file holds more than a network and its head.
 
     Parameters
     ----------
     path : str or Path
-        A run folder, or a `.safetensors` or `.pth` file.
+        A run folder, or a file of safetensors or torch.save, whatever it is called; see `weights.find_encoder`.
     in_channels : int
         1 sums the stem's weights over RGB: a gray image then gives what it would as three equal channels.
 
     Returns
     -------
     dict of str to ndarray
-        float32, torchvision's names; `fc.*`, `projection.*` and `num_batches_tracked` are left out.
+        float32, torchvision's names.
+
+    Raises
+    ------
+    FileNotFoundError, WeightsError, CheckpointError
+        Nothing is there; a file that is damaged or of another kind; no ResNet in it. Each names the file.
     """
-    path = checkpoint_path(path)
-    tensors, own = _read_any(path)
-    if "conv1.weight" not in tensors:
-        raise CheckpointError(
-            f"{path}: expected a ResNet under torchvision's names (conv1.weight, layer1.0.conv1.weight, ...), found "
-            f"{', '.join(list(tensors)[:4]) or 'nothing'}"
-        )
-    prefix = "best/" if own and any(name.startswith("best/") for name in tensors) else ""
-    kept = {}
-    for name, array in tensors.items():
-        plain = name.removeprefix(prefix)
-        is_backbone = name.startswith(prefix) and "/" not in plain and plain.split(".")[0] not in ("fc", "projection")
-        if is_backbone and not plain.endswith("num_batches_tracked"):
-            kept[plain] = np.asarray(array, np.float32)
-    kept["conv1.weight"] = match_channels(path, kept["conv1.weight"], in_channels)
-    return kept
-
-
-def _read_any(path: Path) -> tuple[dict[str, np.ndarray], bool]:
-    """(tensors, whether the file is a checkpoint of ours)."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}")
-    if path.suffix != ".safetensors":
-        return read_weights(path), False
-    tensors, metadata = read_safetensors(path)
-    own = metadata.get("format") == CHECKPOINT_FORMAT
-    return (tensors if own else read_weights(path)), own
+    path = existing_checkpoint(path)
+    if is_own_checkpoint(path):
+        found = read_checkpoint(path)
+        state = {name: np.asarray(array) for name, array in (found.best or found.model).items()}
+        weights = {name: array for name, array in state.items() if name.split(".")[0] not in ("fc", "projection")}
+    else:
+        weights, encoder = read_encoder(path)
+        if not encoder.is_plain:
+            warnings.warn(f"{path}: {encoder}", stacklevel=2)
+    return weights | {"conv1.weight": match_channels(path, weights["conv1.weight"], in_channels)}

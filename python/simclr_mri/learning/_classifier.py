@@ -19,8 +19,14 @@ from ..datasets import Dataset, require_labels
 from ..metrics import Evaluation, balanced_accuracy, softmax
 from ..splits import draw_labelled
 from ..views import Preprocess, augmented_batch
-from ..weights import read_safetensors
-from ._checkpoint import CHECKPOINT_FORMAT, Checkpoint, checkpoint_path, load_weights, read_checkpoint
+from ._checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    existing_checkpoint,
+    is_own_checkpoint,
+    load_weights,
+    read_checkpoint,
+)
 from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
 from ._history import History
 from ._judging import Judge
@@ -29,7 +35,7 @@ from ._order import balanced_order
 from ._seen import PRETRAINED, TRAINED, seen_note
 from ._simclr import SimCLR
 
-_STARTS = "'random', a fitted SimCLR, a run folder or a .safetensors file"
+_STARTS = "'random', a fitted SimCLR, a run folder or a file of weights"
 
 
 def _no_such_start(init: str) -> str:
@@ -235,15 +241,18 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             return
         if not isinstance(self.init, (str, os.PathLike)):
             raise TypeError(f"init: expected {_STARTS}, got {type(self.init).__name__}")
-        if self.init != "random" and not checkpoint_path(self.init).is_file():
-            raise FileNotFoundError(_no_such_start(str(self.init)))
+        if self.init == "random" or checkpoint_path(self.init).is_file():
+            return
+        if Path(self.init).expanduser().is_dir():
+            existing_checkpoint(self.init)  # raises, and says what the folder holds instead
+        raise FileNotFoundError(_no_such_start(str(self.init)))
 
     def _start_from_file(
         self, train: Dataset, preprocess: Preprocess
     ) -> tuple[dict[str, np.ndarray], dict[str, Any], Preprocess]:
         path = checkpoint_path(self.init)
         weights = load_weights(path, train.n_channels)
-        if path.suffix != ".safetensors" or read_safetensors(path)[1].get("format") != CHECKPOINT_FORMAT:
+        if not is_own_checkpoint(path):
             return weights, {}, preprocess
         found = read_checkpoint(path)
         self._remember_pretraining(found.extra["data"])

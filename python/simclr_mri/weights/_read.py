@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ._errors import WeightsError
-from ._torch_file import materialize, open_regular, open_torch, plain_array
-from ._torch_pickle import Table, Tensor, refusal, shortened
+from ._errors import WeightsError, naming
+from ._open import is_torch_file, open_weights
+from ._stored import check_numbers
+from ._torch_file import materialize, open_torch
+from ._torch_pickle import Table, Tensor, refusal
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which training scripts store the weights
 _MOST_WRAPPERS = 4
@@ -45,17 +46,16 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     >>> read_weights(path)["fc.bias"].shape
     (4,)
     """
-    path = Path(path)
-    with open_regular(path) as file:
-        head = file.read(4)
-    try:
-        is_torch = head == b"PK\x03\x04" or head[:1] == b"\x80"
-        tensors = _read_torch(path) if is_torch else _read_safetensors(path)
+    path = Path(path).expanduser()
+    if is_torch_file(path):
+        with naming(path):
+            tensors = _read_torch(path)
+    else:
+        tensors = {name: np.asarray(tensor) for name, tensor in open_weights(path).items()}
+    with naming(path):
         if not tensors:
             raise WeightsError("holds no tensors")
         check_numbers(tensors)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
     return _strip_prefix(tensors)
 
 
@@ -73,27 +73,6 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         raise WeightsError(refusal(file.asked))
     file.check(tensors)
     return {name: materialize(name, tensor, file) for name, tensor in tensors.items()}
-
-
-def check_numbers(tensors: Mapping[str, np.ndarray]) -> None:
-    """WeightsError unless all are finite, and no variance is below 0: such weights would spoil every result."""
-    for name, array in tensors.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise WeightsError(f"{shortened(name)} holds numbers that are not finite (NaN or infinity)")
-        if name.endswith("running_var") and array.size and array.min() < 0:
-            raise WeightsError(f"{shortened(name)} holds variances below 0, the lowest {array.min():g}")
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: plain_array(file.get_tensor(name)) for name in file.keys()}
-    except SafetensorError as error:
-        raise WeightsError(f"neither a safetensors file nor one of torch.save ({error})") from None
-    except (TypeError, AttributeError) as error:
-        raise WeightsError(f"has a tensor type that numpy lacks ({error}); store it as float32") from None
 
 
 def _strip_prefix(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from simclr_mri.learning._checkpoint import Checkpoint, load_weights, read_checkpoint, write_checkpoint
-from simclr_mri.weights import CheckpointError, TensorToCopy
+from simclr_mri.weights import CheckpointError, TensorToCopy, expected_shapes
 
 
 def example(value: float = 1.0) -> Checkpoint:
@@ -137,16 +137,16 @@ def test_a_limit_of_the_system_is_an_oserror(tmp_path):
 
 def test_weights_of_other_programs(tmp_path):
     rng = np.random.default_rng(0)
-    stem = rng.normal(size=(4, 3, 7, 7)).astype(np.float32)
-    state = {
+    encoder = {name: np.ones(shape, np.float32) for name, shape in expected_shapes("resnet18", 3).items()}
+    stem = rng.normal(size=(64, 3, 7, 7)).astype(np.float32)
+    state = encoder | {
         "conv1.weight": stem,
-        "bn1.running_mean": np.zeros(4, np.float32),
         "bn1.num_batches_tracked": np.array(5, np.int64),
         "fc.weight": np.zeros((1000, 4), np.float32),
     }
     save_file(state, tmp_path / "theirs.safetensors")
     gray = load_weights(tmp_path / "theirs.safetensors", 1)
-    assert set(gray) == {"conv1.weight", "bn1.running_mean"}
+    assert set(gray) == set(encoder)
     np.testing.assert_allclose(gray["conv1.weight"][:, 0], stem.sum(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(load_weights(tmp_path / "theirs.safetensors", 3)["conv1.weight"], stem)
     save_file({"x": np.zeros(3, np.float32)}, tmp_path / "no_resnet.safetensors")
