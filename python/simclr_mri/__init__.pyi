@@ -37,6 +37,7 @@ from .studies import StudyResult as StudyResult
 from .studies import study as study
 from .studies import study_report as study_report
 from .weights import CheckpointError as CheckpointError
+from .weights import export_onnx as export_onnx
 from .weights import export_weights as export_weights
 from .weights import read_weights as read_weights
 
@@ -60,6 +61,7 @@ __all__ = [
     "cross_val_proba",
     "datasets",
     "evaluate_predictions",
+    "export_onnx",
     "export_weights",
     "grad_cam",
     "label_fractions",

@@ -6,6 +6,7 @@ from ._encoder import NoEncoderError as NoEncoderError
 from ._encoder import expected_shapes as expected_shapes
 from ._encoder import find_encoder as find_encoder
 from ._export import export_weights as export_weights
+from ._onnx import export_onnx as export_onnx
 from ._open import open_weights as open_weights
 from ._open import read_encoder as read_encoder
 from ._read import read_weights as read_weights
@@ -17,4 +18,4 @@ from ._safetensors import read_safetensors as read_safetensors
 from ._safetensors import write_safetensors as write_safetensors
 from ._stored import safetensors_metadata as safetensors_metadata
 
-__all__ = ["WeightsError", "export_weights", "read_weights"]
+__all__ = ["WeightsError", "export_onnx", "export_weights", "read_weights"]
