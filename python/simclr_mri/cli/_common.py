@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import islice
@@ -97,6 +98,16 @@ def folder_for_results(settings: Settings, default: str) -> Path:
     if not os.access(place, os.W_OK | os.X_OK):
         raise PermissionError(f"--out {out}: nothing can be written to {place}")
     return out
+
+
+def beside_model(model: str, name: str) -> Path:
+    """A place in the model's folder; in the current folder, with a note, where that cannot be written to."""
+    folder = checkpoint_path(model).parent
+    if os.access(folder, os.W_OK | os.X_OK) or not folder.is_dir():
+        return folder / name
+    place = Path(f"{folder.resolve().name}_{name}")
+    warnings.warn(f"{folder} cannot be written to: results go to {place}", stacklevel=2)
+    return place
 
 
 def describe(ds: Dataset, parts: splits.Split) -> None:

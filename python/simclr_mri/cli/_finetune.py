@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import as_dict
 from ..datasets import Dataset
-from ..learning import PRETRAINED, TRAINED, Classifier, seen_note
+from ..learning import Classifier, pretrained_keys, seen_note
 from ._common import (
     after_training,
     announce,
@@ -47,7 +47,7 @@ def finetune(args: argparse.Namespace) -> int:
 
 def _warn_of_pretraining(init: str, remembered: dict[str, Any], settings: Settings, test: Dataset) -> None:
     """What the start has seen of the test set, or may have seen where it does not remember its images."""
-    note = seen_note({PRETRAINED: remembered.get(TRAINED)}, test)
+    note = seen_note(pretrained_keys(remembered), test)
     if note:
         warnings.warn(f"{init}: {note}", stacklevel=2)
     theirs, mine = inherited(remembered).get("data", {}), as_dict(settings.data)

@@ -77,7 +77,8 @@ def _add_command(commands: Any, name: str, about: dict[str, Any]) -> None:
     if about.get("model"):
         command.add_argument("model", metavar="MODEL", help="run folder or checkpoint of a classifier")
     if about.get("data") == "required":
-        command.add_argument("path", metavar="DATA", help="folder with one sub-folder of images a class")
+        what = about.get("data_help", "folder with one sub-folder of images a class")
+        command.add_argument("path", metavar="DATA", help=what)
     elif about.get("data") == "optional":
         command.add_argument(
             "path",

@@ -63,6 +63,17 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "simclr-mri finetune Dataset/ --init resnet50.safetensors",
         ],
     },
+    "predict": {
+        "help": "class probabilities of new pictures, as a table",
+        "bare": ("predict",),
+        "data": "required",
+        "data_help": "folder of pictures, which need no labels",
+        "model": True,
+        "examples": [
+            "simclr-mri predict runs/clf New/",
+            "simclr-mri predict runs/clf New/ --groups '(sub-\\d+)' --out answers.parquet",
+        ],
+    },
     "evaluate": {
         "help": "scores of a classifier, by slice and by subject",
         "bare": ("evaluate", "data", "run"),

@@ -247,6 +247,29 @@ class EvaluateOptions:
 
 
 @dataclass(repr=False, eq=False)
+class PredictOptions:
+    """Answers about new pictures."""
+
+    out: str | None = option(
+        None, "table to write, .csv or .parquet (none: answers_DATA.csv in the model's folder)", group="answers"
+    )
+    groups: str | None = option(
+        None,
+        "subjects: table.csv:column, or a regular expression with one group over file names",
+        group="answers",
+    )
+    errors: str = option(
+        "raise",
+        "files that cannot be read: stop and name them, or warn and leave them out",
+        group="answers",
+        choices=("raise", "warn"),
+    )
+    precision: str | None = option(
+        None, "fp32 or bf16 activations (none: as the model was trained)", group="answers", choices=PRECISIONS
+    )
+
+
+@dataclass(repr=False, eq=False)
 class ExplainOptions:
     """Heat maps."""
 
@@ -356,6 +379,7 @@ SECTIONS: dict[str, type] = {
     "pretrain": PretrainOptions,
     "finetune": FinetuneOptions,
     "evaluate": EvaluateOptions,
+    "predict": PredictOptions,
     "explain": ExplainOptions,
     "study": StudyOptions,
     "demo": DemoOptions,

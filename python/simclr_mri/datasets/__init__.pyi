@@ -20,6 +20,9 @@ from ._open import open_dataset as open_dataset
 from ._phantoms._generate import load_phantoms as load_phantoms
 from ._phantoms._generate import phantoms as phantoms
 from ._phantoms._generate import write_phantoms as write_phantoms
+from ._subjects import Groups as Groups
+from ._stream import PictureStream as PictureStream
+from ._stream import stream_pictures as stream_pictures
 
 __all__ = [
     "SEVERITY",
@@ -33,5 +36,6 @@ __all__ = [
     "open_dataset",
     "phantoms",
     "read_images",
+    "stream_pictures",
     "write_phantoms",
 ]

@@ -11,11 +11,15 @@ from ._loop import TrainingInterrupted as TrainingInterrupted
 from ._order import epoch_order as epoch_order
 from ._predictions import predictions_csv as predictions_csv
 from ._predictions import read_predictions as read_predictions
+from ._predict_table import PredictionTable as PredictionTable
+from ._predict_table import check_table_path as check_table_path
 from ._probe import LinearProbe as LinearProbe
 from ._runlog import RunLog as RunLog
 from ._seen import PRETRAINED as PRETRAINED
 from ._seen import TRAINED as TRAINED
 from ._seen import image_keys as image_keys
+from ._seen import pretrained_keys as pretrained_keys
+from ._seen import seen_keys as seen_keys
 from ._seen import seen_note as seen_note
 from ._simclr import SimCLR as SimCLR
 
@@ -24,6 +28,7 @@ __all__ = [
     "Classifier",
     "History",
     "LinearProbe",
+    "PredictionTable",
     "SimCLR",
     "TrainingInterrupted",
     "cross_val_proba",

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import ARCHS, sole_writer
+from .._shared import ARCHS, Progress, sole_writer
 from ..config import FinetuneOptions, check, documents_options, takes_recipe
-from ..datasets import Dataset, require_labels
+from ..datasets import Dataset, Groups, PictureStream, require_labels, stream_pictures
 from ..metrics import Evaluation, balanced_accuracy, softmax
 from ..splits import draw_labelled
 from ..views import Preprocess, augmented_batch
@@ -32,7 +32,8 @@ from ._history import History
 from ._judging import Judge
 from ._loop import Position
 from ._order import balanced_order
-from ._seen import PRETRAINED, TRAINED, seen_note
+from ._predict_table import PredictionTable, check_probabilities
+from ._seen import pretrained_keys, seen_note
 from ._simclr import SimCLR
 
 _STARTS = "'random', a fitted SimCLR, a run folder or a file of weights"
@@ -233,7 +234,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         return weights, network, preprocess
 
     def _remember_pretraining(self, data: dict[str, Any]) -> None:
-        self._pretrained_on = {PRETRAINED: data[TRAINED]} if data.get(TRAINED) else {}
+        self._pretrained_on = pretrained_keys(data)
 
     def check_start(self) -> None:
         """FileNotFoundError when `init` names a file that is not there, TypeError when it names nothing."""
@@ -392,3 +393,73 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         ndarray of shape (N, classes), float64
         """
         return softmax(self._forward(data, "head"))
+
+    def predict_table(
+        self, data: str | Path | Dataset, *, groups: Groups = None, errors: str = "raise"
+    ) -> PredictionTable:
+        r"""Class probabilities of new pictures, which need no labels.
+
+        Pictures are read some hundred at a time, and resized to the model's size and channels: memory does not grow
+        with the folder.
+
+        Parameters
+        ----------
+        data : path or Dataset
+            A folder, whatever its sub-folders mean, or pictures that are in memory.
+        groups, errors
+            Whose the pictures are, and what to do about files that cannot be read; as for `ImageFolder`.
+
+        Returns
+        -------
+        PredictionTable
+            By slice, and by subject where the subjects are known; `to_frame()` and `save("answers.csv")`.
+
+        Raises
+        ------
+        FloatingPointError
+            A probability is not finite; names the file.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from simclr_mri import Classifier, datasets
+        >>> ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
+        >>> clf = Classifier(arch="resnet18", epochs=0, verbose=0).fit(ds)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = datasets.write_phantoms(folder, n_subjects=4, slices=2, image_size=48)
+        ...     clf.predict_table(folder, groups=r"(sub-\d+)")
+        <PredictionTable: 8 pictures of 4 subjects, classes CDR_0, CDR_above_0>
+        """
+        self._check_fitted()
+        pieces = [data] if isinstance(data, Dataset) else self.stream(data, groups=groups, errors=errors)
+        n = len(data) if isinstance(data, Dataset) else len(pieces)
+        progress = Progress("predict", n, verbose=self.verbose)
+        files, subjects, found = [], [], []
+        try:
+            for piece in pieces:
+                if not len(piece):
+                    continue  # all its files were left out, with a warning
+                found.append(self.predict_proba(piece))
+                check_probabilities(found[-1], piece.files)
+                files += piece.files
+                subjects += [piece.subjects]
+                progress.update(len(piece))
+        finally:
+            progress.close()
+        if not found:
+            raise ValueError(f"predict_table: no pictures that can be read in {data}")
+        known = None if any(part is None for part in subjects) else np.concatenate(subjects)
+        return PredictionTable(tuple(files), np.concatenate(found), self.classes_, known)
+
+    def stream(self, path: str | Path, *, groups: Groups = None, errors: str = "raise") -> PictureStream:
+        """The pictures of a folder as this model takes them, piece by piece; see `datasets.stream_pictures`."""
+        self._check_fitted()
+        config = self.network_config_
+        return stream_pictures(
+            path,
+            image_size=config["image_size"],
+            channels=config["in_channels"],
+            groups=groups,
+            errors=errors,
+            n_jobs=self.n_jobs,
+        )

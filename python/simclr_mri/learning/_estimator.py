@@ -40,7 +40,7 @@ from ._loop import Loop, Position
 from ._order import epoch_order
 from ._runlog import RunLog
 from ._schedule import Schedule
-from ._seen import PRETRAINED, TRAINED, image_keys
+from ._seen import SEEN, seen_keys
 
 _NOT_IN_THE_RESULT = ("n_jobs", "verbose")  # may change between a run and its continuation
 
@@ -246,7 +246,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             self._forget_batches()
         if finished:
             self._trainer = None
-            data = {name: value for name, value in self.data_.items() if name not in (TRAINED, PRETRAINED)}
+            data = {name: value for name, value in self.data_.items() if name not in SEEN}
             log.manifest(kind=self.kind, parameters=self._parameters(), data=data, network=self.network_config_)
 
     def _measure(self, n: int, batch: int, steps: int, looks: int = 0) -> Estimate:
@@ -434,6 +434,6 @@ def describe_data(ds: Dataset, facts: dict[str, Any] | None) -> dict[str, Any]:
         "name": ds.name,
         "n_images": len(ds),
         "fingerprint": ds.fingerprint(),
-        TRAINED: image_keys(ds),
+        **seen_keys(ds),
         **(facts or {}),
     }

@@ -12,7 +12,7 @@ import pytest
 from simclr_mri import Classifier, SimCLR, datasets, split
 from simclr_mri.cli import main
 from simclr_mri.datasets import Dataset
-from simclr_mri.learning import PRETRAINED, TRAINED, image_keys, seen_note
+from simclr_mri.learning import PRETRAINED, TRAINED, image_keys, pretrained_keys, seen_keys, seen_note
 
 SMALL = {"arch": "resnet18", "verbose": 0, "epochs": 1, "batch_size": 8}
 
@@ -105,3 +105,35 @@ def test_the_commands_say_it_and_write_it_down(tmp_path, capsys):
     (root / "phantoms.json").unlink()
     assert main([*first, "--groups", f"{root}/subjects.csv:subject", "--out", str(tmp_path / "second")]) == 0
     assert "in its pretraining, without their labels" in capsys.readouterr().err
+
+
+def test_the_same_pictures_saved_anew_and_other_slices_of_the_same_heads(tmp_path):
+    """JPEG, another size and another brightness hide nothing; a stranger's slices are nobody's."""
+    from PIL import Image
+
+    ds = datasets.phantoms(n_subjects=24, slices=2, image_size=64, task="cdr0")
+    known, strangers = ds[ds.slices == 1], datasets.phantoms(n_subjects=12, slices=2, image_size=64, seed=9)
+    data = {**seen_keys(known)}
+    strangers = Dataset(strangers.images, subjects=[f"b{s}" for s in strangers.subjects])
+    assert seen_note(data, strangers) is None
+
+    def changed(image, how):
+        picture = Image.fromarray(image[..., 0])
+        if how == "jpeg":
+            picture.save(tmp_path / "a.jpg", quality=80)
+            picture = Image.open(tmp_path / "a.jpg")
+        elif how == "size":
+            picture = picture.resize((100, 100), Image.BICUBIC).resize((64, 64), Image.BICUBIC)
+        else:
+            picture = picture.point(lambda v: min(255, int(1.05 * v + 2)))
+        return np.array(picture)
+
+    for how in ("jpeg", "size", "brightness"):
+        again = Dataset(np.stack([changed(image, how) for image in known.images]))
+        said = seen_note(data, again)
+        assert said.startswith("24 of these 24 images look like images, saved anew or resized, in the training")
+    others = ds[ds.slices == 2]
+    said = seen_note(data, others)
+    assert said.startswith("24 of these 24 images, of 24 of 24 subjects, show subjects (by name) of the training")
+    assert "in its pretraining" in seen_note(pretrained_keys(data), known)
+    assert seen_note({TRAINED: data[TRAINED]}, others) is None  # an older model remembers less
