@@ -28,6 +28,8 @@ from ._notebook import NotebookBar as NotebookBar
 from ._notebook import in_notebook as in_notebook
 from ._progress import Progress as Progress
 from ._progress import say as say
+from ._records import ArrayRecord as ArrayRecord
+from ._records import same as same
 from ._report import Report as Report
 from ._text import bytes_text as bytes_text
 from ._text import choose as choose

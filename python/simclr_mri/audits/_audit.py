@@ -122,7 +122,7 @@ def _read(root: Path, options: dict[str, Any], findings: list[Finding]) -> tuple
         return _open(root, options, findings), None
     read = [_open(path, options, findings) for path in parts.values()]
     named = [
-        Dataset(p.images, p.labels, p.classes, p.subjects, [f"{k}/{f}" for f in p.files], name=k)
+        Dataset(p.images, p.labels, p.classes, p.subjects, [f"{k}/{f}" for f in p.files], name=k, copy=False)
         for k, p in zip(parts, read, strict=True)
     ]
     whole = concatenate(named, name=root.absolute().name)

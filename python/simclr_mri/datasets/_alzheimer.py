@@ -103,7 +103,7 @@ def AlzheimerMRI(
     files, labels, _ = list_classes(root, SEVERITY)
     subjects, levels = _published_subjects(files, labels)
     images, _ = read_images(root, files, image_size=image_size, channels=channels, n_jobs=n_jobs)
-    return Dataset(images, labels, SEVERITY, subjects, files, name="Alzheimer MRI", slices=levels).with_task(task)
+    return Dataset(images, labels, SEVERITY, subjects, files, name="Alzheimer MRI", slices=levels, copy=False).with_task(task)
 
 
 def is_alzheimer_mri(root: str | Path) -> bool:

@@ -1,7 +1,7 @@
-"""The data set in memory: uint8 images, labels, subjects, file names, and masks where the truth is known.
+"""The data set: uint8 images, labels, subjects, file names, and masks where the truth is known.
 
-A `Dataset` is an immutable view. Taking a subset costs nothing until its pixels are asked for: subsets of subsets keep
-one index into the same array, so label fractions and folds do not multiply the memory.
+A `Dataset` is immutable. A subset is an index into the pixels that all subsets share, so label fractions and folds do
+not multiply the memory, and training on a subset takes the images of a batch straight from there.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import base64
 import difflib
 import hashlib
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ._classes import SEVERITY, TASKS, ClassCounts
+from ._store import Store, as_slice
+
+_FIXED = ("labels", "classes", "subjects", "slices")  # set once: what a subset or a split was made of stays true
 
 
 class DataWarning(UserWarning):
@@ -34,7 +37,7 @@ class Dataset:
     Parameters
     ----------
     images : ndarray of shape (N, H, W, C), uint8
-        C is 1 (gray) or 3 (RGB). Shape (N, H, W) is taken as gray.
+        C is 1 (gray) or 3 (RGB). Shape (N, H, W) is taken as gray. Copied, unless `copy` is False.
     labels : array-like of shape (N,), int, or None
         Index into `classes`.
     classes : sequence of str
@@ -50,6 +53,8 @@ class Dataset:
     slices : array-like of shape (N,), int, or None
         Number of each image in its subject's stack, from bottom to top or top to bottom; neighbours differ by 1. None
         when unknown.
+    copy : bool
+        False keeps the array of images itself, for one that nobody writes to any more, such as a memory map.
 
     Examples
     --------
@@ -69,8 +74,9 @@ class Dataset:
         name: str = "images",
         masks: Mapping[str, np.ndarray] | None = None,
         slices: Sequence[int] | np.ndarray | None = None,
+        copy: bool = True,
     ) -> None:
-        images = np.asarray(images)
+        images = np.array(images) if copy else np.asanyarray(images)
         if images.ndim == 3:
             images = images[..., None]
         if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8:
@@ -78,17 +84,19 @@ class Dataset:
                 f"images: expected uint8 of shape (N, H, W, 1 or 3), got {images.dtype} of shape {images.shape}"
             )
         n = len(images)
-        self._store = _frozen(images)
+        self._store = Store(images)
         self._stored_masks = {key: _checked_mask(key, mask, images) for key, mask in masks.items()} if masks else None
         self._index: np.ndarray | None = None
         self._cache: np.ndarray | None = None
+        self._fingerprint: str | None = None
         self.classes = tuple(str(c) for c in classes)
         self.labels = None if labels is None else _frozen(_checked_labels(labels, n, self.classes))
         self.subjects = None if subjects is None else _frozen(_checked_subjects(subjects, n))
         self.slices = None if slices is None else _frozen(_checked_slices(slices, n))
-        if files and len(files) != n:
-            raise ValueError(f"files: expected {n} names, one an image, got {len(files)}")
-        self._files = _frozen(np.array(list(files) or [f"image_{i:06d}" for i in range(n)], dtype=object))
+        names = [str(file) for file in files]
+        if names and len(names) != n:
+            raise ValueError(f"files: expected {n} names, one an image, got {len(names)}")
+        self._files = _frozen(np.array(names or [f"image_{i:06d}" for i in range(n)], dtype=object))
         self.name = name
 
     # -- views ------------------------------------------------------------------------------------------------------
@@ -98,19 +106,56 @@ class Dataset:
 
     @property
     def images(self) -> np.ndarray:
-        """ndarray of shape (N, H, W, C), uint8, read-only."""
+        """ndarray of shape (N, H, W, C), uint8, read-only. Of a subset this is a copy: `take` gives a few of them."""
         if self._index is None:
-            return self._store
+            return self._store.images
         if self._cache is None:
-            self._cache = _frozen(self._store[_as_slice(self._index)])
+            self._cache = _frozen(self._store.images[as_slice(self._index)])
         return self._cache
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, H, W, C), without reading pixels."""
+        return (len(self), *self._store.images.shape[1:])
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """A few images, such as a batch, without a copy of all the others.
+
+        Parameters
+        ----------
+        indices : array-like of shape (n,), int
+
+        Returns
+        -------
+        ndarray of shape (n, H, W, C), uint8
+
+        Examples
+        --------
+        >>> Dataset(np.arange(8, dtype=np.uint8).reshape(2, 2, 2))[1:].take([0])[0, :, :, 0].tolist()
+        [[4, 5], [6, 7]]
+        """
+        chosen = np.asarray(indices, np.int64)
+        return self._store.images[as_slice(chosen if self._index is None else self._index[chosen])]
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """All images in order, some at a time: uint8 (n, H, W, C)."""
+        return self._store.chunks(self._index)
+
+    def histogram(self) -> np.ndarray:
+        """How often each value occurs, int64 (256, C)."""
+        return self._store.histogram(self._index)
+
+    def image_keys(self) -> tuple[np.ndarray, np.ndarray]:
+        """A key of each image, uint64 (N,), equal for equal pixels, and whether it has one value only, bool (N,)."""
+        keys, is_flat = self._store.keys, self._store.is_flat
+        return (keys, is_flat) if self._index is None else (keys[self._index], is_flat[self._index])
 
     @property
     def masks(self) -> dict[str, np.ndarray] | None:
         """Region to ndarray of shape (N, H, W), bool; None when the truth is unknown."""
         if self._stored_masks is None or self._index is None:
             return self._stored_masks
-        return {key: mask[_as_slice(self._index)] for key, mask in self._stored_masks.items()}
+        return {key: mask[as_slice(self._index)] for key, mask in self._stored_masks.items()}
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -120,12 +165,12 @@ class Dataset:
     @property
     def image_size(self) -> int:
         """Rows of an image in pixels; images here are square unless the files were not."""
-        return int(self._store.shape[1])
+        return int(self._store.images.shape[1])
 
     @property
     def n_channels(self) -> int:
         """1 (gray) or 3 (RGB)."""
-        return int(self._store.shape[3])
+        return int(self._store.images.shape[3])
 
     @property
     def n_subjects(self) -> int | None:
@@ -145,14 +190,14 @@ class Dataset:
             if key.size == 0:
                 key = key.astype(np.int64)
         here = np.arange(len(self._store)) if self._index is None else self._index
-        out = object.__new__(Dataset)
-        out.__dict__.update(self.__dict__)
-        out._index, out._cache = here[key], None
-        out._files = self._files[key]
-        out.labels = None if self.labels is None else _frozen(self.labels[key])
-        out.subjects = None if self.subjects is None else _frozen(self.subjects[key])
-        out.slices = None if self.slices is None else _frozen(self.slices[key])
-        return out
+        return self._copy(
+            _index=here[key],
+            _cache=None,
+            _files=self._files[key],
+            labels=None if self.labels is None else _frozen(self.labels[key]),
+            subjects=None if self.subjects is None else _frozen(self.subjects[key]),
+            slices=None if self.slices is None else _frozen(self.slices[key]),
+        )
 
     def select(self, indices: slice | Sequence[int] | np.ndarray) -> Dataset:
         """The same as `ds[indices]`."""
@@ -163,8 +208,33 @@ class Dataset:
 
     def _copy(self, **changes: object) -> Dataset:
         out = object.__new__(Dataset)
-        out.__dict__.update(self.__dict__, **changes)
+        out.__dict__.update(self.__dict__, _fingerprint=None, **changes)
         return out
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _FIXED and name in self.__dict__:
+            way = {
+                "labels": "merge_classes(...), or Dataset(ds.images, new_labels, classes)",
+                "classes": "merge_classes(...)",
+                "subjects": "ds = ds.with_subjects(...)",
+                "slices": "Dataset(ds.images, ..., slices=...)",
+            }[name]
+            raise AttributeError(
+                f"{name}: a Dataset does not change, so that what was made of it stays true. Use {way}"
+            )
+        object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, object]:
+        """A subset carries its own images only; a memory map goes by its path."""
+        state = {**self.__dict__, "_cache": None}
+        if self._index is not None and not self._store.is_mapped:
+            state |= {"_store": Store(self.images), "_index": None, "_stored_masks": self.masks}
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        if isinstance(state["_store"], np.ndarray):  # pickled by version 0.1.0
+            state = {**state, "_store": Store(state["_store"]), "_fingerprint": None}
+        self.__dict__.update(state)
 
     def mirrored(self) -> Dataset:
         """The same images with left and right exchanged.
@@ -176,7 +246,7 @@ class Dataset:
         """
         images = np.ascontiguousarray(self.images[:, :, ::-1])
         masks = {name: np.ascontiguousarray(mask[:, :, ::-1]) for name, mask in (self.masks or {}).items()}
-        more = {"name": self.name, "masks": masks, "slices": self.slices}
+        more = {"name": self.name, "masks": masks, "slices": self.slices, "copy": False}
         return Dataset(images, self.labels, self.classes, self.subjects, self.files, **more)
 
     # -- labels -----------------------------------------------------------------------------------------------------
@@ -257,14 +327,18 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """SHA-256 over the shape, the pixels, the labels and the subjects, in order; 64 hexadecimal digits."""
-        digest = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
-        digest.update(np.ascontiguousarray(self.images).data)
+        if self._fingerprint is not None:
+            return self._fingerprint
+        digest = hashlib.sha256(repr((self.shape, self.classes)).encode())
+        for images in self.chunks():
+            digest.update(np.ascontiguousarray(images).data)
         digest.update(b"none" if self.labels is None else np.ascontiguousarray(self.labels, "<i8").tobytes())
         digest.update(b"none" if self.subjects is None else "\0".join(self.subjects).encode())
-        return digest.hexdigest()
+        self._fingerprint = digest.hexdigest()
+        return self._fingerprint
 
     def __repr__(self) -> str:
-        size = f"{self._store.shape[1]} x {self._store.shape[2]} px, {'gray' if self.n_channels == 1 else 'RGB'}"
+        size = f"{self._store.images.shape[1]} x {self._store.images.shape[2]} px, {'gray' if self.n_channels == 1 else 'RGB'}"
         who = "" if self.subjects is None else f", {self.n_subjects:,} subjects"
         what = "" if self.labels is None else f", {len(self.classes)} classes"
         return f"<Dataset {self.name!r}: {len(self):,} images of {size}{who}{what}>"
@@ -309,7 +383,7 @@ def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset
     -------
     Dataset
     """
-    shapes = {part.images.shape[1:] for part in parts}
+    shapes = {part.shape[1:] for part in parts}
     if len(shapes) != 1:
         raise ValueError(f"concatenate: expected images of one shape, got {', '.join(map(str, sorted(shapes)))}")
     if len({part.labels is None for part in parts}) != 1:
@@ -327,6 +401,7 @@ def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset
         np.concatenate([part.subjects for part in parts]) if known else None,
         [name for part in parts for name in part.files],
         name=name or " + ".join(part.name for part in parts),
+        copy=False,
     )
 
 
@@ -350,13 +425,6 @@ def check_dataset(value: object, argument: str) -> None:
         raise TypeError(f"{argument}: expected a Dataset, got a Split. Unpack it: train, val, test = split(ds)")
     hint = ". Wrap arrays: Dataset(images, labels, classes)" if isinstance(value, np.ndarray) else ""
     raise TypeError(f"{argument}: expected a Dataset, got {type(value).__name__}{hint}")
-
-
-def _as_slice(index: np.ndarray) -> np.ndarray | slice:
-    """A slice where the index is a plain range, so that no pixels are copied."""
-    if len(index) and index[-1] - index[0] == len(index) - 1 and np.all(np.diff(index) == 1):
-        return slice(int(index[0]), int(index[-1]) + 1)
-    return index
 
 
 def _checked_labels(labels: Sequence[int] | np.ndarray, n: int, classes: tuple[str, ...]) -> np.ndarray:
@@ -389,7 +457,7 @@ def _checked_mask(name: str, mask: np.ndarray, images: np.ndarray) -> np.ndarray
     mask = np.asarray(mask)
     if mask.shape != images.shape[:3] or mask.dtype != bool:
         raise ValueError(f"mask {name!r}: expected bool of shape {images.shape[:3]}, got {mask.dtype} of {mask.shape}")
-    return _frozen(mask)
+    return _frozen(np.array(mask))
 
 
 def as_images(data: Dataset | np.ndarray) -> np.ndarray:

@@ -92,4 +92,5 @@ def ImageFolder(
         None if subjects is None else subjects[kept],
         [files[i] for i in kept],
         name=name or root.absolute().name,
+        copy=False,
     )

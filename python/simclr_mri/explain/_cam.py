@@ -64,7 +64,7 @@ def grad_cam(
     layers = layer_names(layer)
     choose("method", method, METHODS)
     model._check_fitted()
-    pixels = model._checked(images)
+    pixels = as_images(model._checked(images))
     n = len(pixels)
     wanted = None if target is None else np.full(n, _class_index(target, model.classes_), np.int64)
     threads = n_threads(model.n_jobs)

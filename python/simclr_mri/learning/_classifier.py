@@ -208,8 +208,8 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
     def _start(self, train: Dataset) -> tuple[dict[str, np.ndarray] | None, dict[str, Any], Preprocess]:
         """(weights or None, network, normalisation) of `init`; sets its digest."""
-        preprocess = Preprocess.of(train.images, self.normalize)
-        network = self._network_config(train.images)
+        preprocess = Preprocess.of(train, self.normalize)
+        network = self._network_config(train)
         self._digest, self._pretrained_on = "", {}
         if isinstance(self.init, str) and self.init == "random":
             return None, network, preprocess
@@ -300,7 +300,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
     def _draw_views(self, draws: np.ndarray, epoch: int) -> np.ndarray:
         """The images of a batch; one that is drawn again in an epoch (`balanced_order`) is augmented differently."""
-        train, indices, repeats = self._train.images, draws % len(self._train), draws // len(self._train)
+        train, indices, repeats = self._train, draws % len(self._train), draws // len(self._train)
         out = np.empty((len(draws), *train.shape[1:]), np.float32)
         options = {"seed": self.random_state, "epoch": epoch, "n_jobs": self.n_jobs}
         for repeat in np.unique(repeats):

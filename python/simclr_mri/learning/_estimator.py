@@ -80,7 +80,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
 
     # ---- the network ----------------------------------------------------------------------------------------------
 
-    def _network_config(self, images: np.ndarray) -> dict[str, Any]:
+    def _network_config(self, images: Dataset | np.ndarray) -> dict[str, Any]:
         size = images.shape[1]
         if images.shape[1] != images.shape[2]:
             raise ValueError(f"images: expected squares, got {images.shape[1]} x {images.shape[2]} pixels")
@@ -143,8 +143,8 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             parts.append(self.network_.forward(batch, output=output, batch_size=batch_size, precision=self.precision))
         return np.concatenate(parts)
 
-    def _checked(self, data: Dataset | np.ndarray) -> np.ndarray:
-        images = as_images(data)
+    def _checked(self, data: Dataset | np.ndarray) -> Dataset | np.ndarray:
+        images = data if isinstance(data, Dataset) else as_images(data)
         size, channels = self.network_config_["image_size"], self.network_config_["in_channels"]
         if images.shape[1:] != (size, size, channels):
             raise ValueError(

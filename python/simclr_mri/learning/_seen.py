@@ -18,7 +18,6 @@ Zauner, Implementation and benchmarking of perceptual image hash functions, 2010
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,11 +45,9 @@ _HOW = {
 }
 
 
-def _keys(images: np.ndarray) -> np.ndarray:
-    digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images)
-    keys = np.frombuffer(b"".join(digests), "<u8")
-    flat = images.reshape(len(images), -1)
-    return np.where(flat.min(axis=1) == flat.max(axis=1), 0, keys) if len(images) else keys
+def _keys(ds: Dataset) -> np.ndarray:
+    keys, is_flat = ds.image_keys()
+    return np.where(is_flat, 0, keys)
 
 
 def _subject_keys(ds: Dataset) -> np.ndarray:
@@ -97,7 +94,7 @@ def _alike(mine: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 def image_keys(ds: Dataset) -> str:
     """The keys of a set's images, sorted, as base64 of little-endian 64-bit numbers."""
-    return _encoded(_keys(ds.images))
+    return _encoded(_keys(ds))
 
 
 def _encoded(keys: np.ndarray) -> str:
@@ -147,7 +144,7 @@ def seen_note(data: Mapping[str, Any], ds: Dataset) -> str | None:
 
 def _rows(what: str, ds: Dataset, known: np.ndarray) -> np.ndarray:
     if what == TRAINED:
-        return np.isin(_keys(ds.images), known)
+        return np.isin(_keys(ds), known)
     if what == _SUBJECTS:
         return np.isin(_subject_keys(ds), known)
     return _alike(_sketches(ds.images), known.reshape(-1, 4))

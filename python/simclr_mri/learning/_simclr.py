@@ -144,11 +144,10 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             raise ValueError(f"micro_batch={self.micro_batch}: expected a divisor of batch_size={self.batch_size}")
 
     def _prepare(self, train: Dataset, val: Dataset | None) -> None:
-        images = train.images
-        self._build(self._network_config(images), seed=self.random_state)
-        self.preprocess_ = Preprocess.of(images, self.normalize)
+        self._build(self._network_config(train), seed=self.random_state)
+        self.preprocess_ = Preprocess.of(train, self.normalize)
         if self.weights is not None:
-            self._load_backbone(load_weights(self.weights, images.shape[3]), self.weights)
+            self._load_backbone(load_weights(self.weights, train.n_channels), self.weights)
         self.position_, self.history_ = Position(), History()
         self._temperature, self._collapse, self._chance = self.temperature, Collapse(0.0, 0.0, 0.0), 0.0
         self._told_collapse = False
@@ -156,7 +155,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         self._pairs = Pairs(train, self.positives, self.exclude_same_subject, self.random_state)
         groups = 2 if self.separate_views and self.micro_batch is None else 1  # a micro-batch is of one view
         self._make_trainer(2 * self.batch_size, groups, self.micro_batch)
-        self._views = np.empty((2 * self.batch_size, *images.shape[1:]), np.float32)
+        self._views = np.empty((2 * self.batch_size, *train.shape[1:]), np.float32)
 
     def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
         """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
@@ -216,7 +215,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         """Rows i and i + n of the batch: a view of slice i, and one of it or of its neighbour."""
         n = len(indices)
         options = {"seed": self.random_state, "epoch": epoch, "n_jobs": self.n_jobs}
-        images, preprocess = self._train.images, self.preprocess_
+        images, preprocess = self._train, self.preprocess_
         augmented_batch(images, indices, self.views, preprocess, view=0, out=self._views[:n], **options)
         for view, rows, shown in self._pairs.second_views(indices, epoch):
             if len(rows) == n:

@@ -56,9 +56,8 @@ def find_overlap(a: Dataset, b: Dataset, name_a: str = "train", name_b: str = "t
         shared = np.intersect1d(a.subjects, b.subjects)
         subjects, touched = tuple(map(str, shared)), int(np.isin(b.subjects, shared).sum())
     identical = 0
-    if a.images.shape[1:] == b.images.shape[1:]:
-        known = {image.tobytes() for image in a.images}
-        identical = sum(image.tobytes() in known for image in b.images)
+    if a.shape[1:] == b.shape[1:]:
+        identical = int(np.isin(b.image_keys()[0], a.image_keys()[0]).sum())
     return Overlap(name_a, name_b, len(b), subjects, touched, identical)
 
 

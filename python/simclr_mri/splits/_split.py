@@ -15,10 +15,11 @@ from __future__ import annotations
 import html
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from .._shared import ArrayRecord
 from ..datasets import Dataset, check_dataset
 from ._deal import one_unit, quotas_of, spread_few, stratum_name, units_of
 from ._overlap import LeakageError, Overlap, describe_overlap, find_overlap
@@ -30,8 +31,8 @@ class LeakageWarning(UserWarning):
     """A split was asked for that measures memory of heads."""
 
 
-@dataclass(frozen=True)
-class Split:
+@dataclass(frozen=True, eq=False)
+class Split(ArrayRecord):
     """Disjoint parts of a data set. Unpacks into data sets: `train, val, test = split(ds)`.
 
     Attributes
@@ -57,9 +58,18 @@ class Split:
     indices: dict[str, np.ndarray]
     by: str
     seed: int
+    _parts: dict[str, Dataset] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __getitem__(self, name: str) -> Dataset:
+        """A part by name: `parts["train"]`, always the same object."""
+        if name not in self.indices:
+            raise KeyError(f"{name!r}: this split has {', '.join(self.indices)}")
+        if name not in self._parts:
+            self._parts[name] = self.dataset[self.indices[name]]
+        return self._parts[name]
 
     def __iter__(self) -> Iterator[Dataset]:
-        return (self.dataset[index] for index in self.indices.values())
+        return (self[name] for name in self.indices)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -67,39 +77,33 @@ class Split:
     @property
     def train(self) -> Dataset:
         """What is learnt from."""
-        return self.dataset[self.indices["train"]]
+        return self["train"]
 
     @property
     def val(self) -> Dataset | None:
         """What choices are made on; None in a split of two."""
-        return self.dataset[self.indices["val"]] if "val" in self.indices else None
+        return self["val"] if "val" in self.indices else None
 
     @property
     def test(self) -> Dataset:
         """What is looked at last."""
-        return self.dataset[self.indices["test"]]
+        return self["test"]
 
     def overlaps(self) -> list[Overlap]:
         """The overlap of every pair of parts."""
         names = list(self.indices)
-        return [
-            find_overlap(self.dataset[self.indices[a]], self.dataset[self.indices[b]], a, b)
-            for i, a in enumerate(names)
-            for b in names[i + 1 :]
-        ]
+        return [find_overlap(self[a], self[b], a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
 
     def rows(self) -> list[dict[str, object]]:
         """One dictionary for each part and class: images and, where known, subjects."""
-        return [
-            {"set": name, **row} for name, index in self.indices.items() for row in self.dataset[index].counts().rows()
-        ]
+        return [{"set": name, **row} for name in self.indices for row in self[name].counts().rows()]
 
     def __str__(self) -> str:
         lines = [f"split by {self.by}, seed {self.seed}: {len(self.dataset):,} images"]
         for name, index in self.indices.items():
-            counts = self.dataset[index].counts()
+            counts = self[name].counts()
             classes = ", ".join(f"{c} {n:,}" for c, n in zip(counts.classes, counts.images, strict=True))
-            who = "" if counts.subjects is None else f", {self.dataset[index].n_subjects:,} subjects"
+            who = "" if counts.subjects is None else f", {self[name].n_subjects:,} subjects"
             lines.append(f"  {name:<5} {len(index):>6,} images{who}  ({classes})")
         for overlap in self.overlaps():
             if overlap:

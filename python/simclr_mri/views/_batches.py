@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import _core
 from .._shared import choose, n_threads
+from ..datasets import Dataset
 
 VIEWS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -43,28 +44,31 @@ class Preprocess:
     std: tuple[float, ...]
 
     @classmethod
-    def of(cls, images: np.ndarray, normalize: bool) -> Preprocess:
-        """Mean and deviation over images uint8 (N, H, W, C); 0 and 1 if not to be normalised."""
+    def of(cls, images: Dataset | np.ndarray, normalize: bool) -> Preprocess:
+        """Mean and deviation over a data set or images uint8 (N, H, W, C); 0 and 1 if not to be normalised."""
         channels = images.shape[-1]
         if not normalize or len(images) == 0:
             return cls((0.0,) * channels, (1.0,) * channels)
         # Sums of a histogram are exact, whatever the number of images and the order.
         values = np.arange(256, dtype=np.float64) / 255
+        data = images if isinstance(images, Dataset) else Dataset(images, copy=False)
+        counts = data.histogram()
         mean, std = [], []
         for c in range(channels):
-            share = np.bincount(images[..., c].ravel(), minlength=256) / images[..., c].size
+            share = counts[:, c] / counts[:, c].sum()
             mean.append(float(share @ values))
             std.append(float(max(np.sqrt(share @ (values - mean[-1]) ** 2), 1e-3)))
         return cls(tuple(mean), tuple(std))
 
 
 def plain_batch(
-    images: np.ndarray, indices: np.ndarray, preprocess: Preprocess, n_jobs: int | None = None
+    images: Dataset | np.ndarray, indices: np.ndarray, preprocess: Preprocess, n_jobs: int | None = None
 ) -> np.ndarray:
     """Normalised images, float32 (n, H, W, C)."""
+    pixels, rows = _pixels_and_rows(images, np.ascontiguousarray(indices, np.int64))
     return _core.gather_batch(
-        images,
-        np.ascontiguousarray(indices, np.int64),
+        pixels,
+        rows,
         mean=preprocess.mean,
         std=preprocess.std,
         n_threads=n_threads(n_jobs),
@@ -72,7 +76,7 @@ def plain_batch(
 
 
 def augmented_batch(
-    images: np.ndarray,
+    images: Dataset | np.ndarray,
     indices: np.ndarray,
     kind: str,
     preprocess: Preprocess,
@@ -87,7 +91,7 @@ def augmented_batch(
 
     Parameters
     ----------
-    images : ndarray of shape (M, H, W, C), uint8
+    images : Dataset, or ndarray of shape (M, H, W, C), uint8
     indices : ndarray of shape (n,)
         Which images; also the names of their random streams.
     kind : {"mri", "crop", "light", "none"}
@@ -101,9 +105,12 @@ def augmented_batch(
     ndarray of shape (n, H, W, C), float32
     """
     choose("views", kind, list(VIEWS))
+    names = np.ascontiguousarray(indices, np.int64)
+    pixels, rows = _pixels_and_rows(images, names)
     return _core.augment_batch(
-        images,
-        np.ascontiguousarray(indices, np.int64),
+        pixels,
+        rows,
+        samples=names,
         **VIEWS[kind],
         mean=preprocess.mean,
         std=preprocess.std,
@@ -113,3 +120,10 @@ def augmented_batch(
         n_threads=n_threads(n_jobs),
         out=out,
     )
+
+
+def _pixels_and_rows(images: Dataset | np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the core reads from: an array as it is, or of a data set the images of this batch alone."""
+    if isinstance(images, Dataset):
+        return np.ascontiguousarray(images.take(indices)), np.arange(len(indices))
+    return images, indices

@@ -95,7 +95,7 @@ def phantoms(
         for label, subject, k in zip(labels, subjects, levels, strict=True)
     ]
     images = np.repeat(images[..., None], channels, axis=3)
-    ds = Dataset(images, labels, SEVERITY, subjects, files, name=f"phantoms (seed {seed})", masks=masks, slices=levels)
+    ds = Dataset(images, labels, SEVERITY, subjects, files, name=f"phantoms (seed {seed})", masks=masks, slices=levels, copy=False)
     return ds.with_task(task)
 
 
@@ -244,7 +244,7 @@ def load_phantoms(
     labels = [classes.index(row["class"]) for row in rows]
     name = f"phantoms (seed {about['seed']})"
     subjects, levels = [row["subject"] for row in rows], [int(row["slice"]) for row in rows]
-    return Dataset(images, labels, classes, subjects, files, name=name, masks=masks, slices=levels)
+    return Dataset(images, labels, classes, subjects, files, name=name, masks=masks, slices=levels, copy=False)
 
 
 def _resized(masks: np.ndarray, image_size: int | None) -> np.ndarray:
