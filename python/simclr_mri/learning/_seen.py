@@ -18,6 +18,7 @@ Zauner, Implementation and benchmarking of perceptual image hash functions, 2010
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
