@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,29 +109,52 @@ static void sync_folder(const char *path) {
     free(copy);
 }
 
+/* The file at the end of symbolic links, whether or not it exists: from malloc, or NULL with errno. */
+static char *follow_links(const char *path) {
+    char *name = strdup(path);
+    for (int hops = 0; name != NULL && hops < 40; hops++) {
+        char link[PATH_MAX];
+        const ssize_t length = readlink(name, link, sizeof link - 1);
+        if (length < 0) return name; /* no link; what else is wrong, opening it will tell */
+        link[length] = '\0';
+        char *next = NULL;
+        const char *slash = strrchr(name, '/');
+        const int folder = link[0] == '/' || slash == NULL ? 0 : (int)(slash + 1 - name);
+        if (asprintf(&next, "%.*s%s", folder, name, link) < 0) next = NULL, errno = ENOMEM;
+        free(name);
+        name = next;
+    }
+    if (name != NULL) errno = ELOOP;
+    free(name);
+    return NULL;
+}
+
+/* Writes a new file with the permissions of the one that it replaces, if there is one. 0, or -1 with errno. */
+static int write_temporary(char **temporary, const char *target, const struct stat *replaced, const void *bytes,
+                           size_t n_bytes) {
+    const int fd = open_temporary(temporary, target);
+    if (fd < 0) return -1;
+    int failed = replaced != NULL && fchmod(fd, replaced->st_mode & 0777) != 0;
+    failed = failed || write_all(fd, bytes, n_bytes) != 0;
+    const int code = errno;
+    if (close(fd) != 0 && !failed) return -1;
+    errno = code;
+    return failed ? -1 : 0;
+}
+
 smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes) {
     struct stat about;
-    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
+    const bool exists = stat(path, &about) == 0;
+    if (exists && !S_ISREG(about.st_mode))
         return S_ISDIR(about.st_mode) ? refuse(path, "cannot be written", EISDIR) : refuse(path, "not a regular file", EINVAL);
-    char *temporary = NULL;
-    const int fd = open_temporary(&temporary, path);
-    if (fd < 0) {
-        const int code = errno;
-        free(temporary);
-        return refuse(path, "cannot be created", code);
-    }
-    int failed = write_all(fd, bytes, n_bytes) != 0;
-    int code = errno;
-    if (close(fd) != 0 && !failed) {
-        failed = 1;
-        code = errno;
-    }
-    if (!failed && rename(temporary, path) != 0) {
-        failed = 1;
-        code = errno;
-    }
-    if (failed) unlink(temporary);
-    else sync_folder(path);
+    char *target = follow_links(path), *temporary = NULL;
+    if (target == NULL) return refuse(path, "cannot be written", errno);
+    int failed = write_temporary(&temporary, target, exists ? &about : NULL, bytes, n_bytes) != 0;
+    failed = failed || rename(temporary, target) != 0;
+    const int code = errno;
+    if (failed && temporary != NULL) unlink(temporary);
+    if (!failed) sync_folder(target);
     free(temporary);
+    free(target);
     return failed ? refuse(path, "cannot be written", code) : SMRI_OK;
 }

@@ -1,8 +1,7 @@
 /* Vectors of floats as wide as the instruction set of the including file, loaded from and stored to arrays of either
  * precision: sixteen in AVX-512, eight in AVX2. The last, incomplete one of a row takes n < SMRI_LANES: what is
- * missing is read as
- * zero, and nothing behind the row is touched. n and the precision are constants wherever these are inlined into a loop, so
- * that whole vectors cost nothing more than plain loads and stores.
+ * missing is read as zero, and nothing behind the row is touched. n and the precision are constants wherever these are
+ * inlined into a loop, so that whole vectors cost nothing more than plain loads and stores.
  *
  * Rounding to bfloat16 is integer arithmetic (add half a unit, ties to even; NaN apart), or with AVX512_BF16 the instruction,
  * which differs in one thing: it takes denormal numbers, |x| < 2^-126, for zeros of their sign. */

@@ -1,6 +1,5 @@
 /* Sixteen floats at a time, the last ones under a mask. A constant mask of all ones costs nothing: it folds to plain
- * loads and
- * stores, which, unlike masked stores, forward to a later load. For files compiled with AVX-512 only. */
+ * loads and stores, which, unlike masked stores, forward to a later load. For files compiled with AVX-512 only. */
 #ifndef SMRI_KERNELS_LANES_AVX512_H
 #define SMRI_KERNELS_LANES_AVX512_H
 

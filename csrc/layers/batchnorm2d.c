@@ -1,7 +1,6 @@
 /* Batch normalisation on NHWC activations, forward (Ioffe and Szegedy, ICML 2015, algorithm 1), and the scale_shift
- * maps that it
- * comes to. Means and squared deviations of tiles merge by Chan, Golub and LeVeque (1979): no difference of two large sums
- * anywhere. */
+ * maps that it comes to. Means and squared deviations of tiles merge by Chan, Golub and LeVeque (1979): no difference of
+ * two large sums anywhere. */
 #include <assert.h>
 #include <math.h>
 

@@ -1,6 +1,5 @@
 /* Batch normalisation's gradient (Ioffe and Szegedy, ICML 2015, section 3): sums over the rows, then dx from them,
- * each a pass
- * over all tiles, or part by part while whoever makes dy, or reads dx, has a part in a cache. */
+ * each a pass over all tiles, or part by part while whoever makes dy, or reads dx, has a part in a cache. */
 #include <assert.h>
 #include <math.h>
 

@@ -39,8 +39,7 @@ static inline struct cut cut_for_sums(const struct smri_batchnorm2d *shape) {
 }
 
 /* The parts of whoever makes the panel: one that reaches from one group into the next is cut there, so that a group
- * may have one
- * more of them. */
+ * may have one more of them. */
 static inline struct cut cut_in_parts(const struct smri_batchnorm2d *shape, size_t part_rows) {
     return (struct cut){part_rows, smri_chunk_count(shape->rows, part_rows) + (shape->groups > 1), 1, true};
 }

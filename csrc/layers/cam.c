@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "smri/memory.h"
+
 /* Power iteration stops when v moves by less than this, or after so many rounds. Activations behind a ReLU are close to
  * rank one and take 10 to 30; a matrix whose first two singular values nearly agree has no stable map anyway. */
 #define EIGEN_TOLERANCE 1e-9
@@ -29,8 +31,12 @@ smri_status smri_cam_parse(enum smri_cam_method *out, const char *name) {
 /* Two vectors of C and one of places for each worker. */
 static size_t doubles_of_worker(const struct smri_cam *shape) { return 2 * shape->C + shape->H * shape->W; }
 
-size_t smri_cam_workspace_bytes(const struct smri_cam *shape, size_t n_threads) {
-    return (n_threads > 0 ? n_threads : 1) * doubles_of_worker(shape) * sizeof(double);
+smri_status smri_cam_workspace_bytes(size_t *bytes, const struct smri_cam *shape, size_t n_threads) {
+    size_t places, doubles;
+    if (!smri_size_mul(shape->H, shape->W, &places) || !smri_size_mul(shape->C, 2, &doubles) ||
+        !smri_size_add(doubles, places, &doubles))
+        return smri_fail(SMRI_MEMORY, "cam: the size overflows this machine's address range");
+    return smri_size_product(bytes, "cam", 3, (size_t[]){n_threads > 0 ? n_threads : 1, doubles, sizeof(double)});
 }
 
 /* One image: P places of C channels. */

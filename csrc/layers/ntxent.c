@@ -40,10 +40,15 @@ static void carve(struct ntxent_job *job, void *workspace) {
     job->scale = job->standard + job->M * job->D;
 }
 
-size_t smri_ntxent_workspace_bytes(size_t n_pairs, size_t D, size_t n_threads) {
-    (void)n_threads;
-    const size_t M = 2 * n_pairs;
-    return 2 * M * sizeof(double) + (3 * M * D + M * M + M + D) * sizeof(float);
+smri_status smri_ntxent_workspace_bytes(size_t *bytes, size_t n_pairs, size_t D) {
+    /* What carve() needs is less than 4 (M + D + 8)^2 floats; that bound is what must not overflow. */
+    size_t M, columns, bound;
+    if (!smri_size_mul(n_pairs, 2, &M) || !smri_size_add(M, D, &columns) || !smri_size_add(columns, 8, &columns))
+        return smri_fail(SMRI_MEMORY, "loss workspace: the size overflows this machine's address range");
+    const smri_status status = smri_size_product(&bound, "loss workspace", 3, (size_t[]){columns, columns, 4 * sizeof(float)});
+    if (status != SMRI_OK) return status;
+    *bytes = 2 * M * sizeof(double) + (3 * M * D + M * M + M + D) * sizeof(float);
+    return SMRI_OK;
 }
 
 static size_t positive_of(const struct ntxent_job *job, size_t i) {

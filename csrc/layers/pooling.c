@@ -5,9 +5,29 @@
 #include "smri/pooling.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "smri/memory.h"
+
+smri_status smri_maxpool2d_check(const struct smri_maxpool2d *shape) {
+    if (shape->window == 0 || shape->window > SMRI_MAX_WINDOW || shape->stride == 0 || shape->pad >= shape->window)
+        return smri_fail(SMRI_ARGUMENT,
+                         "max pool: expected a window of 1 to %d, a stride above 0 and a pad below the window, got %zu, %zu "
+                         "and %zu",
+                         SMRI_MAX_WINDOW, shape->window, shape->stride, shape->pad);
+    if (shape->H == 0 || shape->W == 0 || shape->C == 0)
+        return smri_fail(SMRI_SHAPE, "max pool: expected no empty dimension, got %zu rows, %zu columns and %zu channels",
+                         shape->H, shape->W, shape->C);
+    if (shape->H > SIZE_MAX / 4 || shape->W > SIZE_MAX / 4)
+        return smri_fail(SMRI_MEMORY, "max pool: an image of %zu x %zu is too large", shape->H, shape->W);
+    if (shape->H + 2 * shape->pad < shape->window || shape->W + 2 * shape->pad < shape->window)
+        return smri_fail(SMRI_SHAPE, "max pool: the window of %zu is larger than the image of %zu x %zu padded by %zu",
+                         shape->window, shape->H, shape->W, shape->pad);
+    size_t bytes;
+    return smri_size_product(&bytes, "max pool", 5, (size_t[]){shape->N, shape->H, shape->W, shape->C, sizeof(float)});
+}
 
 static size_t out_size(size_t in, const struct smri_maxpool2d *shape) {
     assert(shape->window > 0 && shape->stride > 0 && shape->pad < shape->window && in + 2 * shape->pad >= shape->window);
@@ -88,7 +108,8 @@ void smri_maxpool2d_forward(void *y, uint8_t *argmax, const void *x, const struc
     struct maxpool_job job = {.shape = shape, .out = y, .in = x, .argmax = argmax};
     job.P = smri_maxpool2d_out_rows(shape);
     job.Q = smri_maxpool2d_out_cols(shape);
-    run_rows(&job, shape->N * job.P, shape->stride * shape->W * shape->C, forward_task, pool);
+    const size_t rows_read = shape->stride < shape->H ? shape->stride : shape->H; /* a stride may be any number */
+    run_rows(&job, shape->N * job.P, rows_read * shape->W * shape->C, forward_task, pool);
 }
 
 static void backward_row(const struct maxpool_job *job, size_t index) {

@@ -1,6 +1,5 @@
 /* Standardised columns: batch norm without parameters over the rows of a matrix (Ioffe and Szegedy, ICML 2015), y = (z
- * - mean)
- * r with r = 1 / sqrt(var + eps), and its gradient
+ * - mean) r with r = 1 / sqrt(var + eps), and its gradient
  *     dz = r (dy - mean of dy - y mean of (dy y))
  * with means over the rows of one column. A task is a strip of columns, whose sums run over the rows in order, in double. */
 #include "smri/loss.h"

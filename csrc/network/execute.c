@@ -153,8 +153,7 @@ static void norm_parts_of(struct norm_parts *norm, const struct smri_run *run, c
 }
 
 /* Backward-data. On the way, where the op names them and there are parts: dy from the norm in front of it (as seen
- * from here),
- * what it is added to from a shortcut's, and the sums of the norm behind it. */
+ * from here), what it is added to from a shortcut's, and the sums of the norm behind it. */
 static void run_conv_data(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
     const struct smri_conv2d shape = data_shape(run, op);

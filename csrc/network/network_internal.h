@@ -1,8 +1,7 @@
 /* What a network is made of, for the files of this folder and for training/.
  *
  * A conv_bn is a convolution and the batch norm behind it; a block is two or three conv_bns and a shortcut; a dense is
- * a linear
- * layer of the head. Offsets are floats into the arena of weights (or gradients, or moments), or of buffers. */
+ * a linear layer of the head. Offsets are floats into the arena of weights (or gradients, or moments), or of buffers. */
 #ifndef SMRI_NETWORK_NETWORK_INTERNAL_H
 #define SMRI_NETWORK_NETWORK_INTERNAL_H
 

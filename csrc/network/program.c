@@ -4,16 +4,12 @@
  * block's ReLU let it through. relu(scale * z + shift), the input of the next convolution, is nowhere in forward: that reads
  * z and does it on the way (smri_conv2d_prologue). In backward it is a temporary for the weights' gradient, which would need
  * it several times; the other ReLU masks are recomputed from z by the batch norm's backward. 1x1 convolutions work
- * part by part
- * and do for each part what lies in front of them and behind: they make a block's output, or the gradient behind a
- * batch norm,
- * before they multiply it, and sum up what they have made for the next batch norm. The gradients of the weights, which
- * nothing
- * waits for, stand in front of the next backward-data, so that its tasks fill the time in which theirs run out, one
- * thread after
- * the other. An inference program knows scale
- * and shift beforehand, so convolutions normalise, add the residual where it lies, and apply ReLU themselves; it keeps
- * nothing, and takes the first stage a few images at a time.
+ * part by part and do for each part what lies in front of them and behind: they make a block's output, or the gradient
+ * behind a batch norm, before they multiply it, and sum up what they have made for the next batch norm. The gradients of
+ * the weights, which nothing waits for, stand in front of the next backward-data, so that its tasks fill the time in which
+ * theirs run out, one thread after the other. An inference program knows scale and shift beforehand, so convolutions
+ * normalise, add the residual where it lies, and apply ReLU themselves; it keeps nothing, and takes the first stage a few
+ * images at a time.
  *
  * In a bf16 program the images are narrowed once, and activations and gradients of the trunk are bf16; the head, from the
  * features on, is fp32. Average pooling reads one and writes the other, flattened features are converted. */
@@ -389,8 +385,7 @@ static void backward_sum(struct writer *w, size_t index, short out, short ds, sh
 }
 
 /* Where the backward-data of conv_bn `by` comes in parts and completes the gradient that the norm of conv_bn `of`
- * begins with, the sums
- * of that are made on the way. */
+ * begins with, the sums of that are made on the way. */
 static void plan_sums(struct writer *w, size_t by, size_t of, short mask) {
     w->sums.values = sums_scratch(w, of, by, SMRI_CONV2D_BACKWARD_DATA);
     w->sums.by = w->sums.values != SMRI_VALUE_NONE ? (short)by : 0;

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "smri/cpu.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
@@ -111,8 +112,12 @@ bool smri_cpu_has_fast_bf16_dot2(void) {
     return has;
 }
 
+static char brand[49];
+
+static void fill_brand(void) { read_brand(brand); }
+
 const char *smri_cpu_name(void) {
-    static char name[49]; /* written with the same bytes by whoever comes first */
-    if (name[0] == '\0') read_brand(name);
-    return name[0] != '\0' ? name : "unknown";
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fill_brand);
+    return brand[0] != '\0' ? brand : "unknown";
 }

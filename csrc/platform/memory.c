@@ -1,4 +1,4 @@
-/* Aligned allocation. Blocks of 4 MiB and more are mapped directly and offered to transparent huge pages: a training
+/* Aligned allocation. Blocks of 4 MiB and more begin on a huge page and are offered to transparent huge pages: a training
  * step walks hundreds of megabytes of activations, and 4 KiB pages cost it TLB misses in every kernel. */
 #define _GNU_SOURCE
 #include "smri/memory.h"

@@ -1,7 +1,6 @@
 /* Workers that are awake join the jobs that are open, the oldest first, and one that wakes late misses them: the caller never
  * waits for a thread that the system has not scheduled, only for those that have begun a task. That is what keeps the
- * speed when
- * other processes use the cores (a barrier over all threads waits for the slowest time slice).
+ * speed when other processes use the cores (a barrier over all threads waits for the slowest time slice).
  *
  * Each thread begins with a contiguous part of the tasks, the same part of every job, and helps the others from their ends
  * when it is done, a task or a run of tasks at a time. Tasks run along the images, so a thread finds what it wrote in its
@@ -10,32 +9,25 @@
  * share one.
  *
  * A job that nothing waits for (smri_pool_begin_ranges) need not end before the next one begins. The caller goes on
- * while others
- * are at its last tasks, and leaves them the very last one, so that they do not wait for the caller either. With the
- * gradients of
- * the weights begun like that, two threads wait for each other for 6 ms of a step's 580 where it was 14.
+ * while others are at its last tasks, and leaves them the very last one, so that they do not wait for the caller either.
+ * With the gradients of the weights begun like that, two threads wait for each other for 6 ms of a step's 580 where it was
+ * 14.
  *
  * Idle workers spin for some microseconds, because a network's layers follow each other closely, and then sleep; so does
- * the caller while workers finish. Only who sleeps and who wakes a sleeper takes the mutex: a step of ResNet-50 has 540 jobs.
- *
- * Workers are kept off the caller's processor. Linux wakes a thread on the waker's own processor when no other looks idle,
- * and in a virtual machine a halted processor looks busy; there the two share one for the tens of milliseconds that the
- * load balancer takes, while the other one sleeps. On a guest with two of them half of the calls of a convolution of 2.7 ms
- * took 5.3; in steps that follow each other, whose workers do not sleep, it costs now and then 5 to 10 %. */
+ * the caller while workers finish. Only who sleeps and who wakes a sleeper takes the mutex: a step of ResNet-50 has 540 jobs. */
 #define _GNU_SOURCE
 #include "smri/pool.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "platform/affinity.h"
 #include "smri/memory.h"
 
 #if defined(__x86_64__)
@@ -48,6 +40,9 @@
  * others. To sleep and be woken costs about 30 us; with an eighth of the limit that was 7 ms of a step of 610. */
 #define SPIN_LIMIT 8000
 
+/* A share packs two task numbers of 32 bits into one word. More tasks than that are run as several jobs, one after the other. */
+#define JOB_TASKS_MAX ((size_t)UINT32_MAX)
+
 /* Tasks that nobody has taken: the first in the lower half, the end in the upper. */
 struct share {
     _Alignas(64) _Atomic uint64_t tasks;
@@ -57,7 +52,8 @@ struct share {
 struct job {
     smri_range_task task;
     void *context;
-    size_t most; /* tasks in a range */
+    size_t first; /* what is added to the numbers in the shares */
+    size_t most;  /* tasks in a range */
     struct share shares[SMRI_MAX_THREADS];
     _Alignas(64) _Atomic uint32_t state; /* OPEN or not, and how many workers are inside */
 };
@@ -67,9 +63,7 @@ struct job {
 struct smri_pool {
     size_t n_threads; /* the caller included */
     size_t n_started; /* threads[0 .. n_started) run */
-    cpu_set_t allowed; /* processors, when the threads were started */
-    int caller_cpu;    /* that the workers have been kept off; -1: none yet */
-    int homes[SMRI_MAX_THREADS]; /* the workers' processors, when there is one for each */
+    struct smri_affinity affinity;
     pid_t owner;      /* the process in which they run */
     pthread_t threads[SMRI_MAX_THREADS];
 
@@ -77,8 +71,8 @@ struct smri_pool {
     _Alignas(64) _Atomic unsigned newest; /* number of the latest job, for workers that wait for the next one */
     _Atomic bool stop;
 
-    /* Who goes to sleep says so before it looks for the last time, and who changes what is waited for looks for sleepers
-     * after the change, both in sequentially consistent order: so one of the two sees the other. */
+    /* A sleeper sets its flag, then re-checks the condition; a waker changes the condition, then checks the flag. Both are
+     * sequentially consistent, so no wake-up is lost (Dekker). */
     _Atomic size_t sleepers;
     _Atomic bool caller_sleeps;
     pthread_mutex_t mutex;
@@ -89,73 +83,6 @@ struct worker {
     smri_pool *pool;
     size_t index;
 };
-
-static size_t cgroup_quota(void) {
-    /* cgroup v2: "<quota> <period>" or "max <period>"; v1 keeps the two numbers in two files. */
-    long quota = -1, period = -1;
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (file != NULL) {
-        if (fscanf(file, "%ld %ld", &quota, &period) != 2) quota = -1;
-        fclose(file);
-    } else {
-        if ((file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "re")) != NULL) {
-            if (fscanf(file, "%ld", &quota) != 1) quota = -1;
-            fclose(file);
-        }
-        if ((file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "re")) != NULL) {
-            if (fscanf(file, "%ld", &period) != 1) period = -1;
-            fclose(file);
-        }
-    }
-    if (quota <= 0 || period <= 0) return SMRI_MAX_THREADS;
-    return quota < period ? 1 : (size_t)(quota / period);
-}
-
-size_t smri_cpu_count(void) {
-    cpu_set_t set;
-    size_t count = 1;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) count = (size_t)CPU_COUNT(&set);
-    const size_t quota = cgroup_quota();
-    if (quota < count) count = quota;
-    if (count > SMRI_MAX_THREADS) count = SMRI_MAX_THREADS;
-    return count > 0 ? count : 1;
-}
-
-static bool has_homes(const smri_pool *pool) { return pool->n_started + 1 == (size_t)CPU_COUNT(&pool->allowed); }
-
-static void send(smri_pool *pool, size_t worker, const cpu_set_t *set) {
-    (void)pthread_setaffinity_np(pool->threads[worker], sizeof *set, set); /* a refusal costs speed only */
-}
-
-static void send_home(smri_pool *pool, size_t worker, int cpu) {
-    cpu_set_t own;
-    CPU_ZERO(&own);
-    CPU_SET(cpu, &own);
-    pool->homes[worker] = cpu;
-    send(pool, worker, &own);
-}
-
-/* Keeps the workers off the processor on which the caller is. Where there is just one for each thread, each worker has its
- * own, and only the one that is met moves, to where the caller comes from; else any but the caller's will do. */
-static void make_way(smri_pool *pool) {
-    const int cpu = sched_getcpu(), before = pool->caller_cpu;
-    if (cpu < 0 || cpu == before || !CPU_ISSET(cpu, &pool->allowed) || CPU_COUNT(&pool->allowed) < 2) return;
-    pool->caller_cpu = cpu;
-    if (!has_homes(pool)) {
-        cpu_set_t others = pool->allowed;
-        CPU_CLR(cpu, &others);
-        for (size_t i = 0; i < pool->n_started; i++) send(pool, i, &others);
-    } else if (before < 0) {
-        int home = 0;
-        for (size_t i = 0; i < pool->n_started; i++, home++) {
-            while (home == cpu || !CPU_ISSET(home, &pool->allowed)) home++;
-            send_home(pool, i, home);
-        }
-    } else {
-        for (size_t i = 0; i < pool->n_started; i++)
-            if (pool->homes[i] == cpu) send_home(pool, i, before);
-    }
-}
 
 static uint64_t pack_share(uint64_t first, uint64_t end) { return end << 32 | first; }
 
@@ -185,13 +112,16 @@ static bool take(struct share *share, bool last, size_t most, size_t spared, siz
     return true;
 }
 
+static void run_range(const struct job *job, size_t begin, size_t end, size_t worker) {
+    job->task(job->context, job->first + begin, job->first + end, worker);
+}
+
 static void take_tasks(const smri_pool *pool, struct job *job, size_t worker, size_t spared) {
     const size_t n = pool->n_started + 1;
     size_t begin, end;
-    while (take(&job->shares[worker], false, job->most, spared, &begin, &end)) job->task(job->context, begin, end, worker);
+    while (take(&job->shares[worker], false, job->most, spared, &begin, &end)) run_range(job, begin, end, worker);
     for (size_t i = 1; i < n; i++)
-        while (take(&job->shares[(worker + i) % n], true, job->most, spared, &begin, &end))
-            job->task(job->context, begin, end, worker);
+        while (take(&job->shares[(worker + i) % n], true, job->most, spared, &begin, &end)) run_range(job, begin, end, worker);
 }
 
 #define OPEN 0x80000000u
@@ -264,6 +194,14 @@ static void *worker_main(void *argument) {
     }
 }
 
+/* Signals from outside belong to the caller's threads. What a worker's own instruction raises stays open: a blocked one would
+ * kill the process before a handler such as Python's faulthandler could say where. */
+static void block_asynchronous(sigset_t *blocked) {
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+    sigfillset(blocked);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(blocked, own[i]);
+}
+
 /* Starts what is missing; fewer threads than asked for cost speed and nothing else. */
 static void start_threads(smri_pool *pool) {
     const pid_t pid = getpid();
@@ -273,17 +211,16 @@ static void start_threads(smri_pool *pool) {
     pthread_cond_init(&pool->finished, NULL);
     pool->owner = pid;
     pool->n_started = 0;
-    pool->caller_cpu = -1;
-    if (sched_getaffinity(0, sizeof pool->allowed, &pool->allowed) != 0) CPU_ZERO(&pool->allowed);
+    smri_affinity_init(&pool->affinity);
     atomic_store(&pool->newest, 0);
     for (size_t i = 0; i < JOBS; i++) atomic_store(&pool->jobs[i].state, 0);
     atomic_store(&pool->stop, false);
     atomic_store(&pool->sleepers, 0);
     atomic_store(&pool->caller_sleeps, false);
 
-    sigset_t all, old; /* signals belong to the caller's threads */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
+    sigset_t blocked, old;
+    block_asynchronous(&blocked);
+    pthread_sigmask(SIG_SETMASK, &blocked, &old);
     for (size_t i = 1; i < pool->n_threads; i++) {
         struct worker *worker = malloc(sizeof *worker);
         if (worker == NULL) break;
@@ -334,19 +271,21 @@ static void finish(smri_pool *pool, struct job *job) {
     await_workers(pool, job);
 }
 
-/* A new job, or NULL when the caller has done all of it. */
-static struct job *post(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context) {
-    assert(n_tasks <= UINT32_MAX && most > 0);
+/* A new job of the tasks first .. first + n_tasks - 1, or NULL when the caller has done all of them. */
+static struct job *post(smri_pool *pool, size_t first, size_t n_tasks, size_t most, smri_range_task task, void *context) {
+    assert(n_tasks <= JOB_TASKS_MAX && most > 0);
     if (pool != NULL && n_tasks > 1) start_threads(pool);
     if (pool == NULL || n_tasks <= 1 || pool->n_started == 0) {
-        for (size_t i = 0; i < n_tasks; i += most) task(context, i, i + most < n_tasks ? i + most : n_tasks, 0);
+        for (size_t i = 0; i < smri_chunk_count(n_tasks, most); i++)
+            task(context, first + i * most, first + smri_chunk_end(n_tasks, most, i), 0);
         return NULL;
     }
-    make_way(pool);
+    smri_affinity_make_way(&pool->affinity, pool->threads, pool->n_started);
     struct job *job = &pool->jobs[(atomic_load(&pool->newest) + 1) % JOBS];
     finish(pool, job);
     job->task = task;
     job->context = context;
+    job->first = first;
     job->most = most;
     share_out(job, n_tasks, pool->n_started + 1);
     atomic_store_explicit(&job->state, OPEN, memory_order_release);
@@ -355,8 +294,11 @@ static struct job *post(smri_pool *pool, size_t n_tasks, size_t most, smri_range
 }
 
 void smri_pool_run_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context) {
-    struct job *job = post(pool, n_tasks, most, task, context);
-    if (job != NULL) finish(pool, job);
+    for (size_t i = 0; i < smri_chunk_count(n_tasks, JOB_TASKS_MAX); i++) {
+        const size_t first = i * JOB_TASKS_MAX, end = smri_chunk_end(n_tasks, JOB_TASKS_MAX, i);
+        struct job *job = post(pool, first, end - first, most, task, context);
+        if (job != NULL) finish(pool, job);
+    }
 }
 
 static size_t tasks_left(const smri_pool *pool, const struct job *job) {
@@ -368,7 +310,9 @@ static size_t tasks_left(const smri_pool *pool, const struct job *job) {
 /* Of every share one task is spared; then the caller takes its own, unless it is the last one and somebody is there to
  * take it. */
 void smri_pool_begin_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context) {
-    struct job *job = post(pool, n_tasks, most, task, context);
+    const size_t first = n_tasks > 0 ? (n_tasks - 1) / JOB_TASKS_MAX * JOB_TASKS_MAX : 0; /* the last job is begun */
+    smri_pool_run_ranges(pool, first, most, task, context);
+    struct job *job = post(pool, first, n_tasks - first, most, task, context);
     if (job == NULL) return;
     take_tasks(pool, job, 0, 1);
     size_t begin, end;
@@ -376,7 +320,7 @@ void smri_pool_begin_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_r
     if (is_alone)
         take_tasks(pool, job, 0, 0);
     else if (tasks_left(pool, job) > 1 && take(&job->shares[0], false, 1, 0, &begin, &end))
-        task(context, begin, end, 0);
+        run_range(job, begin, end, 0);
     if (tasks_left(pool, job) == 0) atomic_fetch_and(&job->state, ~OPEN);
 }
 

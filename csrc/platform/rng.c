@@ -47,7 +47,8 @@ uint32_t smri_rng_u32(struct smri_rng *rng) {
 float smri_rng_uniform(struct smri_rng *rng) { return (float)(smri_rng_u32(rng) >> 8) * 0x1p-24f; }
 
 float smri_rng_between(struct smri_rng *rng, float low, float high) {
-    return low + (high - low) * smri_rng_uniform(rng);
+    const float value = low + (high - low) * smri_rng_uniform(rng);
+    return value < high || low >= high ? value : nextafterf(high, low); /* the sum may round up to high */
 }
 
 float smri_rng_normal(struct smri_rng *rng) {

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static _Thread_local char message[512];
 
@@ -11,11 +12,23 @@ static char *own_message(void) {
     return own;
 }
 
+/* Cuts off the beginning of a UTF-8 character whose rest is missing (10xxxxxx continues one, 11xxxxxx begins one). */
+static void drop_incomplete(char *text) {
+    const size_t end = strlen(text);
+    size_t start = end;
+    while (start > 0 && end - start < 3 && ((unsigned char)text[start - 1] & 0xC0) == 0x80) start--;
+    if (start == 0 || (unsigned char)text[start - 1] < 0xC0) return;
+    const unsigned char lead = (unsigned char)text[--start];
+    const size_t length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+    if (end - start < length) text[start] = '\0';
+}
+
 smri_status smri_fail(smri_status status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(own_message(), sizeof message, format, arguments);
+    const int length = vsnprintf(own_message(), sizeof message, format, arguments);
     va_end(arguments);
+    if (length >= (int)sizeof message) drop_incomplete(message);
     return status;
 }
 

@@ -60,10 +60,14 @@ static size_t part_size(const struct smri_trainer_config *config) {
     return config->micro_batch != 0 ? config->micro_batch : config->batch;
 }
 
-static void list_pieces(struct piece pieces[N_PIECES], struct smri_trainer *trainer, const smri_network *network,
-                        const struct smri_trainer_config *config, size_t n_threads) {
+/* SMRI_MEMORY when a size overflows: of the plan, which sees micro-batches, none need do so. */
+static smri_status list_pieces(struct piece pieces[N_PIECES], struct smri_trainer *trainer, const smri_network *network,
+                               const struct smri_trainer_config *config) {
     const size_t arena = network->size * sizeof(float), outputs = smri_network_output_count(network);
-    const size_t rows = config->batch * outputs * sizeof(float); /* cannot overflow: the plan's output is as large */
+    size_t rows, loss;
+    smri_status status = smri_size_product(&rows, "outputs", 3, (size_t[]){config->batch, outputs, sizeof(float)});
+    if (status == SMRI_OK) status = smri_ntxent_workspace_bytes(&loss, config->batch / 2 + config->batch % 2, outputs);
+    if (status != SMRI_OK) return status;
     const bool sharp = config->sharpness != SMRI_PLAIN, in_parts = part_size(config) < config->batch;
     const struct piece list[N_PIECES] = {
         {(void **)&trainer->gradients, arena, "gradients"},
@@ -75,10 +79,10 @@ static void list_pieces(struct piece pieces[N_PIECES], struct smri_trainer *trai
         {(void **)&trainer->output, rows, "outputs"},
         {(void **)&trainer->pass_output, rows, "outputs of a pass"},
         {(void **)&trainer->doutput, rows, "gradient of the outputs"},
-        {&trainer->loss_workspace, smri_ntxent_workspace_bytes((config->batch + 1) / 2, outputs, n_threads),
-         "loss workspace"},
+        {&trainer->loss_workspace, loss, "loss workspace"},
     };
     memcpy(pieces, list, sizeof list);
+    return SMRI_OK;
 }
 
 static struct smri_plan_config plan_config(const struct smri_trainer_config *config) {
@@ -89,15 +93,14 @@ static smri_status check_config(const struct smri_trainer_config *config) {
     if ((unsigned)config->optimizer > SMRI_ADAMW || (unsigned)config->sharpness > SMRI_ASAM)
         return smri_fail(SMRI_ARGUMENT, "trainer: unknown optimizer %d or sharpness %d", (int)config->optimizer,
                          (int)config->sharpness);
-    if (!(config->weight_decay >= 0.0f) || !isfinite(config->weight_decay))
-        return smri_fail(SMRI_ARGUMENT, "weight_decay: expected a finite number of 0 or more, got %g",
-                         (double)config->weight_decay);
+    if (!(config->weight_decay >= 0.0) || !isfinite((float)config->weight_decay))
+        return smri_fail(SMRI_ARGUMENT, "weight_decay: expected a finite number of 0 or more, got %g", config->weight_decay);
     if (!(config->bn_momentum >= 0.0f && config->bn_momentum <= 1.0f))
         return smri_fail(SMRI_ARGUMENT, "bn_momentum: expected a number in [0, 1], got %g", (double)config->bn_momentum);
-    if (config->optimizer == SMRI_ADAMW && !(config->beta2 >= 0.0f && config->beta2 < 1.0f))
-        return smri_fail(SMRI_ARGUMENT, "beta2: expected a number in [0, 1), got %g", (double)config->beta2);
-    if (config->optimizer == SMRI_ADAMW && !(config->eps > 0.0f && isfinite(config->eps)))
-        return smri_fail(SMRI_ARGUMENT, "eps: expected a positive number, got %g", (double)config->eps);
+    if (config->optimizer == SMRI_ADAMW && !(config->beta2 >= 0.0 && config->beta2 < 1.0))
+        return smri_fail(SMRI_ARGUMENT, "beta2: expected a number in [0, 1), got %g", config->beta2);
+    if (config->optimizer == SMRI_ADAMW && !((float)config->eps > 0.0f && isfinite((float)config->eps)))
+        return smri_fail(SMRI_ARGUMENT, "eps: expected a positive number, got %g", config->eps);
     if (config->micro_batch > config->batch || (config->micro_batch != 0 && config->batch % config->micro_batch != 0))
         return smri_fail(SMRI_ARGUMENT, "micro_batch: expected a divisor of the batch %zu, got %zu", config->batch,
                          config->micro_batch);
@@ -116,10 +119,10 @@ smri_status smri_trainer_measure(size_t *bytes, const smri_network *network, con
     if (status != SMRI_OK) return status;
     struct smri_trainer trainer;
     struct piece pieces[N_PIECES];
-    list_pieces(pieces, &trainer, network, config, n_threads);
-    *bytes += sizeof trainer;
-    for (size_t i = 0; i < N_PIECES; i++) *bytes += pieces[i].bytes;
-    return SMRI_OK;
+    status = list_pieces(pieces, &trainer, network, config);
+    bool fits = status == SMRI_OK && smri_size_add(*bytes, sizeof trainer, bytes);
+    for (size_t i = 0; i < N_PIECES && fits; i++) fits = smri_size_add(*bytes, pieces[i].bytes, bytes);
+    return fits || status != SMRI_OK ? status : smri_fail(SMRI_MEMORY, "trainer: the size overflows this machine's address range");
 }
 
 smri_status smri_trainer_create(smri_trainer **out, smri_network *network, const struct smri_trainer_config *config,
@@ -136,7 +139,7 @@ smri_status smri_trainer_create(smri_trainer **out, smri_network *network, const
     status = smri_plan_create(&trainer->plan, network, &plan, pool);
     if (status == SMRI_OK) {
         struct piece pieces[N_PIECES];
-        list_pieces(pieces, trainer, network, config, smri_pool_size(pool));
+        status = list_pieces(pieces, trainer, network, config);
         for (size_t i = 0; i < N_PIECES && status == SMRI_OK; i++)
             status = smri_aligned_alloc(pieces[i].at, pieces[i].bytes, pieces[i].what);
     }
@@ -151,8 +154,8 @@ smri_status smri_trainer_create(smri_trainer **out, smri_network *network, const
 void smri_trainer_destroy(smri_trainer *trainer) {
     if (trainer == NULL) return;
     struct piece pieces[N_PIECES];
-    list_pieces(pieces, trainer, trainer->network, &trainer->config, 1);
-    for (size_t i = 0; i < N_PIECES; i++) smri_aligned_free(*pieces[i].at);
+    if (list_pieces(pieces, trainer, trainer->network, &trainer->config) == SMRI_OK) /* else none was allocated */
+        for (size_t i = 0; i < N_PIECES; i++) smri_aligned_free(*pieces[i].at);
     smri_plan_destroy(trainer->plan);
     free(trainer);
 }
@@ -160,16 +163,16 @@ void smri_trainer_destroy(smri_trainer *trainer) {
 size_t smri_trainer_bytes(const smri_trainer *trainer) {
     struct smri_trainer unused;
     struct piece pieces[N_PIECES];
-    list_pieces(pieces, &unused, trainer->network, &trainer->config, smri_pool_size(trainer->pool));
     size_t bytes = sizeof *trainer + smri_plan_bytes(trainer->plan);
+    if (list_pieces(pieces, &unused, trainer->network, &trainer->config) != SMRI_OK) return bytes; /* never: it was created */
     for (size_t i = 0; i < N_PIECES; i++) bytes += pieces[i].bytes;
     return bytes;
 }
 
 static smri_status check_step(const smri_trainer *trainer, const struct smri_step *step) {
-    if (!isfinite(step->lr)) return smri_fail(SMRI_ARGUMENT, "lr: expected a finite number, got %g", (double)step->lr);
-    if (!(step->momentum >= 0.0f && step->momentum < 1.0f))
-        return smri_fail(SMRI_ARGUMENT, "momentum: expected a number in [0, 1), got %g", (double)step->momentum);
+    if (!isfinite((float)step->lr)) return smri_fail(SMRI_ARGUMENT, "lr: expected a finite number, got %g", step->lr);
+    if (!(step->momentum >= 0.0 && (float)step->momentum < 1.0f))
+        return smri_fail(SMRI_ARGUMENT, "momentum: expected a number in [0, 1), got %g", step->momentum);
     if (!(step->rho >= 0.0f) || !isfinite(step->rho))
         return smri_fail(SMRI_ARGUMENT, "rho: expected a finite number of 0 or more, got %g", (double)step->rho);
     if (step->rho > 0.0f && trainer->config.sharpness == SMRI_PLAIN)
@@ -300,10 +303,10 @@ static void update_part(smri_trainer *trainer, size_t begin, size_t end, bool de
     const struct smri_trainer_config *config = &trainer->config;
     float *weights = trainer->network->weights + begin, *m = trainer->moments[0] + begin;
     const float *gradients = trainer->gradients + begin;
-    const float weight_decay = decays ? config->weight_decay : 0.0f;
+    const double weight_decay = decays ? config->weight_decay : 0.0;
     if (start != NULL) start += begin;
     if (config->optimizer == SMRI_SGD) {
-        const struct smri_sgd sgd = {step->lr, step->momentum, weight_decay, config->nesterov, start};
+        const struct smri_sgd sgd = {(float)step->lr, (float)step->momentum, (float)weight_decay, config->nesterov, start};
         smri_sgd_step(weights, m, gradients, &sgd, end - begin, trainer->pool);
     } else {
         const struct smri_adamw adamw = {

@@ -24,8 +24,8 @@ struct smri_batchnorm2d {
 size_t smri_batchnorm2d_workspace_bytes(const struct smri_batchnorm2d *shape, size_t n_threads);
 
 /* mean[groups][C] and biased var[groups][C] of x, overwritten. Sums run in a stated order: same bits for any pool.
- * part_rows >
- * 0: x is not read, since smri_batchnorm2d_moments_part has left what is needed of all its parts in the workspace. */
+ * part_rows > 0: x is not read, since smri_batchnorm2d_moments_part has left what is needed of all its parts in the
+ * workspace. */
 void smri_batchnorm2d_statistics(float *mean, float *var, const void *x, const struct smri_batchnorm2d *shape,
                                  size_t part_rows, void *workspace, smri_pool *pool);
 
@@ -88,10 +88,8 @@ void smri_batchnorm2d_backward(void *dx, float *dgamma, float *dbeta, const stru
                                const struct smri_batchnorm2d *shape, size_t part_rows, void *workspace, smri_pool *pool);
 
 /* Passes part by part, for whoever has a part in a cache (smri_conv2d_fusion), in any order and from any threads, with
- * the same
- * result. `parts` is a struct smri_batchnorm2d_parts. A part to be summed is `rows` rows of all groups from row
- * `first` on, which is
- * a multiple of parts->rows, and at most so many; columns [channel, channel + channels).
+ * the same result. `parts` is a struct smri_batchnorm2d_parts. A part to be summed is `rows` rows of all groups from row
+ * `first` on, which is a multiple of parts->rows, and at most so many; columns [channel, channel + channels).
  *   moments_part  the sums of statistics, for who makes x.
  *   sum_part      the first pass of backward, for who makes dy.
  *   make_dx       the second one, for who reads dx, which is neither dy nor ds: any rows of dx are written to `part`,

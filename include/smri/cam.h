@@ -36,7 +36,8 @@ struct smri_cam {
     bool normalise; /* each map is shifted and scaled to [0, 1]; a constant map becomes 0 */
 };
 
-size_t smri_cam_workspace_bytes(const struct smri_cam *shape, size_t n_threads);
+/* SMRI_MEMORY when the size overflows. */
+smri_status smri_cam_workspace_bytes(size_t *bytes, const struct smri_cam *shape, size_t n_threads);
 
 /* map[N][H][W], overwritten. A and dA are [N][H][W][C]; dA may be NULL for Eigen-CAM. */
 void smri_cam_map(float *map, const float *A, const float *dA, const struct smri_cam *shape, void *workspace,

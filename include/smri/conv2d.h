@@ -45,18 +45,17 @@ struct smri_conv2d_prologue {
     size_t groups;
 };
 
-/* What others do with the source of a convolution (x, or dy in backward-data) and with its result (y, or dx), part by
- * part, while
- * a part is in a cache. A part is `rows` pixels from pixel `first` of the batch on. Any function may be NULL; any
- * thread calls
- * them.
- *   make  writes a part of the source, which is read nowhere else, to `part`, one pixel after the other. Some are made more
- *         than once; `keep` is true once for each pixel.
- *   lay   writes channels [channel, channel + channels) of a part of the result before the convolution is added to it
- *         (`accumulate`), every number once.
- *   look  is shown channels [channel, channel + channels) of a finished part of the result, every number once, and may change
- *         them.
- * What they read for it is asked for in time if it is named: tensors of the source's shape, one of the result's; or NULL. */
+/* What callbacks do with the source of a convolution (x, or dy in backward-data) and with its result (y, or dx), part by part,
+ * while a part is in a cache. A part is `rows` pixels from pixel `first` of the batch on. Any function may be NULL; any thread
+ * calls them.
+ *   produce_src  writes a part of the source, which is read nowhere else, to `part`, one pixel after the other. Some parts are
+ *                produced more than once; `keep` is true once for each pixel.
+ *   init_dst     writes channels [channel, channel + channels) of a part of the result before the convolution is added to it
+ *                (`accumulate`), every number once.
+ *   consume_dst  is given channels [channel, channel + channels) of a finished part of the result, every number once, and may
+ *                change them.
+ * producer_reads (of the source's shape) and consumer_reads (of the result's) are tensors that the callbacks will read, for
+ * prefetching; NULL: none. */
 struct smri_conv2d_fusion {
     void (*produce_src)(void *producer, void *part, size_t first, size_t rows, bool keep);
     void *producer;
@@ -77,8 +76,9 @@ size_t smri_conv2d_part_rows(enum smri_conv2d_direction direction, const struct 
 struct smri_workspace_bytes smri_conv2d_workspace_bytes(const struct smri_conv2d *shape);
 struct smri_workspace_bytes smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape);
 
-/* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; all are 64-byte aligned. parts: NULL, or
- * where there are parts; one that makes x goes without a prologue, and x is not read. */
+/* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; the workspace is 64-byte aligned, the others
+ * need no alignment. fusion: NULL, or where smri_conv2d_part_rows is not 0; with one that produces x there is no prologue, and x
+ * is not read. */
 void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
                          const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
                          const struct smri_workspace *workspace, smri_pool *pool);
@@ -97,7 +97,7 @@ void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const 
                                   const struct smri_conv2d *shape, const struct smri_workspace *workspace,
                                   smri_pool *pool);
 
-/* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. parts: as in forward. */
+/* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. fusion: as in forward. */
 void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
                                const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
                                const struct smri_workspace *workspace, smri_pool *pool);

@@ -3,9 +3,8 @@
  * Pixels are [H][W][C], C = 1 (gray) or 3 (RGB), as uint8 or as float32 in [0, 1]. The format is told by the first bytes,
  * never by the name. Alpha is composited over black. Samples become round(255 (v - low) / (high - low)) as uint8 and the
  * same without the 255 and the rounding as float, cut to the range; low is 0 and high what the file's 8 or 16 bits can
- * hold unless another range is asked for.
- * RGB becomes gray by ITU-R BT.601 luma, (19595 R + 38470 G + 7471 B + 2^15) >> 16 for uint8. Colour profiles, gamma and
- * the EXIF orientation are ignored. `name` is used in messages only. */
+ * hold unless another range is asked for. RGB becomes gray by ITU-R BT.601 luma, (19595 R + 38470 G + 7471 B + 2^15) >> 16
+ * for uint8. Colour profiles, gamma and the EXIF orientation are ignored. `name` is used in messages only. */
 #ifndef SMRI_IMAGE_H
 #define SMRI_IMAGE_H
 
@@ -109,7 +108,8 @@ smri_status smri_png_encode(uint8_t **out, size_t *n_bytes, const struct smri_pn
 smri_status smri_png_write(const char *path, const struct smri_png *png);
 
 /* Replaces the file `path` by these bytes, or leaves it as it was: a temporary file in the same folder, fsync, rename.
- * SMRI_IO, with errno set, and no temporary file left, when the system refuses. Only regular files are replaced. */
+ * SMRI_IO, with errno set, and no temporary file left, when the system refuses. Only regular files are replaced;
+ * a symbolic link stays and its target is replaced, and the permissions stay. */
 smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes);
 
 /* The whole regular file in memory, freed by free(). SMRI_IO with errno set, SMRI_MEMORY, SMRI_DECODE when empty or larger

@@ -26,7 +26,8 @@ struct smri_ntxent {
     bool standardize;
 };
 
-size_t smri_ntxent_workspace_bytes(size_t n_pairs, size_t D, size_t n_threads);
+/* SMRI_MEMORY when the size overflows. */
+smri_status smri_ntxent_workspace_bytes(size_t *bytes, size_t n_pairs, size_t D);
 
 /* z[2 n_pairs][D]: rows i and i + n_pairs are the two views of one image. *loss and dz (NULL: not wanted) are
  * overwritten. SMRI_ARGUMENT when temperature <= 0 or n_pairs == 0. A row's norm counts as 1e-12 at least, as in
@@ -35,8 +36,7 @@ smri_status smri_ntxent(double *loss, float *dz, const float *z, size_t n_pairs,
                         const struct smri_ntxent *options, void *workspace, smri_pool *pool);
 
 /* y[rows][D]: columns of z as (z - mean) scale with scale[D] = 1 / sqrt(var + 1e-5), overwritten; y may be z.
- * Backward: dz may
- * be dy, y and scale are what forward gave. */
+ * Backward: dz may be dy, y and scale are what forward gave. */
 void smri_standardize(float *y, float *scale, const float *z, size_t rows, size_t D, smri_pool *pool);
 void smri_standardize_backward(float *dz, const float *dy, const float *y, const float *scale, size_t rows, size_t D,
                                smri_pool *pool);

@@ -50,7 +50,7 @@ struct smri_parameter {
 
 typedef struct smri_network smri_network;
 
-/* A network with zeroed weights; call smri_network_initialize or smri_network_set. SMRI_ARGUMENT for a bad config. */
+/* A network with zeroed weights; call smri_network_initialize or smri_network_import. SMRI_ARGUMENT for a bad config. */
 smri_status smri_network_create(smri_network **out, const struct smri_network_config *config);
 void smri_network_destroy(smri_network *network);
 const struct smri_network_config *smri_network_config_of(const smri_network *network);

@@ -6,6 +6,7 @@
 #ifndef SMRI_POOL_H
 #define SMRI_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "smri/status.h"
@@ -27,10 +28,14 @@ size_t smri_cpu_count(void);
 smri_status smri_pool_create(smri_pool **out, size_t n_threads);
 void smri_pool_destroy(smri_pool *pool);
 
+/* Whether pools keep their workers off the caller's processor by setting their affinity (the default). Holds for threads that
+ * are started from now on; for whoever places threads himself (taskset, a batch system, another library's pinning). */
+void smri_pool_set_pinning(bool pins);
+
 /* Threads of the pool, the caller included; a NULL pool is one thread. */
 size_t smri_pool_size(const smri_pool *pool);
 
-/* Runs task(context, i, worker) for every i in [0, n_tasks), n_tasks < 2^32, and returns when all are done. Worker w of W
+/* Runs task(context, i, worker) for every i in [0, n_tasks), and returns when all are done. Worker w of W
  * begins with tasks n_tasks * w / W and up, so let neighbouring tasks write neighbouring results: then the next job finds
  * them in the caches of the worker that needs them. A NULL pool runs all of them in the calling thread. */
 void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *context);
@@ -39,9 +44,8 @@ void smri_pool_run(smri_pool *pool, size_t n_tasks, smri_task task, void *contex
  * ones let all workers finish together (guided self-scheduling, Polychronopoulos and Kuck, 1987, within each part). */
 void smri_pool_run_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context);
 
-/* The same, but it may return while other threads are at the last tasks, or about to take the last one. Until
- * smri_pool_finish
- * has returned, `context` stays where it is, and only jobs that have nothing to do with this one may begin. */
+/* The same, but it may return while workers still run. Keep `context` valid, and start only independent jobs, until
+ * smri_pool_finish. */
 void smri_pool_begin_ranges(smri_pool *pool, size_t n_tasks, size_t most, smri_range_task task, void *context);
 
 /* How many jobs have begun (a number that may wrap); and waits until the first `begun` of them are done. */

@@ -14,6 +14,9 @@ struct smri_maxpool2d {
     enum smri_precision precision;
 };
 
+/* SMRI_ARGUMENT, SMRI_SHAPE or SMRI_MEMORY unless the window is 1 to 16 and fits the padded image, and no size overflows. */
+smri_status smri_maxpool2d_check(const struct smri_maxpool2d *shape);
+
 size_t smri_maxpool2d_out_rows(const struct smri_maxpool2d *shape);
 size_t smri_maxpool2d_out_cols(const struct smri_maxpool2d *shape);
 

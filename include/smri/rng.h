@@ -28,7 +28,7 @@ void smri_rng_init(struct smri_rng *rng, uint64_t seed, uint32_t epoch, uint64_t
 
 uint32_t smri_rng_u32(struct smri_rng *rng);                            /* uniform on 32 bits */
 float smri_rng_uniform(struct smri_rng *rng);                           /* uniform in [0, 1), 24 bits */
-float smri_rng_between(struct smri_rng *rng, float low, float high);    /* uniform in [low, high) */
+float smri_rng_between(struct smri_rng *rng, float low, float high);    /* uniform in [low, high); low if they are equal */
 float smri_rng_normal(struct smri_rng *rng);                            /* standard normal, Box-Muller */
 
 /* Block `block` of the stream named by key and the upper counter words, without state: for masks in parallel. */

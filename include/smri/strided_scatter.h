@@ -1,6 +1,5 @@
 /* The backward-data of a 1x1 convolution with a stride: that of a compact one over the pixels that it looks at, spread
- * over the image,
- * zero elsewhere. So zeros need not be written before the next gradient is added to them. */
+ * over the image, zero elsewhere. So zeros need not be written before the next gradient is added to them. */
 #ifndef SMRI_STRIDED_SCATTER_H
 #define SMRI_STRIDED_SCATTER_H
 

@@ -15,8 +15,8 @@ struct smri_trainer_config {
     enum smri_optimizer optimizer;
     enum smri_sharpness sharpness;
     bool nesterov;       /* SGD */
-    float beta2, eps;    /* AdamW: 0.999, 1e-8 */
-    float weight_decay;
+    double beta2, eps;   /* AdamW: 0.999, 1e-8 */
+    double weight_decay;
     bool decay_all;      /* decay biases and batch norm too, as the seed recipe does */
     float bn_momentum;   /* 0.1 */
     size_t batch;        /* the most images a step sees: 2 * pairs for SimCLR */
@@ -29,11 +29,11 @@ struct smri_trainer_config {
 
 /* What changes from step to step. */
 struct smri_step {
-    float lr;
-    float momentum; /* SGD's momentum, or AdamW's beta1 */
-    float rho;      /* SAM's radius */
-    uint64_t seed;  /* dropout */
-    uint32_t index; /* counts steps from 0; part of the dropout streams */
+    double lr;
+    double momentum; /* SGD's momentum, or AdamW's beta1 */
+    float rho;       /* SAM's radius */
+    uint64_t seed;   /* dropout */
+    uint32_t index;  /* counts steps from 0; part of the dropout streams */
 };
 
 struct smri_step_result {

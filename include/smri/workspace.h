@@ -5,11 +5,9 @@
 #include <stddef.h>
 
 /* What the threads share, and what is each thread's own: worker w's is at per_thread + w * per_thread_stride. Let that
- * be at the same place in
- * every call, so that it stays in the worker's caches. Measured on ResNet-50 in bf16, where both moved with the layers: two
- * threads wrote what had last been in the other's cache, 0.4 ms a gradient of the weights with two third-level caches,
- * 6 % of a
- * step. */
+ * be at the same place in every call, so that it stays in the worker's caches. Measured on ResNet-50 in bf16, where both
+ * moved with the layers: two threads wrote what had last been in the other's cache, 0.4 ms a gradient of the weights with
+ * two third-level caches, 6 % of a step. */
 struct smri_workspace {
     void *shared;
     char *per_thread;

@@ -77,8 +77,8 @@ static struct dims dims_of(const struct smri_conv2d *s) {
 }
 
 /* For tests of struct smri_conv2d_fusion: makes the source by copying it, and adds the bits of what is to be kept, and
- * of what it
- * is shown, to arrays of counters. Bits that come once are there in the end. What is laid down is there once, too. */
+ * of what it is shown, to arrays of counters. Bits that come once are there in the end. What is laid down is there once,
+ * too. */
 struct witness {
     const char *source;
     char *result, *kept, *laid, *seen;

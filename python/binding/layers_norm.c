@@ -245,16 +245,13 @@ static PyObject *dropout(PyObject *module, PyObject *arguments, PyObject *keywor
     return smri_call_end(&call);
 }
 
-/* Sizes and window of a max pool; false, with an exception, for what the layer's asserts would reject. */
+/* Sizes and window of a max pool, checked. */
 static struct smri_maxpool2d maxpool_shape(struct smri_call *call, const npy_intp dims[4], const Py_ssize_t window[3],
                                            enum smri_precision precision) {
-    smri_call_check(call, dims[0] >= 0 && dims[1] > 0 && dims[2] > 0 && dims[3] > 0, "x: expected no empty dimension");
-    smri_call_check(call, window[0] > 0 && window[0] <= 16 && window[1] > 0 && window[2] >= 0 && window[2] < window[0],
-                    "max pool: expected window 1 to 16, stride above 0, pad below window");
-    smri_call_check(call, dims[1] + 2 * window[2] >= window[0] && dims[2] + 2 * window[2] >= window[0],
-                    "max pool: the window is larger than the padded image");
-    return (struct smri_maxpool2d){(size_t)dims[0],   (size_t)dims[1],   (size_t)dims[2],   (size_t)dims[3],
-                                   (size_t)window[0], (size_t)window[1], (size_t)window[2], precision};
+    const struct smri_maxpool2d shape = {(size_t)dims[0],   (size_t)dims[1],   (size_t)dims[2],   (size_t)dims[3],
+                                         (size_t)window[0], (size_t)window[1], (size_t)window[2], precision};
+    if (!call->failed) smri_call_finish(call, smri_maxpool2d_check(&shape));
+    return shape;
 }
 
 static PyObject *maxpool_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
@@ -289,6 +286,7 @@ static PyObject *maxpool_backward(PyObject *module, PyObject *arguments, PyObjec
     enum smri_precision precision;
     const void *dy = smri_call_activations(&call, dy_object, "dy", 4, out_dims, &precision);
     const npy_intp dims[4] = {out_dims[0], rows, cols, out_dims[3]};
+    smri_call_check(&call, rows > 0 && cols > 0, "max pool: expected rows and cols above 0, got %zd and %zd", rows, cols);
     const struct smri_maxpool2d shape = maxpool_shape(&call, dims, window, precision);
     if (!call.failed) {
         out_dims[1] = (npy_intp)smri_maxpool2d_out_rows(&shape);

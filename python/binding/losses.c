@@ -23,7 +23,9 @@ static PyObject *ntxent(PyObject *module, PyObject *arguments, PyObject *keyword
     float *dz = smri_call_out(&call, out, "out", 2, dims);
     const size_t n_pairs = call.failed ? 0 : (size_t)dims[0] / 2, D = call.failed ? 0 : (size_t)dims[1];
     double loss = 0.0;
-    if (smri_call_begin(&call, n_threads, smri_ntxent_workspace_bytes(n_pairs, D, (size_t)n_threads)))
+    size_t bytes = 0;
+    if (!call.failed) smri_call_finish(&call, smri_ntxent_workspace_bytes(&bytes, n_pairs, D));
+    if (smri_call_begin(&call, n_threads, bytes))
         smri_call_finish(&call, smri_ntxent(&loss, dz, z, n_pairs, D, &options, call.workspace, call.pool));
     return smri_call_end_with(&call, call.failed ? NULL : Py_BuildValue("(d)", loss));
 }
@@ -67,7 +69,8 @@ static PyObject *cam_map(PyObject *module, PyObject *arguments, PyObject *keywor
     float *map = smri_call_out(&call, out, "out", 3, dims);
     shape.N = (size_t)dims[0], shape.H = (size_t)dims[1], shape.W = (size_t)dims[2], shape.C = (size_t)dims[3];
     if (n_threads < 1) n_threads = (Py_ssize_t)smri_cpu_count();
-    const size_t bytes = call.failed ? 0 : smri_cam_workspace_bytes(&shape, (size_t)n_threads);
+    size_t bytes = 0;
+    if (!call.failed) smri_call_finish(&call, smri_cam_workspace_bytes(&bytes, &shape, (size_t)n_threads));
     if (smri_call_begin(&call, n_threads, bytes)) smri_cam_map(map, A, dA, &shape, call.workspace, call.pool);
     return smri_call_end(&call);
 }

@@ -134,6 +134,7 @@ static smri_status run_forward(network_object *self, float *out, const float *im
     const int is_features = features || config->n_head == 0;
     const size_t size = is_features ? smri_network_feature_count(network) : smri_network_output_count(network);
     smri_status status = n > 0 ? infer_plan(self, batch < n ? batch : n, precision) : SMRI_OK;
+    if (batch > n) batch = n > 0 ? n : 1;
     for (size_t i = 0; status == SMRI_OK && i < n; i += batch) {
         const size_t count = n - i < batch ? n - i : batch;
         const float *output;
@@ -309,7 +310,7 @@ static PyObject *network_explain(PyObject *object, PyObject *arguments, PyObject
     if (images == NULL) return NULL;
     PyObject *result = NULL;
     job.n = (size_t)PyArray_DIM(images, 0);
-    if (job.batch > job.n && job.n > 0) job.batch = job.n;
+    if (job.batch > job.n) job.batch = job.n > 0 ? job.n : 1;
     if (parse_targets(targets_given, job.n, job.n_outputs, &targets) == 0) {
         job.images = smri_floats(images);
         job.targets = targets != NULL ? PyArray_DATA(targets) : NULL;
@@ -339,7 +340,10 @@ static PyObject *network_memory_bytes(PyObject *object, PyObject *arguments, PyO
     }
     config.kind = (enum smri_plan_kind)index;
     size_t bytes;
-    const smri_status status = smri_plan_measure(&bytes, self->network, &config, smri_pool_size(self->pool));
+    smri_status status;
+    Py_BEGIN_ALLOW_THREADS; /* it writes the whole plan */
+    status = smri_plan_measure(&bytes, self->network, &config, smri_pool_size(self->pool));
+    Py_END_ALLOW_THREADS;
     return status == SMRI_OK ? PyLong_FromSize_t(bytes) : smri_raise(module_of(self), status);
 }
 

@@ -2,6 +2,7 @@
 #include "binding.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "smri/build.h"
 #include "smri/cpu.h"
@@ -112,8 +113,20 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* SMRI_PIN_THREADS=0 leaves the placing of threads to the system. */
+static int apply_pinning(void) {
+    const char *pins = getenv("SMRI_PIN_THREADS");
+    if (pins == NULL || pins[0] == '\0') return 0;
+    if (strcmp(pins, "0") == 0 || strcmp(pins, "1") == 0) {
+        smri_pool_set_pinning(pins[0] == '1');
+        return 0;
+    }
+    PyErr_Format(PyExc_ImportError, "environment variable SMRI_PIN_THREADS: expected 0 or 1, got '%s'", pins);
+    return -1;
+}
+
 /* SMRI_ISA caps the instruction set for the whole process. The core reads no environment, so the binding does. */
-static int apply_environment(void) {
+static int apply_isa(void) {
     const char *name = getenv("SMRI_ISA");
     if (name == NULL || name[0] == '\0') return 0;
     enum smri_isa isa;
@@ -125,6 +138,6 @@ static int apply_environment(void) {
 }
 
 int smri_bind_platform(PyObject *module) {
-    if (apply_environment() < 0) return -1;
+    if (apply_isa() < 0 || apply_pinning() < 0) return -1;
     return PyModule_AddFunctions(module, functions);
 }

@@ -31,8 +31,8 @@ static int parse_config(PyObject *module, PyObject *arguments, PyObject *keyword
     static const char *const optimizers[] = {"sgd", "adamw"}, *const sharpnesses[] = {"none", "sam", "asam"};
     const char *optimizer = "sgd", *sharpness = "none";
     int nesterov = 0, decay_all = 0;
-    *config = (struct smri_trainer_config){.beta2 = 0.999f, .eps = 1e-8f, .bn_momentum = 0.1f, .bn_groups = 1};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspfffpfO&O&O&O&:Trainer", names, smri_network_type(module),
+    *config = (struct smri_trainer_config){.beta2 = 0.999, .eps = 1e-8, .bn_momentum = 0.1f, .bn_groups = 1};
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspdddpfO&O&O&O&:Trainer", names, smri_network_type(module),
                                      (PyObject **)network, &optimizer, &sharpness, &nesterov, &config->beta2, &config->eps,
                                      &config->weight_decay, &decay_all, &config->bn_momentum, smri_convert_size,
                                      &config->batch, smri_convert_size, &config->bn_groups, smri_convert_size,
@@ -139,7 +139,7 @@ static PyObject *trainer_simclr_step(PyObject *object, PyObject *arguments, PyOb
     struct step_call call = {0};
     struct smri_ntxent ntxent = {0};
     int standardize = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$fffO&O&fOp:simclr_step", names, &views, &call.step.lr,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|$ddfO&O&fOp:simclr_step", names, &views, &call.step.lr,
                                      &call.step.momentum, &ntxent.temperature, smri_convert_u64, &call.step.seed,
                                      smri_convert_u64, &index, &call.step.rho, &groups_given, &standardize) ||
         smri_require_keywords(keywords, (const char *const[]){"lr", "momentum", "temperature", "seed", "step", NULL}) < 0)
@@ -171,7 +171,7 @@ static PyObject *trainer_supervised_step(PyObject *object, PyObject *arguments, 
     uint64_t index;
     struct step_call call = {0};
     struct smri_cross_entropy options = {0};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$ffO&O&fOf:supervised_step", names, &images, &labels_given,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$ddO&O&fOf:supervised_step", names, &images, &labels_given,
                                      &call.step.lr, &call.step.momentum, smri_convert_u64, &call.step.seed,
                                      smri_convert_u64, &index, &call.step.rho, &weights_given, &options.label_smoothing) ||
         smri_require_keywords(keywords, (const char *const[]){"lr", "momentum", "seed", "step", NULL}) < 0)

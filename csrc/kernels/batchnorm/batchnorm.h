@@ -1,8 +1,7 @@
 /* Kernels of batch normalisation: column sums and per-column scale_shift maps of a row-major panel x[rows][C] whose rows are
  * `stride` numbers apart. There is a table for each precision; `void *` points to numbers of that precision, which are
  * computed with in fp32 and rounded once, when stored. Pointers need no alignment beyond a number's. Reductions run
- * over rows in a stated order: eight
- * rows are summed as a tree in fp32, the groups of eight in ascending order in double. */
+ * over rows in a stated order: eight rows are summed as a tree in fp32, the groups of eight in ascending order in double. */
 #ifndef SMRI_KERNELS_BATCHNORM_BATCHNORM_H
 #define SMRI_KERNELS_BATCHNORM_BATCHNORM_H
 
@@ -46,8 +45,7 @@ struct smri_batchnorm_kernels {
     void (*moments)(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride);
     void (*scale_shift)(const struct smri_scale_shift_rows *job);
     /* y[r * y_stride + c] = max(0, scale[c] * rows[r][c] + shift[c]) for r < n, c < C, with scale_shift's bits: rows
-     * on their way
-     * into a convolution. */
+     * on their way into a convolution. */
     void (*activate)(void *y, size_t y_stride, const void *const *rows, size_t n, const float *scale, const float *shift,
                      size_t C);
     /* sum_dy[C] = sum of dy*, sum_dyx[C] = sum of dy* (x - mean). */

@@ -1,6 +1,5 @@
 /* Many short jobs, divided as an operation's are. The best of them is the machine's peak: a busy neighbour or a clock
- * that has not
- * risen yet spoils some of them, not all. Their mean is what was to be had meanwhile. */
+ * that has not risen yet spoils some of them, not all. Their mean is what was to be had meanwhile. */
 #define _POSIX_C_SOURCE 200809L
 #include "smri/peak.h"
 

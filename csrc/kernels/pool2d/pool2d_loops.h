@@ -1,7 +1,6 @@
 /* The loops behind pooling's vector kernels, written once for vectors of any width and numbers of either precision (lanes.h).
  * Each instruction set's file compiles its own copy: SMRI_POOL2D_VECTORS vectors of channels side by side, so that
- * pixels far apart are
- * read in runs of cache lines, then single ones, the taps one after the other in registers. */
+ * pixels far apart are read in runs of cache lines, then single ones, the taps one after the other in registers. */
 #ifndef SMRI_KERNELS_POOL2D_POOL2D_LOOPS_H
 #define SMRI_KERNELS_POOL2D_POOL2D_LOOPS_H
 
@@ -168,8 +167,8 @@ SMRI_INLINE void put_pixel(const struct smri_max_row *row, size_t w, size_t c, c
 }
 
 /* SMRI_POOL2D_VECTORS vectors of channels from c on, of a row, for windows of 3 with stride 2 and padding 1
- * (ResNet's): window q covers the
- * pixels 2q - 1, which it shares with the window before, 2q and 2q + 1. Each dy is read once, not three times. */
+ * (ResNet's): window q covers the pixels 2q - 1, which it shares with the window before, 2q and 2q + 1. Each dy is read
+ * once, not three times. */
 SMRI_INLINE void gather_threes(const struct smri_max_row *row, size_t c, enum smri_precision precision) {
     floats before[SMRI_POOL2D_VECTORS], middle[SMRI_POOL2D_VECTORS], after[SMRI_POOL2D_VECTORS];
     for (size_t k = 0; k < SMRI_POOL2D_VECTORS; k++) after[k] = vset1(0.0f);

@@ -385,8 +385,8 @@ static void backward_data(void *dx, const void *dy, const float *w, bool accumul
     run(&job, workspace, pool);
 }
 
-/* The reference kernels compute the same products everywhere, so any machine can test this file; those of the weights'
- * gradient exist on AMX only. */
+/* The reference kernels compute the same products everywhere, so any machine can test this file. The gradient of the weights
+ * takes windows of up to 16 x 16. */
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (shape->precision != SMRI_BF16) return false;
     if (direction != SMRI_CONV2D_BACKWARD_WEIGHTS) return true;

@@ -9,8 +9,7 @@
  * Two ways to cut the work, by the size of dW. Small (early layers): a task owns a part of the pixels, packs them unit by
  * unit (a piece of a row of outputs, and the rows of x under it, the last R of which are kept) and adds to sums of its
  * own; whoever does the last part adds them, in ascending order. Large: all of a group is packed first, and a task
- * owns some channels
- * of both sides, whose sums stay in registers over all pixels. */
+ * owns some channels of both sides, whose sums stay in registers over all pixels. */
 #include "layers/conv2d/amx.h"
 
 #include <stdatomic.h>

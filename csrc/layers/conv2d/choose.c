@@ -7,8 +7,7 @@
  *                                       8 x 8: 1.89 / 1.71 / 1.76    9 x 9: 1.28 / 1.26 / 1.31   16 x 16: 1.92 / 1.91 / 2.08
  *     4 x 4, 512 channels               1 image: 0.41 / 0.81 / 0.43  4: 0.89 / 1.04 / 1.01       8: 1.23 / 1.26 / 1.45
  *     8 x 8, 256 channels               1 image: 0.85 / 0.97 / 0.96  2: 1.26 / 1.26 / 1.40       16: 1.80 / 1.95 / 2.40
- *     32 images of 16 x 16              3 channels: 0.84 / 0.97 / 1.02   16: 1.69 / 1.70 / 2.70         64: 2.12 /
- * 2.04 / 2.48
+ *     32 images of 16 x 16              3 channels: 0.84 / 0.97 / 1.02   16: 1.69 / 1.70 / 2.70         64: 2.12 / 2.04 / 2.48
  * So Winograd pays when most of its 4 x 4 tiles is image and there are tiles enough to repay the transformed weights.
  *
  * bf16 on tile registers where there are any. Without them, Winograd where it pays in fp32: it reads and writes bf16, and on

@@ -21,10 +21,8 @@
 
 /* A chunk of source pixels should stay in a second-level cache beside the panel of weights that passes over it; where pixels
  * are one row, beside what is fetched for the next chunk and for whoever looks at the result, too. Zen 4, 1x1 layers
- * of a step of
- * ResNet-50 in ms, forward and backward-data, by numbers and rows at most: 131072 and 192 207.9 + 232.0, 65536 and 192
- * 207.5 +
- * 231.3, 49152 and 96 206.0 + 226.6, 32768 and 96 206.2 + 227.7, 16384 and 48 207.6 + 230.5. */
+ * of a step of ResNet-50 in ms, forward and backward-data, by numbers and rows at most: 131072 and 192 207.9 + 232.0,
+ * 65536 and 192 207.5 + 231.3, 49152 and 96 206.0 + 226.6, 32768 and 96 206.2 + 227.7, 16384 and 48 207.6 + 230.5. */
 #define CHUNK_NUMBERS ((size_t)131072)
 #define CHUNK_ROWS_MIN 48
 #define CHUNK_ROWS_MAX 192
@@ -191,8 +189,7 @@ static size_t room_bytes(const struct job *job) {
 }
 
 /* Fills the tile at `position` but for its columns. `packed` has room for its windows in mode PACKED; its source
- * pixels lie at
- * `pixels` in mode POINTWISE. */
+ * pixels lie at `pixels` in mode POINTWISE. */
 static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, struct smri_conv_tap *taps, char *packed,
                          const char *pixels, size_t position, size_t rows, struct cursor *cursor) {
     const size_t out_bytes = job->cols * job->number_bytes, source_bytes = job->depth * job->number_bytes;

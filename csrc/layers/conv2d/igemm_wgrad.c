@@ -53,8 +53,7 @@ struct job {
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Whether the rows of a 1x1 window over C channels are multiplied where they lie. The bits are the same. Zen 4 gains 4
- * to 12 %
- * where a core of the Sapphire Rapids class lost 10 to 30. */
+ * to 12 % where a core of the Sapphire Rapids class lost 10 to 30. */
 static bool reads_in_place(size_t C) { return C <= UNPACKED_CHANNELS_MAX || smri_cpu_has_fast_bf16_dot2(); }
 
 static size_t rounded(size_t pixels) { return smri_chunk_count(pixels, CHUNK_GRAIN) * CHUNK_GRAIN; }

@@ -9,8 +9,7 @@
 #define SMRI_CONV2D_BLOCK 32 /* output channels in one block of the packed weights: two 512-bit vectors */
 
 /* What goes along with a forward pass. `prologue` is NULL unless has_prologue, `epilogue` unless has_epilogue,
- * `fusion` unless
- * part_rows says more than 0. */
+ * `fusion` unless part_rows says more than 0. */
 struct smri_conv2d_fused_args {
     const struct smri_conv2d_prologue *prologue;
     const struct smri_conv2d_epilogue *epilogue;

@@ -30,17 +30,23 @@ def check_path(value: object, argument: str) -> Path:
 
 @contextlib.contextmanager
 def atomic_writer(path: str | Path):
-    """A binary file that appears at `path` whole or not at all; OSError names `path`."""
+    """A binary file that appears at `path` whole or not at all; OSError names `path`.
+
+    A symbolic link stays, and its target is replaced; a file that is replaced keeps its permissions.
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
         with open(temporary, "wb") as file:
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()

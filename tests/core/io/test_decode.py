@@ -473,3 +473,13 @@ def test_real_images_equal_pillow(real_data: Path):
     decoded, failures = _core.decode_files(paths, channels=1)
     assert failures == []
     assert np.array_equal(decoded, np.stack([pillow(path.read_bytes(), "L") for path in paths]))
+
+
+@pytest.mark.parametrize("character", ["é", "€", "🧠"])
+def test_a_long_name_is_cut_between_characters(character):
+    for lead in range(4):
+        name = "x" * lead + character * 150
+        with pytest.raises(_core.DecodeError) as error:
+            _core.decode_image(b"no image", name=name)
+        shown = str(error.value).split(":")[0]
+        assert set(shown) <= {character, "x"} and name.endswith(shown) and 190 < len(shown.encode()) <= 200

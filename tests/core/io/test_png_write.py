@@ -17,6 +17,7 @@ from PIL import Image
 
 from reference.guard import guarded
 from simclr_mri import _core
+from simclr_mri._shared import _files
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (64, 33), (300, 200)])
@@ -66,9 +67,8 @@ def test_wrong_arguments_are_named(tmp_path: Path):
     assert os.listdir(tmp_path) == []
 
 
-def test_an_existing_file_is_replaced_and_keeps_others_umask(tmp_path: Path):
+def test_a_new_file_honours_the_umask(tmp_path: Path):
     path = tmp_path / "out.png"
-    path.write_bytes(b"old")
     mask = os.umask(0o027)
     try:
         _core.replace_file(path, b"new")
@@ -99,6 +99,7 @@ WRITE_BEYOND_LIMIT = """
 import sys
 import numpy as np
 from simclr_mri import _core
+from simclr_mri._shared import _files
 pixels = np.random.default_rng(0).integers(0, 256, (200, 200), dtype=np.uint8)
 try:
     _core.write_png(sys.argv[1], pixels)
@@ -125,3 +126,39 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path):
     )
     assert done.stdout.split() == [str(errno.EFBIG), str(path)], done.stderr
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["out.png"]
+
+
+def write_atomically(path, data: bytes) -> None:
+    with _files.atomic_writer(path) as file:
+        file.write(data)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_replaced_file_keeps_links_and_permissions(tmp_path, depth, exists):
+    """A chain of symbolic links in several folders, relative and absolute: all stay, and the file at its end is replaced."""
+    (tmp_path / "far").mkdir()
+    target = tmp_path / "far" / "target"
+    if exists:
+        target.write_bytes(b"old")
+        target.chmod(0o640)
+    links = [target]
+    for i in range(depth):
+        link = tmp_path / f"link{i}"
+        link.symlink_to(links[-1] if i % 2 else os.path.relpath(links[-1], tmp_path))
+        links.append(link)
+    for write in (_core.replace_file, write_atomically):
+        write(links[-1], b"new" + write.__name__.encode())
+        assert target.read_bytes() == b"new" + write.__name__.encode()
+        assert all(link.is_symlink() for link in links[1:]) and not target.is_symlink()
+        if exists:
+            assert target.stat().st_mode & 0o777 == 0o640
+    assert sorted(p.name for p in tmp_path.rglob("*")) == sorted(["far", *(p.name for p in links)])
+
+
+def test_a_circle_of_links_is_refused(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        _core.replace_file(tmp_path / "a", b"new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]

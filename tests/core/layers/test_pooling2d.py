@@ -86,12 +86,24 @@ def test_avgpool(isa, pixels, channels):
 
 def test_errors():
     x = np.zeros((1, 2, 2, 1), np.float32)
-    with pytest.raises(ValueError, match="window is larger than the padded image"):
+    with pytest.raises(ValueError, match="window of 3 is larger than the image of 2 x 2 padded by 0"):
         _core.maxpool_forward(x, 3, 1, 0)
-    with pytest.raises(ValueError, match="pad below window"):
+    with pytest.raises(ValueError, match="a pad below the window"):
         _core.maxpool_forward(x, 2, 1, 2)
     with pytest.raises(ValueError, match=r"dy: expected shape \(1, 1, 1, 1\), got \(1, 2, 2, 1\)"):
         _core.maxpool_backward(x, np.zeros((1, 2, 2, 1), np.uint8), 2, 2, 3, 2, 1)
+
+
+@pytest.mark.parametrize("stride", [3, 2**31, 2**61, 2**62, 2**62 + 1, 2**63 - 1])
+def test_a_stride_may_be_longer_than_the_image(stride):
+    """One window: no product of the stride with a size may wrap around, let alone to zero."""
+    for rows, cols, channels in ((2, 3, 1), (3, 2, 4), (4, 4, 2)):
+        x = images(rows, cols, channels)
+        y, argmax = _core.maxpool_forward(x, 2, stride, 0)
+        assert y.shape[1:3] == ((rows - 2) // stride + 1, (cols - 2) // stride + 1)
+        assert np.array_equal(y[:, :1, :1], x[:, :2, :2].max(axis=(1, 2), keepdims=True))
+        dx = _core.maxpool_backward(np.ones_like(y), argmax, rows, cols, 2, stride, 0)
+        assert dx.sum() == y.size
 
 
 def test_large_gradient_past_the_caches(isa):

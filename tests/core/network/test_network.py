@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -305,3 +307,25 @@ def test_bad_arguments():
         network.memory_bytes("both", 1)
     with pytest.raises(ValueError, match="bn_groups: expected a divisor of the batch 4, got 3"):
         network.memory_bytes("train", 4, 3)
+
+
+def test_measuring_lets_other_threads_run():
+    """memory_bytes writes a whole plan, milliseconds for a large batch: not under the interpreter's lock."""
+    network = _core.Network(18, image_size=32, head=[(4, 0.0, False)], n_threads=1)
+    beats = []
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.is_set():
+            beats.append(time.monotonic())
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    started = time.monotonic()
+    while time.monotonic() - started < 0.5:
+        network.memory_bytes("train", 2_000)
+    took = time.monotonic() - started
+    done.set()
+    thread.join()
+    assert len([b for b in beats if started < b < started + took]) > 0.1 * took / 0.002
