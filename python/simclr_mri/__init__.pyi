@@ -33,7 +33,9 @@ from .metrics import evaluate_predictions as evaluate_predictions
 from .splits import Split as Split
 from .splits import label_fractions as label_fractions
 from .splits import split as split
+from .studies import LabelCurve as LabelCurve
 from .studies import StudyResult as StudyResult
+from .studies import label_curve as label_curve
 from .studies import study as study
 from .studies import study_report as study_report
 from .weights import CheckpointError as CheckpointError
@@ -49,6 +51,7 @@ __all__ = [
     "Classifier",
     "Dataset",
     "History",
+    "LabelCurve",
     "LinearProbe",
     "Report",
     "SimCLR",
@@ -64,6 +67,7 @@ __all__ = [
     "export_onnx",
     "export_weights",
     "grad_cam",
+    "label_curve",
     "label_fractions",
     "metrics",
     "plot",

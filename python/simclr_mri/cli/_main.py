@@ -1,4 +1,4 @@
-"""The command line: `simclr-mri demo | data | audit | pretrain | finetune | evaluate | explain | study | bench`.
+"""The command line: `simclr-mri COMMAND`; `_table.py` lists the commands.
 
 Options are those of config.py, with the same names in Python, TOML and shell. They are merged in this order: defaults,
 recipe, what the model was trained with, the file given by --config, the command line. A mistake ends in one line on
@@ -73,8 +73,9 @@ def _version(_: argparse.Namespace) -> int:
 
 
 def _command(args: argparse.Namespace) -> int:
-    module = importlib.import_module(f"._{args.command}", __package__)  # each imports only what it needs
-    return getattr(module, args.command)(args) or 0
+    name = args.command.replace("-", "_")
+    module = importlib.import_module(f"._{name}", __package__)  # each imports only what it needs
+    return getattr(module, name)(args) or 0
 
 
 def _run(work: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

@@ -103,6 +103,25 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "simclr-mri study Dataset/ --task 3class --splits 5 --label-fractions 0.1 1 --lrs 1e-4 3e-4 1e-3",
         ],
     },
+    "label-curve": {
+        "help": "what pretrained features are worth with few labelled subjects, in minutes",
+        "bare": ("label_curve", "data", "run"),
+        "prefixed": ("pretrain",),
+        "refused": {
+            "split": "all subjects are tested, in the folds of --splits",
+            "folds": "the number of folds is --splits",
+            "fold": "all folds of --splits are tested",
+            "by": "folds, draws and scores are by subject",
+            "resume": "features that are in --out are read; choose another folder to start over",
+        },
+        "data": "required",
+        "recipe": "quick",
+        "examples": [
+            "simclr-mri label-curve Dataset/ --task cdr0 --image-size 64 --starts pixels random",
+            "simclr-mri label-curve Dataset/ --task cdr0 --image-size 64 --slices 8 --pretrain.epochs 20",
+            "simclr-mri label-curve Dataset/ --starts pixels random runs/ssl --n-labelled 4 8 16 40",
+        ],
+    },
     "bench": {
         "help": "how fast training and inference are on this machine",
         "bare": ("bench", "run"),

@@ -18,6 +18,7 @@ from ._sections import DemoOptions as DemoOptions
 from ._sections import EvaluateOptions as EvaluateOptions
 from ._sections import ExplainOptions as ExplainOptions
 from ._sections import FinetuneOptions as FinetuneOptions
+from ._sections import LabelCurveOptions as LabelCurveOptions
 from ._sections import PretrainOptions as PretrainOptions
 from ._sections import RunOptions as RunOptions
 from ._sections import StudyOptions as StudyOptions

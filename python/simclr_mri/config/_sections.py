@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .._shared import ARCHS, MAX_SEED, MAX_THREADS, PRECISIONS
+from .._shared import ARCHS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS
 from ._options import option
 
 SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
@@ -313,6 +313,50 @@ class StudyOptions:
 
 
 @dataclass(repr=False, eq=False)
+class LabelCurveOptions:
+    """Probes on frozen features, by number of labelled subjects."""
+
+    starts: tuple[str, ...] = option(
+        ("pixels", "random", "simclr"),
+        "whose features: pixels, random, simclr (pretrained in each fold), or runs and files with weights",
+        group="label curve",
+    )
+    n_labelled: tuple[int, ...] | None = option(
+        None,
+        "labelled subjects of a draw (none: 4 8 16 40 80 ..., as far as they reach)",
+        group="label curve",
+        at_least=2,
+    )
+    draws: int = option(100, "draws of labelled subjects in each fold", group="label curve", at_least=1)
+    repeats: int | None = option(
+        None,
+        "how often the subjects are dealt into folds anew (none: 10, or 1 if a start is pretrained)",
+        group="label curve",
+        at_least=1,
+    )
+    splits: int = option(5, "folds; every subject is tested once a repeat", group="label curve", at_least=2)
+    slices: int | None = option(
+        None, "use only slices up to this number, for speed (none: all)", group="label curve", at_least=1
+    )
+    layer: str = option("layer4", "stage of the network that is read", group="features", choices=LAYERS)
+    grid: int = option(
+        1, "average features over this many regions a side: 2 keeps quarters apart", group="features", at_least=1
+    )
+    pool: str = option(
+        "mean",
+        "a subject's features: the mean over its slices, or its slices side by side",
+        group="features",
+        choices=("mean", "stack"),
+    )
+    intensities: str = option(
+        "as_is",
+        "pixels as they are, or each subject's shifted and scaled to one mean and deviation",
+        group="features",
+        choices=("as_is", "subject"),
+    )
+
+
+@dataclass(repr=False, eq=False)
 class DemoOptions:
     """The whole experiment on phantoms."""
 
@@ -382,6 +426,7 @@ SECTIONS: dict[str, type] = {
     "predict": PredictOptions,
     "explain": ExplainOptions,
     "study": StudyOptions,
+    "label_curve": LabelCurveOptions,
     "demo": DemoOptions,
     "audit": AuditOptions,
     "bench": BenchOptions,

@@ -18,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 
 from .. import _core
 from .._shared import (
+    LAYERS,
     PRECISIONS,
     bytes_text,
     check_fits,
@@ -58,6 +59,23 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"about {seconds_text(self.seconds)} for {self.steps:,} steps, {bytes_text(self.memory_bytes)} of memory"
+
+
+def _region_means(maps: np.ndarray, layer: str, grid: int) -> np.ndarray:
+    """(n, h, w, C) to (n, grid * grid * C); regions differ by at most one row or column in size."""
+    n, height, width, channels = maps.shape
+    if grid > min(height, width):
+        raise ValueError(
+            f"grid={grid}: {layer} has {height} x {width} places at this image size; choose at most "
+            f"{min(height, width)}, an earlier layer or larger images"
+        )
+    rows = np.linspace(0, height, grid + 1).astype(int)
+    columns = np.linspace(0, width, grid + 1).astype(int)
+    means = np.empty((n, grid, grid, channels), np.float32)
+    for i, j in np.ndindex(grid, grid):
+        region = maps[:, rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
+        means[:, i, j] = region.mean(axis=(1, 2), dtype=np.float64)
+    return means.reshape(n, -1)
 
 
 class NetworkEstimator(RichRepr, BaseEstimator):
@@ -156,18 +174,49 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             raise ValueError("images: expected at least one, got none")
         return images
 
-    def transform(self, data: Dataset | np.ndarray) -> np.ndarray:
-        """Features (what the head sees) of images.
+    def transform(self, data: Dataset | np.ndarray, *, layer: str = "layer4", grid: int = 1) -> np.ndarray:
+        """Features of images: by default what the head sees.
 
         Parameters
         ----------
         data : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C), uint8
+        layer : {"stem", "layer1", "layer2", "layer3", "layer4"}
+            The stage whose activations are averaged.
+        grid : int
+            Averages over grid x grid regions, row by row, instead of over the whole: they keep places apart.
 
         Returns
         -------
-        ndarray of shape (N, D), float32
+        ndarray of shape (N, D) or (N, grid * grid * D), float32
+
+        Raises
+        ------
+        ValueError
+            The stage has fewer rows than `grid`.
+
+        Examples
+        --------
+        >>> import simclr_mri as sm
+        >>> ds = sm.datasets.phantoms(n_subjects=8, slices=1, image_size=32)
+        >>> ssl = sm.SimCLR("resnet18", epochs=0, batch_size=8, verbose=0).fit(ds)
+        >>> ssl.transform(ds).shape, ssl.transform(ds, layer="layer3", grid=2).shape
+        ((8, 512), (8, 1024))
         """
-        return self._forward(data, "features")
+        choose("layer", layer, LAYERS)
+        if not isinstance(grid, int) or grid < 1:
+            raise ValueError(f"grid: expected a whole number of at least 1, got {grid!r}")
+        if layer == "layer4" and grid == 1:
+            return self._forward(data, "features")
+        return self._regions(self._checked(data), layer, grid)
+
+    def _regions(self, images: np.ndarray, layer: str, grid: int) -> np.ndarray:
+        """Averages over the regions of a stage. The core shows its activations where it also computes gradients."""
+        parts = []
+        for start in range(0, len(images), 512):
+            batch = plain_batch(images, np.arange(start, min(start + 512, len(images))), self.preprocess_, self.n_jobs)
+            maps, _, _ = self.network_.explain(batch, None, stage=layer, precision=self.precision)
+            parts.append(_region_means(maps, layer, grid))
+        return np.concatenate(parts)
 
     # ---- training -------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from ._heat import class_maps as class_maps
 from ._heat import overlay as overlay
 from ._images import montage as montage
 from ._images import views as views
+from ._label_curve import label_curve as label_curve
 from ._scores import confusion as confusion
 from ._scores import embedding as embedding
 from ._scores import label_fractions as label_fractions
@@ -33,6 +34,7 @@ __all__ = [
     "confusion",
     "embedding",
     "history",
+    "label_curve",
     "label_fractions",
     "montage",
     "overlay",

@@ -52,7 +52,7 @@ def label_fractions(
     if wrong:
         raise ValueError(f"fractions: expected values in (0, 1], got {wrong[0]}")
     _, labels, members = units_of(ds, by)
-    order = _nested_order(labels, np.random.default_rng(seed))
+    order = nested_order(labels, np.random.default_rng(seed))
     n_present = len(np.unique(labels))
     chosen: dict[float, np.ndarray] = {}
     for f in sorted(fractions):
@@ -70,7 +70,7 @@ def label_fractions(
     return {f: chosen[f] for f in fractions}
 
 
-def _nested_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def nested_order(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """An order of the units whose every prefix is stratified and holds each class once.
 
     Unit r of a class of n comes at (r + 1/2) / n, except that the first of each class leads.

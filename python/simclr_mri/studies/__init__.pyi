@@ -1,9 +1,24 @@
 from ._arm import Arm as Arm
+from ._curve_page import label_curve_report as label_curve_report
+from ._curve_result import CurveDifference as CurveDifference
+from ._curve_result import LabelCurve as LabelCurve
+from ._label_curve import label_curve as label_curve
 from ._looks import LOOKS_FILE as LOOKS_FILE
 from ._looks import record_look as record_look
 from ._looks import record_of as record_of
 from ._page import study_report as study_report
 from ._result import StudyResult as StudyResult
+from ._starts import Start as Start
 from ._study import study as study
 
-__all__ = ["Arm", "StudyResult", "study", "study_report"]
+__all__ = [
+    "Arm",
+    "CurveDifference",
+    "LabelCurve",
+    "Start",
+    "StudyResult",
+    "label_curve",
+    "label_curve_report",
+    "study",
+    "study_report",
+]
