@@ -1,3 +1,7 @@
+from ._advice import call_text as call_text
+from ._advice import for_the_shell as for_the_shell
+from ._advice import in_shell as in_shell
+from ._advice import option_text as option_text
 from ._figures import close_figure as close_figure
 from ._figures import our_figure as our_figure
 from ._figures import png_tag as png_tag

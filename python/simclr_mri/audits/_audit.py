@@ -22,8 +22,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from .. import _core
 from .._shared import some
-from ..datasets import Dataset, DataWarning, check_dataset, check_root, concatenate, find_parts, open_dataset
-from ..splits import Split, describe_overlap
+from ..datasets import Dataset, DataWarning, SeveralSizes, check_dataset, check_root, open_dataset, part_of
+from ..splits import Split, describe_overlap, given_split
 from ._baselines import Baseline, run_baselines
 from ._heads import Groups, infer_groups
 from ._record import Audit, Finding, percent
@@ -116,23 +116,13 @@ def _examine(
 
 
 def _read(root: Path, options: dict[str, Any], findings: list[Finding]) -> tuple[Dataset, Split | None]:
-    """Opens a folder in spite of faulty files, and says what is wrong with them."""
-    parts = find_parts(check_root(root))
-    if not parts:
-        return _open(root, options, findings), None
-    read = [_open(path, options, findings) for path in parts.values()]
-    named = [
-        Dataset(p.images, p.labels, p.classes, p.subjects, [f"{k}/{f}" for f in p.files], name=k, copy=False)
-        for k, p in zip(parts, read, strict=True)
-    ]
-    whole = concatenate(named, name=root.absolute().name)
-    ends = np.cumsum([0, *map(len, named)])
-    indices = {_part_name(k): np.arange(a, b) for k, a, b in zip(parts, ends, ends[1:], strict=False)}
-    return whole, Split(whole, indices, "folder", 0)
-
-
-def _part_name(folder: str) -> str:
-    return {"tr": "train", "te": "test"}.get(folder.lower()[:2], "val")
+    """Opens a folder in spite of faulty files, and says what is wrong with them; and the split that it comes with."""
+    ds = _open(root, options, findings)
+    if ds.parts is None or not {"train", "test"} <= {part_of(name) for name in ds.parts.tolist()}:
+        return ds, None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the findings say what the parts share
+        return ds, given_split(ds)
 
 
 def _open(root: Path, options: dict[str, Any], findings: list[Finding]) -> Dataset:
@@ -143,9 +133,7 @@ def _open(root: Path, options: dict[str, Any], findings: list[Finding]) -> Datas
         except (_core.DecodeError, OSError):
             check_root(root)
             ds = open_dataset(root, **options, errors="warn")
-        except ValueError as error:
-            if "image_size=" not in str(error):
-                raise
+        except SeveralSizes as error:
             findings.append(Finding("image sizes", f"{error}. Resized to 128 x 128 for this audit", "note"))
             ds = open_dataset(root, **options, errors="warn", image_size=128)
     messages = [str(w.message) for w in told if issubclass(w.category, DataWarning)]

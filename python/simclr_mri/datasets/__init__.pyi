@@ -10,19 +10,22 @@ from ._dataset import concatenate as concatenate
 from ._dataset import require_labels as require_labels
 from ._examples import spread_examples as spread_examples
 from ._folder import check_root as check_root
-from ._folder import find_parts as find_parts
 from ._head import BACKGROUND_LEVEL as BACKGROUND_LEVEL
 from ._head import dark_share as dark_share
 from ._head import find_head as find_head
 from ._image_folder import ImageFolder as ImageFolder
+from ._images import SeveralSizes as SeveralSizes
 from ._images import read_images as read_images
 from ._open import open_dataset as open_dataset
 from ._phantoms._generate import load_phantoms as load_phantoms
 from ._phantoms._generate import phantoms as phantoms
 from ._phantoms._generate import write_phantoms as write_phantoms
-from ._subjects import Groups as Groups
 from ._stream import PictureStream as PictureStream
 from ._stream import stream_pictures as stream_pictures
+from ._subjects import Groups as Groups
+from ._volumes import Volumes as Volumes
+from ._words import part_of as part_of
+from ._write_slices import write_slices as write_slices
 
 __all__ = [
     "SEVERITY",
@@ -32,10 +35,12 @@ __all__ = [
     "DataWarning",
     "Dataset",
     "ImageFolder",
+    "Volumes",
     "load_phantoms",
     "open_dataset",
     "phantoms",
     "read_images",
     "stream_pictures",
     "write_phantoms",
+    "write_slices",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from .._shared import some
 from ._classes import SEVERITY
 from ._dataset import Dataset
-from ._folder import check_root, list_classes
+from ._folder import check_root
 from ._images import read_images
 
 N_SUBJECTS = dict(zip(SEVERITY, (100, 70, 28, 2), strict=True))
@@ -100,7 +100,9 @@ def AlzheimerMRI(
     """
     root = check_root(root)
     _check_published(root)
-    files, labels, _ = list_classes(root, SEVERITY)
+    counts = {name: N_SUBJECTS[name] * N_SLICES for name in SEVERITY}
+    files = [f"{name}/{_PREFIX[name]}_{i}.jpg" for name in SEVERITY for i in range(1, counts[name] + 1)]
+    labels = np.repeat(np.arange(len(SEVERITY)), list(counts.values()))
     subjects, levels = _published_subjects(files, labels)
     images, _ = read_images(root, files, image_size=image_size, channels=channels, n_jobs=n_jobs)
     return Dataset(images, labels, SEVERITY, subjects, files, name="Alzheimer MRI", slices=levels, copy=False).with_task(task)

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ._class_names import merge_text, task_members
 from ._classes import SEVERITY, TASKS, ClassCounts
 from ._store import Store, as_slice
 
-_FIXED = ("labels", "classes", "subjects", "slices")  # set once: what a subset or a split was made of stays true
+_FIXED = ("labels", "classes", "subjects", "slices", "parts")  # set once: what a subset was made of stays true
 
 
 class DataWarning(UserWarning):
@@ -53,8 +54,19 @@ class Dataset:
     slices : array-like of shape (N,), int, or None
         Number of each image in its subject's stack, from bottom to top or top to bottom; neighbours differ by 1. None
         when unknown.
+    parts : array-like of shape (N,), str, or None
+        The part of a ready-made split that each image lies in, such as "train" and "test". None where there is none.
     copy : bool
         False keeps the array of images itself, for one that nobody writes to any more, such as a memory map.
+
+    Attributes
+    ----------
+    understood : str
+        How the folder was understood, in one line; "" where none was read.
+    reading : dict
+        What decides the pixels besides size and channels, ready for JSON: "intensity", "fit", and how volumes were cut.
+    not_read : dict of str to str
+        Files that were not read, and why.
 
     Examples
     --------
@@ -74,6 +86,7 @@ class Dataset:
         name: str = "images",
         masks: Mapping[str, np.ndarray] | None = None,
         slices: Sequence[int] | np.ndarray | None = None,
+        parts: Sequence[str] | np.ndarray | None = None,
         copy: bool = True,
     ) -> None:
         images = np.array(images) if copy else np.asanyarray(images)
@@ -93,6 +106,8 @@ class Dataset:
         self.labels = None if labels is None else _frozen(_checked_labels(labels, n, self.classes))
         self.subjects = None if subjects is None else _frozen(_checked_subjects(subjects, n))
         self.slices = None if slices is None else _frozen(_checked_slices(slices, n))
+        self.parts = None if parts is None else _frozen(_checked_subjects(parts, n, "parts"))
+        self.understood, self.reading, self.not_read = "", {}, {}
         names = [str(file) for file in files]
         if names and len(names) != n:
             raise ValueError(f"files: expected {n} names, one an image, got {len(names)}")
@@ -197,6 +212,7 @@ class Dataset:
             labels=None if self.labels is None else _frozen(self.labels[key]),
             subjects=None if self.subjects is None else _frozen(self.subjects[key]),
             slices=None if self.slices is None else _frozen(self.slices[key]),
+            parts=None if self.parts is None else _frozen(self.parts[key]),
         )
 
     def select(self, indices: slice | Sequence[int] | np.ndarray) -> Dataset:
@@ -218,6 +234,7 @@ class Dataset:
                 "classes": "merge_classes(...)",
                 "subjects": "ds = ds.with_subjects(...)",
                 "slices": "Dataset(ds.images, ..., slices=...)",
+                "parts": "Dataset(ds.images, ..., parts=...)",
             }[name]
             raise AttributeError(
                 f"{name}: a Dataset does not change, so that what was made of it stays true. Use {way}"
@@ -234,7 +251,7 @@ class Dataset:
     def __setstate__(self, state: dict[str, object]) -> None:
         if isinstance(state["_store"], np.ndarray):  # pickled by version 0.1.0
             state = {**state, "_store": Store(state["_store"]), "_fingerprint": None}
-        self.__dict__.update(state)
+        self.__dict__.update({"parts": None, "understood": "", "reading": {}, "not_read": {}, **state})
 
     def mirrored(self) -> Dataset:
         """The same images with left and right exchanged.
@@ -246,7 +263,7 @@ class Dataset:
         """
         images = np.ascontiguousarray(self.images[:, :, ::-1])
         masks = {name: np.ascontiguousarray(mask[:, :, ::-1]) for name, mask in (self.masks or {}).items()}
-        more = {"name": self.name, "masks": masks, "slices": self.slices, "copy": False}
+        more = {"name": self.name, "masks": masks, "slices": self.slices, "parts": self.parts, "copy": False}
         return Dataset(images, self.labels, self.classes, self.subjects, self.files, **more)
 
     # -- labels -----------------------------------------------------------------------------------------------------
@@ -258,6 +275,10 @@ class Dataset:
     def with_subjects(self, subjects: Sequence[str] | np.ndarray | None) -> Dataset:
         """The same images with these subjects, such as the groups that `audit` infers."""
         return self._copy(subjects=None if subjects is None else _frozen(_checked_subjects(subjects, len(self))))
+
+    def with_reading(self, understood: str, reading: Mapping[str, object], not_read: Mapping[str, str]) -> Dataset:
+        """The same images with what is known of how they were read; see the attributes of these names."""
+        return self._copy(understood=understood, reading=dict(reading), not_read=dict(not_read))
 
     def merge_classes(self, joined: Mapping[str, Iterable[str] | str]) -> Dataset:
         """Joins classes.
@@ -294,7 +315,8 @@ class Dataset:
         Parameters
         ----------
         task : {"4class", "3class", "cdr0"}
-            "3class" joins Moderate to Mild; "cdr0" asks for dementia rating 0 against above 0.
+            "3class" joins Moderate to Mild; "cdr0" asks for dementia rating 0 against above 0. The four severities may
+            be called NonDemented, "Very mild Dementia", mild, CDR 2 and the like, and one may be missing.
 
         Returns
         -------
@@ -306,12 +328,14 @@ class Dataset:
             raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}{hint}")
         if self.classes == tuple(TASKS[task]):
             return self
-        if set(self.classes) != set(SEVERITY):
+        joined = task_members(TASKS[task], self.classes)
+        if joined is None:
+            advice = f". To join others: {merge_text(self.classes)}" if len(self.classes) > 1 else ""
             raise ValueError(
-                f"task {task!r} joins the classes {', '.join(SEVERITY)}; this data set has "
-                f"{', '.join(self.classes) or 'no classes'}. Use merge_classes({{'new': ['old', ...]}})"
+                f"task {task!r} joins the classes {', '.join(SEVERITY)}, in whatever wording; this data set has "
+                f"{', '.join(self.classes) or 'no classes'}{advice}"
             )
-        return self.merge_classes(TASKS[task])
+        return self.merge_classes(joined)
 
     # -- descriptions -----------------------------------------------------------------------------------------------
 
@@ -446,10 +470,10 @@ def _checked_slices(slices: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _checked_subjects(subjects: Sequence[str] | np.ndarray, n: int) -> np.ndarray:
+def _checked_subjects(subjects: Sequence[str] | np.ndarray, n: int, argument: str = "subjects") -> np.ndarray:
     array = np.asarray(subjects).astype(str)
     if array.shape != (n,):
-        raise ValueError(f"subjects: expected {n} names, one an image, got shape {array.shape}")
+        raise ValueError(f"{argument}: expected {n} names, one an image, got shape {array.shape}")
     return array
 
 

@@ -1,41 +1,61 @@
-"""Opens a folder, whichever of the known layouts it has."""
+"""Opens whatever it is: class folders, the Alzheimer MRI set, phantoms, volumes, a table of paths, Parquet files."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from .._shared import check_path
 from ._alzheimer import AlzheimerMRI, is_alzheimer_mri
+from ._class_names import in_order, parse_merge
 from ._classes import SEVERITY
 from ._dataset import Dataset
-from ._folder import check_root
-from ._image_folder import ImageFolder
+from ._folder import check_root, nothing_to_read
+from ._gather import Asked, gather
+from ._image_folder import as_dataset
+from ._images import Intensity, check_reading, decode
+from ._parquet import read_parquet
 from ._phantoms._generate import MANIFEST, load_phantoms
 from ._subjects import Groups
+from ._tables import match_rows, read_rows
+from ._volumes import Volumes
+from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS, ending, walk
+from ._write_slices import TABLE, is_slices_folder
 
 
 def open_dataset(
     path: str | Path,
     *,
     groups: Groups = None,
+    labels: Any = None,
     image_size: int | None = None,
     task: str | None = None,
     channels: int = 1,
     n_jobs: int | None = None,
-    class_order: Sequence[str] | None = None,
+    merge: Any = None,
+    class_order: Sequence[str] | str | None = None,
     labelled: bool = True,
+    layout: str | None = None,
+    intensity: Intensity = None,
+    fit: str = "pad",
     errors: str = "raise",
 ) -> Dataset:
-    """Opens a folder by what is in it: the Alzheimer MRI set, phantoms, or any class folders.
+    """Opens a folder or a file by what is in it.
+
+    Class folders with or without parts and wrappers, the Alzheimer MRI set, phantoms, NIfTI files and DICOM series (cut
+    as `Volumes` does by default), a `.csv` or `.tsv` of paths and labels, `.parquet` files with pictures.
 
     Parameters
     ----------
     path : path
-    groups, image_size, channels, n_jobs, class_order, labelled, errors
-        As for `ImageFolder`. Giving `groups` or `class_order` reads it as plain class folders.
+    groups, labels, image_size, channels, n_jobs, merge, class_order, labelled, layout, intensity, fit, errors
+        As for `ImageFolder`. Giving `groups`, `labels`, `layout` or `intensity` reads it as a plain folder.
     task : {"4class", "3class", "cdr0"} or None
-        Joins classes; for sets with the four severity classes.
+        Joins classes; for sets with the four severity classes, in whatever wording.
 
     Returns
     -------
@@ -44,23 +64,126 @@ def open_dataset(
     Examples
     --------
     >>> import tempfile
+    >>> from simclr_mri.datasets import write_phantoms
     >>> with tempfile.TemporaryDirectory() as root:
     ...     made = write_phantoms(root, n_subjects=8, slices=1, image_size=32)
     ...     open_dataset(root, task="cdr0")
     <Dataset 'phantoms (seed 0)': 8 images of 32 x 32 px, gray, 8 subjects, 2 classes>
     """
-    root = check_root(path)
-    plain = groups is not None or class_order is not None or not labelled
-    options = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs}
-    if not plain and is_phantom_folder(root):
-        ds = load_phantoms(root, **options)
-    elif not plain and is_alzheimer_mri(root) and (root / SEVERITY[0] / "non_1.jpg").is_file() and errors == "raise":
-        ds = AlzheimerMRI(root, **options)
-    else:
-        if labelled and class_order is None and is_alzheimer_mri(root):
-            class_order = SEVERITY
-        ds = ImageFolder(root, groups=groups, class_order=class_order, labelled=labelled, errors=errors, **options)
+    check_reading(image_size, channels, errors, intensity, fit)
+    asked = Asked(groups, labels, layout, merge, class_order, labelled)
+    ds = _open(check_path(path, "path").expanduser(), asked, image_size, channels, n_jobs, intensity, fit, errors)
     return ds if task is None else ds.with_task(task)
+
+
+def _open(
+    path: Path,
+    asked: Asked,
+    image_size: int | None,
+    channels: int,
+    n_jobs: int | None,
+    intensity: Any,
+    fit: str,
+    errors: str,
+) -> Dataset:
+    more = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs}
+    reading = {**more, "intensity": intensity, "fit": fit, "errors": errors}
+    if path.is_file() and ending(path.name) in (*TABLE_EXTENSIONS, *PARQUET_EXTENSIONS):
+        return _open_file(path, asked, reading)
+    root = check_root(path)
+    plain = (asked.groups, asked.labels, asked.layout, intensity) != (None,) * 4
+    if not plain and is_phantom_folder(root):
+        return _rearranged(load_phantoms(root, **more), asked)
+    published = None if plain or errors != "raise" else _published_folder(root)
+    if published is not None:
+        return _rearranged(AlzheimerMRI(published, **more), asked)
+    listing = walk(root)
+    if not listing.pictures:
+        if listing.files.get("parquet"):
+            return _open_parquet([root / name for name in listing.files["parquet"]], root, asked, reading)
+        if listing.volumes:
+            return _open_volumes(root, asked, reading)
+        raise ValueError(nothing_to_read(listing, asked.labelled))
+    if not plain and is_slices_folder(root):
+        asked = _asked_of_slices(root, asked)
+    found = gather(listing, listing.pictures, asked)
+    return as_dataset(found, decode(root, found.files, **reading), root.absolute().name, fit, stacklevel=5)
+
+
+def _rearranged(ds: Dataset, asked: Asked) -> Dataset:
+    """A set whose subjects are known by itself, with its classes joined and ordered as asked for."""
+    if asked.merge:
+        ds = ds.merge_classes(parse_merge(asked.merge, ds.classes))
+    if asked.class_order:
+        ds = ds.merge_classes({name: [name] for name in in_order(asked.class_order, ds.classes)})
+    return ds if asked.labelled else ds.unlabelled()
+
+
+def _published_folder(root: Path) -> Path | None:
+    """The folder itself, or the one within its wrappers, if it holds the published Alzheimer MRI set."""
+    for _ in range(4):
+        if is_alzheimer_mri(root):
+            return root if (root / SEVERITY[0] / "non_1.jpg").is_file() else None
+        inner = [entry.path for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith((".", "_"))]
+        if len(inner) != 1:
+            return None
+        root = Path(inner[0])
+    return None
+
+
+def _open_volumes(root: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
+    options = {k: v for k, v in reading.items() if k != "n_jobs"}
+    labelled = None if asked.labelled else False
+    return Volumes(
+        root,
+        groups=asked.groups,
+        labels=asked.labels,
+        merge=asked.merge,
+        class_order=asked.class_order,
+        labelled=labelled,
+        layout=asked.layout,
+        **options,
+    )
+
+
+def _asked_of_slices(root: Path, asked: Asked) -> Asked:
+    """Classes, subjects and slices of a folder that `write_slices` made."""
+    table = read_rows(root / TABLE)
+    if not any(table.column("class")) or not asked.labelled:
+        return Asked(groups=(root / TABLE, "subject"), labelled=False)
+    order = None if asked.merge else json.loads((root / "slices.json").read_text(encoding="utf-8"))["classes"]
+    return replace(asked, labels=(root / TABLE, "class"), class_order=asked.class_order or order)
+
+
+def _open_file(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
+    if ending(path.name) in PARQUET_EXTENSIONS:
+        return _open_parquet([path], path.parent, asked, reading)
+    table = read_rows(path)
+    listing = walk(path.parent)
+    files = listing.pictures
+    if not files:
+        raise ValueError(nothing_to_read(listing, asked.labelled))
+    match = match_rows(table, files, where="labels")
+    named = [name for name, row in zip(files, match.rows, strict=True) if row is not None]
+    if not named:
+        example = next((value for value in table.column(match.column) if value), "nothing")
+        raise ValueError(
+            f"{path}: names no picture in {path.parent} or below. Pictures there are called {files[0]}; the column "
+            f"{match.column} has {example}"
+        )
+    others = dict.fromkeys(set(files) - set(named), f"pictures that {path.name} does not name")
+    listing.others.update(others)
+    for kind in ("picture", "pillow"):
+        listing.files[kind] = [name for name in listing.files.get(kind, ()) if name not in others]
+    if asked.labels is None and asked.labelled:
+        asked = replace(asked, labels=path)
+    found = gather(listing, named, asked)
+    return as_dataset(found, decode(path.parent, found.files, **reading), path.stem, reading["fit"], stacklevel=6)
+
+
+def _open_parquet(paths: list[Path], root: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
+    found, pictures = read_parquet(paths, root, asked, **reading)
+    return as_dataset(found, pictures, paths[0].stem if len(paths) == 1 else root.name, reading["fit"], stacklevel=6)
 
 
 def is_phantom_folder(root: str | Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ import numpy as np
 
 from .._core import DecodeError
 from ._dataset import Dataset, DataWarning
-from ._folder import check_root, list_flat
+from ._folder import check_root, nothing_to_read
+from ._gather import Asked, gather
 from ._images import read_images
-from ._subjects import Groups, resolve_groups
+from ._subjects import Groups
+from ._volumes import Cut, VolumeStream, find_volumes
+from ._walk import walk
 
 PIECE = 256
 """Pictures that are in memory at once: at 224 pixels and three channels 37 MB."""
@@ -75,8 +78,9 @@ def stream_pictures(
     groups: Groups = None,
     errors: str = "raise",
     n_jobs: int | None = None,
-) -> PictureStream:
-    """The pictures below a folder, whatever its sub-folders mean.
+    reading: Mapping[str, Any] | None = None,
+) -> PictureStream | VolumeStream:
+    """The pictures below a folder, whatever its sub-folders mean; slices of volumes where there are no pictures.
 
     Parameters
     ----------
@@ -85,12 +89,28 @@ def stream_pictures(
         Rows and columns that each picture is resized to.
     channels, groups, errors, n_jobs
         As for `ImageFolder`.
+    reading : dict or None
+        What decides the pixels besides, as `Dataset.reading` tells it of the data that a model was trained on:
+        "intensity" and "fit", and for volumes "plane", "every" and "range".
 
     Returns
     -------
-    PictureStream
+    PictureStream or VolumeStream
+        Both have a length and give data sets of some pictures each.
     """
+    how = dict(reading or {})
     root = check_root(path)
-    files = list_flat(root)
-    reading = {"image_size": image_size, "channels": channels, "errors": errors, "n_jobs": n_jobs}
-    return PictureStream(root, files, resolve_groups(groups, root, files), reading)
+    listing = walk(root)
+    asked = Asked(groups, labelled=False)
+    if not listing.pictures and listing.volumes:
+        found, items = find_volumes(root, asked)
+        cut = Cut(**{key: how[key] for key in ("plane", "every", "range", "intensity") if key in how})
+        return VolumeStream(found, items, cut, image_size, channels, how.get("fit", "pad"), errors)
+    if not listing.pictures:
+        raise ValueError(nothing_to_read(listing, False))
+    found = gather(listing, listing.pictures, asked)
+    for note in found.notes:
+        warnings.warn(note, DataWarning, stacklevel=2)
+    options = {"image_size": image_size, "channels": channels, "errors": errors, "n_jobs": n_jobs}
+    options |= {"intensity": how.get("intensity"), "fit": how.get("fit", "pad")}
+    return PictureStream(root, found.files, found.subjects, options)

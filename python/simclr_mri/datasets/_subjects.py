@@ -1,22 +1,25 @@
-"""Who is in each picture: subjects from a table, a pattern over file names, or a function."""
+"""Who is in each image: by a table, a pattern over file names or a function; and what is suspicious about it."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._shared import read_table, some
+from .._shared import some
+from ._tables import MISSING, read_rows, subject_column, values_of
+from ._walk import TABLE_EXTENSIONS
 
 Groups = str | Path | tuple[str | Path, str] | Callable[[str], str | int] | None
 
 
-def resolve_groups(groups: Groups, root: Path, files: Sequence[str]) -> np.ndarray | None:
+def resolve_groups(
+    groups: Groups, root: Path, files: Sequence[str], tell: Callable[[str], None] = lambda text: None
+) -> np.ndarray | None:
     """The subject of each file by a table, a pattern or a function.
 
     Parameters
@@ -27,6 +30,8 @@ def resolve_groups(groups: Groups, root: Path, files: Sequence[str]) -> np.ndarr
     root : Path
         Where a relative path of the table is looked for, after the current folder.
     files : sequence of str
+    tell : callable
+        Told what is worth a note, such as rows of the table that are about no image.
 
     Returns
     -------
@@ -36,15 +41,31 @@ def resolve_groups(groups: Groups, root: Path, files: Sequence[str]) -> np.ndarr
         return None
     if callable(groups):
         return np.array([_named(groups(name), name) for name in files])
-    if isinstance(groups, tuple):
-        return _by_table(_find_table(groups[0], root), groups[1], files)
-    text = str(groups)
+    named = table_and_column(groups)
+    if named is None:
+        return _by_pattern(str(groups), files)
+    table = read_rows(find_table(named[0], root, "groups"))
+    column = (subject_column(table) or "subject") if named[1] is None else named[1]
+    return values_of(table, column, files, "groups", tell)
+
+
+def table_and_column(given: Any) -> tuple[str | Path, str | None] | None:
+    """The table and its column; None if `given` is no table. The column is None where it is to be found out."""
+    if isinstance(given, tuple):
+        return given
+    text = str(given)
     table, _, column = text.rpartition(":")
-    if table.lower().endswith((".csv", ".tsv")):
-        return _by_table(_find_table(table, root), column, files)
-    if text.lower().endswith((".csv", ".tsv")):
-        return _by_table(_find_table(text, root), "subject", files)
-    return _by_pattern(text, files)
+    if table.lower().endswith(TABLE_EXTENSIONS):
+        return table, column
+    return (text, None) if text.lower().endswith(TABLE_EXTENSIONS) else None
+
+
+def find_table(path: str | Path, root: Path, argument: str) -> Path:
+    """The table, looked for here, in the folder of images and beside it."""
+    for candidate in (Path(path).expanduser(), root / path, root.parent / path):
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(f"{argument}: no table {path}, neither here nor in {root}")
 
 
 def _named(subject: Any, file: str) -> str:
@@ -53,13 +74,6 @@ def _named(subject: Any, file: str) -> str:
         return str(subject)
     hint = "; a match has it as match[1]" if isinstance(subject, re.Match) else ""
     raise TypeError(f"groups({file!r}): expected a str that is not empty or an int, got {subject!r}{hint}")
-
-
-def _find_table(path: str | Path, root: Path) -> Path:
-    for candidate in (Path(path).expanduser(), root / path, root.parent / path):
-        if candidate.is_file():
-            return candidate
-    raise FileNotFoundError(f"groups: no table {path}, neither here nor in {root}")
 
 
 def _by_pattern(pattern: str, files: Sequence[str]) -> np.ndarray:
@@ -78,36 +92,64 @@ def _by_pattern(pattern: str, files: Sequence[str]) -> np.ndarray:
         raise ValueError(
             f"groups: {pattern!r} does not match {len(missing):,} of {len(files):,} files: {some(missing)}"
         )
-    return np.array([match[1] for match in matches])
+    return np.array([match[1] for match in matches if match is not None])
 
 
-def _by_table(path: Path, column: str, files: Sequence[str]) -> np.ndarray:
-    """Matches rows to files by relative path, or by file name where that is unique."""
-    columns, rows = read_table(path)
-    if column not in columns:
-        near = difflib.get_close_matches(column, columns, n=1)
-        hint = f". Did you mean {near[0]}?" if near else ""
-        raise ValueError(f"groups: {path} has the columns {', '.join(columns)}, not {column!r}{hint}")
-    key = next((c for c in columns if c.lower() in ("file", "filename", "file_name", "path", "image")), columns[0])
-    table: dict[str, str] = {}
-    for row in rows:
-        name, value = row[key].replace("\\", "/").removeprefix("./"), row[column]
-        if table.setdefault(name, value) != value:
-            raise ValueError(f"groups: {path} gives {name} twice, as {table[name]!r} and {value!r}")
-    names = list(files)
-    if not any(name in table for name in names):
-        short = [name.rsplit("/", 1)[-1] for name in files]
-        repeated = [name for name, n in Counter(short).items() if n > 1]
-        if repeated and any(name in table for name in repeated):
-            raise ValueError(f"groups: {path} must give paths such as {files[0]}: {repeated[0]} is in several folders")
-        names = short
-    missing = [name for name in names if name not in table]
-    if missing:
-        raise ValueError(f"groups: {path} has no row for {len(missing):,} of {len(files):,} images: {some(missing)}")
-    extra = sorted(set(table) - set(names))
-    if extra:
-        raise ValueError(f"groups: {path} has rows for {len(extra):,} images that are not there: {some(extra)}")
-    empty = [name for name in names if not (table[name] or "").strip()]
-    if empty:
-        raise ValueError(f"groups: {path} has no {column} for {len(empty):,} images: {some(empty)}")
-    return np.array([table[name] for name in names])
+def suspicions(
+    subjects: np.ndarray, labels: np.ndarray | None, classes: Sequence[str], *, of_images: bool = True
+) -> list[str]:
+    """What looks wrong about subjects, in words.
+
+    Parameters
+    ----------
+    subjects : ndarray of shape (N,), str
+    labels : ndarray of shape (N,), int, or None
+    classes : sequence of str
+    of_images : bool
+        False if these are subjects of volumes, where one each is nothing odd.
+
+    Returns
+    -------
+    list of str
+        One image each; one subject for all; names that mean "unknown"; names that differ in form only; several classes.
+
+    Examples
+    --------
+    >>> suspicions(np.array(["1", "1.0", "2", "2"]), None, ())
+    ["'1' and '1.0' may be the same subject"]
+    """
+    names, counts = np.unique(subjects, return_counts=True)
+    found = []
+    if of_images and len(names) > 1 and counts.max() == 1:
+        found.append(
+            f"each of the {len(names):,} subjects has one image, so splitting by subject is splitting by image"
+        )
+    if of_images and len(names) == 1 and len(subjects) > 1:
+        found.append(f"all {len(subjects):,} images are of one subject ({names[0]})")
+    unknown = [name for name in names if name.casefold().strip() in MISSING]
+    if unknown:
+        found.append(f"{int(counts[np.isin(names, unknown)].sum()):,} images are of the subject {unknown[0]!r}")
+    forms: dict[str, list[str]] = defaultdict(list)
+    for name in names.tolist():
+        forms[_form(name)].append(name)
+    same = [alike for alike in forms.values() if len(alike) > 1]
+    if same:
+        more = f", and {len(same) - 1:,} more such pairs" if len(same) > 1 else ""
+        found.append(f"{' and '.join(map(repr, same[0][:3]))} may be the same subject{more}")
+    if labels is not None and len(classes) > 1:
+        several = (
+            [n for n in names.tolist() if len(np.unique(labels[subjects == n])) > 1] if len(names) < 20_000 else []
+        )
+        if several:
+            where = ", ".join(classes[c] for c in np.unique(labels[subjects == several[0]]))
+            found.append(
+                f"{len(several):,} of {len(names):,} subjects are in several classes, such as {several[0]} ({where})"
+            )
+    return found
+
+
+def _form(name: str) -> str:
+    """A name without what often differs between tables: case, blanks, leading zeros, ".0"."""
+    text = re.sub(r"\s+", "", name.casefold())
+    text = re.sub(r"^(\D*\d+)\.0+$", r"\1", text)
+    return re.sub(r"(?<!\d)0+(?=\d)", "", text)

@@ -11,6 +11,7 @@ from ._overlap import find_overlap as find_overlap
 from ._split import SET_NAMES as SET_NAMES
 from ._split import LeakageWarning as LeakageWarning
 from ._split import Split as Split
+from ._split import given_split as given_split
 from ._split import seed_split as seed_split
 from ._split import split as split
 
@@ -22,6 +23,7 @@ __all__ = [
     "Split",
     "check_overlap",
     "find_overlap",
+    "given_split",
     "kfold",
     "label_fractions",
     "seed_split",

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._shared import ArrayRecord
-from ..datasets import Dataset, check_dataset
+from ..datasets import Dataset, check_dataset, part_of
 from ._deal import one_unit, quotas_of, spread_few, stratum_name, units_of
 from ._overlap import LeakageError, Overlap, describe_overlap, find_overlap
 
@@ -41,7 +41,7 @@ class Split(ArrayRecord):
     indices : dict of str to ndarray of int
         Part name ("train", "val", "test") to sorted indices into `dataset`.
     by : str
-        "subject" or "image".
+        "subject", "image", or "given" where the data set came in parts.
     seed : int
 
     Examples
@@ -99,7 +99,8 @@ class Split(ArrayRecord):
         return [{"set": name, **row} for name in self.indices for row in self[name].counts().rows()]
 
     def __str__(self) -> str:
-        lines = [f"split by {self.by}, seed {self.seed}: {len(self.dataset):,} images"]
+        how = "as given" if self.by == "given" else f"by {self.by}, seed {self.seed}"
+        lines = [f"split {how}: {len(self.dataset):,} images"]
         for name, index in self.indices.items():
             counts = self[name].counts()
             classes = ", ".join(f"{c} {n:,}" for c, n in zip(counts.classes, counts.images, strict=True))
@@ -112,7 +113,8 @@ class Split(ArrayRecord):
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {len(index):,}" for name, index in self.indices.items())
-        return f"<Split by {self.by}, seed {self.seed}: {sizes}>"
+        how = "given" if self.by == "given" else f"by {self.by}"
+        return f"<Split {how}, seed {self.seed}: {sizes}>"
 
     def _repr_html_(self) -> str:
         rows = self.rows()
@@ -132,7 +134,7 @@ def split(
     *,
     by: str = "subject",
     seed: int = 42,
-    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    fractions: Sequence[float] | str = (0.7, 0.15, 0.15),
     stratify: bool = True,
 ) -> Split:
     """Splits into train, validation and test, or into train and test.
@@ -143,8 +145,9 @@ def split(
     by : {"subject", "image"}
         "image" puts slices of one head into several sets and warns about it.
     seed : int
-    fractions : sequence of 2 or 3 floats
-        Sizes, in units of subjects or of images; they sum to at most 1.
+    fractions : sequence of 2 or 3 floats, or "given"
+        Sizes, in units of subjects or of images; they sum to at most 1. "given" takes the parts that the data set comes
+        with as they are, see `given_split`.
     stratify : bool
         Every class is split in the same proportion. A class with fewer subjects than sets goes to train first, then
         test, with a warning; a class with one subject is an error.
@@ -166,6 +169,10 @@ def split(
     >>> set(train.subjects) & set(test.subjects)
     set()
     """
+    if isinstance(fractions, str):
+        if fractions != "given":
+            raise ValueError(f"fractions: expected sizes or 'given', got {fractions!r}")
+        return given_split(ds)
     check_by(ds, by)
     sizes = _checked_fractions(fractions)
     names = SET_NAMES if len(sizes) == 3 else ("train", "test")
@@ -186,6 +193,53 @@ def split(
             raise ValueError(f"split: the {name} set would be empty ({len(units)} {by}s, fractions {tuple(sizes)})")
     result = Split(ds, indices, by, seed)
     judge_split(result)
+    return result
+
+
+def given_split(ds: Dataset) -> Split:
+    """The split that a data set comes with, such as its folders `train`, `val` and `test`.
+
+    Parameters
+    ----------
+    ds : Dataset
+        With `parts`, as `ImageFolder` reads them off folders or a table.
+
+    Returns
+    -------
+    Split
+        What the parts share is warned of, and not mended.
+
+    Raises
+    ------
+    ValueError
+        No parts, parts that are not called like training and test, or several splits in one data set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from simclr_mri.datasets import Dataset
+    >>> images = np.zeros((4, 8, 8), np.uint8)
+    >>> ds = Dataset(images, [0, 1, 0, 1], "ab", list("stuv"), parts=["Training", "Training", "test", "test"])
+    >>> given_split(ds)
+    <Split given, seed 0: train 2, test 2>
+    """
+    check_dataset(ds, "ds")
+    if ds.parts is None:
+        raise ValueError(f"{ds.name}: has no ready-made parts, so it must be split anew, by subject or by image")
+    names = sorted(set(ds.parts.tolist()))
+    sets = {name: part_of(name.rsplit("/", 1)[-1]) for name in names}
+    if "train" not in sets.values() or "test" not in sets.values() or None in sets.values():
+        raise ValueError(
+            f"{ds.name}: its parts are called {', '.join(name or '(none)' for name in names)}; which of them are for "
+            "training and for testing does not follow from these names. Rename them, or split anew"
+        )
+    if len({name.rpartition("/")[0] for name in names}) > 1:
+        raise ValueError(f"{ds.name}: holds several splits ({', '.join(names)}). Open one of their folders")
+    which = np.array([sets[name] for name in ds.parts.tolist()])
+    result = Split(ds, {name: np.flatnonzero(which == name) for name in SET_NAMES if name in which}, "given", 0)
+    for overlap in result.overlaps():
+        if overlap:
+            warnings.warn(f"the parts as given: {describe_overlap(overlap)}", LeakageWarning, stacklevel=2)
     return result
 
 

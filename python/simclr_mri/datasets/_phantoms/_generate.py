@@ -21,7 +21,7 @@ from ..._shared import check_images_fit, read_table, some
 from .._classes import SEVERITY
 from .._dataset import Dataset
 from .._folder import check_root
-from .._images import read_images
+from .._images import decode, read_images
 from ._anatomy import draw_anatomy
 from ._render import LEVELS_MM, render
 
@@ -238,7 +238,7 @@ def load_phantoms(
     images, _ = read_images(root, files, image_size=image_size, channels=channels, n_jobs=n_jobs)
     masks = None
     if all((root / "_masks" / name).is_file() for name in files):
-        bits = read_images(root / "_masks", files, n_jobs=n_jobs)[0][..., 0]
+        bits = decode(root / "_masks", files, n_jobs=n_jobs, intensity="full").images[..., 0]
         masks = {region: _resized(bits & bit > 0, image_size) for region, bit in about["regions"].items()}
     classes = about["classes"]
     labels = [classes.index(row["class"]) for row in rows]

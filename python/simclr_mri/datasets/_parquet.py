@@ -1,0 +1,146 @@
+"""Pictures in Parquet files, as Hugging Face's data sets have them: a column of bytes, a column of labels."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._shared import natural_key, option_text, some
+from ._class_names import natural_order
+from ._gather import Asked, Found, arrange
+from ._images import Pictures, decode
+from ._tables import LABEL_COLUMNS, SUBJECT_COLUMNS
+from ._words import part_of
+
+
+def require_pyarrow(name: str) -> Any:
+    """pyarrow.parquet; ImportError with the line to type."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise ImportError(
+            f"{name}: Parquet files are read by pyarrow, which is not installed. Type: pip install pyarrow"
+        ) from None
+    return pyarrow.parquet
+
+
+def read_parquet(paths: Sequence[Path], root: Path, asked: Asked, **options: Any) -> tuple[Found, Pictures]:
+    """Rows of one or several files as pictures.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files called like parts (`train-00000-of-00001.parquet`) are parts of a ready-made split.
+    root : Path
+        What names are relative to.
+    asked : Asked
+        `groups` and `labels` may name columns.
+    **options
+        As for `decode`.
+
+    Returns
+    -------
+    found : Found
+    pictures : Pictures
+    """
+    parquet = require_pyarrow(str(paths[0]))
+    names, labels, subjects, parts = [], [], [], []
+    with tempfile.TemporaryDirectory(prefix="simclr_mri_") as folder:
+        for path in sorted(paths, key=lambda p: natural_key(str(p))):
+            rows = _Rows(parquet, path, asked)
+            part = part_of(path.stem) or ""
+            for i, blob in enumerate(rows.blobs()):
+                Path(folder, f"{len(names):07d}.png").write_bytes(blob)  # the format is told by the content
+                names.append(
+                    f"{path.relative_to(root).as_posix()}:{i}" if path.is_relative_to(root) else f"{path.name}:{i}"
+                )
+                parts.append(part)
+            labels += rows.labels or []
+            subjects += rows.subjects or []
+        files = [f"{i:07d}.png" for i in range(len(names))]
+        try:
+            pictures = decode(folder, files, **options)
+        except (ValueError, OSError) as error:
+            raise type(error)(_with_names(str(error), folder, names)) from None
+    pictures.notes = [_with_names(note, folder, names) for note in pictures.notes]
+    found = Found(root, names, reading=f"{len(names):,} rows of {some([p.name for p in paths], 2)}")
+    if labels and asked.labelled is not False:
+        found.classes = natural_order(sorted(set(labels), key=natural_key))
+        found.labels = np.array([found.classes.index(value) for value in labels], np.int64)
+    elif asked.labelled:
+        raise ValueError(
+            f"{paths[0]}: no column of labels; say which one it is, such as {option_text('labels', rows.columns[-1])}"
+        )
+    found.subjects = np.array(subjects) if subjects else None
+    found.parts = np.array(parts) if all(parts) and len(set(parts)) > 1 else None
+    order = arrange(found, asked)
+    place = np.full(len(names), -1)
+    place[pictures.kept] = np.arange(len(pictures.kept))
+    kept = np.flatnonzero(place[order] >= 0)
+    pictures.images, pictures.kept = pictures.images[place[order][kept]], kept
+    return found, pictures
+
+
+def _with_names(text: str, folder: str, names: Sequence[str]) -> str:
+    """Messages name rows, not the temporary files that they were decoded from."""
+    import re
+
+    return re.sub(rf"(?:{re.escape(folder)}/)?(\d{{7}})\.png", lambda m: names[int(m[1])], text)
+
+
+class _Rows:
+    """One file's columns of pictures, labels and subjects."""
+
+    def __init__(self, parquet: Any, path: Path, asked: Asked) -> None:
+        try:
+            self.table = parquet.read_table(path)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+        self.path, self.columns = path, list(self.table.column_names)
+        self.pictures = next((c for c in self.columns if self._first_bytes(c) is not None), None)
+        if self.pictures is None:
+            raise ValueError(f"{path}: no column with the bytes of pictures; its columns are {', '.join(self.columns)}")
+        label = self._column(asked.labels, LABEL_COLUMNS)
+        self.labels = self._named_labels(label) if label else None
+        who = self._column(asked.groups, SUBJECT_COLUMNS)
+        self.subjects = [str(v) for v in self.table[who].to_pylist()] if who else None
+
+    def _first_bytes(self, column: str) -> bytes | None:
+        for value in self.table[column].slice(0, 8).to_pylist():
+            data = value.get("bytes") if isinstance(value, dict) else value
+            if isinstance(data, bytes) and len(data) > 8:
+                return data
+        return None
+
+    def blobs(self) -> Any:
+        """The bytes of each picture, row by row."""
+        for chunk in self.table[self.pictures].iterchunks():
+            for value in chunk:
+                data = value.as_py()
+                yield (data.get("bytes") if isinstance(data, dict) else data) or b""
+
+    def _column(self, asked: Any, usual: Sequence[str]) -> str | None:
+        if asked is not None:
+            name = str(asked[1] if isinstance(asked, tuple) else asked).rpartition(":")[2]
+            if name not in self.columns:
+                raise ValueError(f"{self.path} has the columns {', '.join(self.columns)}, not {name!r}")
+            return name
+        by_form = {c.casefold().replace(" ", "_"): c for c in self.columns}
+        return next((by_form[name] for name in usual if name in by_form), None)
+
+    def _named_labels(self, column: str) -> list[str]:
+        """Labels as names, by the metadata that Hugging Face writes; as numbers where there is none."""
+        metadata = (self.table.schema.metadata or {}).get(b"huggingface")
+        names: list[str] | None = None
+        if metadata:
+            feature = json.loads(metadata).get("info", {}).get("features", {}).get(column, {})
+            names = feature.get("names") if isinstance(feature, dict) else None
+        values = self.table[column].to_pylist()
+        if None in values:
+            raise ValueError(f"{self.path}: no {column} in row {values.index(None)}")
+        return [names[v] if names and isinstance(v, int) and 0 <= v < len(names) else str(v) for v in values]
