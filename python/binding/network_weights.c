@@ -1,6 +1,7 @@
 /* Area network: the parameter table, and weights in and out under the names and in the layouts of torchvision. */
 #include "network_object.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "smri/memory.h"
@@ -129,6 +130,22 @@ static PyArrayObject *gray_stem(PyArrayObject *rgb) {
     return gray;
 }
 
+/* 0 unless a number is NaN or infinite, or a variance below 0: ValueError. Weights like that spoil every result. */
+static int check_numbers(PyArrayObject *array, const struct smri_parameter *param) {
+    const float *numbers = smri_floats(array);
+    const size_t n = (size_t)PyArray_SIZE(array), length = strlen(param->name);
+    const bool is_variance = length >= 11 && strcmp(param->name + length - 11, "running_var") == 0;
+    bool finite = true, negative = false;
+    for (size_t i = 0; i < n; i++) {
+        finite &= numbers[i] - numbers[i] == 0.0f;
+        negative |= numbers[i] < 0.0f;
+    }
+    if (finite && !(is_variance && negative)) return 0;
+    PyErr_Format(PyExc_ValueError, "%s: expected %s", param->name,
+                 finite ? "variances of 0 or more" : "finite numbers, got NaN or infinity");
+    return -1;
+}
+
 /* The mapping's array for one param, checked: a new reference; NULL with *absent = 1, or with an exception set. */
 static PyArrayObject *param_from(PyObject *state, const struct smri_parameter *param, int *absent) {
     *absent = 0;
@@ -142,10 +159,11 @@ static PyArrayObject *param_from(PyObject *state, const struct smri_parameter *p
     PyArrayObject *array = smri_array(value, NPY_FLOAT32, -1, param->name);
     Py_DECREF(value);
     if (array == NULL) return NULL;
-    if (is_rgb_stem(array, param)) return gray_stem(array);
+    if (is_rgb_stem(array, param) && (array = gray_stem(array)) == NULL) return NULL;
     npy_intp shape[4];
     for (size_t i = 0; i < param->ndim; i++) shape[i] = (npy_intp)param->shape[i];
-    if (smri_expect_shape(array, param->name, (int)param->ndim, shape) == 0) return array;
+    if (smri_expect_shape(array, param->name, (int)param->ndim, shape) == 0 && check_numbers(array, param) == 0)
+        return array;
     Py_DECREF((PyObject *)array);
     return NULL;
 }

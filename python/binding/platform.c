@@ -6,6 +6,7 @@
 
 #include "smri/build.h"
 #include "smri/cpu.h"
+#include "smri/digest.h"
 #include "smri/peak.h"
 #include "smri/rng.h"
 #include "state.h"
@@ -80,6 +81,18 @@ static PyObject *measured_peak(PyObject *module, PyObject *arguments, PyObject *
     return PyFloat_FromDouble(mean ? flops.mean : flops.best);
 }
 
+static PyObject *xxh64(PyObject *module, PyObject *arguments) {
+    (void)module;
+    Py_buffer data;
+    if (!PyArg_ParseTuple(arguments, "y*", &data)) return NULL;
+    uint64_t digest;
+    Py_BEGIN_ALLOW_THREADS;
+    digest = smri_xxh64(data.buf, (size_t)data.len, 0);
+    Py_END_ALLOW_THREADS;
+    PyBuffer_Release(&data);
+    return PyLong_FromUnsignedLongLong(digest);
+}
+
 static PyObject *random_words(PyObject *module, PyObject *arguments, PyObject *keywords) {
     (void)module;
     static char *names[] = {"n", "seed", "epoch", "sample", "view", "purpose", NULL};
@@ -108,6 +121,7 @@ static PyMethodDef functions[] = {
     {"measured_peak", (PyCFunction)(void (*)(void))measured_peak, METH_VARARGS | METH_KEYWORDS,
      "measured_peak(precision='fp32', n_threads=0, seconds=0.2, *, mean=False) -> float: flop/s of products on registers, all "
      "threads: the best of short jobs, or their mean."},
+    {"xxh64", xxh64, METH_VARARGS, "xxh64(data) -> int: a digest of 64 bits, for damage."},
     {"random_words", (PyCFunction)(void (*)(void))random_words, METH_VARARGS | METH_KEYWORDS,
      "random_words(n, seed, epoch=0, sample=0, view=0, purpose=2) -> uint32 array: the first n words of a stream."},
     {NULL, NULL, 0, NULL},

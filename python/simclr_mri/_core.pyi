@@ -27,6 +27,9 @@ def measured_peak(
     With `mean` their mean: what the machine had to give meanwhile, what other programs took left out.
     """
 
+def xxh64(data: bytes | bytearray | memoryview, /) -> int:
+    """XXH64 of bytes: a digest of 64 bits that finds damage, not malice."""
+
 def random_words(
     n: int, seed: int, epoch: int = 0, sample: int = 0, view: int = 0, purpose: int = 2
 ) -> NDArray[np.uint32]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import fcntl
 import glob
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def check_path(value: object, argument: str) -> Path:
@@ -30,36 +32,59 @@ def check_path(value: object, argument: str) -> Path:
 
 @contextlib.contextmanager
 def atomic_writer(path: str | Path):
-    """A binary file that appears at `path` whole or not at all; OSError names `path`.
+    """A binary file that appears at `path` whole or not at all, whatever happens; OSError names `path`.
 
     A symbolic link stays, and its target is replaced; a file that is replaced keeps its permissions.
     """
     path = Path(path)
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
-        with open(temporary, "wb") as file:
+        file, temporary = _open_temporary(target)
+        with file:
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
+        _sync_folder(target.parent)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         if isinstance(error, OSError):
             kept = "; the file that was there before is intact" if path.exists() else ""
             raise OSError(error.errno, f"cannot write {path}: {error.strerror}{kept}") from error
         raise
 
 
+def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
+    """A new file beside `path`, under a name that cannot be foreseen; what is there under it is never opened."""
+    for _ in range(100):
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with contextlib.suppress(FileExistsError):
+            return os.fdopen(os.open(temporary, flags, 0o666), "w+b"), temporary
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a renaming durable, where the file system lets folders be synced."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def _sweep(path: Path) -> None:
     """Removes what processes that were killed while they wrote this file have left; a checkpoint is large."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        pid = left.suffixes[-2][1:] if len(left.suffixes) > 1 else ""
+        pid = left.name.removeprefix(f".{path.name}.").split(".")[0]
         if not pid.isdigit() or int(pid) == os.getpid():
             continue
         try:

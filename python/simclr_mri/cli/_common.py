@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from .. import plot, splits
 from .._shared import bytes_text, peak_memory_bytes, save_figure
 from ..config import DataOptions, as_dict
 from ..datasets import Dataset, open_dataset
-from ..learning import CHECKPOINT_FILE, CHECKPOINT_FORMAT, Classifier, History, checkpoint_path, read_checkpoint
+from ..learning import CHECKPOINT_FILE, Classifier, History, checkpoint_path, is_checkpoint, read_checkpoint
 from ..weights import safetensors_metadata
 from ._settings import Settings
 
@@ -80,7 +79,7 @@ def remembered(path: str | None) -> dict[str, Any]:
         return {}
     file = checkpoint_path(path)
     metadata = safetensors_metadata(file) if file.is_file() else {}
-    return json.loads(metadata["extra"])["data"] if metadata.get("format") == CHECKPOINT_FORMAT else {}
+    return read_checkpoint(file).extra.get("data", {}) if is_checkpoint(metadata) else {}
 
 
 def inherited(remembered: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@ from ..weights import CheckpointError as CheckpointError
 from ._checkpoint import CHECKPOINT_FILE as CHECKPOINT_FILE
 from ._checkpoint import CHECKPOINT_FORMAT as CHECKPOINT_FORMAT
 from ._checkpoint import checkpoint_path as checkpoint_path
+from ._checkpoint import is_checkpoint as is_checkpoint
 from ._checkpoint import read_checkpoint as read_checkpoint
 from ._classifier import Classifier as Classifier
 from ._crossval import cross_val_proba as cross_val_proba
@@ -9,10 +10,10 @@ from ._estimator import Estimate as Estimate
 from ._history import History as History
 from ._loop import TrainingInterrupted as TrainingInterrupted
 from ._order import epoch_order as epoch_order
-from ._predictions import predictions_csv as predictions_csv
-from ._predictions import read_predictions as read_predictions
 from ._predict_table import PredictionTable as PredictionTable
 from ._predict_table import check_table_path as check_table_path
+from ._predictions import predictions_csv as predictions_csv
+from ._predictions import read_predictions as read_predictions
 from ._probe import LinearProbe as LinearProbe
 from ._runlog import RunLog as RunLog
 from ._seen import PRETRAINED as PRETRAINED

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,12 @@ from ..weights import (
     safetensors_metadata,
     write_safetensors,
 )
+from ._plausible import check_tensors, check_values
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-CHECKPOINT_FORMAT = "simclr_mri 1"
+CHECKPOINT_FORMAT = "simclr_mri 2"
+_FORMATS = ("simclr_mri 1", CHECKPOINT_FORMAT)  # 1: without digests
+_PARTS = ("kind", "config", "network", "progress", "extra", "history")
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 """Endings of files of weights: told from a run folder by them where nothing is there yet."""
 
@@ -91,7 +95,7 @@ def existing_checkpoint(path: str | Path) -> Path:
 
 def is_own_checkpoint(path: Path) -> bool:
     """Whether this package wrote the file, told by its content."""
-    return safetensors_metadata(path).get("format") == CHECKPOINT_FORMAT
+    return is_checkpoint(safetensors_metadata(path))
 
 
 def _place_to_write(path: str | Path) -> Path:
@@ -111,33 +115,49 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     tensors: dict[str, np.ndarray | TensorToCopy] = dict(checkpoint.model)
     tensors |= {f"optimizer/{name}": array for name, array in checkpoint.optimizer.items()}
     tensors |= {f"best/{name}": array for name, array in checkpoint.best.items()}
-    keys = ("kind", "config", "network", "progress", "extra", "history")
-    metadata = {"format": CHECKPOINT_FORMAT} | {key: json.dumps(getattr(checkpoint, key)) for key in keys}
+    metadata = {"format": CHECKPOINT_FORMAT} | {key: json.dumps(getattr(checkpoint, key)) for key in _PARTS}
     write_safetensors(path, tensors, metadata)
     return path
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint of this program from a run folder or a file."""
+    """Read a checkpoint of this program from a run folder or a file.
+
+    Raises
+    ------
+    FileNotFoundError
+    CheckpointError
+        Not a checkpoint, damaged (by its digests), or with values that no run writes; the message names the file.
+    """
     path = checkpoint_path(path)
     tensors, metadata = read_safetensors(path)
-    if metadata.get("format") != CHECKPOINT_FORMAT:
+    if not is_checkpoint(metadata):
         raise CheckpointError(
-            f"{path} is a safetensors file, but not a checkpoint of simclr_mri (format {metadata.get('format')!r}, "
-            f"expected {CHECKPOINT_FORMAT!r}). To start from the weights of another program, use SimCLR(weights=...) "
-            "or Classifier(init=...)."
+            f"{path} is a safetensors file, but not a checkpoint of simclr_mri (format "
+            f"{metadata.get('format', '')[:40]!r}, expected {CHECKPOINT_FORMAT!r}). To start from the weights of "
+            "another program, use SimCLR(weights=...) or Classifier(init=...)."
         )
+    if metadata["format"] == CHECKPOINT_FORMAT and "digest" not in metadata:
+        raise CheckpointError(f"{path}: damaged: a checkpoint of this version without its digest")
     try:
-        values = {
-            key: json.loads(metadata[key]) for key in ("kind", "config", "network", "progress", "extra", "history")
-        }
-    except (KeyError, json.JSONDecodeError) as error:
+        values = {key: json.loads(metadata[key]) for key in _PARTS}
+    except (KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged metadata: {error}") from error
+    try:
+        check_values(values)
+        check_tensors(tensors, values["progress"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     groups: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}, "best": {}}
     for name, array in tensors.items():
         group, _, rest = name.partition("/")
         groups[group if rest else "model"][rest or name] = array
     return Checkpoint(**values, **groups)
+
+
+def is_checkpoint(metadata: Mapping[str, str]) -> bool:
+    """Whether a safetensors file with this metadata is a checkpoint of this program, of any version."""
+    return metadata.get("format") in _FORMATS
 
 
 def load_weights(path: str | Path, in_channels: int) -> dict[str, np.ndarray]:

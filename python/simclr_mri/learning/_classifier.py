@@ -27,7 +27,7 @@ from ._checkpoint import (
     load_weights,
     read_checkpoint,
 )
-from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
+from ._estimator import Estimate, NetworkEstimator, describe_data, restoring, warn_oddities
 from ._history import History
 from ._judging import Judge
 from ._loop import Position
@@ -161,13 +161,15 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         self.data_ = {**describe_data(labelled, facts), **self._pretrained_on}
         found = self._resumable(checkpoint, resume)
         if found is not None and found.progress["finished"]:
-            self._restore(found)
+            with restoring(str(checkpoint)):
+                self._restore(found)
             return False
         self._say_oddities()
         self._prepare(labelled, val, backbone, network, preprocess)
         if found is not None:
             self._resume(found)
-            self._restore_best(found)
+            with restoring(str(checkpoint)):
+                self._restore_best(found)
         return True
 
     def _prepare(
@@ -256,8 +258,10 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         if not is_own_checkpoint(path):
             return weights, {}, preprocess
         found = read_checkpoint(path)
-        self._remember_pretraining(found.extra["data"])
-        return weights, found.network, Preprocess(*(tuple(found.extra["preprocess"][key]) for key in ("mean", "std")))
+        with restoring(str(path)):
+            self._remember_pretraining(found.extra["data"])
+            means_and_deviations = (tuple(found.extra["preprocess"][key]) for key in ("mean", "std"))
+            return weights, found.network, Preprocess(*means_and_deviations)
 
     def _init_name(self) -> str:
         if isinstance(self.init, str) and (self.init == "random" or not getattr(self, "_digest", "")):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
+import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ from .._shared import (
     versions,
     warn_if_emulated,
 )
-from ..config import as_dict, option_fields
+from ..config import as_dict, check, option_fields
 from ..datasets import Dataset, as_images
 from ..views import Preprocess, plain_batch
 from ..weights import CheckpointError, TensorToCopy, arch_of
@@ -159,7 +161,13 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         for start in range(0, len(images), 512):  # 512 images at once bound the memory of the float copies
             batch = plain_batch(images, np.arange(start, min(start + 512, len(images))), self.preprocess_, self.n_jobs)
             parts.append(self.network_.forward(batch, output=output, batch_size=batch_size, precision=self.precision))
-        return np.concatenate(parts)
+        outputs = np.concatenate(parts)
+        if not np.isfinite(outputs).all():  # an argmax over NaN would answer the first class
+            raise FloatingPointError(
+                f"{type(self).__name__}: the network's outputs are not finite. Its weights have diverged: train again "
+                "with a lower learning rate"
+            )
+        return outputs
 
     def _checked(self, data: Dataset | np.ndarray) -> Dataset | np.ndarray:
         images = data if isinstance(data, Dataset) else as_images(data)
@@ -273,6 +281,13 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         schedule = Schedule(self.schedule, lr, self.momentum, steps, warmup_steps)
         log = RunLog(folder)
         log.event("start", epoch=self.position_.epoch, step=self.position_.step, parameters=self._parameters())
+        if self.position_.step_in_epoch > per_epoch or self.position_.epoch > epochs:
+            raise CheckpointError(
+                f"{folder}: the run stands at step {self.position_.step_in_epoch} of epoch {self.position_.epoch + 1}, "
+                f"which has {per_epoch} steps of {epochs} epochs"
+            )
+        if folder is not None:
+            self._check_disk(folder)
         loop = Loop(
             title=title,
             n=n,
@@ -297,6 +312,18 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             self._trainer = None
             data = {name: value for name, value in self.data_.items() if name not in SEEN}
             log.manifest(kind=self.kind, parameters=self._parameters(), data=data, network=self.network_config_)
+
+    def _check_disk(self, folder: Path) -> None:
+        """OSError before a training whose checkpoint will not fit: a new one is written beside the old one."""
+        moments = sum(int(np.prod(shape)) for _, shape in self._trainer.table)
+        n_bytes = 4 * (2 * self.network_.n_parameters + moments)  # the weights and those of the best epoch
+        free = shutil.disk_usage(folder).free
+        if free < n_bytes:
+            raise OSError(
+                errno.ENOSPC,
+                f"{folder}: a checkpoint takes up to {bytes_text(n_bytes)}, and {bytes_text(free)} are free on that "
+                "disk. Free some space, or choose another folder",
+            )
 
     def _measure(self, n: int, batch: int, steps: int, looks: int = 0) -> Estimate:
         """Times steps of a prepared estimator that will be thrown away; `looks` images are only predicted."""
@@ -409,12 +436,14 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             )
         names = [field.name for field in option_fields(cls)]
         config = {**_BEFORE_IT_WAS_AN_OPTION, **_tuples(found.config)}
-        estimator = cls(**{name: value for name, value in config.items() if name in names})
-        estimator.n_jobs = n_jobs
-        if precision is not None:
-            estimator.precision = choose("precision", precision, PRECISIONS)
-        estimator._restore(found)
-        estimator.network_.load(found.best or found.model)
+        with restoring(str(checkpoint_path(path))):
+            estimator = cls(**{name: value for name, value in config.items() if name in names})
+            estimator.n_jobs = n_jobs
+            check(estimator)
+            if precision is not None:
+                estimator.precision = choose("precision", precision, PRECISIONS)
+            estimator._restore(found)
+            estimator.network_.load(found.best or found.model)
         return estimator
 
     def _restore(self, found: Checkpoint) -> None:
@@ -458,11 +487,24 @@ class NetworkEstimator(RichRepr, BaseEstimator):
 
     def _resume(self, found: Checkpoint) -> None:
         """Go on where a checkpoint stopped: call after `_make_trainer`."""
-        self.network_.load(found.model)
-        self.position_ = Position(**found.progress)
-        self.history_ = History(found.history)
-        if found.optimizer:
+        with restoring("the run to go on with"):
+            self.network_.load(found.model)
+            self.position_ = Position(**found.progress)
+            self.history_ = History(found.history)
+            if self.position_.finished:
+                return
             self._trainer.load(found.optimizer)
+
+
+@contextlib.contextmanager
+def restoring(source: str) -> Iterator[None]:
+    """CheckpointError for what a checkpoint lacks, or holds in another shape than its own metadata say."""
+    try:
+        yield
+    except KeyError as error:
+        raise CheckpointError(f"{source}: the checkpoint lacks {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{source}: {error}") from error
 
 
 def _tuples(config: dict[str, Any]) -> dict[str, Any]:

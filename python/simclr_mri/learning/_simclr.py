@@ -21,7 +21,7 @@ from ..config import PretrainOptions, check, documents_options, takes_recipe
 from ..datasets import Dataset, check_dataset
 from ..views import Pairs, Preprocess, augmented_batch
 from ._checkpoint import Checkpoint, load_weights
-from ._estimator import Estimate, NetworkEstimator, describe_data, warn_oddities
+from ._estimator import Estimate, NetworkEstimator, describe_data, restoring, warn_oddities
 from ._history import History
 from ._loop import Position
 from ._monitor import Collapse, CollapseWarning, chance_loss, knn_accuracy, probe_balanced_accuracy, standardized
@@ -126,13 +126,15 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         self.data_ = describe_data(train, facts)
         found = self._resumable(checkpoint, resume)
         if found is not None and found.progress["finished"]:
-            self._restore(found)
+            with restoring(str(checkpoint)):
+                self._restore(found)
             return False
         self._say_oddities()
         self._prepare(train, val)
         if found is not None:
             self._resume(found)
-            self._restore_monitor(found)
+            with restoring(str(checkpoint)):
+                self._restore_monitor(found)
         return True
 
     def _check_batch(self, n: int) -> None:

@@ -1,10 +1,10 @@
-from ._errors import CheckpointError as CheckpointError
-from ._errors import WeightsError as WeightsError
 from ._encoder import BLOCKS as BLOCKS
 from ._encoder import Encoder as Encoder
 from ._encoder import NoEncoderError as NoEncoderError
 from ._encoder import expected_shapes as expected_shapes
 from ._encoder import find_encoder as find_encoder
+from ._errors import CheckpointError as CheckpointError
+from ._errors import WeightsError as WeightsError
 from ._export import export_weights as export_weights
 from ._onnx import export_onnx as export_onnx
 from ._open import open_weights as open_weights

@@ -12,12 +12,12 @@ import functools
 
 import numpy as np
 import pytest
+from test_conv2d import EPS, SHAPES, Shape, expected_of, operands, run
 
 from conftest import FP32_LEVELS, SUPPORTED
 from reference import winograd
 from reference.guard import guarded
 from simclr_mri import _core
-from test_conv2d import EPS, SHAPES, Shape, expected_of, operands, run
 
 U = 2.0**-8
 FLUSHED = 2.0**-126

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_conv2d import EPS, Shape, expected_of, operands, run
+from test_conv2d_bf16 import FLUSHED, U, as_bf16, as_float, rounded, sum_error
 
 from conftest import FP32_LEVELS, SUPPORTED
 from reference import winograd
 from reference.guard import guarded
 from simclr_mri import _core
-from test_conv2d import EPS, Shape, expected_of, operands, run
-from test_conv2d_bf16 import FLUSHED, U, as_bf16, as_float, rounded, sum_error
 
 ONE_PASS = ["igemm", "winograd", "bf16_dot2"]
 FP32 = [(isa, method, "fp32") for method in ("reference", "im2col", "igemm", "winograd") for isa in FP32_LEVELS]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_conv2d import Shape, operands, run
+from test_conv2d_bf16 import as_bf16
 
 from conftest import FP32_LEVELS, SUPPORTED
 from reference.guard import guarded
 from simclr_mri import _core
-from test_conv2d import Shape, operands, run
-from test_conv2d_bf16 import as_bf16
 
 # Pixels below, at and above a tile and a chunk; channels below and above vectors and blocks, more than one task of
 # them; depths below the steps of fetching ahead, odd ones, and one that makes chunks short.

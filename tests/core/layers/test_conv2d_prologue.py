@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_conv2d import EPS, operands, run
+from test_conv2d_bf16 import FLUSHED, WINOGRAD_ROUNDINGS, U, as_bf16, as_float, rounded
+from test_conv2d_epilogue import on_methods, way  # noqa: F401 (a fixture)
 
 from reference import conv2d, winograd
 from reference.guard import guarded
 from simclr_mri import _core
-from test_conv2d import EPS, operands, run
-from test_conv2d_bf16 import FLUSHED, WINOGRAD_ROUNDINGS, U, as_bf16, as_float, rounded
-from test_conv2d_epilogue import on_methods, way  # noqa: F401 (a fixture)
 
 # Pixels below, at and above a call of the kernel, which stops at the ends of images; channels below and above
 # vectors, groups of vectors and a call's numbers; and for Winograd's two plans 3 x 3 with stride 1, small weights and

@@ -11,11 +11,11 @@ import functools
 
 import numpy as np
 import pytest
+from test_conv2d import EPS, Shape, guarded_run, operands, run
 
 from reference import conv2d as direct
 from reference import winograd as reference
 from simclr_mri import _core
-from test_conv2d import EPS, Shape, guarded_run, operands, run
 
 ROUNDINGS = 32
 # N, H, W, C, K, pad: rows and columns below, at and above a tile; channels below, at and above vectors, blocks of 32

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_batchnorm2d import case, gradient_tolerance
 
 import reference.batchnorm2d as reference
 from reference import bf16
 from reference.guard import guarded
 from simclr_mri import _core
-from test_batchnorm2d import case, gradient_tolerance
 
 EPS = float(np.finfo(np.float32).eps)
 CHANNELS = [1, 7, 8, 9, 17, 33, 64, 257]
