@@ -253,17 +253,22 @@ static PyObject *failure_list(const struct smri_failure *failures, size_t n) {
 /* Files between two looks for Ctrl-C: some 20 ms of 128 x 128 JPEGs on two cores, under a second of 10-megapixel ones. */
 #define FILES_AT_ONCE ((size_t)128)
 
-/* Decodes all files, a slice at a time. -1 with an exception when a signal's handler raised one. */
-static int decode_slices(uint8_t *pixels, struct smri_failure *failures, size_t H, size_t W, size_t C,
-                         const struct smri_files *files, smri_pool *pool) {
+/* Decodes all files, a slice at a time. -1 with an exception when a signal's handler raised one. A handler may decode files
+ * itself, so the pool is not held while one may run. */
+static int decode_slices(PyObject *module, uint8_t *pixels, struct smri_failure *failures, size_t H, size_t W, size_t C,
+                         const struct smri_files *files, size_t n_threads) {
     for (size_t first = 0; first < files->n; first += FILES_AT_ONCE) {
         struct smri_files slice = *files;
         slice.paths += first;
         slice.facts += first;
         slice.n = files->n - first < FILES_AT_ONCE ? files->n - first : FILES_AT_ONCE;
+        struct smri_shared_pool *lease;
+        smri_pool *pool = smri_pool_borrow(module, n_threads, &lease);
+        if (pool == NULL) return -1;
         Py_BEGIN_ALLOW_THREADS;
         smri_files_decode(pixels + first * H * W * C, failures + first, H, W, C, &slice, pool);
         Py_END_ALLOW_THREADS;
+        smri_pool_return(lease);
         if (PyErr_CheckSignals() < 0) return -1;
     }
     return 0;
@@ -278,16 +283,13 @@ static PyObject *decode_batch(PyObject *module, struct smri_files *files, size_t
     PyArrayObject *array = smri_new_array(NPY_UINT8, 4, shape);
     struct smri_failure *failures = PyMem_Calloc(files->n + 1, sizeof *failures);
     files->facts = PyMem_Calloc(files->n + 1, sizeof *files->facts);
-    struct smri_shared_pool *lease;
     PyObject *list = NULL, *facts = NULL;
     if (failures == NULL || files->facts == NULL) {
         PyErr_NoMemory();
         Py_CLEAR(array);
     }
-    smri_pool *pool = array != NULL && failures != NULL ? smri_pool_borrow(module, n_threads, &lease) : NULL;
-    if (pool != NULL) {
-        const int interrupted = decode_slices(PyArray_DATA(array), failures, H, W, C, files, pool);
-        smri_pool_return(lease);
+    if (array != NULL) {
+        const int interrupted = decode_slices(module, PyArray_DATA(array), failures, H, W, C, files, n_threads);
         if (!interrupted) list = failure_list(failures, files->n);
         if (list != NULL && with_facts) facts = facts_array(files->facts, files->n);
         smri_failures_free(failures, files->n);

@@ -51,7 +51,7 @@ static void destroy(void *module) {
         struct smri_shared_pool *shared = state->pools;
         state->pools = shared->next;
         smri_pool_destroy(shared->pool);
-        pthread_mutex_destroy(&shared->mutex);
+        smri_lock_destroy(&shared->lock);
         PyMem_Free(shared);
     }
 }

@@ -85,7 +85,7 @@ static PyObject *network_new(PyTypeObject *type, PyObject *arguments, PyObject *
     const allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     network_object *self = (network_object *)allocate(type, 0);
     if (self == NULL) return NULL;
-    pthread_mutex_init(&self->mutex, NULL);
+    smri_lock_init(&self->lock);
     smri_status status = smri_pool_create(&self->pool, n_threads);
     if (status == SMRI_OK) status = smri_network_create(&self->network, &config);
     if (status == SMRI_OK) {
@@ -105,7 +105,7 @@ static void network_dealloc(PyObject *object) {
     smri_plan_destroy(self->infer);
     smri_network_destroy(self->network);
     smri_pool_destroy(self->pool);
-    pthread_mutex_destroy(&self->mutex);
+    smri_lock_destroy(&self->lock);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF((PyObject *)type);
 }

@@ -4,9 +4,9 @@
 
 #include "binding.h"
 
-#include <pthread.h>
 #include <time.h>
 
+#include "lock.h"
 #include "smri/cpu.h"
 #include "smri/plan.h"
 
@@ -17,9 +17,7 @@ struct smri_network_object {
     smri_plan *infer; /* cached; NULL until the first forward */
     struct smri_plan_config infer_config;
     enum smri_isa infer_isa;
-    pthread_mutex_t mutex;
-    unsigned long owner; /* thread that holds the mutex; valid while `busy` */
-    int busy;
+    struct smri_lock lock;
 };
 
 /* The type, for isinstance checks: in the module's state. */

@@ -7,32 +7,8 @@
 
 typedef struct smri_network_object network_object;
 
-int smri_network_enter(network_object *self) {
-    while (pthread_mutex_trylock(&self->mutex) != 0) {
-        if (self->busy && self->owner == PyThread_get_thread_ident()) {
-            PyErr_SetString(PyExc_RuntimeError, "Network: already in use by this thread (called from a signal handler?)");
-            return -1;
-        }
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += 50 * 1000 * 1000;
-        if (until.tv_nsec >= 1000 * 1000 * 1000) until.tv_sec++, until.tv_nsec -= 1000 * 1000 * 1000;
-        int taken;
-        Py_BEGIN_ALLOW_THREADS;
-        taken = pthread_mutex_timedlock(&self->mutex, &until) == 0;
-        Py_END_ALLOW_THREADS;
-        if (taken) break;
-        if (PyErr_CheckSignals() < 0) return -1;
-    }
-    self->owner = PyThread_get_thread_ident();
-    self->busy = 1;
-    return 0;
-}
-
-void smri_network_leave(network_object *self) {
-    self->busy = 0;
-    pthread_mutex_unlock(&self->mutex);
-}
+int smri_network_enter(network_object *self) { return smri_lock_enter(&self->lock, "Network"); }
+void smri_network_leave(network_object *self) { smri_lock_leave(&self->lock); }
 
 static int ask_python(void *context) {
     struct smri_interrupt *interrupt = context;

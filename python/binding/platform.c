@@ -11,32 +11,68 @@
 #include "smri/rng.h"
 #include "state.h"
 
+/* Numbers of threads whose pools are kept. A pool of the ninth is made in place of the one that was not used for longest: its
+ * threads sleep, but each has a stack and a place in the system's tables. */
+#define MOST_POOLS 8
+
+/* Takes the pool with this many threads out of the list; NULL when there is none. */
+static struct smri_shared_pool *unlink_pool(struct smri_state *state, size_t n_threads) {
+    struct smri_shared_pool **at = &state->pools;
+    while (*at != NULL && (*at)->n_threads != n_threads) at = &(*at)->next;
+    struct smri_shared_pool *found = *at;
+    if (found != NULL) *at = found->next;
+    return found;
+}
+
+static void drop_oldest_pools(struct smri_state *state) {
+    size_t kept = 0;
+    for (struct smri_shared_pool **at = &state->pools; *at != NULL;) {
+        struct smri_shared_pool *shared = *at;
+        if (++kept <= MOST_POOLS || shared->users > 0) {
+            at = &shared->next;
+            continue;
+        }
+        *at = shared->next;
+        smri_pool_destroy(shared->pool);
+        smri_lock_destroy(&shared->lock);
+        PyMem_Free(shared);
+    }
+}
+
+static struct smri_shared_pool *new_pool(PyObject *module, size_t n_threads) {
+    struct smri_shared_pool *shared = PyMem_Calloc(1, sizeof *shared);
+    if (shared == NULL) return (struct smri_shared_pool *)PyErr_NoMemory();
+    const smri_status status = smri_pool_create(&shared->pool, n_threads);
+    if (status != SMRI_OK) {
+        PyMem_Free(shared);
+        return (struct smri_shared_pool *)smri_raise(module, status);
+    }
+    shared->n_threads = n_threads;
+    smri_lock_init(&shared->lock);
+    return shared;
+}
+
 smri_pool *smri_pool_borrow(PyObject *module, size_t n_threads, struct smri_shared_pool **lease) {
     struct smri_state *state = smri_state_of(module);
     if (n_threads == 0) n_threads = smri_cpu_count();
-    struct smri_shared_pool *shared = state->pools;
-    while (shared != NULL && shared->n_threads != n_threads) shared = shared->next;
-    if (shared == NULL) {
-        shared = PyMem_Calloc(1, sizeof *shared);
-        if (shared == NULL) return (smri_pool *)PyErr_NoMemory();
-        const smri_status status = smri_pool_create(&shared->pool, n_threads);
-        if (status != SMRI_OK) {
-            PyMem_Free(shared);
-            return (smri_pool *)smri_raise(module, status);
-        }
-        shared->n_threads = n_threads;
-        pthread_mutex_init(&shared->mutex, NULL);
-        shared->next = state->pools;
-        state->pools = shared;
+    struct smri_shared_pool *shared = unlink_pool(state, n_threads);
+    if (shared == NULL && (shared = new_pool(module, n_threads)) == NULL) return NULL;
+    shared->next = state->pools;
+    state->pools = shared;
+    shared->users++;
+    drop_oldest_pools(state);
+    if (smri_lock_enter(&shared->lock, "thread pool") < 0) {
+        shared->users--;
+        return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS;
-    pthread_mutex_lock(&shared->mutex);
-    Py_END_ALLOW_THREADS;
     *lease = shared;
     return shared->pool;
 }
 
-void smri_pool_return(struct smri_shared_pool *lease) { pthread_mutex_unlock(&lease->mutex); }
+void smri_pool_return(struct smri_shared_pool *lease) {
+    lease->users--;
+    smri_lock_leave(&lease->lock);
+}
 
 static PyObject *cpu_info(PyObject *module, PyObject *ignored) {
     (void)module, (void)ignored;
