@@ -84,9 +84,10 @@ class TrainingOptions:
     )
     views: str = option(
         "mri",
-        "augmentation: mri (crop, flip, turn, brightness, contrast, gamma, blur, noise), crop (only that), light, none",
+        "augmentation: mri (crop, flip, turn, brightness, contrast, gamma, blur, noise), intensity (the same without "
+        "the crop, so that sizes stay), crop (only that), light, none",
         group="views",
-        choices=("mri", "crop", "light", "none"),
+        choices=("mri", "intensity", "crop", "light", "none"),
     )
     epochs: int = option(100, "passes over the training images", group="optimization", at_least=0)
     batch_size: int = option(32, "images a step", group="optimization", at_least=1)
@@ -155,9 +156,10 @@ class PretrainOptions(TrainingOptions):
     )
     positives: str = option(
         "same_slice",
-        "what the two views show: the same slice, or that or a neighbouring slice of the same subject",
+        "what the two views show: the same slice, that or a neighbouring slice of the same subject, or any two slices "
+        "of the same subject",
         group="pairs",
-        choices=("same_slice", "adjacent"),
+        choices=("same_slice", "adjacent", "same_subject"),
     )
     exclude_same_subject: bool = option(
         False, "do not push apart slices of the same subject (needs subjects)", group="pairs"
@@ -226,9 +228,9 @@ class FinetuneOptions(TrainingOptions):
     )
     views: str = option(
         "light",
-        "augmentation: light (small crop, flip, turn, shift), mri, crop, none",
+        "augmentation: light (small crop, flip, turn, shift), mri, intensity, crop, none",
         group="views",
-        choices=("mri", "crop", "light", "none"),
+        choices=("mri", "intensity", "crop", "light", "none"),
     )
     epochs: int = option(50, "passes over the labelled images", group="optimization", at_least=0)
     optimizer: str = option("adamw", "update rule", group="optimization", choices=("sgd", "adamw"))

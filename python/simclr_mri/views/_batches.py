@@ -2,7 +2,7 @@
 
 Size is the signal here (ventricles widen, the brain shrinks), so crops keep at least half of the image and nothing is
 flipped upside down; colours do not exist. "crop" is the seed recipe's, "mri" ours for SimCLR, "light" ours for
-fine-tuning.
+fine-tuning. "intensity" changes no sizes at all, and what scanners differ in as much as "mri".
 """
 
 from __future__ import annotations
@@ -20,6 +20,17 @@ VIEWS: dict[str, dict[str, Any]] = {
     "none": {},
     "crop": {"scale": (0.5, 1.0)},
     "light": {"scale": (0.8, 1.0), "flip_horizontal": 0.5, "rotation_deg": 8.0, "shift": 0.03, "contrast": (0.9, 1.1)},
+    "intensity": {
+        "flip_horizontal": 0.5,
+        "rotation_deg": 8.0,
+        "shift": 0.03,
+        "brightness": (0.7, 1.3),
+        "contrast": (0.7, 1.3),
+        "gamma": (0.7, 1.4),
+        "blur_p": 0.3,
+        "blur_sigma": (0.3, 1.2),
+        "noise_sd": 0.03,
+    },
     "mri": {
         "scale": (0.5, 1.0),
         "ratio": (0.9, 1.1),
@@ -94,7 +105,7 @@ def augmented_batch(
     images : Dataset, or ndarray of shape (M, H, W, C), uint8
     indices : ndarray of shape (n,)
         Which images; also the names of their random streams.
-    kind : {"mri", "crop", "light", "none"}
+    kind : {"mri", "intensity", "crop", "light", "none"}
     preprocess : Preprocess
     seed, epoch, view : int
         With the index they determine the view, whatever the batch and the number of threads.

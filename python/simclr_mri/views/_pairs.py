@@ -23,10 +23,10 @@ class Pairs:
     ----------
     ds : Dataset
         Its training images.
-    positives : {"same_slice", "adjacent"}
-        "adjacent": the second view shows, with equal chances, the slice itself, the one before or the one after it in
-        its subject's stack, as far as these are in `ds`. Where the data set does not number its slices, they lie in the
-        order of the file names.
+    positives : {"same_slice", "adjacent", "same_subject"}
+        What the second view shows, with equal chances. "adjacent": the slice itself, the one before or the one after it
+        in its subject's stack, as far as these are in `ds`. Where the data set does not number its slices, they lie in
+        the order of the file names. "same_subject": any slice of the subject.
     exclude_same_subject : bool
     seed : int
 
@@ -37,14 +37,14 @@ class Pairs:
     """
 
     def __init__(self, ds: Dataset, positives: str, exclude_same_subject: bool, seed: int) -> None:
-        if ds.subjects is None and (exclude_same_subject or positives == "adjacent"):
-            option = "exclude_same_subject" if exclude_same_subject else "positives='adjacent'"
+        if ds.subjects is None and (exclude_same_subject or positives != "same_slice"):
+            option = "exclude_same_subject" if exclude_same_subject else f"positives={positives!r}"
             raise ValueError(
                 f"{option}: the subjects of the training images are unknown; open the data with groups=..."
             )
         self._seed, self._n = seed, len(ds)
         self._subjects = _numbered(ds.subjects) if exclude_same_subject else None
-        self._neighbours = neighbours(ds) if positives == "adjacent" else None
+        self._partners = _PARTNERS[positives](ds) if positives != "same_slice" else None
         self._epoch, self._steps = -1, np.empty(0, np.int64)
 
     def groups(self, indices: np.ndarray) -> np.ndarray | None:
@@ -57,16 +57,19 @@ class Pairs:
         The number differs by where the slice stands to the row's own, so that no two rows show the same view.
         """
         rows = np.arange(len(indices))
-        if self._neighbours is None:
+        if self._partners is None:
             return [(1, rows, indices)]
         steps = self._drawn(epoch)[indices]
-        parts = [(1 + step, rows[steps == step], self._neighbours[indices[steps == step], step]) for step in range(3)]
-        return [part for part in parts if len(part[1])]
+        parts = []
+        for step in np.unique(steps):
+            mine = steps == step
+            parts.append((1 + int(step), rows[mine], self._partners[indices[mine], step]))
+        return parts
 
     def _drawn(self, epoch: int) -> np.ndarray:
-        """0, 1 or 2 for every training image: itself, the slice before, the one after."""
+        """The column of its partner of this epoch, for every training image."""
         if self._epoch != epoch:
-            there = self._neighbours >= 0
+            there = self._partners >= 0
             pick = (np.random.default_rng((self._seed, epoch, _NEIGHBOUR)).random(self._n) * there.sum(axis=1)).astype(
                 int
             )
@@ -97,6 +100,34 @@ def neighbours(ds: Dataset) -> np.ndarray:
     table[two[joined], 1] = one[joined]
     table[one[joined], 2] = two[joined]
     return table
+
+
+def stack_partners(ds: Dataset) -> np.ndarray:
+    """Each image and the other slices of its subject: int64 (N, slices of the longest stack), -1 for none.
+
+    Column s is s places further in the stack, past its end from its start: no two images share a partner in a column.
+
+    Examples
+    --------
+    >>> ds = Dataset(np.zeros((4, 8, 8), np.uint8), subjects=["a", "b", "a", "a"], slices=[2, 1, 1, 4])
+    >>> stack_partners(ds).tolist()
+    [[0, 3, 2], [1, -1, -1], [2, 0, 3], [3, 2, 0]]
+    """
+    subjects = _numbered(ds.subjects)
+    order = np.lexsort((ds.slices if ds.slices is not None else _places(ds.files), subjects))
+    sizes = np.bincount(subjects)
+    starts = np.cumsum(sizes) - sizes
+    table = np.full((len(ds), sizes.max()), -1, np.int64)
+    place = np.empty(len(ds), np.int64)
+    place[order] = np.arange(len(ds)) - starts[subjects[order]]
+    for step in range(sizes.max()):
+        has = sizes[subjects] > step
+        at = starts[subjects] + (place + step) % sizes[subjects]
+        table[has, step] = order[at[has]]
+    return table
+
+
+_PARTNERS = {"adjacent": neighbours, "same_subject": stack_partners}
 
 
 def _numbered(subjects: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Neighbouring slices as positives, slices of the same subject as no negatives."""
+"""Other slices of a subject as positives and as no negatives, and views that keep sizes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from simclr_mri import SimCLR, _core, datasets
 from simclr_mri.datasets import Dataset
 from simclr_mri.learning import read_checkpoint as load_checkpoint
 from simclr_mri.views import Pairs, Preprocess, augmented_batch
-from simclr_mri.views._pairs import neighbours
+from simclr_mri.views._batches import VIEWS
+from simclr_mri.views._pairs import neighbours, stack_partners
 
 TINY = {"arch": "resnet18", "verbose": 0, "batch_size": 8, "warmup_epochs": 0, "lr": 0.02, "knn_every": 0, "epochs": 1}
 
@@ -64,6 +65,46 @@ def test_second_views_are_each_row_once_and_never_the_same():
     assert (np.abs(counts - expected) < 4 * np.sqrt(1000)).all()
 
 
+def test_partners_of_one_subject_are_any_of_its_slices():
+    rng = np.random.default_rng(2)
+    ds = stacks(slices=np.tile(np.arange(4), 5))[rng.permutation(20)[:17]]  # some stacks lack slices
+    table = stack_partners(ds)
+    for i, row in enumerate(table):
+        mine = np.flatnonzero(ds.subjects == ds.subjects[i])
+        assert row[0] == i and sorted(row[row >= 0]) == mine.tolist()
+    for column in table.T:  # no two rows show the same view
+        assert len(set(column[column >= 0])) == (column >= 0).sum()
+    pairs, seen = Pairs(ds, "same_subject", True, 7), np.zeros(table.shape)
+    for epoch in range(300):
+        parts = pairs.second_views(np.arange(17), epoch)
+        assert sorted(np.concatenate([rows for _, rows, _ in parts])) == list(range(17))
+        for view, rows, shown in parts:
+            assert (shown == table[rows, view - 1]).all()
+            seen[rows, view - 1] += 1
+    there = table >= 0
+    expected = (300 / there.sum(axis=1))[:, None] * there
+    assert (np.abs(seen - expected) < 4.5 * np.sqrt(300) / 2).all()
+
+
+def test_simclr_learns_from_slices_of_one_subject():
+    ds = datasets.phantoms(seed=1, n_subjects=8, slices=3, image_size=32)
+    options = {**TINY, "positives": "same_subject", "exclude_same_subject": True, "views": "intensity"}
+    first, second = (SimCLR(**options).fit(ds.unlabelled()).transform(ds) for _ in range(2))
+    assert (first == second).all() and np.isfinite(first).all()
+
+
+def test_intensity_views_keep_sizes():
+    """The view of a bright square on black is as large as the square, wherever it is turned and shifted."""
+    assert "scale" not in VIEWS["intensity"] and "ratio" not in VIEWS["intensity"]
+    image = np.zeros((1, 64, 64, 1), np.uint8)
+    image[0, 22:42, 22:42] = 200
+    plain = Preprocess((0.0,), (1.0,))
+    for epoch in range(20):
+        view = augmented_batch(image, np.array([0]), "intensity", plain, seed=1, epoch=epoch)[0, :, :, 0]
+        area = (view > (view.max() + np.median(view)) / 2).sum()
+        assert 360 <= area <= 440
+
+
 def test_the_same_slice_is_one_part():
     pairs = Pairs(stacks(), "same_slice", False, 0)
     ((view, rows, shown),) = pairs.second_views(np.array([4, 2]), 0)
@@ -74,6 +115,7 @@ def test_unknown_subjects_are_named():
     ds = Dataset(np.zeros((8, 32, 32), np.uint8))
     for options, name in (
         ({"positives": "adjacent"}, "positives='adjacent'"),
+        ({"positives": "same_subject"}, "positives='same_subject'"),
         ({"exclude_same_subject": True}, "exclude"),
     ):
         with pytest.raises(ValueError, match=f"{name}.*subjects of the training images are unknown"):
