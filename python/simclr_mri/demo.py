@@ -99,8 +99,13 @@ def run_demo(
 
 def _phantoms(folder: Path, options: DemoOptions, data_options: DataOptions) -> Any:
     """Written as PNG files and read back as any user's folder would be."""
-    size = {"n_subjects": options.n_subjects, "slices": options.slices, "image_size": options.image_size}
-    datasets.write_phantoms(folder, seed=options.seed, **size)
+    datasets.write_phantoms(
+        folder,
+        seed=options.seed,
+        n_subjects=options.n_subjects,
+        slices=options.slices,
+        image_size=options.image_size,
+    )
     return datasets.open_dataset(folder, task=data_options.task, channels=data_options.channels)
 
 
@@ -148,5 +153,5 @@ def _intro(ds: Any, ssl: SimCLR, clf: Classifier) -> str:
 def _features(out: Path, parts: splits.Split) -> Any:
     several = out / "split0"
     ssl = SimCLR.load((several if several.is_dir() else out) / "simclr" / "pretraining_seed0")
-    shown = parts.val if "val" in parts.indices else parts.train
+    shown = parts["val" if "val" in parts.indices else "train"]
     return ssl.transform(shown), shown.labels

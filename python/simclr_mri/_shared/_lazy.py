@@ -1,8 +1,8 @@
 """Packages whose names are loaded when they are first used: `import simclr_mri` stays fast, though scikit-learn and
 matplotlib are not.
 
-What a package offers is written once, in the stub `__init__.pyi` beside its `__init__.py`. Editors and mypy read it, and
-so does this module, when the first name is asked for. The idea is that of lazy_loader (Scientific Python SPEC 1).
+What a package offers is written once, in the stub `__init__.pyi` beside its `__init__.py`. Editors and mypy read it,
+and so does this module, when the first name is asked for. The idea is that of lazy_loader (Scientific Python SPEC 1).
 """
 
 from __future__ import annotations

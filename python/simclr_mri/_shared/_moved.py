@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 
 TYPE_CHECKING = False  # as typing's, which takes its time
@@ -106,7 +107,7 @@ def _warn(old: str, name: str, package: str, new: str) -> None:
     )
 
 
-class OldModules:
+class OldModules(Loader):
     """Finds the modules of version 0.1 where no module of this one has the name."""
 
     @staticmethod

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
 LAYERS = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
-PRECISIONS = ("fp32", "bf16")
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
 MAX_THREADS = 256  # the core's

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import bytes_text, n_threads
+from .._shared import Precision, bytes_text, n_threads
 
 COUNTED = "(counted: the operations of direct convolution, of which Winograd's method saves a part)"
 
@@ -76,7 +76,7 @@ class Measurement:
     """
 
     row: Row
-    precision: str
+    precision: Precision
     seconds: float
     memory_bytes: int
     operations: list[tuple[str, str, float, float]]
@@ -140,7 +140,7 @@ class Measurement:
         }
 
 
-def measure(row: Row, *, precision: str = "fp32", rounds: int = 5, n_jobs: int | None = None) -> Measurement:
+def measure(row: Row, *, precision: Precision = "fp32", rounds: int = 5, n_jobs: int | None = None) -> Measurement:
     """Times a row after one round that touches its memory for the first time.
 
     Parameters
@@ -176,13 +176,13 @@ def measure(row: Row, *, precision: str = "fp32", rounds: int = 5, n_jobs: int |
     return Measurement(row, precision, statistics.median(times), memory, best, flops, peak)
 
 
-def _step(row: Row, network: Any, x: np.ndarray, precision: str) -> tuple[Callable[[], Any], Any, int]:
+def _step(row: Row, network: Any, x: np.ndarray, precision: Precision) -> tuple[Callable[[], Any], Any, int]:
     """(a step, what has its profile, bytes that it needs)."""
     weights = 4 * network.n_parameters
     if row.kind == "inference":
         memory = weights + network.memory_bytes("infer", row.images, 1, precision)
         return lambda: network.forward(x, batch_size=row.images, precision=precision), network, memory
-    options = {"lr": 0.01, "momentum": 0.9, "seed": 0, "step": 0}
+    options: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "seed": 0, "step": 0}
     if row.kind == "simclr":
         trainer = _core.Trainer(network, batch=row.images, bn_groups=2, sharpness="asam", precision=precision)
         return (

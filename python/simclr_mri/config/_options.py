@@ -43,7 +43,7 @@ def option(
 
     Numbers are finite, from `at_least` to `at_most` or `below`; `because` says why in the error.
     """
-    metadata = {"help": help, "group": group, "choices": choices}
+    metadata: dict[str, Any] = {"help": help, "group": group, "choices": choices}
     metadata |= {"at_least": at_least, "at_most": at_most, "below": below, "because": because}
     return dataclasses.field(default=default, metadata=metadata, kw_only=not positional)
 
@@ -83,7 +83,7 @@ def _as_scalar(kind: type, value: Any) -> Any:
 
 def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
     """`value` as the option's type; ValueError naming the option, what was expected and what was found."""
-    field = section.__dataclass_fields__[name]
+    field = next(field for field in dataclasses.fields(section) if field.name == name)
     if hints(section)[name] is Any:  # checked by its owner, such as Classifier's init
         return value
     kind, may_be_none = optional_type(hints(section)[name])
@@ -186,7 +186,7 @@ def takes_recipe(section_name: str) -> Callable[[type[T]], type[T]]:
             given.pop("self")
             plain(self, **{**recipe_values(given.get("recipe", "default"), section_name, cls), **given})
 
-        cls.__init__ = __init__
+        cls.__init__ = __init__  # type: ignore[method-assign,assignment]
         return cls
 
     return decorate

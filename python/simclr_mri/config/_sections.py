@@ -417,7 +417,7 @@ class RunOptions:
 
 # What the demo chooses before any option: two subjects of the rarest of four classes cannot fill three sets, and so few
 # subjects have no 1 %.
-DEMO_CHOICES = {"data": {"task": "3class"}, "study": {"label_fractions": (0.05, 0.2, 1.0)}}
+DEMO_CHOICES: dict[str, dict[str, Any]] = {"data": {"task": "3class"}, "study": {"label_fractions": (0.05, 0.2, 1.0)}}
 
 
 SECTIONS: dict[str, type] = {

@@ -7,7 +7,9 @@ from ._dataset import DataWarning as DataWarning
 from ._dataset import as_images as as_images
 from ._dataset import check_dataset as check_dataset
 from ._dataset import concatenate as concatenate
+from ._dataset import labels_of as labels_of
 from ._dataset import require_labels as require_labels
+from ._dataset import subjects_of as subjects_of
 from ._examples import spread_examples as spread_examples
 from ._folder import check_root as check_root
 from ._head import BACKGROUND_LEVEL as BACKGROUND_LEVEL

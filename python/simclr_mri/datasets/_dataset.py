@@ -12,6 +12,7 @@ import hashlib
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -103,11 +104,13 @@ class Dataset:
         self._cache: np.ndarray | None = None
         self._fingerprint: str | None = None
         self.classes = tuple(str(c) for c in classes)
-        self.labels = None if labels is None else _frozen(_checked_labels(labels, n, self.classes))
-        self.subjects = None if subjects is None else _frozen(_checked_subjects(subjects, n))
-        self.slices = None if slices is None else _frozen(_checked_slices(slices, n))
-        self.parts = None if parts is None else _frozen(_checked_subjects(parts, n, "parts"))
-        self.understood, self.reading, self.not_read = "", {}, {}
+        self.labels: np.ndarray | None = None if labels is None else _frozen(_checked_labels(labels, n, self.classes))
+        self.subjects: np.ndarray | None = None if subjects is None else _frozen(_checked_subjects(subjects, n))
+        self.slices: np.ndarray | None = None if slices is None else _frozen(_checked_slices(slices, n))
+        self.parts: np.ndarray | None = None if parts is None else _frozen(_checked_subjects(parts, n, "parts"))
+        self.understood = ""
+        self.reading: dict[str, Any] = {}
+        self.not_read: dict[str, str] = {}
         names = [str(file) for file in files]
         if names and len(names) != n:
             raise ValueError(f"files: expected {n} names, one an image, got {len(names)}")
@@ -362,7 +365,8 @@ class Dataset:
         return self._fingerprint
 
     def __repr__(self) -> str:
-        size = f"{self._store.images.shape[1]} x {self._store.images.shape[2]} px, {'gray' if self.n_channels == 1 else 'RGB'}"
+        _, height, width, channels = self.shape
+        size = f"{height} x {width} px, {'gray' if channels == 1 else 'RGB'}"
         who = "" if self.subjects is None else f", {self.n_subjects:,} subjects"
         what = "" if self.labels is None else f", {len(self.classes)} classes"
         return f"<Dataset {self.name!r}: {len(self):,} images of {size}{who}{what}>"
@@ -494,6 +498,20 @@ def as_images(data: Dataset | np.ndarray) -> np.ndarray:
     if images.ndim == 3 and images.shape[2] in (1, 3):
         raise ValueError(f"images: got one image of shape {images.shape}; give several: ds[:1], or image[None]")
     return images[..., None] if images.ndim == 3 else images
+
+
+def labels_of(ds: Dataset) -> np.ndarray:
+    """The labels, int64 (N,), of a data set that must have them; ValueError otherwise."""
+    if ds.labels is None:
+        raise ValueError(f"{ds.name}: the data set has no labels")
+    return ds.labels
+
+
+def subjects_of(ds: Dataset) -> np.ndarray:
+    """The subjects, str (N,), of a data set that must know them; ValueError otherwise."""
+    if ds.subjects is None:
+        raise ValueError(f"{ds.name}: the subjects are unknown. Open the data with groups=...")
+    return ds.subjects
 
 
 def require_labels(ds: Dataset, argument: str) -> None:

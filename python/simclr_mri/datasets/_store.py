@@ -1,7 +1,7 @@
 """The pixels of a data set, which all of its subsets share, and what was computed from them once.
 
-They lie in memory or in a file that is opened as a memory map. Whatever goes over all of them does so in chunks, so that
-a data set may be larger than memory.
+They lie in memory or in a file that is opened as a memory map. Whatever goes over all of them does so in chunks, so
+that a data set may be larger than memory.
 """
 
 from __future__ import annotations

@@ -139,10 +139,8 @@ def embedding(
             )
     ax = axes_of_size(ax, (4.6, 4.2))
     for c, name in enumerate(classes):
-        mine = points[labels == c]
-        ax.scatter(
-            *mine.T, s=14, color=COLOURS[c % 7], marker=MARKERS[c % 7], alpha=0.7, linewidths=0, label=short(name)
-        )
+        x, y = points[labels == c].T
+        ax.scatter(x, y, s=14, color=COLOURS[c % 7], marker=MARKERS[c % 7], alpha=0.7, linewidths=0, label=short(name))
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_xlabel("first component" if method == "pca" else "t-SNE 1")

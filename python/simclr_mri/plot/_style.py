@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 
 from .._shared import our_figure
@@ -22,7 +23,7 @@ MARKERS = "osD^vPX"
 LINES = ("-", "--", "-.", ":")
 
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib types the keys by name
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
@@ -31,7 +32,7 @@ STYLE: dict[str, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.labelsize": 10,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
     "figure.constrained_layout.use": True,
     "figure.dpi": 110,
     "savefig.dpi": 150,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ._style import COLOURS, MARKERS, axes_of_size, styled
 
@@ -37,12 +38,12 @@ def history(history: Sequence[Mapping[str, Any]], *, batch_size: int | None = No
             label="validation loss",
         )
     chance = [row["chance_loss"] for row in history if row.get("chance_loss")]
-    if chance or batch_size is not None:
-        level = float(np.mean(chance)) if chance else np.log(2 * batch_size - 1)
+    if batch_size is not None or chance:
+        level = float(np.mean(chance)) if chance or batch_size is None else float(np.log(2 * batch_size - 1))
         handles.append(ax.axhline(level, color="#888888", linestyle=":", label="chance, ln(2N - 1)"))
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     scores = {
         "knn_accuracy": "nearest neighbours",
         "probe_balanced_accuracy": "linear probe, balanced accuracy",
@@ -98,6 +99,6 @@ def collapse(history: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) ->
     ax.set_ylim(-0.03, max(1.05, ax.get_ylim()[1]))  # at least to 1, so that a collapse looks like one
     ax.set_xlabel("epoch")
     ax.set_ylabel("spread, alignment")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
     return ax

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..datasets import Dataset, DataWarning
+from ..datasets import Dataset, DataWarning, subjects_of
 
 
 def units_of(ds: Dataset, by: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -18,7 +18,7 @@ def units_of(ds: Dataset, by: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     labels = ds.labels if ds.labels is not None else np.zeros(len(ds), np.int64)
     if by == "image":
         return np.arange(len(ds)), labels, np.arange(len(ds))
-    units, members = np.unique(ds.subjects, return_inverse=True)
+    units, members = np.unique(subjects_of(ds), return_inverse=True)
     table = np.zeros((len(units), labels.max() + 1), np.int64)
     np.add.at(table, (members, labels), 1)
     return units, table.argmax(axis=1), members
@@ -86,7 +86,7 @@ def one_unit(ds: Dataset, c: int, by: str, stratify: bool) -> str:
         return f"split: the data set has one {by}, which cannot be in the training and in the test set"
     name, elsewhere = ds.classes[c], ""
     if by == "subject":
-        n = len(np.unique(ds.subjects[ds.labels == c]))
+        n = len(np.unique(subjects_of(ds)[ds.labels == c]))
         if n > 1:
             elsewhere = f" (of its {n} subjects {n - 1} have as many or more images in another class and count there)"
     return (

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .._shared import ArrayRecord
-from ..datasets import Dataset, check_dataset, part_of
+from ..datasets import Dataset, check_dataset, part_of, subjects_of
 from ._deal import one_unit, quotas_of, spread_few, stratum_name, units_of
 from ._overlap import LeakageError, Overlap, describe_overlap, find_overlap
 
@@ -285,12 +285,10 @@ def _checked_fractions(fractions: Sequence[float]) -> list[float]:
 def judge_split(result: Split) -> None:
     """An overlap is an error by subject and a warning in words by image."""
     if result.by == "subject":
-        names = list(result.indices)
+        names, subjects = list(result.indices), subjects_of(result.dataset)
         for i, a in enumerate(names):
             for b in names[i + 1 :]:
-                shared = np.intersect1d(
-                    result.dataset.subjects[result.indices[a]], result.dataset.subjects[result.indices[b]]
-                )
+                shared = np.intersect1d(subjects[result.indices[a]], subjects[result.indices[b]])
                 if len(shared):
                     raise LeakageError(f"{a} and {b} share {len(shared)} subjects, {shared[0]} among them")
         return

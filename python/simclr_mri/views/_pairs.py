@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from ..datasets import Dataset
+from ..datasets import Dataset, subjects_of
 
 _NEIGHBOUR = 2  # keeps this random stream apart from others with the same seed and epoch
 
@@ -43,7 +43,7 @@ class Pairs:
                 f"{option}: the subjects of the training images are unknown; open the data with groups=..."
             )
         self._seed, self._n = seed, len(ds)
-        self._subjects = _numbered(ds.subjects) if exclude_same_subject else None
+        self._subjects = _numbered(subjects_of(ds)) if exclude_same_subject else None
         self._partners = _PARTNERS[positives](ds) if positives != "same_slice" else None
         self._epoch, self._steps = -1, np.empty(0, np.int64)
 
@@ -69,6 +69,7 @@ class Pairs:
     def _drawn(self, epoch: int) -> np.ndarray:
         """The column of its partner of this epoch, for every training image."""
         if self._epoch != epoch:
+            assert self._partners is not None  # its callers looked
             there = self._partners >= 0
             pick = (np.random.default_rng((self._seed, epoch, _NEIGHBOUR)).random(self._n) * there.sum(axis=1)).astype(
                 int
@@ -88,7 +89,7 @@ def neighbours(ds: Dataset) -> np.ndarray:
     [[0, 2, -1], [1, -1, -1], [2, -1, 0], [3, -1, -1]]
     """
     n = len(ds)
-    subjects = _numbered(ds.subjects)
+    subjects = _numbered(subjects_of(ds))
     level = ds.slices if ds.slices is not None else _places(ds.files)
     order = np.lexsort((level, subjects))
     one, two = order[:-1], order[1:]
@@ -113,7 +114,7 @@ def stack_partners(ds: Dataset) -> np.ndarray:
     >>> stack_partners(ds).tolist()
     [[0, 3, 2], [1, -1, -1], [2, 0, 3], [3, 2, 0]]
     """
-    subjects = _numbered(ds.subjects)
+    subjects = _numbered(subjects_of(ds))
     order = np.lexsort((ds.slices if ds.slices is not None else _places(ds.files), subjects))
     sizes = np.bincount(subjects)
     starts = np.cumsum(sizes) - sizes

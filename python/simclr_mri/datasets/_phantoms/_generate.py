@@ -95,7 +95,17 @@ def phantoms(
         for label, subject, k in zip(labels, subjects, levels, strict=True)
     ]
     images = np.repeat(images[..., None], channels, axis=3)
-    ds = Dataset(images, labels, SEVERITY, subjects, files, name=f"phantoms (seed {seed})", masks=masks, slices=levels, copy=False)
+    ds = Dataset(
+        images,
+        labels,
+        SEVERITY,
+        subjects,
+        files,
+        name=f"phantoms (seed {seed})",
+        masks=masks,
+        slices=levels,
+        copy=False,
+    )
     return ds.with_task(task)
 
 
