@@ -20,6 +20,7 @@ from ._machine import check_fits as check_fits
 from ._machine import check_images_fit as check_images_fit
 from ._machine import n_threads as n_threads
 from ._machine import peak_memory_bytes as peak_memory_bytes
+from ._machine import source_commit as source_commit
 from ._machine import versions as versions
 from ._machine import warn_if_emulated as warn_if_emulated
 from ._names import ARCHS as ARCHS

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -125,6 +127,17 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found | {key: str(value) for key, value in _core.cpu_info().items()}
+
+
+def source_commit() -> str | None:
+    """The commit of this package's source, where it runs from a git checkout of its own; None where it is installed."""
+    here = Path(__file__).resolve().parents[1]
+    try:
+        run = partial(subprocess.run, cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        run(["git", "ls-files", "--error-unmatch", "__init__.py"])  # site-packages may lie within another repository
+        return run(["git", "rev-parse", "HEAD"]).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def peak_memory_bytes() -> int:

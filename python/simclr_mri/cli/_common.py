@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import warnings
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from .. import plot, splits
 from .._shared import bytes_text, peak_memory_bytes, save_figure
 from ..config import DataOptions, as_dict
 from ..datasets import Dataset, open_dataset
-from ..learning import CHECKPOINT_FILE, Classifier, History, checkpoint_path, is_checkpoint, read_checkpoint
+from ..learning import CHECKPOINT_FILE, History, checkpoint_path, is_checkpoint, read_checkpoint
 from ..weights import safetensors_metadata
 from ._settings import Settings
 
@@ -70,7 +69,7 @@ def _folds(ds: Dataset, options: DataOptions, n: int) -> Iterator[splits.Split]:
 
 def facts_of(options: DataOptions, recipe: str) -> dict[str, Any]:
     values = as_dict(options)
-    return {"recipe": recipe, "options": {**values, "path": str(Path(values["path"]).resolve())}}
+    return {"recipe": recipe, "options": {**values, "path": str(Path(values["path"]).expanduser().resolve())}}
 
 
 def remembered(path: str | None) -> dict[str, Any]:
@@ -90,7 +89,7 @@ def inherited(remembered: dict[str, Any]) -> dict[str, Any]:
 
 def folder_for_results(settings: Settings, default: str) -> Path:
     """Where results go; OSError, before any work, if nothing can be written there."""
-    out = Path(settings.run.out or default)
+    out = Path(settings.run.out or default).expanduser()
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     if not place.is_dir():
         raise NotADirectoryError(f"--out {out}: expected a folder, and {place} is a file")
@@ -141,22 +140,6 @@ def after_training(estimator: Any, out: Path, then: str) -> int:
     print(f"{speed:.1f} images/s, peak memory {bytes_text(peak_memory_bytes())}")
     print(f"{out}/: {CHECKPOINT_FILE}, log.csv, log.jsonl, manifest.json, history.png\nnext: {then}")
     return 0
-
-
-def model_and_part(args: argparse.Namespace, section: str) -> tuple[Classifier, Dataset, Settings]:
-    """The classifier, the part of the split that is asked for, and the settings."""
-    settings = Settings(args, inherited(remembered(args.model)))
-    clf = Classifier.load(args.model, precision=getattr(settings, section).precision)
-    ds = open_data(settings.data)
-    if ds.classes != clf.classes_:
-        raise ValueError(
-            f"the model knows the classes {', '.join(clf.classes_)}; {settings.data.path} has {', '.join(ds.classes)}"
-        )
-    parts = split_data(ds, settings.data)
-    on = getattr(settings, section).on
-    if on not in parts.indices:
-        raise ValueError(f"--on {on}: this split has only {', '.join(parts.indices)}")
-    return clf, ds[parts.indices[on]], settings
 
 
 def save_axes(ax: Any, path: Path) -> None:

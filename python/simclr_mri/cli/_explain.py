@@ -11,22 +11,20 @@ from .. import plot
 from .._shared import atomic_writer, write_json
 from ..datasets import Dataset, spread_examples
 from ..explain import check_cams, grad_cam
-from ..learning import Classifier, checkpoint_path, seen_note
-from ._common import folder_for_results, model_and_part, save_axes
+from ..learning import Classifier, seen_note
+from ._common import beside_model, folder_for_results, inherited, remembered, save_axes
+from ._judged import is_elsewhere, judged
+from ._settings import Settings
 
 
 def explain(args: argparse.Namespace) -> int:
-    """Heat maps of images of a part of the split."""
-    clf, part, settings = model_and_part(args, "explain")
-    note = seen_note(clf.data_, part)
-    if note and settings.explain.on == "test":
-        warnings.warn(f"explain: {note}", stacklevel=1)
+    """Heat maps of images of a part of the split, or of new pictures."""
+    settings, clf, pictures, part = _chosen_pictures(args)
     chosen = settings.explain
-    out = folder_for_results(settings, str(checkpoint_path(args.model).parent / "heat_maps"))
-    result = grad_cam(
-        clf, spread_examples(part, chosen.n_images), layer=chosen.layer, target=chosen.target, method=chosen.method
-    )
+    out = folder_for_results(settings, str(_default_folder(args, part)))
+    result = grad_cam(clf, pictures, layer=chosen.layer, target=chosen.target, method=chosen.method)
     save_axes(plot.cam(result), out / f"{chosen.method}_{chosen.layer}.png")
+    result.save(out / "maps.npz")
     rows = result.region_shares()
     with atomic_writer(out / "regions.csv") as file:
         lines = [["region", "heat", "area", "ratio"], *([r["region"], r["heat"], r["area"], r["ratio"]] for r in rows)]
@@ -34,10 +32,32 @@ def explain(args: argparse.Namespace) -> int:
     print(f"{result!r}")
     for row in rows:
         print(f"  {row['region']:<18} {row['heat']:6.1%} of the heat on {row['area']:6.1%} of the picture")
-    print(f"{out}/: {chosen.method}_{chosen.layer}.png, regions.csv")
-    if chosen.checks:
+    print(f"{out}/: {chosen.method}_{chosen.layer}.png, maps.npz, regions.csv")
+    if chosen.checks and part is not None:
         _check_maps(clf, part, chosen, out)
     return 0
+
+
+def _chosen_pictures(args: argparse.Namespace) -> tuple[Settings, Classifier, Dataset, Dataset | None]:
+    """The settings, the classifier, some pictures, and the part that they are of; None for new ones without labels."""
+    known = remembered(args.model)
+    if is_elsewhere(args, known) and not hasattr(args, "on"):
+        settings = Settings(args, inherited(known))
+        clf = Classifier.load(args.model, precision=settings.explain.precision)
+        stream = clf.stream(args.path, groups=getattr(args, "groups", None), errors=settings.data.errors)
+        return settings, clf, stream.read(stream.spread(settings.explain.n_images)), None
+    found = judged(args, "explain")
+    note = seen_note(found.clf.data_, found.data)
+    if note and found.on == "test":
+        warnings.warn(f"explain: {note}", stacklevel=1)
+    n_images = found.settings.explain.n_images
+    return found.settings, found.clf, spread_examples(found.data, n_images), found.data
+
+
+def _default_folder(args: argparse.Namespace, part: Dataset | None) -> Path:
+    if part is not None:
+        return beside_model(args.model, "heat_maps")
+    return beside_model(args.model, f"heat_maps_{Path(args.path).expanduser().resolve().name}")
 
 
 def _check_maps(clf: Classifier, part: Dataset, chosen: Any, out: Path) -> None:

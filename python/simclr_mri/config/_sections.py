@@ -241,7 +241,12 @@ class FinetuneOptions(TrainingOptions):
 class EvaluateOptions:
     """How a classifier is judged."""
 
-    on: str = option("test", "which part of the split", group="evaluation", choices=("train", "val", "test"))
+    on: str | None = option(
+        None,
+        "part of the split, or all (none: test of the model's own data, all of another data set)",
+        group="evaluation",
+        choices=("train", "val", "test", "all"),
+    )
     n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="evaluation", at_least=0)
     precision: str | None = option(
         None, "fp32 or bf16 activations (none: as the model was trained)", group="evaluation", choices=PRECISIONS
@@ -275,7 +280,12 @@ class PredictOptions:
 class ExplainOptions:
     """Heat maps."""
 
-    on: str = option("test", "which part of the split", group="heat maps", choices=("train", "val", "test"))
+    on: str | None = option(
+        None,
+        "part of the split, or all (none: test of the model's own data, all of another data set)",
+        group="heat maps",
+        choices=("train", "val", "test", "all"),
+    )
     n_images: int = option(12, "how many images, spread over the classes", group="heat maps", at_least=1)
     layer: str = option("layer3", "stage that is explained, or several joined by +: layer2+layer3", group="heat maps")
     method: str = option("gradcam", "how activations and gradients are combined", group="heat maps")

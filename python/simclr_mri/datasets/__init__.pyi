@@ -19,6 +19,8 @@ from ._image_folder import ImageFolder as ImageFolder
 from ._images import SeveralSizes as SeveralSizes
 from ._images import read_images as read_images
 from ._open import open_dataset as open_dataset
+from ._match import match_classes as match_classes
+from ._match import n_unmatched as n_unmatched
 from ._phantoms._generate import load_phantoms as load_phantoms
 from ._phantoms._generate import phantoms as phantoms
 from ._phantoms._generate import write_phantoms as write_phantoms

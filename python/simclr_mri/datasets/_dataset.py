@@ -283,6 +283,11 @@ class Dataset:
         """The same images with what is known of how they were read; see the attributes of these names."""
         return self._copy(understood=understood, reading=dict(reading), not_read=dict(not_read))
 
+    def with_labels(self, labels: Sequence[int] | np.ndarray, classes: Sequence[str]) -> Dataset:
+        """The same images with these labels, indices into `classes`."""
+        names = tuple(str(c) for c in classes)
+        return self._copy(classes=names, labels=_frozen(_checked_labels(labels, len(self), names)))
+
     def merge_classes(self, joined: Mapping[str, Iterable[str] | str]) -> Dataset:
         """Joins classes.
 

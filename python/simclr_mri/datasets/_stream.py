@@ -50,6 +50,16 @@ class PictureStream:
     def __len__(self) -> int:
         return len(self.files)
 
+    def spread(self, n: int) -> np.ndarray:
+        """Indices of up to n pictures: of as many subjects as possible, or evenly over the folder, ascending."""
+        if self.subjects is None:
+            return np.unique(np.linspace(0, len(self) - 1, min(n, len(self))).round().astype(np.int64))
+        rank = np.zeros(len(self), np.int64)  # of a picture among its subject's, the middle one first
+        for subject in np.unique(self.subjects):
+            mine = np.flatnonzero(self.subjects == subject)
+            rank[mine[np.argsort(np.abs(np.arange(len(mine)) - len(mine) // 2), kind="stable")]] = np.arange(len(mine))
+        return np.sort(np.argsort(rank, kind="stable")[:n])
+
     def read(self, indices: Sequence[int] | np.ndarray) -> Dataset:
         """Some of the pictures, without labels; what cannot be read and may be left out is."""
         chosen = [self.files[i] for i in indices]

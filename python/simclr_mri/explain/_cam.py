@@ -97,6 +97,7 @@ def grad_cam(
         method=method,
         labels=None if known is None else known.labels,
         masks=masks,
+        files=() if known is None else known.files,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._shared import html_table, png_tag, short
+from .._shared import atomic_writer, html_table, png_tag, short
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class CamResult:
         The true classes.
     masks : dict of str to ndarray of shape (N, H, W), bool
         Known regions; always has "black background".
+    files : tuple of str
+        Names of the images, where they are known.
 
     Examples
     --------
@@ -49,12 +52,38 @@ class CamResult:
     method: str
     labels: np.ndarray | None = None
     masks: dict[str, np.ndarray] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.maps)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.maps, dtype=dtype, copy=copy)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the maps, the images and what they are of as arrays: `numpy.load(path)["maps"]`.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file to write, ``.npz``.
+        """
+        path = Path(path).expanduser()
+        if path.suffix != ".npz":
+            raise ValueError(f"{path}: expected a file name that ends in .npz")
+        arrays = {
+            "maps": self.maps,
+            "images": self.images,
+            "files": np.array(self.files, dtype=str),
+            "explained_class": np.array(self.classes)[self.targets],
+            "probabilities": self.probabilities,
+            "classes": np.array(self.classes),
+            "layer": np.array(self.layer),
+            "method": np.array(self.method),
+        }
+        with atomic_writer(path) as file:
+            np.savez_compressed(file, **arrays)
+        return path
 
     def region_shares(self) -> list[dict[str, Any]]:
         """For each region: its share of the heat, its share of the area (what even heat would give), and their ratio.

@@ -21,6 +21,7 @@ from ._seen import TRAINED as TRAINED
 from ._seen import image_keys as image_keys
 from ._seen import pretrained_keys as pretrained_keys
 from ._seen import seen_keys as seen_keys
+from ._seen import share_of_training as share_of_training
 from ._seen import seen_note as seen_note
 from ._simclr import SimCLR as SimCLR
 

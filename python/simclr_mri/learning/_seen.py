@@ -124,6 +124,12 @@ def pretrained_keys(data: Mapping[str, Any]) -> dict[str, str]:
     return {f"{_PRETRAINED}{name}": data[name] for name in names if data.get(name)}
 
 
+def share_of_training(data: Mapping[str, Any], ds: Dataset) -> float:
+    """Share of the images that a model was trained on that `ds` holds; 0 for a model that does not remember them."""
+    known = _decoded(data.get(TRAINED) or "")
+    return float(np.isin(known, _keys(ds)).mean()) if len(known) else 0.0
+
+
 def seen_note(data: Mapping[str, Any], ds: Dataset) -> str | None:
     """What a user has to know before they believe scores on `ds`; `data` is what the model remembers of its training.
 

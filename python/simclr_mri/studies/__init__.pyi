@@ -4,6 +4,7 @@ from ._curve_result import CurveDifference as CurveDifference
 from ._curve_result import LabelCurve as LabelCurve
 from ._label_curve import label_curve as label_curve
 from ._looks import LOOKS_FILE as LOOKS_FILE
+from ._looks import model_digest as model_digest
 from ._looks import record_look as record_look
 from ._looks import record_of as record_of
 from ._page import study_report as study_report
