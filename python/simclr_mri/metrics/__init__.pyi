@@ -12,6 +12,7 @@ from ._pooling import join as join
 from ._pooling import pooled_difference as pooled_difference
 from ._pooling import pooled_metrics as pooled_metrics
 from ._records import NAMES as NAMES
+from ._records import TOO_FEW as TOO_FEW
 from ._records import ClassResult as ClassResult
 from ._records import Difference as Difference
 from ._records import Estimate as Estimate

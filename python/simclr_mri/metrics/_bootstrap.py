@@ -1,6 +1,6 @@
 """Metrics of one sample and of a thousand weighted resamples of it at once.
 
-A bootstrap sample of subjects is a weight for each: how often it was drawn. All metrics here are functions of weighted
+A bootstrap sample of subjects is a weight for each (_resampling.py). All metrics here are functions of weighted
 sums, so that all samples are computed together: confusion matrices are one matrix product, the area under the curve is
 a weighted rank statistic over images sorted once. With all weights 1 each equals scikit-learn's value: a test checks.
 """
@@ -54,12 +54,6 @@ class Sample:
     def confusion(self) -> np.ndarray:
         """ndarray of shape (K, K): rows are labels, columns predictions."""
         return sk.confusion_matrix(self.labels, self.predicted, labels=range(self.n_classes))
-
-
-def bootstrap_weights(n_units: int, n_bootstrap: int, seed: int) -> np.ndarray:
-    """How often each unit is drawn: ndarray of shape (B, n_units), rows summing to n_units."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=n_bootstrap).astype(np.float32)
 
 
 def evaluate_sample(sample: Sample) -> dict[str, float | np.ndarray]:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ._evaluate import checked_labels
+
 
 def temperature_scale(logits: np.ndarray, labels: Sequence[int] | np.ndarray) -> float:
     """The temperature T for which softmax(logits / T) fits the labels best (least cross-entropy).
@@ -27,11 +29,16 @@ def temperature_scale(logits: np.ndarray, labels: Sequence[int] | np.ndarray) ->
     >>> round(temperature_scale(logits, [0, 0, 1, 1]), 1)
     8.2
     """
-    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or not len(labels):
-        raise ValueError(f"logits, labels: expected (N, K) and (N,), got {logits.shape} and {labels.shape}")
-    if not np.all(np.isfinite(logits)):
-        raise ValueError("logits: expected finite values")
+    logits = np.asarray(logits, np.float64)
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(f"logits: expected shape (N, K) with 2 classes or more, got {logits.shape}")
+    labels = checked_labels(labels, *logits.shape)
+    faulty = ~np.isfinite(logits).all(axis=1)
+    if faulty.any():
+        raise ValueError(
+            f"logits: expected finite values; {faulty.sum():,} of {len(faulty):,} rows are not, the first is row "
+            f"{faulty.argmax()}"
+        )
     chosen = logits[np.arange(len(labels)), labels]
 
     def slope(beta: float) -> float:

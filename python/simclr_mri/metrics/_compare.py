@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._bootstrap import METRICS, Sample, bootstrap_weights, confusion_metrics, evaluate_sample
-from ._evaluate import checked_predictions, percentile_interval, pool_subjects
+from ._bootstrap import METRICS
+from ._evaluate import checked_predictions
+from ._pooling import Repetition, pooled_difference
 from ._records import Difference
 
 
@@ -22,7 +23,7 @@ def paired_difference(
     n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> Difference:
-    """Compares two arms on the same images: the same bootstrap sample of subjects judges both.
+    """Compares two arms on the same images: the same resamples of subjects, drawn within each class, judge both.
 
     Parameters
     ----------
@@ -39,7 +40,8 @@ def paired_difference(
     Returns
     -------
     Difference
-        b less a, its 95 % interval, and a two-sided p: twice the share of samples on the other side of 0.
+        b less a, its 95 % interval, and a two-sided p: twice the share of resamples on the other side of 0. With too
+        few subjects (see `Estimate.note`) interval and p are NaN.
 
     Examples
     --------
@@ -53,24 +55,17 @@ def paired_difference(
         raise ValueError(f"level: expected 'slice' or, with subjects, 'subject', got {level!r}")
     if n_bootstrap < 1:
         raise ValueError(f"n_bootstrap: expected at least 1, got {n_bootstrap}")
-    labels_a, probs_a = checked_predictions(labels, probs_a, np.shape(probs_a)[-1])
-    labels_b, probs_b = checked_predictions(labels, probs_b, np.shape(probs_a)[-1])
-    groups = np.arange(len(labels_a)) if subjects is None else np.unique(np.asarray(subjects), return_inverse=True)[1]
-    weights = bootstrap_weights(int(groups.max()) + 1, n_bootstrap, seed)
-    if level == "subject":
-        labels_a, probs_a, _ = pool_subjects(labels_a, probs_a, groups)
-        labels_b, probs_b, _ = pool_subjects(labels_b, probs_b, groups)
-    else:
-        weights = weights[:, groups]
-    arms = [Sample(labels_a, probs_a), Sample(labels_b, probs_b)]
-    a, b = (float(evaluate_sample(arm)[metric]) for arm in arms)
-    drawn = (
-        confusion_metrics(arms[1], weights, only=metric)[metric]
-        - confusion_metrics(arms[0], weights, only=metric)[metric]
-    )
-    drawn = drawn[~np.isnan(drawn)]
-    tail = min(np.sum(drawn <= 0), np.sum(drawn >= 0)) + 1
-    p = min(1.0, 2 * tail / (len(drawn) + 1))
-    return Difference(
-        metric, level, a, b, percentile_interval(b - a, drawn if len(drawn) else None), float(p), n_bootstrap
+    k = np.shape(probs_a)[-1]
+    truth, first = checked_predictions(labels, probs_a, k, name="probs_a")
+    _, second = checked_predictions(labels, probs_b, k, name="probs_b")
+    rows = np.arange(len(truth))
+    return pooled_difference(
+        truth,
+        [Repetition(rows, first)],
+        [Repetition(rows, second)],
+        None if subjects is None else np.asarray(subjects),
+        metric,
+        level=level,
+        n_bootstrap=n_bootstrap,
+        seed=seed,
     )

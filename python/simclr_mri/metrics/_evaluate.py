@@ -2,14 +2,14 @@
 
 The classes are unequal and ordered, and slices of one head are not independent. So: balanced accuracy, macro F1, recall
 and precision by class with their n, area under the curve, quadratic-weighted kappa, Brier score, expected calibration
-error; per subject too (the mean of its slices' probabilities); intervals by bootstrap over subjects; always beside the
-accuracy of naming the largest class. Values are scikit-learn's where it has the metric; a class that does not occur in
-the labels is left out of the averages, and a note says so.
+error; per subject too (the mean of its slices' probabilities); intervals by a bootstrap over the subjects of each class
+(_resampling.py); always beside the accuracy of naming the largest class. Values are scikit-learn's where it has the
+metric; a class that does not occur in the labels is left out of the averages, and a note says so.
 
 References
 ----------
 Guo et al., On calibration of modern neural networks, ICML 2017 (ECE, temperature scaling).
-Efron and Tibshirani, An introduction to the bootstrap, 1993 (percentile intervals).
+Rubin, The Bayesian bootstrap, Annals of Statistics 9, 1981 (intervals).
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._bootstrap import METRICS, Sample, bootstrap_weights, confusion_metrics, evaluate_sample
-from ._records import ClassResult, Estimate, Evaluation, Level
+from ._bootstrap import METRICS, Sample, evaluate_sample
+from ._records import LEAST_SUBJECTS, ClassResult, Estimate, Evaluation, Level
+from ._resampling import Resamples, draw_resamples, has_interval, interval
+
+ROUNDING = 1e-3
+"""How far from 1 a row of probabilities may sum: half-precision softmax is off by that."""
 
 
 def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
@@ -63,7 +67,7 @@ def evaluate_predictions(
         None leaves out the results per subject, and the bootstrap is over images: too narrow if images of one head
         recur, as a note says.
     n_bootstrap : int
-        Samples for the 95 % percentile intervals; 0 for none.
+        Resamples for the 95 % intervals; 0 for none.
     seed : int
 
     Returns
@@ -83,14 +87,17 @@ def evaluate_predictions(
     classes = tuple(classes)
     notes = _notes(labels, classes, subjects)
     groups = np.arange(len(labels)) if subjects is None else np.unique(np.asarray(subjects), return_inverse=True)[1]
-    weights = bootstrap_weights(int(groups.max()) + 1, n_bootstrap, seed)
-    slices = _level(Sample(labels, probabilities), weights[:, groups], classes)
+    subject_labels, means, mixed = pool_subjects(labels, probabilities, groups)
+    resamples = [
+        draw_resamples(subject_labels, len(classes), n_bootstrap, seed, by_class=by_class) for by_class in (False, True)
+    ]
+    slices = _level(Sample(labels, probabilities), groups, subject_labels, resamples, classes)
     per_subject = None
     if subjects is not None:
-        subject_labels, means, mixed = pool_subjects(labels, probabilities, groups)
         if mixed:
             notes.append(f"{mixed} subjects have images of several classes; each counts as its most frequent one.")
-        per_subject = _level(Sample(subject_labels, means), weights, classes)
+        units = np.arange(len(means))
+        per_subject = _level(Sample(subject_labels, means), units, subject_labels, resamples, classes)
     return Evaluation(
         classes,
         slices,
@@ -123,49 +130,77 @@ def pool_subjects(
     return votes.argmax(axis=1), sums / votes.sum(axis=1, keepdims=True), int(((votes > 0).sum(axis=1) > 1).sum())
 
 
-def _level(sample: Sample, weights: np.ndarray, classes: tuple[str, ...]) -> Level:
+def _level(
+    sample: Sample, units: np.ndarray, strata: np.ndarray, resamples: list[Resamples], classes: tuple[str, ...]
+) -> Level:
+    """`units` (N,) says whose each row is, `strata` which class each subject counts as."""
     point = evaluate_sample(sample)
-    drawn = confusion_metrics(sample, weights) if len(weights) else {}
-    metrics = {name: percentile_interval(point[name], drawn.get(name)) for name in METRICS}
+    some = len(resamples[0].weights) > 0
+    drawn = resamples[0].judge(sample, units) if some else {}
+    each = resamples[1].judge(sample, units, only="recall") if some else {}
+    subjects = np.bincount(strata, minlength=len(classes))
+    metrics = {name: interval(point[name], drawn.get(name), has_interval(name, subjects)) for name in METRICS}
     confusion = sample.confusion().astype(np.int64)
     counts, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+
+    def share(name: str, i: int, where: np.ndarray) -> Estimate:
+        enough = len(np.unique(units[where == i])) >= LEAST_SUBJECTS
+        return interval(point[name][i], each[name][:, i] if some else None, enough)
+
     by_class = tuple(
         ClassResult(
             name,
             int(counts[i]),
             int(predicted[i]),
-            percentile_interval(point["recall"][i], drawn["recall"][:, i] if drawn else None),
-            percentile_interval(point["precision"][i], drawn["precision"][:, i] if drawn else None),
+            share("recall", i, sample.labels),
+            share("precision", i, sample.predicted),
         )
         for i, name in enumerate(classes)
     )
     return Level(len(sample.labels), metrics, by_class, confusion, float(counts.max() / counts.sum()))
 
 
-def percentile_interval(value: float, drawn: np.ndarray | None) -> Estimate:
-    if drawn is None or np.isnan(value) or np.all(np.isnan(drawn)):
-        return Estimate(float(value))
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return Estimate(float(value), float(low), float(high))
-
-
 def checked_predictions(
-    labels: Sequence[int] | np.ndarray, probabilities: np.ndarray, k: int
+    labels: Sequence[int] | np.ndarray, probabilities: np.ndarray, k: int, *, name: str = "probabilities"
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as int64 and probabilities as float64; ValueError that names what is wrong with them."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
     if k < 2:
         raise ValueError(f"classes: expected at least 2, got {k}; one class cannot be told from nothing")
     if probabilities.ndim != 2 or probabilities.shape[1] != k:
-        raise ValueError(f"probabilities: expected shape (N, {k}), got {probabilities.shape}")
-    if labels.shape != probabilities.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels: expected {len(probabilities)} integers, got {labels.dtype} of shape {labels.shape}")
-    if not len(labels):
+        raise ValueError(f"{name}: expected shape (N, {k}), got {probabilities.shape}")
+    labels = checked_labels(labels, len(probabilities), k)
+    faulty = ~np.isfinite(probabilities).all(axis=1)
+    if faulty.any():
+        raise ValueError(
+            f"{name}: expected finite rows that sum to 1; {faulty.sum():,} of {len(faulty):,} rows are not finite, the "
+            f"first of image {faulty.argmax()}. A network that diverged gives such: train it with a lower lr"
+        )
+    beyond = ((probabilities < 0) | (probabilities > 1 + ROUNDING)).any(axis=1)
+    if beyond.any():
+        i = int(beyond.argmax())
+        raise ValueError(
+            f"{name}: expected values from 0 to 1, got {probabilities[i].min():g} to {probabilities[i].max():g} in row "
+            f"{i}. Of logits, softmax makes probabilities"
+        )
+    total = probabilities.sum(axis=1)
+    if np.any(np.abs(total - 1) > ROUNDING):
+        i = int(np.abs(total - 1).argmax())
+        raise ValueError(f"{name}: expected rows that sum to 1, got {total[i]:g} in row {i}")
+    return labels, probabilities
+
+
+def checked_labels(labels: Sequence[int] | np.ndarray, n: int, k: int) -> np.ndarray:
+    """Labels as int64; ValueError unless they are `n` integers from 0 to k - 1, at least one."""
+    labels = np.asarray(labels)
+    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels: expected {n} integers, got {labels.dtype} of shape {labels.shape}")
+    if not n:
         raise ValueError("labels: expected at least one image, got none")
     if labels.min() < 0 or labels.max() >= k:
-        raise ValueError(f"labels: expected 0 to {k - 1}, got {labels.min()} to {labels.max()}")
-    if not np.all(np.isfinite(probabilities)) or np.any(np.abs(probabilities.sum(axis=1) - 1) > 1e-3):
-        raise ValueError("probabilities: expected finite rows that sum to 1")
-    return labels.astype(np.int64), probabilities
+        i = int(((labels < 0) | (labels >= k)).argmax())
+        raise ValueError(f"labels: expected 0 to {k - 1}, got {labels.min()} to {labels.max()} (first in row {i})")
+    return labels.astype(np.int64)
 
 
 def _notes(labels: np.ndarray, classes: tuple[str, ...], subjects: object) -> list[str]:

@@ -1,21 +1,33 @@
 """Figures of an arm that was trained several times: on several splits, from several seeds.
 
 The test sets of cross-validation are put together until each subject stands there once: a repetition. A metric is
-computed for each repetition and averaged over them. Its interval is a bootstrap over subjects: a sample of subjects
-judges every repetition, and in a comparison both arms. So it says what other subjects would change; what another seed
-or another split would change is the spread of the runs, given beside it.
+computed for each repetition and averaged over them. Its interval is over subjects and seeds. Over subjects it is a
+bootstrap (_resampling.py): one resample of subjects judges every repetition, and in a comparison both arms. Repetitions
+also differ among themselves, by the luck of weights and order; the variance of their mean is added, with the degrees of
+freedom of so few of them (Welch 1947, Satterthwaite 1946). Of a single repetition nothing is known about that, and the
+interval is over subjects alone.
+
+References
+----------
+Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
+Welch, The generalization of "Student's" problem, Biometrika 34, 1947.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import norm, t
 
-from ._bootstrap import METRICS, Sample, bootstrap_weights, confusion_metrics, evaluate_sample
+from ._bootstrap import METRICS, Sample, evaluate_sample
 from ._evaluate import pool_subjects
 from ._records import Difference, Estimate
+from ._resampling import draw_resamples, has_interval, interval
+
+RANGES = {"kappa": (-1.0, 1.0), "brier": (0.0, 2.0)}
+"""Of metrics that do not lie between 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +70,27 @@ def join(runs: Sequence[Repetition]) -> list[Repetition]:
 
 @dataclass(frozen=True)
 class Pooled:
-    """All metrics of an arm: `pooled["auc"]` is an `Estimate`, `drawn["auc"]` its bootstrap samples (B,)."""
+    """All metrics of an arm: `pooled["auc"]` is an `Estimate`.
+
+    Attributes
+    ----------
+    metrics : dict of str to Estimate
+    drawn : dict of str to ndarray of shape (B,)
+        Resamples over subjects. They hold nothing of how repetitions differ.
+    values : dict of str to ndarray of shape (repetitions,)
+    counts : ndarray of shape (K,), int
+        Subjects of each class.
+    """
 
     metrics: dict[str, Estimate]
     drawn: dict[str, np.ndarray]
-    n_units: int
+    values: dict[str, np.ndarray]
+    counts: np.ndarray
+
+    @property
+    def n_units(self) -> int:
+        """Subjects in all."""
+        return int(self.counts.sum())
 
     def __getitem__(self, name: str) -> Estimate:
         return self.metrics[name]
@@ -77,6 +105,7 @@ def pooled_metrics(
     n_bootstrap: int = 1000,
     seed: int = 0,
     only: str | None = None,
+    arm: int = 0,
 ) -> Pooled:
     """The metrics of an arm over its repetitions, with intervals.
 
@@ -91,6 +120,8 @@ def pooled_metrics(
     n_bootstrap, seed : int
     only : str, optional
         Compute this metric alone.
+    arm : {0, 1}
+        Which of two arms that are to be compared.
 
     Returns
     -------
@@ -107,8 +138,10 @@ def pooled_metrics(
     if not repetitions:
         raise ValueError("repetitions: expected at least one, got none")
     groups = np.arange(len(labels)) if subjects is None else np.unique(subjects, return_inverse=True)[1]
-    units = np.unique(np.concatenate([groups[part.rows] for part in repetitions]))
-    weights = bootstrap_weights(len(units), n_bootstrap, seed)
+    k = repetitions[0].probabilities.shape[1]
+    units, strata = _strata(labels, groups, repetitions, k)
+    resamples = draw_resamples(strata, k, n_bootstrap, seed)
+    counts = np.bincount(strata, minlength=k)
     names = METRICS if only is None else (only,)
     points, drawn = [], []
     for part in repetitions:
@@ -116,12 +149,50 @@ def pooled_metrics(
         point = evaluate_sample(sample)
         points.append([point[name] for name in names])
         if n_bootstrap:
-            found = confusion_metrics(sample, weights[:, np.searchsorted(units, unit)], only=only)
+            found = resamples.judge(sample, np.searchsorted(units, unit), arm, only)
             drawn.append([found[name] for name in names])
-    values = np.mean(points, axis=0)
+    values = {name: np.array([point[i] for point in points], np.float64) for i, name in enumerate(names)}
     samples = {name: _mean([part[i] for part in drawn]) for i, name in enumerate(names)} if drawn else {}
-    metrics = {name: interval(float(values[i]), samples.get(name)) for i, name in enumerate(names)}
-    return Pooled(metrics, samples, len(units))
+    metrics = {}
+    for name in names:
+        widened = with_seeds(samples[name], values[name]) if drawn else None
+        metrics[name] = _inside(name, interval(float(values[name].mean()), widened, has_interval(name, counts)))
+    return Pooled(metrics, samples, values, counts)
+
+
+def with_seeds(drawn: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Resamples over subjects, spread about their mean until they hold how repetitions differ.
+
+    Parameters
+    ----------
+    drawn : ndarray of shape (B,)
+    values : ndarray of shape (repetitions,)
+        What each repetition gives on all subjects.
+    """
+    n, mean = len(values), np.nanmean(drawn)
+    by_subject = np.nanvar(drawn)
+    by_seed = np.var(values, ddof=1) / n if n > 1 else 0.0
+    if by_seed == 0 or by_subject == 0:
+        return drawn
+    freedom = (by_subject + by_seed) ** 2 / (by_seed**2 / (n - 1))
+    factor = np.sqrt(1 + by_seed / by_subject) * t.ppf(0.975, freedom) / norm.ppf(0.975)
+    return mean + (drawn - mean) * factor
+
+
+def _inside(name: str, found: Estimate) -> Estimate:
+    """No end beyond what the metric can be."""
+    low, high = RANGES.get(name, (0.0, 1.0))
+    return replace(found, low=float(np.maximum(found.low, low)), high=float(np.minimum(found.high, high)))
+
+
+def _strata(
+    labels: np.ndarray, groups: np.ndarray, repetitions: Sequence[Repetition], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The subjects that are tested, and the class that most of the tested images of each are of."""
+    rows = np.unique(np.concatenate([part.rows for part in repetitions]))
+    units, inverse = np.unique(groups[rows], return_inverse=True)
+    strata, _, _ = pool_subjects(labels[rows], np.zeros((len(rows), k)), inverse)
+    return units, strata
 
 
 def pooled_difference(
@@ -159,25 +230,39 @@ def pooled_difference(
     if [part.rows.tolist() for part in a] != [part.rows.tolist() for part in b]:
         raise ValueError("a, b: expected repetitions on the same images")
     options = {"level": level, "n_bootstrap": n_bootstrap, "seed": seed, "only": metric}
-    one, two = (pooled_metrics(labels, part, subjects, **options) for part in (a, b))
-    drawn = two.drawn[metric] - one.drawn[metric] if n_bootstrap else None
-    return difference_of(metric, level, one[metric].value, two[metric].value, drawn)
+    # An arm against itself does not differ; two arms that answered alike on these subjects may.
+    same = all(one.probabilities is two.probabilities for one, two in zip(a, b, strict=True))
+    first = pooled_metrics(labels, a, subjects, arm=0, **options)
+    second = pooled_metrics(labels, b, subjects, arm=0 if same else 1, **options)
+    return difference_of(metric, level, [first], [second])
 
 
-def difference_of(metric: str, level: str, a: float, b: float, drawn: np.ndarray | None) -> Difference:
-    """A `metrics.Difference` from the two figures and bootstrap samples of b - a."""
-    drawn = np.empty(0) if drawn is None else drawn[~np.isnan(drawn)]
+def difference_of(metric: str, level: str, a: Sequence[Pooled], b: Sequence[Pooled]) -> Difference:
+    """The mean over pairs of arms, such as one pair a label fraction, of b - a.
+
+    Parameters
+    ----------
+    metric, level : str
+    a, b : sequence of Pooled
+        Of the same subjects; `a` of arm 0 and `b` of arm 1.
+    """
+    means = [float(np.mean([part.values[metric].mean() for part in arms])) for arms in (a, b)]
+    n_seeds = min(len(part.values[metric]) for part in (*a, *b))
+    by_seed = np.mean(
+        [two.values[metric][:n_seeds] - one.values[metric][:n_seeds] for one, two in zip(a, b, strict=True)], axis=0
+    )
+    value = means[1] - means[0]
+    enough = all(has_interval(metric, part.counts) for part in (*a, *b))
+    drawn = np.empty(0)
+    if a[0].drawn:
+        drawn = np.mean([two.drawn[metric] - one.drawn[metric] for one, two in zip(a, b, strict=True)], axis=0)
+        drawn = drawn[~np.isnan(drawn)]
+    if len(drawn) == 0 or not enough:
+        return Difference(metric, level, *means, interval(value, drawn, enough), float("nan"), len(drawn), n_seeds)
+    drawn = with_seeds(drawn, by_seed)
     tail = min(np.sum(drawn <= 0), np.sum(drawn >= 0)) + 1
-    p = min(1.0, 2 * tail / (len(drawn) + 1)) if len(drawn) else float("nan")
-    return Difference(metric, level, a, b, interval(b - a, drawn if len(drawn) else None), float(p), len(drawn))
-
-
-def interval(value: float, drawn: np.ndarray | None) -> Estimate:
-    """The value with the 2.5 and 97.5 percentiles of its bootstrap samples."""
-    if drawn is None or np.isnan(value) or np.all(np.isnan(drawn)):
-        return Estimate(float(value))
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return Estimate(float(value), float(low), float(high))
+    p = float(min(1.0, 2 * tail / (len(drawn) + 1)))
+    return Difference(metric, level, *means, interval(value, drawn), p, len(drawn), n_seeds)
 
 
 def _sample(labels: np.ndarray, groups: np.ndarray, part: Repetition, level: str) -> tuple[Sample, np.ndarray]:

@@ -20,14 +20,30 @@ NAMES = {
 }
 """What the metrics are called in tables."""
 
+DETECTABLE = (1.959964 + 0.841621) / 1.959964
+"""Standard errors for 80 % power at the 5 % level, over those of half an interval."""
+TOO_FEW = "too few"
+LEAST_PER_CLASS = 3
+"""Subjects of each class below which averages over the classes have no interval: with 2 it covers 99 % and more."""
+LEAST_SUBJECTS = 10
+"""Subjects below which a proportion of them has no interval: one more or less decides between 88 and 99 % coverage."""
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its interval; NaN where it is not defined."""
+    """A value and its 95 % interval; NaN where it is not defined.
+
+    Attributes
+    ----------
+    value, low, high : float
+    note : str
+        "too few" where there are too few subjects for an interval that holds.
+    """
 
     value: float
     low: float = float("nan")
     high: float = float("nan")
+    note: str = ""
 
     def __float__(self) -> float:
         return self.value
@@ -37,17 +53,18 @@ class Estimate:
         if np.isnan(self.value):
             return "-"
         if np.isnan(self.low):
-            return format(self.value, spec)
+            return format(self.value, spec) + (f" ({self.note})" if self.note else "")
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
     def __str__(self) -> str:
         return format(self, ".3f")
 
-    def to_dict(self) -> dict[str, float | None]:
+    def to_dict(self) -> dict[str, float | str | None]:
         """None stands for not defined, as JSON has no NaN."""
-        return {
+        found: dict[str, float | str | None] = {
             key: None if np.isnan(v) else float(v) for key, v in zip(("value", "low", "high"), self._all(), strict=True)
         }
+        return found | ({"note": self.note} if self.note else {})
 
     def _all(self) -> tuple[float, float, float]:
         return self.value, self.low, self.high
@@ -76,6 +93,11 @@ class Level:
 
     def __getitem__(self, name: str) -> Estimate:
         return self.metrics[name]
+
+    @property
+    def estimates(self) -> list[Estimate]:
+        """All of them: the metrics, then recall and precision by class."""
+        return [*self.metrics.values(), *(e for c in self.by_class for e in (c.recall, c.precision))]
 
     def to_dict(self) -> dict[str, object]:
         """Plain numbers, lists and strings."""
@@ -171,7 +193,16 @@ class Evaluation:
         """One line, or none where there are no intervals."""
         if not self.n_bootstrap:
             return []
-        return [f"95 % intervals: {self.n_bootstrap:,} bootstrap samples of the {self.resampled}"]
+        lines = [
+            f"95 % intervals: {self.n_bootstrap:,} bootstrap samples of the {self.resampled}, drawn within each class"
+        ]
+        estimates = [e for level in self.levels.values() for e in level.estimates]
+        if any(e.note == TOO_FEW for e in estimates):
+            lines.append(
+                f"{TOO_FEW}: an interval needs {LEAST_SUBJECTS} {self.resampled}, and {LEAST_PER_CLASS} of each class "
+                "for an average over classes; the calibration error has none, as few images a bin raise it"
+            )
+        return lines
 
     def _repr_html_(self) -> str:
         levels = self.levels
@@ -194,7 +225,20 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of arm b less that of arm a, on the same images."""
+    """A metric of arm b less that of arm a, on the same images.
+
+    Attributes
+    ----------
+    metric, level : str
+    a, b : float
+    difference : Estimate
+    p : float
+        Two-sided.
+    n_bootstrap : int
+    n_seeds : int
+        How often each arm was trained. With 1 the interval is over subjects alone: it says nothing of what another
+        seed would give.
+    """
 
     metric: str
     level: str
@@ -203,6 +247,15 @@ class Difference:
     difference: Estimate
     p: float
     n_bootstrap: int
+    n_seeds: int = 1
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that such a comparison would call different from zero in 80 % of repeats.
+
+        (1.96 + 0.84) standard errors, by the width of the interval.
+        """
+        return DETECTABLE * (self.difference.high - self.difference.low) / 2
 
     def __str__(self) -> str:
         return (
@@ -220,4 +273,6 @@ class Difference:
             "difference": self.difference.to_dict(),
             "p": self.p,
             "n_bootstrap": self.n_bootstrap,
+            "n_seeds": self.n_seeds,
+            "detectable": None if np.isnan(self.detectable) else self.detectable,
         }

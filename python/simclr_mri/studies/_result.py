@@ -13,7 +13,17 @@ import numpy as np
 from .._shared import html_table
 from ..explain import CamChecks, CamResult
 from ..learning import History
-from ..metrics import Difference, Evaluation, Pooled, Repetition, difference_of, join, pooled_difference, pooled_metrics
+from ..metrics import (
+    TOO_FEW,
+    Difference,
+    Evaluation,
+    Pooled,
+    Repetition,
+    difference_of,
+    join,
+    pooled_difference,
+    pooled_metrics,
+)
 from ..splits import Split
 from ._arm import METRICS, Arm, level_of
 from ._rates import rates_table
@@ -119,7 +129,8 @@ class StudyResult:
         """One dictionary an arm: runs, n_labelled (their mean), and each metric with its interval and spread.
 
         `<metric>` is the mean over seeds of the figure over all test subjects together, `_low` and `_high` its 95 %
-        interval by bootstrap over subjects, `_sd` the standard deviation of the runs (None of one run).
+        interval over subjects and seeds (NaN with too few subjects), `_sd` the standard deviation of the runs (None of
+        one run).
         """
         lines = []
         for (name, f), pooled in self._pooled.items():
@@ -139,7 +150,7 @@ class StudyResult:
         return np.sum([self.evaluations[arm].levels[self.level].confusion for arm in self.runs(init, fraction)], axis=0)
 
     def differences(self, a: str, b: str, metric: str = "balanced_accuracy") -> list[tuple[float, Difference]]:
-        """Paired difference b - a at each fraction, by bootstrap over subjects."""
+        """Paired difference b - a at each fraction, with an interval over subjects and seeds."""
         ds, found = self.split.dataset, []
         for f in self.fractions:
             if self.runs(a, f) and self.runs(b, f):
@@ -154,13 +165,11 @@ class StudyResult:
         if not both:
             return None
         options = {"level": self.level, "n_bootstrap": N_COMPARISONS, "only": metric}
-        pooled = {
-            name: [pooled_metrics(ds.labels, self.repetitions(name, f), ds.subjects, **options) for f in both]
-            for name in (a, b)
-        }
-        values = [float(np.mean([part[metric].value for part in pooled[name]])) for name in (a, b)]
-        one, two = (np.mean([part.drawn[metric] for part in pooled[name]], axis=0) for name in (a, b))
-        return difference_of(metric, self.level, *values, two - one)
+        one, two = (
+            [pooled_metrics(ds.labels, self.repetitions(name, f), ds.subjects, arm=arm, **options) for f in both]
+            for arm, name in enumerate((a, b))
+        )
+        return difference_of(metric, self.level, one, two)
 
     def wins(self, a: str, b: str, fraction: float, metric: str = "balanced_accuracy") -> tuple[int, int]:
         """In how many runs b is ahead of a, and how many pairs of runs there are (same split, same seed)."""
@@ -176,11 +185,11 @@ class StudyResult:
         """Head and rows: label fractions down, starts across, each figure with its spread and interval."""
         head = ["labels", "images", *self.inits]
         found = {(line["init"], line["label_fraction"]): line for line in self.summary()}
-        lines = []
+        lines, missing = [], f" ({TOO_FEW})" if self.n_bootstrap else ""
         for f in self.fractions:
             mine = [found.get((name, f)) for name in self.inits]
             images = next(f"{line['n_labelled']:,}" for line in mine if line)
-            lines.append([f"{100 * f:g} %", images, *(_cell(line, metric) if line else "" for line in mine)])
+            lines.append([f"{100 * f:g} %", images, *(_cell(line, metric, missing) if line else "" for line in mine)])
         return head, lines
 
     def caption(self, metric: str = "balanced_accuracy") -> str:
@@ -193,7 +202,8 @@ class StudyResult:
         text += f", mean over {seeds} seeds" if seeds > 1 else ""
         runs = max((line["runs"] for line in self.summary()), default=1)
         spread = f" ± standard deviation of the {runs} runs" if runs > 1 else ""
-        return f"{text}{spread} (95 % interval by bootstrap over {unit})"
+        over = f"{unit} and seeds" if seeds > 1 else unit
+        return f"{text}{spread} (95 % interval over {over})"
 
     def to_csv(self) -> str:
         return _csv(self.rows)
@@ -250,10 +260,10 @@ class StudyResult:
         return f"<p>{self.caption()}</p>{html_table(*self.table())}<p>{self.conclusions()}</p>"
 
 
-def _cell(line: dict[str, Any], metric: str) -> str:
+def _cell(line: dict[str, Any], metric: str, missing: str) -> str:
     spread = "" if line[f"{metric}_sd"] is None else f" ± {line[f'{metric}_sd']:.3f}"
     low, high = line[f"{metric}_low"], line[f"{metric}_high"]
-    bounds = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
+    bounds = missing if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
     return f"{line[metric]:.3f}{spread}{bounds}"
 
 
