@@ -28,6 +28,10 @@ static smri_status check_labels(double *total_weight, const int32_t *labels, siz
     if (!(options->label_smoothing >= 0.0f && options->label_smoothing < 1.0f))
         return smri_fail(SMRI_ARGUMENT, "label_smoothing: expected a value in [0, 1), got %g",
                          (double)options->label_smoothing);
+    for (size_t k = 0; options->class_weights != NULL && k < K; k++)
+        if (!(options->class_weights[k] >= 0.0f) || !isfinite(options->class_weights[k]))
+            return smri_fail(SMRI_ARGUMENT, "class_weights: expected finite numbers of 0 or more, got %g for class %zu",
+                             (double)options->class_weights[k], k);
     *total_weight = 0.0;
     for (size_t n = 0; n < N; n++) {
         if (labels[n] < 0 || (size_t)labels[n] >= K)

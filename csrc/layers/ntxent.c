@@ -122,7 +122,7 @@ smri_status smri_ntxent(double *loss, float *dz, const float *z, size_t n_pairs,
                         const struct smri_ntxent *options, void *workspace, smri_pool *pool) {
     if (n_pairs == 0 || D == 0)
         return smri_fail(SMRI_ARGUMENT, "NT-Xent: expected at least one pair and one dimension, got %zu and %zu", n_pairs, D);
-    if (!(options->temperature > 0.0f))
+    if (!(options->temperature > 0.0f) || !isfinite(options->temperature))
         return smri_fail(SMRI_ARGUMENT, "temperature: expected a value above 0, got %g", (double)options->temperature);
     struct ntxent_job job = {.z = z, .dz = dz, .options = options, .n_pairs = n_pairs, .M = 2 * n_pairs, .D = D};
     carve(&job, workspace);

@@ -119,10 +119,10 @@ static PyArrayObject *output(PyObject *given, const npy_intp shape[4]) {
 static int fill_batch(struct smri_batch *batch, struct arrays *a, PyObject *images, PyObject *indices, PyObject *samples) {
     a->images = smri_array(images, NPY_UINT8, 4, "images");
     if (a->images == NULL) return -1;
-    a->indices = smri_array(indices, NPY_INT64, 1, "indices");
+    a->indices = smri_array_copy(indices, NPY_INT64, 1, "indices");
     if (a->indices == NULL) return -1;
     if (samples != NULL && samples != Py_None) {
-        a->samples = smri_array(samples, NPY_INT64, 1, "samples");
+        a->samples = smri_array_copy(samples, NPY_INT64, 1, "samples");
         if (a->samples == NULL || smri_expect_shape(a->samples, "samples", 1, PyArray_DIMS(a->indices)) < 0) return -1;
     }
     batch->images = PyArray_DATA(a->images);
@@ -140,6 +140,8 @@ static int fill_batch(struct smri_batch *batch, struct arrays *a, PyObject *imag
 static PyObject *run_batch(PyObject *module, struct arrays *a, const struct smri_batch *batch,
                            const struct smri_augment *options, const float *mean, const float *std, size_t n_threads) {
     struct smri_shared_pool *lease;
+    if (smri_arrays_overlap(a->out, a->images))
+        return PyErr_Format(PyExc_ValueError, "out: expected memory of its own, it shares that of images");
     smri_pool *pool = smri_pool_borrow(module, n_threads, &lease);
     if (pool == NULL) return NULL;
     smri_status status;
@@ -157,16 +159,15 @@ static PyObject *augment_batch(PyObject *module, PyObject *arguments, PyObject *
     struct smri_batch batch = {0};
     struct arrays a = {0};
     PyObject *images, *indices, *samples = NULL, *out = NULL, *result = NULL;
-    unsigned long long seed = 0;
-    unsigned epoch = 0, view = 0;
+    uint64_t seed = 0;
+    uint32_t epoch = 0, view = 0;
     Py_ssize_t n_threads = 0;
     PyObject *rest = split_keywords(&options, keywords);
     if (rest == NULL) return NULL;
-    if (PyArg_ParseTupleAndKeywords(arguments, rest, "OO|KIIOnO:augment_batch", names, &images, &indices, &seed, &epoch,
-                                    &view,
-                                    &samples, &n_threads, &out) &&
-        smri_check_threads(n_threads) == 0 &&
-        fill_batch(&batch, &a, images, indices, samples) == 0) {
+    if (PyArg_ParseTupleAndKeywords(arguments, rest, "OO|O&O&O&OnO:augment_batch", names, &images, &indices,
+                                    smri_convert_u64, &seed, smri_convert_u32, &epoch, smri_convert_u32, &view, &samples,
+                                    &n_threads, &out) &&
+        smri_check_threads(n_threads) == 0 && fill_batch(&batch, &a, images, indices, samples) == 0) {
         batch.seed = seed;
         batch.epoch = epoch;
         batch.view = view;
@@ -271,13 +272,13 @@ static PyObject *augment_parameters(PyObject *module, PyObject *arguments, PyObj
     struct smri_augment options;
     PyObject *object, *result = NULL;
     Py_ssize_t height, width;
-    unsigned long long seed = 0;
-    unsigned epoch = 0, view = 0;
+    uint64_t seed = 0;
+    uint32_t epoch = 0, view = 0;
     PyObject *rest = split_keywords(&options, keywords);
     if (rest == NULL) return NULL;
-    if (PyArg_ParseTupleAndKeywords(arguments, rest, "Onn|KII:augment_parameters", names, &object, &height, &width, &seed,
-                                    &epoch, &view)) {
-        PyArrayObject *samples = smri_array(object, NPY_INT64, 1, "samples");
+    if (PyArg_ParseTupleAndKeywords(arguments, rest, "Onn|O&O&O&:augment_parameters", names, &object, &height, &width,
+                                    smri_convert_u64, &seed, smri_convert_u32, &epoch, smri_convert_u32, &view)) {
+        PyArrayObject *samples = smri_array_copy(object, NPY_INT64, 1, "samples");
         if (samples != NULL)
             result = draw_views(module, &options, samples, height > 0 ? (size_t)height : 0,
                                 width > 0 ? (size_t)width : 0, seed,

@@ -11,6 +11,7 @@
 #define NO_IMPORT_ARRAY
 #endif
 #include <numpy/arrayobject.h>
+#include <stdbool.h>
 
 #include "smri/pool.h"
 #include "smri/precision.h"
@@ -25,8 +26,15 @@ PyObject *smri_raise(PyObject *module, smri_status status);
  * training batch would cost time that nobody sees. */
 PyArrayObject *smri_array(PyObject *object, int type, int ndim, const char *what);
 
+/* The same, always a copy: for numbers that are checked here and used without the GIL, while another thread may write to the
+ * caller's array. */
+PyArrayObject *smri_array_copy(PyObject *object, int type, int ndim, const char *what);
+
 /* A new array, zeroed or not. NULL with an exception set on failure. */
 PyArrayObject *smri_new_array(int type, int ndim, const npy_intp *shape);
+
+/* Whether two C-contiguous arrays share memory. */
+bool smri_arrays_overlap(PyArrayObject *a, PyArrayObject *b);
 
 static inline float *smri_floats(PyArrayObject *array) { return (float *)PyArray_DATA(array); }
 
@@ -46,6 +54,10 @@ static inline int smri_check_threads(Py_ssize_t n_threads) {
     PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0 (0: all processors), got %zd", n_threads);
     return -1;
 }
+
+/* "O&" converters: an unsigned number of 64 or 32 bits; OverflowError or ValueError for what does not fit, never a wrap. */
+int smri_convert_u64(PyObject *object, void *out);
+int smri_convert_u32(PyObject *object, void *out);
 
 /* The precision called "fp32" or "bf16"; 0, or -1 with ValueError. And the type of its arrays: NPY_FLOAT32, or NPY_UINT16
  * for bfloat16, which NumPy has no type for. */

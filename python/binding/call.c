@@ -10,6 +10,7 @@ static PyArrayObject *hold(struct smri_call *call, PyArrayObject *array, int ndi
         call->failed = true;
         return NULL;
     }
+    call->writes[call->n_held] = false;
     call->held[call->n_held++] = array;
     if (ndim < 0) return array;
     if (smri_expect_shape(array, what, ndim, shape) < 0) {
@@ -20,10 +21,33 @@ static PyArrayObject *hold(struct smri_call *call, PyArrayObject *array, int ndi
     return array;
 }
 
+static void *writeable(struct smri_call *call, PyObject *object, const char *what, int type, int ndim, npy_intp *shape) {
+    if (call->failed) return NULL;
+    PyArrayObject *array = smri_array(object, type, ndim, what);
+    if (array != NULL && ((PyObject *)array != object || !PyArray_ISWRITEABLE(array))) {
+        PyErr_Format(PyExc_ValueError, "%s: expected a writeable C-contiguous array", what);
+        Py_DECREF((PyObject *)array);
+        array = NULL;
+    }
+    array = hold(call, array, ndim, shape, what);
+    if (array != NULL) call->writes[call->n_held - 1] = true;
+    return array != NULL ? PyArray_DATA(array) : NULL;
+}
+
 const void *smri_call_typed(struct smri_call *call, PyObject *object, const char *what, int type, int ndim, npy_intp *shape) {
     if (call->failed) return NULL;
-    PyArrayObject *array = hold(call, smri_array(object, type, ndim, what), ndim, shape, what);
+    const bool copies = type == NPY_INT32 || type == NPY_INT64;
+    PyArrayObject *given = copies ? smri_array_copy(object, type, ndim, what) : smri_array(object, type, ndim, what);
+    PyArrayObject *array = hold(call, given, ndim, shape, what);
     return array != NULL ? PyArray_DATA(array) : NULL;
+}
+
+void *smri_call_workspace(struct smri_call *call, PyObject *object, size_t bytes) {
+    if (object == NULL || object == Py_None) return NULL;
+    npy_intp found = -1;
+    void *data = writeable(call, object, "workspace", NPY_UINT8, 1, &found);
+    smri_call_check(call, (size_t)found >= bytes, "workspace: expected at least %zu bytes, got %zd", bytes, (Py_ssize_t)found);
+    return call->failed ? NULL : data;
 }
 
 const float *smri_call_need(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape) {
@@ -39,18 +63,6 @@ const void *smri_call_activations(struct smri_call *call, PyObject *object, cons
 
 const float *smri_call_in(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape) {
     return object == NULL || object == Py_None ? NULL : smri_call_need(call, object, what, ndim, shape);
-}
-
-static void *writeable(struct smri_call *call, PyObject *object, const char *what, int type, int ndim, npy_intp *shape) {
-    if (call->failed) return NULL;
-    PyArrayObject *array = smri_array(object, type, ndim, what);
-    if (array != NULL && ((PyObject *)array != object || !PyArray_ISWRITEABLE(array))) {
-        PyErr_Format(PyExc_ValueError, "%s: expected a writeable C-contiguous array", what);
-        Py_DECREF((PyObject *)array);
-        array = NULL;
-    }
-    array = hold(call, array, ndim, shape, what);
-    return array != NULL ? PyArray_DATA(array) : NULL;
 }
 
 float *smri_call_inout(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape) {
@@ -99,8 +111,25 @@ void smri_call_check(struct smri_call *call, bool condition, const char *format,
     call->failed = true;
 }
 
+static bool shares(const struct smri_call *call, size_t i, size_t j) {
+    PyArrayObject *a = call->held[i], *b = call->held[j];
+    if (!smri_arrays_overlap(a, b)) return false;
+    const void *data = PyArray_DATA(a);
+    const bool is_same = data == PyArray_DATA(b) && PyArray_NBYTES(a) == PyArray_NBYTES(b);
+    return !is_same || (data != call->in_place[0] && data != call->in_place[1]);
+}
+
+/* What is written must not be read in between: results would depend on the order of the work. */
+static void check_overlaps(struct smri_call *call) {
+    for (size_t i = 0; i < call->n_held; i++)
+        for (size_t j = 0; j < call->n_held; j++)
+            if (i != j && call->writes[i])
+                smri_call_check(call, !shares(call, i, j), "an array that is written to shares memory with another argument");
+}
+
 bool smri_call_begin(struct smri_call *call, Py_ssize_t n_threads, size_t workspace_bytes) {
     smri_call_check(call, n_threads >= 0, "n_threads: expected 0 (all processors) or more, got %zd", n_threads);
+    check_overlaps(call);
     if (call->failed) return false;
     const smri_status status = smri_aligned_alloc(&call->workspace, workspace_bytes, "workspace");
     if (status != SMRI_OK) smri_raise(call->module, status);

@@ -16,6 +16,8 @@
 struct smri_call {
     PyObject *module;
     PyArrayObject *held[20], *results[6];
+    bool writes[20];         /* whether held[i] is the caller's and is written to */
+    const void *in_place[2]; /* inputs whose memory an output may be, whole; NULL: none */
     size_t n_held, n_results;
     bool failed;
     smri_pool *pool;
@@ -28,11 +30,15 @@ struct smri_call {
  * `shape`, -1 matches any size and is replaced by the one found; ndim -1: any shape, `shape` unused. */
 const float *smri_call_in(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape);
 
+/* The caller's memory for a call to work in, of at least `bytes`; NULL for None, when the call takes its own. */
+void *smri_call_workspace(struct smri_call *call, PyObject *object, size_t bytes);
+
 /* The same for an argument that must be there, and for one that the call overwrites. */
 const float *smri_call_need(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape);
 float *smri_call_inout(struct smri_call *call, PyObject *object, const char *what, int ndim, npy_intp *shape);
 
-/* An argument of another dtype; required. */
+/* An argument of another dtype; required. Whole numbers are copied: they are classes and places, which are checked before the
+ * GIL is dropped and must not change afterwards. */
 const void *smri_call_typed(struct smri_call *call, PyObject *object, const char *what, int type, int ndim, npy_intp *shape);
 
 /* Activations, float32, or uint16 for bfloat16: `*precision` becomes the array's. */
@@ -54,7 +60,8 @@ void *smri_call_new(struct smri_call *call, int type, int ndim, const npy_intp *
 /* ValueError with this text, unless `condition`. */
 void smri_call_check(struct smri_call *call, bool condition, const char *format, ...);
 
-/* Borrows the pool and the workspace and releases the GIL; false after an error. */
+/* Borrows the pool and the workspace and releases the GIL; false after an error, such as an array to write to that shares
+ * memory with another one. */
 bool smri_call_begin(struct smri_call *call, Py_ssize_t n_threads, size_t workspace_bytes);
 
 /* Takes the GIL and returns what was borrowed; a status other than SMRI_OK becomes the error. Idempotent. */

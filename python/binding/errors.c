@@ -43,6 +43,40 @@ PyArrayObject *smri_array(PyObject *object, int type, int ndim, const char *what
     return (PyArrayObject *)PyArray_FROM_OF(object, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_NOTSWAPPED);
 }
 
+PyArrayObject *smri_array_copy(PyObject *object, int type, int ndim, const char *what) {
+    PyArrayObject *array = smri_array(object, type, ndim, what);
+    if (array == NULL) return NULL;
+    PyArrayObject *copy = (PyArrayObject *)PyArray_NewCopy(array, NPY_CORDER);
+    Py_DECREF((PyObject *)array);
+    return copy;
+}
+
+bool smri_arrays_overlap(PyArrayObject *a, PyArrayObject *b) {
+    const char *first = PyArray_BYTES(a), *second = PyArray_BYTES(b);
+    return first < second + PyArray_NBYTES(b) && second < first + PyArray_NBYTES(a);
+}
+
+int smri_convert_u64(PyObject *object, void *out) {
+    PyObject *number = PyNumber_Index(object);
+    if (number == NULL) return 0;
+    const unsigned long long value = PyLong_AsUnsignedLongLong(number);
+    Py_DECREF(number);
+    if (value == (unsigned long long)-1 && PyErr_Occurred()) return 0;
+    *(uint64_t *)out = value;
+    return 1;
+}
+
+int smri_convert_u32(PyObject *object, void *out) {
+    uint64_t value;
+    if (!smri_convert_u64(object, &value)) return 0;
+    if (value > UINT32_MAX) {
+        PyErr_Format(PyExc_OverflowError, "expected a number from 0 to 2**32 - 1, got %R", object);
+        return 0;
+    }
+    *(uint32_t *)out = (uint32_t)value;
+    return 1;
+}
+
 PyArrayObject *smri_new_array(int type, int ndim, const npy_intp *shape) {
     return (PyArrayObject *)PyArray_SimpleNew(ndim, shape, type);
 }

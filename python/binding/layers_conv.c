@@ -182,14 +182,9 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
         : begins ? smri_conv2d_method_prologue_bytes(method, &shape)
                  : smri_conv2d_method_workspace_bytes(method, direction, &shape);
     const size_t bytes = bytes_in_all(sizes, n_threads);
-    const bool given = workspace_object != NULL && workspace_object != Py_None;
-    npy_intp given_bytes = -1;
-    const void *workspace =
-        given ? smri_call_typed(&call, workspace_object, "workspace", NPY_UINT8, 1, &given_bytes) : NULL;
-    smri_call_check(&call, !given || (size_t)given_bytes >= bytes, "workspace: expected at least %zu bytes, got %zd", bytes,
-                    given_bytes);
-    if (smri_call_begin(&call, n_threads, given ? 0 : bytes)) {
-        const struct smri_workspace scratch = workspace_in(given ? (void *)workspace : call.workspace, sizes);
+    void *given = smri_call_workspace(&call, workspace_object, bytes);
+    if (smri_call_begin(&call, n_threads, given != NULL ? 0 : bytes)) {
+        const struct smri_workspace scratch = workspace_in(given != NULL ? given : call.workspace, sizes);
         if (finishes)
             smri_conv2d_forward_epilogue_by(method, out, a, b, &epilogue, &shape, &scratch, call.pool);
         else if (forward)

@@ -139,6 +139,8 @@ static PyObject *scale_shift_add_relu(PyObject *module, PyObject *arguments, PyO
                     "residual_scale, residual_shift: give both or none");
     smri_call_check(&call, !mask || relu, "mask: there is one with relu only");
     void *y = smri_call_out_activations(&call, out, "out", 3, dims, shape.precision);
+    call.in_place[0] = terms.x;
+    call.in_place[1] = terms.residual;
     if (mask) terms.mask = smri_call_new(&call, NPY_UINT8, 3, bits);
     void *parts = smri_call_inout_activations(&call, made, "made", 3, dims, shape.precision);
     smri_call_check(&call, (parts != NULL) == (made_rows > 0), "made, made_rows: give both or none");
@@ -176,11 +178,13 @@ static PyObject *batchnorm_backward(PyObject *module, PyObject *arguments, PyObj
     smri_call_check(&call, part_rows == 0 || (part_rows > 0 && !fixed), "part_rows: expected 0, or more without fixed");
     smri_call_check(&call, !relu || mask == NULL || mask == Py_None, "relu, mask: give one of them");
     void *dx = smri_call_out_activations(&call, out, "out", 3, dims, shape.precision);
+    call.in_place[0] = from.dy;
     float *dgamma = smri_call_new(&call, NPY_FLOAT32, 1, channels + 1);
     float *dbeta = smri_call_new(&call, NPY_FLOAT32, 1, channels + 1);
     if (mask != NULL && mask != Py_None) {
         from.mask = smri_call_typed(&call, mask, "mask", NPY_UINT8, 3, bits);
         from.ds = smri_call_out_activations(&call, ds, "ds", 3, dims, shape.precision);
+        call.in_place[1] = from.ds;
     }
     void *dx_parts = smri_call_inout_activations(&call, made, "made", 3, dims, shape.precision);
     smri_call_check(&call, (dx_parts != NULL) == (made_rows > 0) && (dx_parts == NULL || !fixed),
@@ -208,6 +212,7 @@ static PyObject *relu_forward(PyObject *module, PyObject *arguments, PyObject *k
     npy_intp n[1] = {-1};
     const float *x = smri_call_need(&call, x_object, "x", 1, n);
     float *y = smri_call_out(&call, out, "out", 1, n);
+    call.in_place[0] = x;
     if (smri_call_begin(&call, n_threads, 0)) smri_relu_forward(y, x, (size_t)n[0], call.pool);
     return smri_call_end(&call);
 }
@@ -222,6 +227,7 @@ static PyObject *relu_backward(PyObject *module, PyObject *arguments, PyObject *
     const float *dy = smri_call_need(&call, dy_object, "dy", 1, n);
     const float *y = smri_call_need(&call, y_object, "y", 1, n);
     float *dx = smri_call_out(&call, out, "out", 1, n);
+    call.in_place[0] = dy;
     if (smri_call_begin(&call, n_threads, 0)) smri_relu_backward(dx, dy, y, (size_t)n[0], call.pool);
     return smri_call_end(&call);
 }
@@ -229,16 +235,19 @@ static PyObject *relu_backward(PyObject *module, PyObject *arguments, PyObject *
 static PyObject *dropout(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"x", "p", "seed", "step", "layer", "n_threads", "out", NULL};
     PyObject *x_object, *out = NULL;
-    unsigned long long seed;
-    unsigned step = 0, layer = 0;
+    uint64_t seed;
+    uint32_t step = 0, layer = 0;
     float p;
     Py_ssize_t n_threads = 1;
-    if (!PARSE("OfK|IInO", &x_object, &p, &seed, &step, &layer, &n_threads, &out)) return NULL;
+    if (!PARSE("OfO&|O&O&nO", &x_object, &p, smri_convert_u64, &seed, smri_convert_u32, &step, smri_convert_u32, &layer, &n_threads,
+               &out))
+        return NULL;
     struct smri_call call = {.module = module};
     npy_intp dims[2] = {-1, -1};
     const float *x = smri_call_need(&call, x_object, "x", 2, dims);
     smri_call_check(&call, p >= 0.0f && p < 1.0f && layer < 256, "dropout: expected p in [0, 1) and layer below 256");
     float *y = smri_call_out(&call, out, "out", 2, dims);
+    call.in_place[0] = x;
     const struct smri_dropout options = {.p = p, .seed = seed, .step = step, .layer = layer};
     if (smri_call_begin(&call, n_threads, 0))
         smri_dropout_apply(y, x, &options, (size_t)dims[0], (size_t)dims[1], call.pool);

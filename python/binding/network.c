@@ -250,7 +250,7 @@ static int parse_stage(const char *name, enum smri_stage *stage) {
 static int parse_targets(PyObject *object, size_t n, size_t n_outputs, PyArrayObject **array) {
     *array = NULL;
     if (object == Py_None) return 0;
-    *array = smri_array(object, NPY_INT64, 1, "targets");
+    *array = smri_array_copy(object, NPY_INT64, 1, "targets");
     if (*array == NULL || smri_expect_shape(*array, "targets", 1, (npy_intp[]){(npy_intp)n}) < 0) return -1;
     const int64_t *targets = PyArray_DATA(*array);
     for (size_t i = 0; i < n; i++) {

@@ -37,9 +37,8 @@ struct smri_interrupt {
 struct smri_poll smri_interrupt_begin(struct smri_interrupt *interrupt);
 void smri_interrupt_end(struct smri_interrupt *interrupt);
 
-/* "O&" converters: a size (0 or more), an unsigned 64-bit number, an enum smri_precision from its name. */
+/* "O&" converters: a size (0 or more), an enum smri_precision from its name. */
 int smri_convert_size(PyObject *object, void *out);
-int smri_convert_u64(PyObject *object, void *out);
 int smri_convert_precision(PyObject *object, void *out);
 
 /* Argument parsing knows no keyword that is both keyword-only and required: TypeError unless all of `names` are there. */

@@ -43,16 +43,6 @@ int smri_convert_size(PyObject *object, void *out) {
     return 1;
 }
 
-int smri_convert_u64(PyObject *object, void *out) {
-    PyObject *number = PyNumber_Index(object);
-    if (number == NULL) return 0;
-    const unsigned long long value = PyLong_AsUnsignedLongLong(number);
-    Py_DECREF(number);
-    if (value == (unsigned long long)-1 && PyErr_Occurred()) return 0;
-    *(uint64_t *)out = value;
-    return 1;
-}
-
 int smri_convert_precision(PyObject *object, void *out) {
     const char *name = PyUnicode_AsUTF8AndSize(object, NULL);
     return name != NULL && smri_parse_precision(name, out) == 0;

@@ -1,6 +1,8 @@
 /* Area optimizers: steps over flat arrays, in place, and the schedules. */
 #include "call.h"
 
+#include <math.h>
+
 #include "smri/optimizer.h"
 #include "smri/schedule.h"
 
@@ -25,6 +27,10 @@ static PyObject *sgd_step(PyObject *module, PyObject *arguments, PyObject *keywo
     options.nesterov = nesterov != 0;
     smri_call_check(&call, m != NULL || options.momentum == 0.0f,
                     "momentum_buffer: expected an array, since momentum is not 0");
+    smri_call_check(&call, isfinite(options.lr), "lr: expected a finite number");
+    smri_call_check(&call, options.momentum >= 0.0f && options.momentum < 1.0f, "momentum: expected a number in [0, 1)");
+    smri_call_check(&call, options.weight_decay >= 0.0f && isfinite(options.weight_decay),
+                    "weight_decay: expected a finite number of 0 or more");
     if (smri_call_begin(&call, n_threads, 0)) smri_sgd_step(w, m, g, &options, (size_t)n[0], call.pool);
     return smri_call_end(&call);
 }
@@ -34,9 +40,9 @@ static PyObject *adamw_step(PyObject *module, PyObject *arguments, PyObject *key
                             "start", "n_threads", NULL};
     PyObject *w_object, *m_object, *v_object, *g_object, *start = NULL;
     struct smri_adamw options = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
-    unsigned long long step;
+    uint64_t step;
     Py_ssize_t n_threads = 1;
-    if (!PARSE("OOOOdK|ddddOn", &w_object, &m_object, &v_object, &g_object, &options.lr, &step, &options.beta1,
+    if (!PARSE("OOOOdO&|ddddOn", &w_object, &m_object, &v_object, &g_object, &options.lr, smri_convert_u64, &step, &options.beta1,
                &options.beta2, &options.eps, &options.weight_decay, &start, &n_threads))
         return NULL;
     struct smri_call call = {.module = module};
@@ -47,6 +53,12 @@ static PyObject *adamw_step(PyObject *module, PyObject *arguments, PyObject *key
     options.start = smri_call_in(&call, start, "start", 1, n);
     options.step = step;
     smri_call_check(&call, step >= 1, "step: expected 1 or more, got 0");
+    smri_call_check(&call, isfinite(options.lr), "lr: expected a finite number");
+    smri_call_check(&call, options.beta1 >= 0.0 && options.beta1 < 1.0 && options.beta2 >= 0.0 && options.beta2 < 1.0,
+                    "beta1, beta2: expected numbers in [0, 1)");
+    smri_call_check(&call, options.eps > 0.0 && isfinite(options.eps), "eps: expected a finite number above 0");
+    smri_call_check(&call, options.weight_decay >= 0.0 && isfinite(options.weight_decay),
+                    "weight_decay: expected a finite number of 0 or more");
     if (smri_call_begin(&call, n_threads, 0)) smri_adamw_step(w, m, v, g, &options, (size_t)n[0], call.pool);
     return smri_call_end(&call);
 }
@@ -81,6 +93,8 @@ static PyObject *sam_perturb(PyObject *module, PyObject *arguments, PyObject *ke
     float *w = smri_call_inout(&call, w_object, "weights", 1, n), *copy = NULL;
     if (copy_object != Py_None) copy = smri_call_inout(&call, copy_object, "copy", 1, n);
     const float *g = smri_call_need(&call, g_object, "gradients", 1, n);
+    smri_call_check(&call, rho >= 0.0f && isfinite(rho), "rho: expected a finite number of 0 or more");
+    smri_call_check(&call, norm >= 0.0 && isfinite(norm), "norm: expected a finite number of 0 or more");
     if (smri_call_begin(&call, n_threads, 0))
         smri_sam_perturb(w, copy, g, rho, norm, adaptive != 0, (size_t)n[0], call.pool);
     return smri_call_end(&call);
@@ -88,9 +102,10 @@ static PyObject *sam_perturb(PyObject *module, PyObject *arguments, PyObject *ke
 
 static PyObject *cosine_rate(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"step", "total_steps", "peak_lr", "warmup_steps", "final_lr", "momentum", NULL};
-    unsigned long long step, total, warmup = 0;
+    uint64_t step, total, warmup = 0;
     struct smri_cosine schedule = {.momentum = 0.9};
-    if (!PARSE("KKd|Kdd", &step, &total, &schedule.peak_lr, &warmup, &schedule.final_lr, &schedule.momentum)) return NULL;
+    if (!PARSE("O&O&d|O&dd", smri_convert_u64, &step, smri_convert_u64, &total, &schedule.peak_lr, smri_convert_u64, &warmup,
+               &schedule.final_lr, &schedule.momentum)) return NULL;
     schedule.total_steps = total;
     schedule.warmup_steps = warmup;
     const smri_status status = smri_cosine_check(&schedule);
@@ -102,10 +117,10 @@ static PyObject *cosine_rate(PyObject *module, PyObject *arguments, PyObject *ke
 static PyObject *one_cycle_rate(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"step", "total_steps", "peak_lr", "pct_start", "div_factor", "final_div_factor",
                             "low_momentum", "high_momentum", NULL};
-    unsigned long long step, total;
+    uint64_t step, total;
     struct smri_one_cycle schedule = {
         .pct_start = 0.3, .div_factor = 25.0, .final_div_factor = 1e4, .low_momentum = 0.85, .high_momentum = 0.95};
-    if (!PARSE("KKd|ddddd", &step, &total, &schedule.peak_lr, &schedule.pct_start, &schedule.div_factor,
+    if (!PARSE("O&O&d|ddddd", smri_convert_u64, &step, smri_convert_u64, &total, &schedule.peak_lr, &schedule.pct_start, &schedule.div_factor,
                &schedule.final_div_factor, &schedule.low_momentum, &schedule.high_momentum))
         return NULL;
     schedule.total_steps = total;

@@ -133,9 +133,10 @@ static PyObject *random_words(PyObject *module, PyObject *arguments, PyObject *k
     (void)module;
     static char *names[] = {"n", "seed", "epoch", "sample", "view", "purpose", NULL};
     Py_ssize_t n;
-    unsigned long long seed, sample = 0;
-    unsigned epoch = 0, view = 0, purpose = SMRI_FOR_AUGMENT;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "nK|IKII", names, &n, &seed, &epoch, &sample, &view, &purpose))
+    uint64_t seed, sample = 0;
+    uint32_t epoch = 0, view = 0, purpose = SMRI_FOR_AUGMENT;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "nO&|O&O&O&O&", names, &n, smri_convert_u64, &seed, smri_convert_u32,
+                                     &epoch, smri_convert_u64, &sample, smri_convert_u32, &view, smri_convert_u32, &purpose))
         return NULL;
     if (n < 0 || view > 255 || purpose > 255 || sample >> 48 != 0) {
         PyErr_SetString(PyExc_ValueError, "random_words: expected n >= 0, view and purpose below 256, sample below 2**48");

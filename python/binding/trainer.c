@@ -125,7 +125,7 @@ static int parse_step(uint64_t index, struct smri_step *step) {
 static int parse_vector(PyObject *object, int type, size_t n, const char *what, PyArrayObject **array) {
     *array = NULL;
     if (object == NULL || object == Py_None) return 0;
-    *array = smri_array(object, type, 1, what);
+    *array = smri_array_copy(object, type, 1, what);
     if (*array == NULL) return -1;
     return smri_expect_shape(*array, what, 1, (npy_intp[]){(npy_intp)n});
 }
