@@ -44,7 +44,8 @@ ISA_FLAGS = {
 
 def sources() -> list[str]:
     """All of them, on any machine: a source distribution serves every machine, whichever made it."""
-    found = sorted((ROOT / "csrc").rglob("*.c")) + sorted((ROOT / "python" / "binding").glob("*.c"))
+    core = [path for path in sorted((ROOT / "csrc").rglob("*.c")) if path.parent.name != "examples"]
+    found = core + sorted((ROOT / "python" / "binding").glob("*.c"))
     return [str(path.relative_to(ROOT)) for path in found]
 
 

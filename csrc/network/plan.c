@@ -1,7 +1,6 @@
 /* A plan: a program, its arena, and the batch statistics. All memory is taken at creation. */
 #include "smri/plan.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +102,10 @@ void smri_plan_destroy(smri_plan *plan) {
 
 size_t smri_plan_bytes(const smri_plan *plan) { return bytes_of(&plan->program, plan->network, plan->config.bn_groups); }
 
+static const char *kind_name(const smri_plan *plan) {
+    return plan->config.kind == SMRI_PLAN_TRAIN ? "training" : plan->config.kind == SMRI_PLAN_INFER ? "inference" : "explaining";
+}
+
 static const void *value_at(const smri_plan *plan, short value) {
     if (value == SMRI_VALUE_DOUTPUT) return plan->run.doutput;
     return plan->arena + plan->program.values[value].offset;
@@ -137,7 +140,9 @@ const float *smri_plan_features(const smri_plan *plan, size_t *size) {
 
 smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *doutput, const float *images,
                                struct smri_poll poll) {
-    assert(plan->config.kind == SMRI_PLAN_TRAIN && plan->forward_done);
+    if (plan->config.kind != SMRI_PLAN_TRAIN)
+        return smri_fail(SMRI_ARGUMENT, "backward: expected a plan for training, got one for %s", kind_name(plan));
+    if (!plan->forward_done) return smri_fail(SMRI_ARGUMENT, "backward: expected a forward pass before it, once for each");
     plan->forward_done = false; /* backward reuses the arena: once only */
     plan->run.gradients = gradients;
     plan->run.doutput = doutput;
@@ -145,8 +150,10 @@ smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *d
     return smri_program_run(&plan->run, plan->program.n_forward, plan->program.n_ops, poll);
 }
 
-void smri_plan_commit_statistics(smri_plan *plan, float momentum) {
-    assert(plan->config.kind == SMRI_PLAN_TRAIN);
+smri_status smri_plan_commit_statistics(smri_plan *plan, float momentum) {
+    if (plan->config.kind != SMRI_PLAN_TRAIN)
+        return smri_fail(SMRI_ARGUMENT, "statistics: expected a plan for training, got one for %s", kind_name(plan));
+    if (plan->run.program == NULL) return smri_fail(SMRI_ARGUMENT, "statistics: expected a forward pass before them");
     struct smri_network *network = plan->network;
     const struct smri_run *run = &plan->run;
     for (size_t i = 0; i < network->n_conv_bns; i++) {
@@ -156,6 +163,7 @@ void smri_plan_commit_statistics(smri_plan *plan, float momentum) {
         smri_batchnorm2d_update_running(network->buffers + conv_bn->mean, network->buffers + conv_bn->var,
                                         smri_run_statistics(run, i, 0), smri_run_statistics(run, i, 1), momentum, &shape);
     }
+    return SMRI_OK;
 }
 
 /* A value of the trunk into the caller's floats. */
@@ -169,7 +177,10 @@ static void copy_out(const smri_plan *plan, float *out, short value, size_t numb
 
 smri_status smri_plan_explain(smri_plan *plan, float *activations, float *gradients, enum smri_stage stage,
                               const float *doutput, struct smri_poll poll) {
-    assert(plan->config.kind == SMRI_PLAN_EXPLAIN && plan->forward_done && (unsigned)stage <= SMRI_STAGE_LAYER4);
+    if (plan->config.kind != SMRI_PLAN_EXPLAIN)
+        return smri_fail(SMRI_ARGUMENT, "explain: expected a plan that explains, got one for %s", kind_name(plan));
+    if ((unsigned)stage > SMRI_STAGE_LAYER4) return smri_fail(SMRI_ARGUMENT, "explain: unknown stage %d", (int)stage);
+    if (!plan->forward_done) return smri_fail(SMRI_ARGUMENT, "explain: expected a forward pass before it, once for each");
     plan->forward_done = false;
     plan->run.doutput = doutput;
     const struct smri_tap *tap = &plan->program.taps[stage];

@@ -266,7 +266,7 @@ static smri_status run_pass(smri_trainer *trainer, struct smri_step_result *resu
     for (size_t first = 0; first < n && status == SMRI_OK; first += part.n) {
         part = part_at(trainer, images, first, n);
         status = forward_part(trainer, &part, step, poll);
-        if (status == SMRI_OK && commits) smri_plan_commit_statistics(trainer->plan, trainer->config.bn_momentum);
+        if (status == SMRI_OK && commits) status = smri_plan_commit_statistics(trainer->plan, trainer->config.bn_momentum);
     }
     if (status == SMRI_OK) status = run_loss(trainer, result, objective, step);
     for (size_t end = n; end > 0 && status == SMRI_OK; end -= part.n) {

@@ -5,7 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
+
+SMRI_API_BEGIN
 
 /* y = max(0, x), NaN kept; y may be x. */
 void smri_relu_forward(float *y, const float *x, size_t n, smri_pool *pool);
@@ -25,5 +28,7 @@ struct smri_dropout {
 /* y = x * mask / (1 - p) over [N][C]; its own gradient too. y may be x. Row n draws from stream (seed, step,
  * first_row + n, layer). */
 void smri_dropout_apply(float *y, const float *x, const struct smri_dropout *dropout, size_t N, size_t C, smri_pool *pool);
+
+SMRI_API_END
 
 #endif

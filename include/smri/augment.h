@@ -10,8 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 #define SMRI_MAX_CHANNELS 3
 
@@ -74,5 +77,7 @@ smri_status smri_augment_batch(float *out, const struct smri_batch *batch, const
 /* out[n][H][W][C] = (pixel / 255 - mean[C]) / std[C]. The random names are not used. */
 smri_status smri_gather_batch(float *out, const struct smri_batch *batch, const float *mean, const float *std,
                               smri_pool *pool);
+
+SMRI_API_END
 
 #endif

@@ -13,8 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
 #include "smri/precision.h"
+
+SMRI_API_BEGIN
 
 struct smri_batchnorm2d {
     size_t groups, rows, C;
@@ -111,5 +114,7 @@ size_t smri_batchnorm2d_parts_workspace_bytes(const struct smri_batchnorm2d *sha
  * mean, var, scale, shift are [C]; gamma is not read. dgamma and dbeta may be NULL. */
 void smri_batchnorm2d_backward_fixed(void *dx, float *dgamma, float *dbeta, const struct smri_batchnorm2d_gradient *from,
                                      const struct smri_batchnorm2d *shape, void *workspace, smri_pool *pool);
+
+SMRI_API_END
 
 #endif

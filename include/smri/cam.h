@@ -14,8 +14,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 enum smri_cam_method {
     SMRI_CAM_GRAD,
@@ -46,5 +49,7 @@ void smri_cam_map(float *map, const float *A, const float *dA, const struct smri
 /* Bilinear enlargement of in[N][h][w] to out[N][H][W] with half-pixel centres and clamped borders, as
  * torch.nn.functional.interpolate(mode="bilinear", align_corners=False) does. */
 void smri_upsample_bilinear(float *out, const float *in, size_t N, size_t h, size_t w, size_t H, size_t W, smri_pool *pool);
+
+SMRI_API_END
 
 #endif

@@ -11,10 +11,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
 #include "smri/precision.h"
 #include "smri/status.h"
 #include "smri/workspace.h"
+
+SMRI_API_BEGIN
 
 struct smri_conv2d {
     size_t N, H, W, C;  /* input: images, rows, columns, channels */
@@ -106,5 +109,7 @@ void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool ac
  * dw is complete, and x, dy and what is shared of the workspace are free, after smri_pool_finish. */
 void smri_conv2d_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
                                   const struct smri_workspace *workspace, smri_pool *pool);
+
+SMRI_API_END
 
 #endif

@@ -6,7 +6,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smri/api.h"
 #include "smri/conv2d.h"
+
+SMRI_API_BEGIN
 
 enum smri_conv2d_method {
     SMRI_CONV2D_REFERENCE, /* the definition, in plain loops */
@@ -58,5 +61,7 @@ void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, cons
 void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
                                      const struct smri_conv2d *shape, const struct smri_workspace *workspace,
                                          smri_pool *pool);
+
+SMRI_API_END
 
 #endif

@@ -5,7 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smri/api.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 /* Each level contains the ones before it. */
 enum smri_isa {
@@ -38,5 +41,7 @@ bool smri_cpu_has_fast_bf16_dot2(void);
 
 /* The processor's brand string, or "unknown". */
 const char *smri_cpu_name(void);
+
+SMRI_API_END
 
 #endif

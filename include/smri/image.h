@@ -12,8 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 /* Which of the file's values become black and white. */
 enum smri_range {
@@ -115,5 +118,7 @@ smri_status smri_file_replace(const char *path, const void *bytes, size_t n_byte
 /* The whole regular file in memory, freed by free(). SMRI_IO with errno set, SMRI_MEMORY, SMRI_DECODE when empty or larger
  * than `most` bytes. */
 smri_status smri_file_read(uint8_t **out, size_t *n_bytes, const char *path, size_t most);
+
+SMRI_API_END
 
 #endif

@@ -5,7 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
+
+SMRI_API_BEGIN
 
 struct smri_linear {
     size_t N, C, K; /* rows, features in, features out */
@@ -20,5 +23,7 @@ void smri_linear_forward(float *y, const float *x, const float *w, const float *
 /* dx[N][C], dw[K][C], db[K]: overwritten; each may be NULL, not wanted. dy[N][K]. */
 void smri_linear_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,
                           const struct smri_linear *shape, void *workspace, smri_pool *pool);
+
+SMRI_API_END
 
 #endif

@@ -15,8 +15,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 struct smri_ntxent {
     float temperature;
@@ -51,5 +54,7 @@ struct smri_cross_entropy {
  * counts rows whose largest logit (the first, on ties) is the label. SMRI_ARGUMENT for a label out of range. */
 smri_status smri_softmax_cross_entropy(double *loss, size_t *n_correct, float *dlogits, const float *logits,
                                        const int32_t *labels, size_t N, size_t K, const struct smri_cross_entropy *options);
+
+SMRI_API_END
 
 #endif

@@ -5,7 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smri/api.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 #define SMRI_ALIGNMENT 64 /* a cache line, and the widest vector */
 
@@ -23,5 +26,7 @@ static inline size_t smri_align(size_t n) { return (n + SMRI_ALIGNMENT - 1) & ~(
  * offers them. Free with smri_aligned_free. */
 smri_status smri_aligned_alloc(void **out, size_t bytes, const char *what);
 void smri_aligned_free(void *p);
+
+SMRI_API_END
 
 #endif

@@ -9,8 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 #define SMRI_HEAD_MAX 4
 #define SMRI_NAME_MAX 64
@@ -85,5 +88,7 @@ void smri_network_stage_shape(size_t shape[3], const smri_network *network, enum
 
 /* Copies features[n][count] as a plan has them (flattened ones are H, W, C there) into PyTorch's order, C, H, W. */
 void smri_network_export_features(const smri_network *network, float *plain, const float *features, size_t n);
+
+SMRI_API_END
 
 #endif

@@ -8,7 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
+
+SMRI_API_BEGIN
 
 /* torch.optim.SGD: g += decay * w; m = momentum * m + g; w -= lr * (nesterov ? g + momentum * m : m). A zeroed m before
  * the first step gives PyTorch's first step; m may be NULL when momentum is 0. */
@@ -37,5 +40,7 @@ double smri_gradient_norm2(const float *gradients, const float *weights, bool ad
  * sqrt(smri_gradient_norm2). The step that follows takes `copy` as its start. */
 void smri_sam_perturb(float *weights, float *copy, const float *gradients, float rho, double norm, bool adaptive, size_t n,
                       smri_pool *pool);
+
+SMRI_API_END
 
 #endif

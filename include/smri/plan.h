@@ -5,9 +5,12 @@
 #ifndef SMRI_PLAN_H
 #define SMRI_PLAN_H
 
+#include "smri/api.h"
 #include "smri/network.h"
 #include "smri/pool.h"
 #include "smri/precision.h"
+
+SMRI_API_BEGIN
 
 enum smri_plan_kind {
     SMRI_PLAN_INFER,   /* running statistics, no dropout, no backward */
@@ -63,8 +66,10 @@ smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *d
                                struct smri_poll poll);
 
 /* TRAIN: blends the batch statistics of the latest forward into the running ones (momentum as PyTorch, 0.1). A pass
- * that is to leave them alone (SAM's second one, an interrupted one) simply does not call it. */
-void smri_plan_commit_statistics(smri_plan *plan, float momentum);
+ * that is to leave them alone (SAM's second one, an interrupted one) simply does not call it.
+ *
+ * A plan of another kind, or a call without the forward pass that it needs, is SMRI_ARGUMENT, here and in the two passes. */
+smri_status smri_plan_commit_statistics(smri_plan *plan, float momentum);
 
 /* EXPLAIN, once after a forward: activations[n][h][w][C] is the stage's output in the latest forward, gradients the
  * gradient of sum(output * doutput) with respect to it; smri_network_stage_shape tells h, w and C. fp32 in either precision,
@@ -79,5 +84,7 @@ struct smri_op_time {
     double seconds, flops;
 };
 const struct smri_op_time *smri_plan_times(smri_plan *plan, size_t *count);
+
+SMRI_API_END
 
 #endif

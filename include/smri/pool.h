@@ -9,7 +9,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smri/api.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 #define SMRI_MAX_THREADS 256
 
@@ -57,5 +60,7 @@ static inline size_t smri_chunk_count(size_t n, size_t grain) { return n / grain
 static inline size_t smri_chunk_end(size_t n, size_t grain, size_t index) {
     return n - index * grain < grain ? n : (index + 1) * grain;
 }
+
+SMRI_API_END
 
 #endif

@@ -5,8 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
 #include "smri/precision.h"
+
+SMRI_API_BEGIN
 
 struct smri_maxpool2d {
     size_t N, H, W, C;
@@ -34,5 +37,7 @@ void smri_avgpool_forward(float *y, const void *x, size_t N, size_t pixels, size
                           smri_pool *pool);
 void smri_avgpool_backward(void *dx, const float *dy, size_t N, size_t pixels, size_t C, enum smri_precision precision,
                            smri_pool *pool);
+
+SMRI_API_END
 
 #endif

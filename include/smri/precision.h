@@ -9,6 +9,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "smri/api.h"
+
+SMRI_API_BEGIN
+
 enum smri_precision { SMRI_FP32, SMRI_BF16, SMRI_PRECISIONS };
 
 typedef uint16_t smri_bf16; /* the upper half of an IEEE 754 binary32 */
@@ -40,5 +44,7 @@ static inline smri_bf16 smri_bf16_from_float(float value) {
     if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (smri_bf16)(bits >> 16 | 0x40u);
     return (smri_bf16)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
+
+SMRI_API_END
 
 #endif

@@ -6,8 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/pool.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 struct smri_resize {
     size_t N, H, W, C;
@@ -18,5 +21,7 @@ struct smri_resize {
  * axis, as Pillow does. SMRI_SHAPE for a size of 0 or above 2^24, SMRI_MEMORY. */
 smri_status smri_resize_u8(uint8_t *out, const uint8_t *in, const struct smri_resize *shape, smri_pool *pool);
 smri_status smri_resize_f32(float *out, const float *in, const struct smri_resize *shape, smri_pool *pool);
+
+SMRI_API_END
 
 #endif

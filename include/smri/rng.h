@@ -7,6 +7,10 @@
 
 #include <stdint.h>
 
+#include "smri/api.h"
+
+SMRI_API_BEGIN
+
 /* What a stream is for; part of the key, so that streams never meet. Append only: the numbers fix published results. */
 enum smri_purpose {
     SMRI_FOR_INIT = 1,    /* parameter initialisation; sample = index of the parameter */
@@ -33,5 +37,7 @@ float smri_rng_normal(struct smri_rng *rng);                            /* stand
 
 /* Block `block` of the stream named by key and the upper counter words, without state: for masks in parallel. */
 void smri_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+
+SMRI_API_END
 
 #endif

@@ -5,7 +5,10 @@
 
 #include <stdint.h>
 
+#include "smri/api.h"
 #include "smri/status.h"
+
+SMRI_API_BEGIN
 
 struct smri_rate {
     double lr, momentum; /* momentum: SGD's momentum, AdamW's beta1 */
@@ -37,5 +40,7 @@ struct smri_one_cycle {
 };
 smri_status smri_one_cycle_check(const struct smri_one_cycle *schedule);
 struct smri_rate smri_one_cycle_at(const struct smri_one_cycle *schedule, uint64_t step);
+
+SMRI_API_END
 
 #endif

@@ -6,6 +6,10 @@
 #ifndef SMRI_STATUS_H
 #define SMRI_STATUS_H
 
+#include "smri/api.h"
+
+SMRI_API_BEGIN
+
 typedef enum smri_status {
     SMRI_OK = 0,
     SMRI_ARGUMENT,    /* a value is outside its documented range */
@@ -23,5 +27,7 @@ smri_status smri_fail(smri_status status, const char *format, ...) __attribute__
 
 /* The message of this thread's latest failure; never NULL, valid until the next failure on this thread. */
 const char *smri_message(void);
+
+SMRI_API_END
 
 #endif

@@ -5,8 +5,11 @@
 #ifndef SMRI_TRAINER_H
 #define SMRI_TRAINER_H
 
+#include "smri/api.h"
 #include "smri/loss.h"
 #include "smri/plan.h"
+
+SMRI_API_BEGIN
 
 enum smri_optimizer { SMRI_SGD, SMRI_ADAMW };
 enum smri_sharpness { SMRI_PLAIN, SMRI_SAM, SMRI_ASAM };
@@ -76,5 +79,7 @@ uint64_t *smri_trainer_step_count(smri_trainer *trainer);
 
 /* Times of the latest pass's operations (plan.h); with SAM, of the second one. */
 const struct smri_op_time *smri_trainer_times(smri_trainer *trainer, size_t *count);
+
+SMRI_API_END
 
 #endif

@@ -4,6 +4,10 @@
 
 #include <stddef.h>
 
+#include "smri/api.h"
+
+SMRI_API_BEGIN
+
 /* What the threads share, and what is each thread's own: worker w's is at per_thread + w * per_thread_stride. Let that
  * be at the same place in every call, so that it stays in the worker's caches. Measured on ResNet-50 in bf16, where both
  * moved with the layers: two threads wrote what had last been in the other's cache, 0.4 ms a gradient of the weights with
@@ -29,5 +33,7 @@ static inline void smri_workspace_enlarge(struct smri_workspace_bytes *largest, 
     if (bytes.shared > largest->shared) largest->shared = bytes.shared;
     if (bytes.per_thread > largest->per_thread) largest->per_thread = bytes.per_thread;
 }
+
+SMRI_API_END
 
 #endif

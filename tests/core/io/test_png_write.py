@@ -136,7 +136,7 @@ def write_atomically(path, data: bytes) -> None:
 @pytest.mark.parametrize("depth", [1, 2, 5])
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_replaced_file_keeps_links_and_permissions(tmp_path, depth, exists):
-    """A chain of symbolic links in several folders, relative and absolute: all stay, and the file at its end is replaced."""
+    """A chain of symbolic links, relative and absolute: all stay, and the file at its end is replaced."""
     (tmp_path / "far").mkdir()
     target = tmp_path / "far" / "target"
     if exists:

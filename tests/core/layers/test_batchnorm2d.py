@@ -277,7 +277,9 @@ def test_parts_of_large_arrays(isa_bf16):
     other = case(2, 4100, 512, seed=1)["x"]
     mean, var, scale, shift = scale_and_shift(c)
     y, made = _core.scale_shift_add_relu(c["x"], scale, shift, other, relu=True), np.zeros_like(other)
-    assert np.array_equal(_core.scale_shift_add_relu(c["x"], scale, shift, other, relu=True, made=made, made_rows=96), y)
+    assert np.array_equal(
+        _core.scale_shift_add_relu(c["x"], scale, shift, other, relu=True, made=made, made_rows=96), y
+    )
     assert np.array_equal(made, y)
     arguments = (c["dy"], c["x"], c["gamma"], mean, var, scale, shift)
     dx = _core.batchnorm_backward(*arguments)[0]
@@ -362,7 +364,9 @@ def test_large_outputs_past_the_caches(isa, offset):
         y = _core.scale_shift_add_relu(c["x"], scale, shift, relu=True, n_threads=n_threads, out=out)
         for first in (0, 32_000):
             piece = np.ascontiguousarray(c["x"][:, first : first + 1000])
-            assert np.array_equal(y[:, first : first + 1000], _core.scale_shift_add_relu(piece, scale, shift, relu=True))
+            assert np.array_equal(
+                y[:, first : first + 1000], _core.scale_shift_add_relu(piece, scale, shift, relu=True)
+            )
         dx, *_ = backward(c, n_threads=n_threads, out=out)
         in_place = c["dy"].copy()
         again, *_ = _core.batchnorm_backward(

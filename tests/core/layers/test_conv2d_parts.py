@@ -115,7 +115,9 @@ def test_a_strided_gradient_is_a_dense_one_spread(precision, sizes):
     expected = np.zeros((n, h, w, c), dense.dtype)
     expected[:, ::stride, ::stride] = dense
     for n_threads in (1, 2):
-        assert np.array_equal(_core.conv2d_strided_scatter(shape, dense, n_threads=n_threads, precision=precision), expected)
+        assert np.array_equal(
+            _core.conv2d_strided_scatter(shape, dense, n_threads=n_threads, precision=precision), expected
+        )
 
 
 def test_behind_a_prologue_the_result_is_seen(way):

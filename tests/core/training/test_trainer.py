@@ -118,8 +118,8 @@ def test_sam_by_hand():
 def test_two_groups_are_two_passes():
     """Batch statistics apart: outputs and statistics of one pass with two groups equal those of two passes.
 
-    The statistics bit for bit, with batches of 8 and more: below that a convolution may take another method for half as many
-    images. The outputs pass through a linear layer, where some BLAS sums differently for another number of rows.
+    The statistics bit for bit, with batches of 8 and more: below that a convolution may take another method for half as
+    many images. The outputs pass through a linear layer, where some BLAS sums differently for another number of rows.
     """
     head = [(8, 0.0, False)]
     x, step = images(16), {**SIMCLR, "lr": 0.0, "momentum": 0.0}
@@ -429,7 +429,9 @@ def test_bad_arguments():
         _core.Trainer(None, batch=4)
 
 
-@pytest.mark.parametrize("batch,micro_batch", [(2**40 + 1, 1), (2**61, 1), (2**62, 1), (2**63 - 1, 1), (2**59, 0), (2**62, 0)])
+@pytest.mark.parametrize(
+    "batch,micro_batch", [(2**40 + 1, 1), (2**61, 1), (2**62, 1), (2**63 - 1, 1), (2**59, 0), (2**62, 0)]
+)
 def test_a_batch_beyond_the_address_range_is_refused(batch, micro_batch):
     """Sizes are products of the batch: none may wrap around to a small allocation that a step then overruns."""
     network = tiny()
