@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..metrics import NAMES, Difference
+from ..metrics import NAMES, Difference, Estimate
 
 if TYPE_CHECKING:
     from ._result import StudyResult
@@ -37,9 +37,18 @@ def conclusions(result: StudyResult, metric: str = "balanced_accuracy") -> str:
 
 
 def verdict(difference: Difference) -> str:
-    """What an interval of a difference allows to say about pretraining."""
+    """What an interval of a difference allows to say about pretraining.
+
+    It helped, or hurt, if the interval over subjects *and* seeds lies on one side of zero. Of one seed there is none.
+    """
     low, high = difference.difference.low, difference.difference.high
-    return "it helped" if low > 0 else "it hurt" if high < 0 else "cannot be told"
+    if np.isnan(low):
+        return "too few subjects to tell"
+    if low <= 0 <= high:
+        return "not distinguishable from zero"
+    if difference.n_seeds < 2:
+        return f"{'ahead' if low > 0 else 'behind'} with this one seed; another was not tried"
+    return "it helped" if low > 0 else "it hurt"
 
 
 def _size(result: StudyResult) -> str:
@@ -47,10 +56,13 @@ def _size(result: StudyResult) -> str:
     counts = [(len(result.inits), "start"), (len(result.fractions), "label fraction"), (seeds, "seed")]
     counts.append((len(result.splits), "split"))
     shape = " x ".join(f"{n} {what}{'' if n == 1 else 's'}" for n, what in counts)
+    return f"{len(result.rows)} networks were trained ({shape}) and judged on {_tested(result)}."
+
+
+def _tested(result: StudyResult) -> str:
     tested = np.unique(np.concatenate([split.indices["test"] for split in result.splits]))
     ds = result.split.dataset[tested]
-    who = f"{ds.n_subjects:,} subjects" if result.level == "subject" else f"{len(ds):,} images"
-    return f"{len(result.rows)} networks were trained ({shape}) and judged on {who}."
+    return f"{ds.n_subjects:,} subjects" if result.level == "subject" else f"{len(ds):,} images"
 
 
 def _rates(result: StudyResult) -> str:
@@ -69,36 +81,63 @@ def _rates(result: StudyResult) -> str:
 
 
 def _comparison(result: StudyResult, metric: str) -> list[str]:
-    clauses, helped, hurt = [], [], []
+    clauses, found = [], []
     for f, d in result.differences("random", "simclr", metric):
         ahead, pairs = result.wins("random", "simclr", f, metric)
         runs = f"; ahead in {ahead} of {pairs} runs" if pairs > 1 else ""
-        low, high = d.difference.low, d.difference.high
         clauses.append(
-            f"{d.a:.3f} against {d.b:.3f} with {100 * f:g} % of the labels ({d.difference.value:+.3f}, {low:+.3f} to "
-            f"{high:+.3f}{runs}: {verdict(d)})"
+            f"{d.a:.3f} against {d.b:.3f} with {100 * f:g} % of the labels "
+            f"({_signed(d.difference)}{runs}: {verdict(d)})"
         )
-        helped += [f"{100 * f:g} %"] if low > 0 else []
-        hurt += [f"{100 * f:g} %"] if high < 0 else []
+        found.append((f"{100 * f:g} %", d))
     name = NAMES.get(metric, metric)
     text = (
         f"The {name} by {result.level} from random weights, and after SimCLR (difference and its 95 % interval): "
         f"{'; '.join(clauses)}."
     )
-    return [_overall(result, metric, helped, hurt, len(clauses)), text]
+    return [_overall(result, metric, found), text, _power(result, [d for _, d in found])]
 
 
-def _overall(result: StudyResult, metric: str, helped: list[str], hurt: list[str], n: int) -> str:
+def _overall(result: StudyResult, metric: str, found: list[tuple[str, Difference]]) -> str:
     """One sentence over all fractions: it is what n separate intervals cannot say."""
-    found = [f"helped with {_list(helped)}" if helped else "", f"hurt with {_list(hurt)}" if hurt else ""]
-    said = " and ".join(part for part in found if part) or "made no difference that these test sets can tell"
-    text = f"Pretraining {said}{' of the labels' if helped or hurt else ''}"
-    mean = result.mean_difference("random", "simclr", metric)
-    if n > 1:
-        low, high = mean.difference.low, mean.difference.high
-        text += f"; over all {n} fractions together the difference is {mean.difference.value:+.3f} ({low:+.3f} to "
-        text += f"{high:+.3f}: {verdict(mean)})"
+    said = {word: [name for name, d in found if verdict(d) == f"it {word}"] for word in ("helped", "hurt")}
+    clauses = [f"{word} with {_list(names)}" for word, names in said.items() if names]
+    if clauses:
+        text = f"Pretraining {' and '.join(clauses)} of the labels"
+    elif all(np.isnan(d.difference.low) for _, d in found):
+        text = "There are too few test subjects to say whether pretraining helps"
+    else:
+        text = "No effect of pretraining was shown"
+    if len(found) > 1:
+        mean = result.mean_difference("random", "simclr", metric)
+        text += (
+            f"; over all {len(found)} fractions together the difference is {_signed(mean.difference)}: {verdict(mean)}"
+        )
     return f"{text}."
+
+
+def _power(result: StudyResult, differences: list[Difference]) -> str:
+    """What the intervals are over, and what they could have seen: without it "no difference" says nothing."""
+    seen = [d.detectable for d in differences if not np.isnan(d.detectable)]
+    if not seen:
+        return ""
+    seeds = min(d.n_seeds for d in differences)
+    units = _tested(result)
+    low, high = f"{min(seen):.3f}", f"{max(seen):.3f}"
+    text = (
+        f"The intervals are over {units} and {seeds} seeds"
+        if seeds > 1
+        else f"The intervals are over {units} of one seed"
+    )
+    text += f"; the smallest difference that they would show in four of five such studies is {low}"
+    text += f" to {high}, by label fraction" if low != high else ""
+    return text + (
+        ". With several seeds (seeds=5) it could be said of pretraining, not of this run." if seeds == 1 else "."
+    )
+
+
+def _signed(e: Estimate) -> str:
+    return f"{e.value:+.3f}" if np.isnan(e.low) else f"{e.value:+.3f}, {e.low:+.3f} to {e.high:+.3f}"
 
 
 def _level(result: StudyResult, metric: str) -> str:
@@ -121,10 +160,7 @@ def _spread(result: StudyResult, metric: str) -> str:
         return "Each arm was run once: what another seed or split would give is not known."
     low, high = (f"{value:.3f}" for value in (min(found), max(found)))
     what = low if low == high else f"{low} to {high}"
-    return (
-        f"Runs of one arm differ by a standard deviation of {what}, which intervals over subjects hold only in part: "
-        "a difference smaller than that may be the luck of a seed."
-    )
+    return f"Runs of one arm differ by a standard deviation of {what}."
 
 
 def _leak(result: StudyResult) -> str:

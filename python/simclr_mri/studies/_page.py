@@ -173,7 +173,8 @@ def _differences(report: Report, result: StudyResult) -> None:
 
 def _difference(d: Any) -> list[str]:
     found = d.difference
-    return [f"{d.a:.3f}", f"{d.b:.3f}", f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})", f"{d.p:.3f}"]
+    bounds = found.note or f"{found.low:+.3f} to {found.high:+.3f}"
+    return [f"{d.a:.3f}", f"{d.b:.3f}", f"{found.value:+.3f} ({bounds})", "-" if np.isnan(d.p) else f"{d.p:.3f}"]
 
 
 def _curves(report: Report, result: StudyResult) -> None:
