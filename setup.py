@@ -184,7 +184,12 @@ class BuildExt(build_ext):
         return [*super().get_outputs(), *map(str, self.bundled())]
 
 
-limited = [] if FREE_THREADED else [("Py_LIMITED_API", "0x030B0000")]
+if FREE_THREADED:
+    sys.exit(
+        "simclr_mri needs a Python with the global interpreter lock: its extension guards what threads share with it.\n"
+        "This Python is free-threaded (its name ends in 't'). Use the usual build of the same version, such as python3.13"
+    )
+
 extension = Extension(
     "simclr_mri._core",
     sources=sources(),
@@ -193,14 +198,14 @@ extension = Extension(
     define_macros=[
         ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
         ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
-        *limited,
+        ("Py_LIMITED_API", "0x030B0000"),
     ],
     extra_link_args=["-Wl,--version-script=python/binding/exports.map"],
-    py_limited_api=not FREE_THREADED,
+    py_limited_api=True,
 )
 
 setup(
     ext_modules=[extension],
     cmdclass={"build_ext": BuildExt},
-    options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

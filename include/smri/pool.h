@@ -27,6 +27,10 @@ typedef void (*smri_range_task)(void *context, size_t begin, size_t end, size_t 
 /* Processors this process may use: the affinity mask, cut down by the cgroup's CPU quota; at least 1. */
 size_t smri_cpu_count(void);
 
+/* The least CPU quota of the cgroups that `membership` (as /proc/self/cgroup) names below `mount`, and of all above them, in
+ * whole processors, at least 1; SIZE_MAX without one. */
+size_t smri_cgroup_cpus(const char *membership, const char *mount);
+
 /* n_threads = 0 means smri_cpu_count(). Free with smri_pool_destroy (NULL is fine). */
 smri_status smri_pool_create(smri_pool **out, size_t n_threads);
 void smri_pool_destroy(smri_pool *pool);

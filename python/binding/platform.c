@@ -82,6 +82,14 @@ static PyObject *cpu_info(PyObject *module, PyObject *ignored) {
                          smri_jpeg_name());
 }
 
+static PyObject *cgroup_cpus(PyObject *module, PyObject *arguments) {
+    (void)module;
+    const char *membership, *mount;
+    if (!PyArg_ParseTuple(arguments, "ss", &membership, &mount)) return NULL;
+    const size_t count = smri_cgroup_cpus(membership, mount);
+    return count == SIZE_MAX ? Py_NewRef(Py_None) : PyLong_FromSize_t(count);
+}
+
 static PyObject *set_isa(PyObject *module, PyObject *argument) {
     const char *name = PyUnicode_AsUTF8AndSize(argument, NULL);
     if (name == NULL) return NULL;
@@ -154,6 +162,8 @@ static PyObject *random_words(PyObject *module, PyObject *arguments, PyObject *k
 
 static PyMethodDef functions[] = {
     {"cpu_info", cpu_info, METH_NOARGS, "cpu_info() -> dict: cpu, isa_supported, isa, threads, blas, png, jpeg."},
+    {"cgroup_cpus", cgroup_cpus, METH_VARARGS,
+     "cgroup_cpus(membership, mount) -> int or None: the least CPU quota of the cgroups in such files."},
     {"set_isa", set_isa, METH_O, "set_isa(name): cap the kernels at ref, avx2, avx512, avx512bf16 or amx."},
     {"measured_peak", (PyCFunction)(void (*)(void))measured_peak, METH_VARARGS | METH_KEYWORDS,
      "measured_peak(precision='fp32', n_threads=0, seconds=0.2, *, mean=False) -> float: flop/s of products on registers, all "

@@ -27,6 +27,9 @@ def measured_peak(
     With `mean` their mean: what the machine had to give meanwhile, what other programs took left out.
     """
 
+def cgroup_cpus(membership: str, mount: str, /) -> int | None:
+    """The least CPU quota, in processors, of the cgroups that a file like /proc/self/cgroup names; None without one."""
+
 def xxh64(data: bytes | bytearray | memoryview, /) -> int:
     """XXH64 of bytes: a digest of 64 bits that finds damage, not malice."""
 

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .. import _core
+from ._cgroup import available_in_cgroups
 from ._names import MAX_THREADS
 from ._text import bytes_text
 from ._version import __version__
@@ -40,19 +41,24 @@ def warn_if_emulated(precision: str) -> None:
 
 
 def n_threads(n_jobs: int | None) -> int:
-    """Threads for the core, 0 meaning all that this process may use: None or -1, as in scikit-learn."""
-    if n_jobs is None or n_jobs == -1:
+    """Threads for the core, 0 meaning all that this process may use: None or -1, as in scikit-learn.
+
+    None follows ``OMP_NUM_THREADS`` where it is set, as programs that start workers (joblib's loky) set it for them.
+    """
+    if n_jobs is None:
+        return _threads_by_environment()
+    if n_jobs == -1:
         return 0
     if not 1 <= n_jobs <= MAX_THREADS:
         raise ValueError(f"n_jobs={n_jobs}: expected 1 to {MAX_THREADS} threads, or None or -1 for all")
     return n_jobs
 
 
-def _read_int(path: str) -> int | None:
-    try:
-        return int(Path(path).read_text().strip())
-    except (OSError, ValueError):  # absent, or "max"
-        return None
+def _threads_by_environment() -> int:
+    """``OMP_NUM_THREADS``, of which OpenMP allows a list; 0 where it is not set or says nothing usable."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    threads = int(first) if first.isascii() and first.isdigit() else 0
+    return min(threads, MAX_THREADS, _core.cpu_info()["threads"]) if threads else 0
 
 
 def available_memory_bytes() -> int | None:
@@ -65,9 +71,8 @@ def available_memory_bytes() -> int | None:
     except OSError:
         if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
             found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    limit, used = _read_int("/sys/fs/cgroup/memory.max"), _read_int("/sys/fs/cgroup/memory.current")
-    if limit is not None and used is not None:
-        found.append(limit - used)
+    if (left := available_in_cgroups()) is not None:
+        found.append(left)
     return min(found) if found else None
 
 
