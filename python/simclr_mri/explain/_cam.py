@@ -40,7 +40,7 @@ def grad_cam(
         A data set's labels and region masks go into the result.
     layer : {"stem", "layer1", "layer2", "layer3", "layer4"}, or several
         Several, as a sequence or joined by "+" ("layer2+layer3"), give the mean of their maps, each scaled to [0, 1]
-        before: places that several stages agree on stay hot.
+        before, and scaled again: places that several stages agree on stay hot.
     target : int, str or None
         Class to explain; None explains each image's predicted class.
     method : {"gradcam", "gradcam++", "hirescam", "layercam", "eigencam"}
@@ -49,7 +49,8 @@ def grad_cam(
     Returns
     -------
     CamResult
-        maps are float32 (N, H, W) in [0, 1], each scaled by itself: heat says where, not how much.
+        maps are float32 (N, H, W) in [0, 1], each scaled by itself after it was enlarged, from 0 at its coldest pixel
+        to 1 at its hottest: heat says where, not how much. A map that is even, as a stage of 1 x 1 gives, is 0.
 
     Examples
     --------
@@ -69,6 +70,7 @@ def grad_cam(
     wanted = None if target is None else np.full(n, _class_index(target, model.classes_), np.int64)
     threads = n_threads(model.n_jobs)
     maps, outputs = [], []
+    grid: dict[str, tuple[int, int]] = {}
     for start in range(0, n, batch_size):
         batch = plain_batch(pixels, np.arange(start, min(start + batch_size, n)), model.preprocess_, model.n_jobs)
         part = None if wanted is None else wanted[start : start + batch_size]
@@ -78,9 +80,14 @@ def grad_cam(
                 batch, part, stage=stage, batch_size=batch_size, precision=model.precision
             )
             coarse = _core.cam_map(activations, gradients, method, True, threads)
-            stages.append(_core.upsample(coarse, pixels.shape[1], pixels.shape[2], threads))
-        maps.append(stages[0] if len(stages) == 1 else _combined(stages))
+            grid[stage] = coarse.shape[1:]
+            stages.append(_scaled(_core.upsample(coarse, pixels.shape[1], pixels.shape[2], threads)))
+        maps.append(stages[0] if len(stages) == 1 else _scaled(np.mean(stages, axis=0, dtype=np.float32)))
         outputs.append(logits)
+        if not np.isfinite(logits).all():
+            raise FloatingPointError(
+                "grad_cam: the network's outputs are not finite. Its weights have diverged: train again with a lower lr"
+            )
     from ..metrics import softmax
 
     probabilities = softmax(np.concatenate(outputs)) if n else np.empty((0, len(model.classes_)))
@@ -98,6 +105,7 @@ def grad_cam(
         labels=None if known is None else known.labels,
         masks=masks,
         files=() if known is None else known.files,
+        grid=tuple((int(rows), int(columns)) for rows, columns in grid.values()),
     )
 
 
@@ -111,10 +119,13 @@ def layer_names(layer: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _combined(stages: list[np.ndarray]) -> np.ndarray:
-    mean = np.mean(stages, axis=0, dtype=np.float32)
-    low, high = (f(mean, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
-    return (mean - low) / np.where(high > low, high - low, 1)
+def _scaled(maps: np.ndarray) -> np.ndarray:
+    """Each map (N, H, W) from 0 at its coldest pixel to 1 at its hottest; an even one is 0.
+
+    After the enlargement: interpolated, a single hot cell of a coarse stage reaches its value between two pixels only.
+    """
+    low, high = (f(maps, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    return (maps - low) / np.where(high > low, high - low, 1)
 
 
 def _check_model(model: Any) -> None:

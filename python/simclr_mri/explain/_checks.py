@@ -31,6 +31,7 @@ from ._removal import FRACTIONS, removal_curves
 from ._result import CamResult
 
 OUTSIDE = "outside the head"
+NEARLY_EVEN = 0.9  # share of the heat outside the head, over its share of the area, from which a map is as good as even
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,51 @@ class CamChecks:
         """Share of the heat outside the head."""
         return next(row["heat"] for row in self.regions if row["region"] == OUTSIDE)
 
+    @property
+    def doubts(self) -> list[str]:
+        """What speaks against reading the maps as where the network looks; computed from the checks."""
+        if not self.cams.has_places:
+            return [f"{self.cams.layer} is 1 x 1 at this image size and has no places: take an earlier layer"]
+        found = []
+        _, low, high = self.area
+        if low <= 0:
+            matter = (
+                "matter less than the coldest" if high < 0 else "do not distinguishably matter more than the coldest"
+            )
+            found.append(f"the hottest pixels {matter}")
+        if any(row["images"] and row["rank_correlation"] > SAME_MAP for row in self.randomised[-1:]):
+            found.append("a network with new weights gives the same maps")
+        outside = next((row for row in self.regions if row["region"] == OUTSIDE), None)
+        if outside and outside["ratio"] >= NEARLY_EVEN:
+            found.append(f"the heat outside the head is {outside['ratio']:.2f} times that of an even map")
+        if outside and outside["hits"] >= outside["area"] > 0:
+            found.append(f"the hottest pixel is outside the head in {outside['hits']:.0%} of the images")
+        if self._empty >= 0.5:
+            found.append(f"{self._empty:.0%} of the maps are empty")
+        return found
+
+    @property
+    def verdict(self) -> str:
+        """One sentence from all checks together."""
+        if not self.doubts:
+            return "no check speaks against reading the maps as where the network looks"
+        return f"do not read the maps as where the network looks: {'; '.join(self.doubts)}"
+
+    @property
+    def _empty(self) -> float:
+        return float((self.cams.maps.max(axis=(1, 2)) == 0).mean())
+
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Head and rows: each check, what was found, what a map that knows nothing gives, and a verdict."""
         mean, low, high = self.area
+        more = "more" if low > 0 else "less"
+        apart = low > 0 or high < 0
         rows = [
             [
                 "area between insertion and deletion",
                 f"{mean:+.3f} ({low:+.3f} to {high:+.3f})",
                 "0",
-                "marks what matters" if low > 0 else "marks what does not matter" if high < 0 else "cannot be told",
+                f"the hottest pixels matter {more} than the coldest" if apart else "not distinguishable from zero",
             ]
         ]
         for row in self.randomised:
@@ -104,8 +141,9 @@ class CamChecks:
         for row in self.regions:
             verdict = f"{row['ratio']:.2f} x even heat; hottest pixel of {row['hits']:.0%}"
             rows.append([f"heat: {row['region']}", f"{row['heat']:.2%}", f"{row['area']:.2%}", verdict])
-        empty = float((self.cams.maps.max(axis=(1, 2)) == 0).mean())
-        rows.append(["empty maps", f"{empty:.0%}", "", "no evidence for the class at this stage" if empty else ""])
+        why = "no evidence for the class at this stage" if self.cams.has_places else "a stage of 1 x 1 has no places"
+        rows.append(["empty maps", f"{self._empty:.0%}", "", why if self._empty else ""])
+        rows.append(["all checks", "", "", self.verdict])
         return ["check", "found", "knows nothing", "verdict"], rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -218,7 +256,7 @@ def save_checks(path: str | Path, checks: CamChecks, of: Mapping[str, Any]) -> N
     arrays |= {f"class_map/{name}": mean for name, mean in checks.class_maps.items()}
     arrays |= {f"class_image/{name}": mean for name, mean in checks.class_images.items()}
     texts = {name: getattr(checks, name) for name in _TEXTS} | {"of": dict(of)}
-    texts["cams"] = {"classes": cams.classes, "layer": cams.layer, "method": cams.method}
+    texts["cams"] = {"classes": cams.classes, "layer": cams.layer, "method": cams.method, "grid": cams.grid}
     with atomic_writer(path) as file:
         np.savez_compressed(file, json=np.array(json.dumps(texts)), **arrays)
 
@@ -245,6 +283,7 @@ def load_checks(path: str | Path, of: Mapping[str, Any]) -> CamChecks | None:
         classes=tuple(facts["classes"]),
         layer=facts["layer"],
         method=facts["method"],
+        grid=tuple((rows, columns) for rows, columns in facts.get("grid", ())),
         masks=named("mask"),
     )
     curves = {name: arrays[name] for name in ("fractions", "deletion", "insertion")}

@@ -32,6 +32,8 @@ class CamResult:
         Known regions; always has "black background".
     files : tuple of str
         Names of the images, where they are known.
+    grid : tuple of (int, int)
+        Rows and columns of each stage's own map, before it was enlarged.
 
     Examples
     --------
@@ -53,6 +55,12 @@ class CamResult:
     labels: np.ndarray | None = None
     masks: dict[str, np.ndarray] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    grid: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def has_places(self) -> bool:
+        """False where each stage is 1 x 1: such a map can name no place, whatever the evidence."""
+        return not self.grid or any(rows * columns > 1 for rows, columns in self.grid)
 
     def __len__(self) -> int:
         return len(self.maps)

@@ -219,7 +219,7 @@ def _heat(report: Report, result: StudyResult) -> None:
     for arm in arms:
         report.figure(plot.cam(result.cams[arm]), f"Start: {_name(arm)}.")
     regions = [row["region"] for row in one.region_shares()]
-    if regions:
+    if regions and not result.checks:  # the checks have them, of more images
         report.text(
             "Share of the heat inside each region, beside the region's share of the picture (even heat would give "
             "that):"

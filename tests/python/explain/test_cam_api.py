@@ -29,6 +29,7 @@ def test_maps_have_the_images_size_and_range(fitted, layer):
     result = grad_cam(clf, ds[:5], layer=layer, batch_size=2)
     assert result.maps.shape == (5, 64, 64) and result.maps.dtype == np.float32
     assert result.maps.min() >= 0 and result.maps.max() <= 1
+    assert set(result.maps.max(axis=(1, 2))) <= {0, 1} and result.maps.max() == 1  # one rule: scaled after enlarging
     np.testing.assert_array_equal(result.targets, clf.predict(ds[:5]))
     np.testing.assert_allclose(result.probabilities, clf.predict_proba(ds[:5]), atol=1e-5)
     np.testing.assert_allclose(grad_cam(clf, ds[:5], layer=layer).maps, result.maps, atol=1e-4)

@@ -216,3 +216,46 @@ def test_mistakes_are_named(fitted):
         check_cams(clf, ds[:0])
     with pytest.raises(ValueError, match="rising numbers between 0 and 1"):
         check_cams(clf, ds, fractions=(0.5, 0.2))
+
+
+# ---- the verdict -----------------------------------------------------------------------------------------------------
+
+
+def judged(checks, *, area=0.3, correlation=0.0, heat=0.2, hits=0.0, **cams):
+    """The same checks with other findings: the share outside the head is .4 of the picture."""
+    n, f = checks.deletion.shape
+    ratio = heat / 0.4
+    found = dataclasses.replace(
+        checks,
+        cams=dataclasses.replace(checks.cams, **cams),
+        deletion=np.full((n, f), 0.5) - area + np.linspace(-0.01, 0.01, n)[:, None],
+        insertion=np.full((n, f), 0.5) + area,
+        randomised=[{"layers": "all layers", "rank_correlation": correlation, "ssim": 0.1, "images": n}],
+        regions=[{"region": OUTSIDE, "heat": heat, "area": 0.4, "ratio": ratio, "hits": hits}],
+    )
+    return found.verdict, str(found)
+
+
+@pytest.mark.parametrize(
+    ("findings", "doubt"),
+    [
+        ({}, ""),
+        ({"area": -0.3}, "the hottest pixels matter less than the coldest"),
+        ({"area": 0.0}, "do not distinguishably matter more"),
+        ({"correlation": 0.9}, "a network with new weights gives the same maps"),
+        ({"heat": 0.392}, "the heat outside the head is 0.98 times that of an even map"),
+        ({"hits": 0.78}, "the hottest pixel is outside the head in 78%"),
+        ({"grid": ((1, 1),)}, "layer2 is 1 x 1 at this image size and has no places"),
+    ],
+)
+def test_the_verdict_agrees_with_the_figures(checks, findings, doubt):
+    verdict, text = judged(checks, **findings)
+    assert verdict in text
+    assert verdict.startswith("do not read" if doubt else "no check speaks against") and doubt in verdict
+
+
+def test_a_stage_of_one_cell_has_no_places(fitted):
+    clf, ds = fitted
+    found = grad_cam(clf, ds[:3], layer="layer4")
+    assert found.grid == ((1, 1),) and not found.has_places and not found.maps.any()
+    assert grad_cam(clf, ds[:3], layer="layer2+layer4").has_places
