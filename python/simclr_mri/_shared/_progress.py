@@ -126,3 +126,8 @@ class Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def tell(text: str) -> None:
+    """Shows a few lines that the caller may want to copy."""
+    print(text, flush=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from pathlib import Path
 from typing import Any
 
 from ..config import as_dict
 from ..datasets import Dataset
-from ..learning import Classifier, pretrained_keys, seen_note
+from ..learning import CHECKPOINT_FILE, Classifier, pretrained_keys, seen_note
 from ._common import (
     after_training,
     announce,
@@ -35,7 +36,7 @@ def finetune(args: argparse.Namespace) -> int:
     parts = split_data(ds, settings.data)
     describe(ds, parts)
     _warn_of_pretraining(init, theirs, settings, parts.test)
-    out = folder_for_results(settings, f"runs/finetune_{100 * clf.label_fraction:g}pct")
+    out = folder_for_results(settings, f"runs/finetune_{_short_name(clf.init)}_{100 * clf.label_fraction:g}pct")
     select = parts.test if clf.select_on == "test" else parts.val
     what = f"classifier, start {clf.init}, {100 * clf.label_fraction:g} % of the labels"
     announce(clf, what, parts.train, select, out, settings.run.resume)
@@ -66,3 +67,9 @@ def _warn_of_pretraining(init: str, remembered: dict[str, Any], settings: Settin
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _short_name(init: str) -> str:
+    """A start in a folder's name: "random", a run's folder, a file without its endings."""
+    path = Path(init)
+    return (path.parent.name or "weights") if path.name == CHECKPOINT_FILE else path.name.split(".")[0] or "weights"

@@ -91,6 +91,17 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "simclr-mri explain runs/clf --layer layer2 --target Mild_Demented",
         ],
     },
+    "export": {
+        "help": "a model as ONNX or safetensors, for other programs",
+        "bare": ("export",),
+        "model": True,
+        "examples": ["simclr-mri export runs/clf", "simclr-mri export runs/clf --out resnet.safetensors --rgb-stem"],
+    },
+    "runs": {
+        "help": "runs with their scores and sizes",
+        "bare": ("runs",),
+        "examples": ["simclr-mri runs", "simclr-mri runs --under /data/experiments"],
+    },
     "study": {
         "help": "starts x label fractions x seeds x splits, one table",
         "bare": ("study", "data", "run"),

@@ -277,6 +277,24 @@ class PredictOptions:
 
 
 @dataclass(repr=False, eq=False)
+class ExportOptions:
+    """A model as a file for other programs."""
+
+    out: str | None = option(
+        None, "file to write, .onnx or .safetensors (none: model.onnx in the model's folder)", group="export"
+    )
+    rgb_stem: bool = option(False, "spread a one-channel stem over three channels (.safetensors)", group="export")
+    opset: int = option(17, "version of ONNX's operators (.onnx)", group="export", at_least=13, at_most=21)
+
+
+@dataclass(repr=False, eq=False)
+class RunsOptions:
+    """Which runs there are."""
+
+    under: str = option("runs", "folder that is searched, with all folders below", group="runs")
+
+
+@dataclass(repr=False, eq=False)
 class ExplainOptions:
     """Heat maps."""
 
@@ -436,6 +454,8 @@ SECTIONS: dict[str, type] = {
     "finetune": FinetuneOptions,
     "evaluate": EvaluateOptions,
     "predict": PredictOptions,
+    "export": ExportOptions,
+    "runs": RunsOptions,
     "explain": ExplainOptions,
     "study": StudyOptions,
     "label_curve": LabelCurveOptions,

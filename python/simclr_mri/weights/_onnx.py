@@ -6,14 +6,14 @@ has an ONNX runtime gives the same answers. It is built node by node from the we
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._shared import __version__, atomic_writer
+from .._shared import atomic_writer
 from ._encoder import BLOCKS
+from ._export import model_facts
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -105,7 +105,7 @@ class _Graph:
 
     def conv_bn(self, x: str, conv: str, bn: str, stride: int, window: int) -> str:
         """Convolution and batch normalisation with running statistics."""
-        sizes = {"strides": [stride] * 2, "pads": [window // 2] * 4, "kernel_shape": [window] * 2}
+        sizes: dict[str, Any] = {"strides": [stride] * 2, "pads": [window // 2] * 4, "kernel_shape": [window] * 2}
         y = self.add("Conv", [x, self.tensor(f"{conv}.weight")], **sizes)
         parts = [self.tensor(f"{bn}.{name}") for name in ("weight", "bias", "running_mean", "running_var")]
         return self.add("BatchNormalization", [y, *parts], epsilon=_BN_EPS)
@@ -147,7 +147,7 @@ def _build(model: Any, opset: int) -> ModelProto:
         producer_name="simclr_mri",
         doc_string=f"{config['arch']}: uint8 images (N, {size}, {size}, {channels}), as stored, 0 to 255",
     )
-    helper.set_model_props(made, _metadata(model))
+    helper.set_model_props(made, model_facts(model))
     onnx.checker.check_model(made)
     return made
 
@@ -184,21 +184,6 @@ def _classify(graph: _Graph, x: str, layers: list[str]) -> None:
     for layer in layers:
         x = graph.add("Gemm", [x, graph.tensor(f"{layer}.weight"), graph.tensor(f"{layer}.bias")], transB=1)
     graph.add("Softmax", [x], "probabilities", axis=1)
-
-
-def _metadata(model: Any) -> dict[str, str]:
-    config, preprocess = model.network_config_, model.preprocess_
-    facts = {
-        "arch": config["arch"],
-        "image_size": config["image_size"],
-        "channels": config["in_channels"],
-        "features": config["features"],
-        "mean": preprocess.mean,
-        "std": preprocess.std,
-        "classes": getattr(model, "classes_", None),
-        "simclr_mri": __version__,
-    }
-    return {name: json.dumps(value) for name, value in facts.items() if value is not None}
 
 
 __all__ = ["OPSETS", "export_onnx"]

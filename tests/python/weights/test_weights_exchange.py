@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,3 +158,29 @@ def test_other_names_are_refused(tmp_path, call):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x/data.pkl", b"\x80\x02" + code)
     refused(path, f"asks for {call}")
+
+
+@pytest.mark.parametrize(("features", "rgb"), [("avgpool", True), ("avgpool", False), ("flatten", False)])
+def test_the_lines_that_are_printed_load_the_file(ds, tmp_path, monkeypatch, capsys, features, rgb):
+    """torchvision's constructor is stood in for by a network of the same names, which the lines then change."""
+
+    def resnet18(num_classes=1000):
+        model = ResNet(18, image_size=64, in_channels=3, head=[(num_classes, 0.0, False)])
+        model.avgpool = torch.nn.AdaptiveAvgPool2d(1)
+        return model
+
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=SimpleNamespace(resnet18=resnet18)))
+    clf = sm.Classifier(arch="resnet18", features=features, epochs=0, verbose=1).fit(ds)
+    capsys.readouterr()
+    export_weights(clf, tmp_path / "out.safetensors", rgb_stem=rgb)
+    told = capsys.readouterr().out
+    scope: dict = {}
+    exec(told, scope)
+    model = scope["model"]
+    x = torch.from_numpy(plain_batch(ds.images, np.arange(len(ds)), clf.preprocess_))
+    with torch.no_grad():
+        found = model.stages(x.repeat(1, 1, 1, 3 if rgb else 1))["layer4"]
+        logits = model.fc(model.avgpool(found).flatten(1)).numpy()
+    np.testing.assert_allclose(clf._forward(ds, "head"), logits, rtol=RTOL, atol=ATOL)
+    with pytest.raises(ValueError, match=r"out\.pth: expected a file name that ends in \.safetensors, which Py"):
+        export_weights(clf, tmp_path / "out.pth")

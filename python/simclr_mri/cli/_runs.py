@@ -1,0 +1,70 @@
+"""`simclr-mri runs`: which runs there are, how far they came, how well they did and how large they are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .._shared import bytes_text, counted
+from ..learning import CHECKPOINT_FILE
+from ..weights import safetensors_metadata
+from ._settings import Settings
+
+COLUMNS = ("run", "kind", "network", "start", "labels", "state", "validation", "test", "size")
+
+
+def runs(args: argparse.Namespace) -> int:
+    """A line for each run folder."""
+    root = Path(Settings(args).runs.under).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"--under {root}: no such folder")
+    found = sorted(path.parent for path in root.rglob(CHECKPOINT_FILE))
+    rows = [row for row in (_row(folder, root) for folder in found) if row is not None]
+    if not rows:
+        print(f"no runs under {root}")
+        return 0
+    table = [COLUMNS, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    size = sum(path.stat().st_size for folder in found for path in folder.glob("*") if path.is_file())
+    print(f"{counted(len(rows), 'run')}, {bytes_text(size)}. validation, test: balanced accuracy by slice")
+    return 0
+
+
+def _row(folder: Path, root: Path) -> tuple[str, ...] | None:
+    """What a run's checkpoint and evaluation say; None for a file that is no checkpoint of this package."""
+    metadata = safetensors_metadata(folder / CHECKPOINT_FILE)
+    try:
+        kind, config, progress, extra = (json.loads(metadata[k]) for k in ("kind", "config", "progress", "extra"))
+        network = json.loads(metadata["network"])
+    except (KeyError, ValueError):
+        return None
+    share = config.get("label_fraction")
+    state = "finished" if progress.get("finished") else f"epoch {progress.get('epoch', 0)} of {config.get('epochs')}"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return (
+        str(folder.relative_to(root)),
+        str(kind),
+        str(network.get("arch")),
+        str(config.get("init") or config.get("weights") or "random").split(" #")[0],
+        "" if share is None else f"{share:.0%}",
+        state,
+        _number(extra.get("best_score")),
+        _number(_test_score(folder)),
+        bytes_text(size),
+    )
+
+
+def _test_score(folder: Path) -> Any:
+    try:
+        text = (folder / "evaluation_test" / "evaluation.json").read_text(encoding="utf-8")
+        return json.loads(text)["slice"]["metrics"]["balanced_accuracy"]["value"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else ""
