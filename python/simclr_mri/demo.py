@@ -64,7 +64,7 @@ def run_demo(
     data_options = data_options or DataOptions(**DEMO_CHOICES["data"])
     pretrain = pretrain or SimCLR(recipe="quick")
     finetune = finetune or Classifier(recipe="quick")
-    out = Path(out)
+    out = Path(out).expanduser()
     ds = _phantoms(out / "phantoms", options, data_options)
     parts = splits.split(ds, by=data_options.by, seed=data_options.split_seed, fractions=data_options.split)
     if (out / "report.html").exists() and resume == "auto":

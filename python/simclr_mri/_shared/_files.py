@@ -36,7 +36,7 @@ def atomic_writer(path: str | Path):
 
     A symbolic link stays, and its target is replaced; a file that is replaced keeps its permissions.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     target = Path(os.path.realpath(path))
     temporary: Path | None = None
     try:
@@ -109,7 +109,7 @@ def sole_writer(folder: str | Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)

@@ -106,7 +106,7 @@ class Report:
 
     def write(self, path: str | Path) -> Path:
         """Write the file, whole or not at all."""
-        path = Path(path)
+        path = Path(path).expanduser()
         with atomic_writer(path) as file:
             file.write(self.to_html().encode())
         return path

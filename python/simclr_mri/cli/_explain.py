@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from .. import plot
 from .._shared import atomic_writer, write_json
-from ..datasets import Dataset, spread_examples
+from ..datasets import Dataset, PictureStream, VolumeStream, concatenate, spread_examples
 from ..explain import check_cams, grad_cam
 from ..learning import Classifier, seen_note
 from ._common import beside_model, folder_for_results, inherited, remembered, save_axes
@@ -45,13 +46,20 @@ def _chosen_pictures(args: argparse.Namespace) -> tuple[Settings, Classifier, Da
         settings = Settings(args, inherited(known))
         clf = Classifier.load(args.model, precision=settings.explain.precision)
         stream = clf.stream(args.path, groups=getattr(args, "groups", None), errors=settings.data.errors)
-        return settings, clf, stream.read(stream.spread(settings.explain.n_images)), None
+        return settings, clf, _some_of(stream, settings.explain.n_images), None
     found = judged(args, "explain")
     note = seen_note(found.clf.data_, found.data)
     if note and found.on == "test":
         warnings.warn(f"explain: {note}", stacklevel=1)
     n_images = found.settings.explain.n_images
     return found.settings, found.clf, spread_examples(found.data, n_images), found.data
+
+
+def _some_of(stream: PictureStream | VolumeStream, n: int) -> Dataset:
+    """Pictures of as many subjects as possible; of volumes the middle slice of each."""
+    if isinstance(stream, PictureStream):
+        return stream.read(stream.spread(n))
+    return concatenate([volume[len(volume) // 2 :][:1] for volume in islice(stream, n)])
 
 
 def _default_folder(args: argparse.Namespace, part: Dataset | None) -> Path:

@@ -46,10 +46,20 @@ def _main(argv: Sequence[str] | None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
+    _expand_home(args)
     with _without_display(), warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = _show_warning
         return _run(_command, args)
+
+
+def _expand_home(args: argparse.Namespace) -> None:
+    """`~` in any option: the shell leaves it alone in --out=~/runs and in a quoted "~/table.csv:subject"."""
+    for name, value in vars(args).items():
+        if isinstance(value, str) and value.startswith("~"):
+            setattr(args, name, os.path.expanduser(value))
+        elif isinstance(value, list):
+            setattr(args, name, [os.path.expanduser(v) if isinstance(v, str) else v for v in value])
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from ._stream import PictureStream as PictureStream
 from ._stream import stream_pictures as stream_pictures
 from ._subjects import Groups as Groups
 from ._volumes import Volumes as Volumes
+from ._volumes import VolumeStream as VolumeStream
 from ._words import part_of as part_of
 from ._write_slices import write_slices as write_slices
 

@@ -263,7 +263,7 @@ def save_checks(path: str | Path, checks: CamChecks, of: Mapping[str, Any]) -> N
 
 def load_checks(path: str | Path, of: Mapping[str, Any]) -> CamChecks | None:
     """Read them; None if there are none, or if they are of something else."""
-    if not Path(path).exists():
+    if not Path(path).expanduser().exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .._shared import ARCHS, Progress, sole_writer
 from ..config import FinetuneOptions, check, documents_options, takes_recipe
-from ..datasets import Dataset, Groups, PictureStream, require_labels, stream_pictures
+from ..datasets import Dataset, Groups, PictureStream, VolumeStream, require_labels, stream_pictures
 from ..metrics import Evaluation, balanced_accuracy, softmax
 from ..splits import draw_labelled
 from ..views import Preprocess, augmented_batch
@@ -37,6 +37,9 @@ from ._seen import pretrained_keys, seen_note
 from ._simclr import SimCLR
 
 _STARTS = "'random', a fitted SimCLR, a run folder or a file of weights"
+
+
+_READING_BEFORE = {"intensity": "full", "fit": "stretch"}  # of models that do not remember how pixels were read
 
 
 def _no_such_start(init: str) -> str:
@@ -132,7 +135,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             with self._all_or_nothing(self._title()):
                 ready = self._make_ready(train, val, checkpoint, resume, facts)
             if ready:
-                folder = None if checkpoint is None else Path(checkpoint)
+                folder = None if checkpoint is None else Path(checkpoint).expanduser()
                 n = len(self._train)
                 self._run(self._title(), n, self._batch, self._n_epochs(), False, self.effective_lr(), folder)
                 if not self.position_.finished and self._best is not None:
@@ -438,7 +441,9 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         pieces = [data] if isinstance(data, Dataset) else self.stream(data, groups=groups, errors=errors)
         n = len(data) if isinstance(data, Dataset) else len(pieces)
         progress = Progress("predict", n, verbose=self.verbose)
-        files, subjects, found = [], [], []
+        files: list[str] = []
+        subjects: list[np.ndarray | None] = []
+        found: list[np.ndarray] = []
         try:
             for piece in pieces:
                 if not len(piece):
@@ -447,15 +452,16 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
                 check_probabilities(found[-1], piece.files)
                 files += piece.files
                 subjects += [piece.subjects]
-                progress.update(len(piece))
+                progress.update(1 if isinstance(pieces, VolumeStream) else len(piece))
         finally:
             progress.close()
         if not found:
             raise ValueError(f"predict_table: no pictures that can be read in {data}")
-        known = None if any(part is None for part in subjects) else np.concatenate(subjects)
+        named = [part for part in subjects if part is not None]
+        known = np.concatenate(named) if len(named) == len(subjects) else None
         return PredictionTable(tuple(files), np.concatenate(found), self.classes_, known)
 
-    def stream(self, path: str | Path, *, groups: Groups = None, errors: str = "raise") -> PictureStream:
+    def stream(self, path: str | Path, *, groups: Groups = None, errors: str = "raise") -> PictureStream | VolumeStream:
         """The pictures of a folder as this model takes them, piece by piece; see `datasets.stream_pictures`."""
         self._check_fitted()
         config = self.network_config_
@@ -466,4 +472,5 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             groups=groups,
             errors=errors,
             n_jobs=self.n_jobs,
+            reading=self.data_.get("reading", _READING_BEFORE),
         )

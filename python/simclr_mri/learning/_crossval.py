@@ -69,7 +69,7 @@ def cross_val_proba(
         raise ValueError(f"n_seeds: expected 1 or more, got {n_seeds}")
     found = np.full((len(ds), len(ds.classes)), np.nan)
     for k, fold in enumerate(kfold(ds, n_splits=n_splits, by=by, seed=seed)):
-        folder = None if out is None else Path(out) / f"fold_{k}"
+        folder = None if out is None else Path(out).expanduser() / f"fold_{k}"
         train, test, more = fold.train, fold.test, {}
         if pretrain is not None:
             more["init"] = _fitted(clone(pretrain), train, None if folder is None else folder / "pretraining")

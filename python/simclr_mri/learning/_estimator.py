@@ -525,6 +525,7 @@ def describe_data(ds: Dataset, facts: dict[str, Any] | None) -> dict[str, Any]:
         "name": ds.name,
         "n_images": len(ds),
         "fingerprint": ds.fingerprint(),
+        "reading": dict(ds.reading),
         **seen_keys(ds),
         **(facts or {}),
     }

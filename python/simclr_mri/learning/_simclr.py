@@ -109,7 +109,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             with self._all_or_nothing("SimCLR"):
                 ready = self._make_ready(train, val, checkpoint, resume, facts)
             if ready:
-                folder = None if checkpoint is None else Path(checkpoint)
+                folder = None if checkpoint is None else Path(checkpoint).expanduser()
                 self._run("SimCLR", len(train), self.batch_size, self.epochs, True, self.effective_lr(), folder)
         return self
 

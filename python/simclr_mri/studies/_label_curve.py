@@ -120,7 +120,7 @@ def label_curve(
     if learns:
         n = len(learns) * len(parts)
         say(f"{counted(n, 'pretraining')} of {', '.join(learns)}, on the training subjects of each fold")
-    folder = None if out is None else Path(out)
+    folder = None if out is None else Path(out).expanduser()
     with sole_writer(folder):
         fingerprint = ds.fingerprint()
         extractors = [Extractor(start, ds, ssl, folder, fingerprint) for start in chosen.values()]

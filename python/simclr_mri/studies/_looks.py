@@ -32,7 +32,7 @@ def record_look(folder: str | Path, purpose: str, ds: Dataset, **facts: Any) -> 
     ...     [record_look(folder, "a try", ds) for _ in range(2)]
     [1, 2]
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     line = {"time": now, "purpose": purpose, **facts, "images": len(ds), "test_set": ds.fingerprint()[:16]}
@@ -43,7 +43,7 @@ def record_look(folder: str | Path, purpose: str, ds: Dataset, **facts: Any) -> 
 
 def read_looks(folder: str | Path) -> list[dict[str, Any]]:
     """All looks of a folder, oldest first; a line that a kill cut short is left out."""
-    path = Path(folder) / LOOKS_FILE
+    path = Path(folder).expanduser() / LOOKS_FILE
     if not path.exists():
         return []
     looks = []
@@ -57,7 +57,7 @@ def read_looks(folder: str | Path) -> list[dict[str, Any]]:
 
 def record_of(path: str | Path) -> Path:
     """The folder that keeps the record for a model: the nearest one above that has one, else the model's own."""
-    folder = Path(path)
+    folder = Path(path).expanduser()
     folder = folder if folder.is_dir() else folder.parent
     return next((above for above in [folder, *folder.resolve().parents] if (above / LOOKS_FILE).exists()), folder)
 

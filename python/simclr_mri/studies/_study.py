@@ -101,7 +101,7 @@ def study(
     chosen = _chosen_splits(ds, splits, split)
     seeds = range(seeds) if isinstance(seeds, int) else seeds
     run = Run(
-        out=Path(out),
+        out=Path(out).expanduser(),
         splits=chosen,
         ssl=_template(SimCLR, pretrain),
         clf=_template(Classifier, finetune),

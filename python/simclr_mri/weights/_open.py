@@ -49,7 +49,7 @@ def open_weights(path: str | Path) -> Mapping[str, LazyTensor | StoredTensor]:
     WeightsError
         Names the file and says what it is instead.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if is_torch_file(path):
         return open_tensors(path)
     with open_regular(path) as file:

@@ -184,7 +184,7 @@ def open_torch(path: str | Path) -> TorchFile:
     WeightsError
         Not a whole file of ``torch.save``; the message does not name the file.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     with open_regular(path) as file:
         head = file.read(4)
         file.seek(0)

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from simclr_mri import datasets
 from simclr_mri.cli import main
@@ -136,6 +137,37 @@ def test_explain_new_pictures(run, tmp_path, capsys):
         assert found["maps"].shape == (5, 32, 32) and 0 < found["maps"].max() <= 1
         assert found["files"][0] == "new_0.png" and set(found["explained_class"]) <= set(found["classes"])
         assert str(found["layer"]) == "layer2"
+
+
+def test_exported_and_listed(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["export", str(run), "--out=~/resnet.safetensors", "--rgb-stem"]) == 0
+    with safe_open(tmp_path / "resnet.safetensors", framework="numpy") as file:
+        facts = {name: json.loads(text) for name, text in file.metadata().items()}
+        assert file.get_tensor("conv1.weight").shape == (64, 3, 7, 7)
+    assert facts["arch"] == "resnet18" and facts["image_size"] == 32 and len(facts["classes"]) == 3
+    assert main(["export", str(run), "--out", "model.pth"]) == 1
+    assert "model.pth: expected a file name that ends in .safetensors" in capsys.readouterr().err
+    assert main(["runs", "--under", str(run.parent)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["run", "kind", "network"]
+    assert lines[1].split()[:6] == ["clf", "classifier", "resnet18", "random", "100%", "finished"]
+    assert lines[-1].startswith("1 run, ")
+
+
+def test_table_of_volumes(run, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.random.default_rng(0).random((40, 44, 8)) * 1000
+    (tmp_path / "bids").mkdir()
+    for subject in ("sub-01", "sub-02"):
+        image = nibabel.Nifti1Image(volume.astype(np.float32), np.diag([1.0, 1.0, 2.0, 1.0]))
+        nibabel.save(image, tmp_path / "bids" / f"{subject}_T1w.nii.gz")
+    assert main(["predict", str(run), str(tmp_path / "bids"), "--out", str(tmp_path / "a.csv")]) == 0
+    with open(tmp_path / "a_by_subject.csv") as file:
+        assert [row["subject"] for row in csv.DictReader(file)] == ["sub-01", "sub-02"]
+    assert main(["explain", str(run), str(tmp_path / "bids"), "--n-images", "2", "--out", str(tmp_path / "maps")]) == 0
+    with np.load(tmp_path / "maps" / "maps.npz") as found:
+        assert found["maps"].shape == (2, 32, 32)
 
 
 def test_a_read_only_model_folder_is_a_note(run, tmp_path, monkeypatch, capsys):
