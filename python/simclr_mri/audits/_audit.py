@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def audit(
     split: Split | None = None,
     groups: Any = None,
     task: str | None = None,
+    reading: Mapping[str, Any] | None = None,
     baselines: bool = True,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
@@ -55,6 +56,8 @@ def audit(
         Subjects of a folder, see `ImageFolder`.
     task : {"4class", "3class", "cdr0"} or None
         Join a folder's classes, see `Dataset.with_task`.
+    reading : dict or None
+        Further arguments of `open_dataset` for a folder, such as {"layout": "part/class", "labels": "table.csv:dx"}.
     baselines : bool
         False leaves out the classifiers.
     seed : int
@@ -71,17 +74,21 @@ def audit(
     >>> print(audit(phantoms(n_subjects=20, slices=8, image_size=32)))  # doctest: +SKIP
     """
     try:
-        return _examine(data, split, groups, task, baselines, seed, progress or (lambda text: None))
+        options = {"groups": groups, "task": task, **(reading or {})}
+        return _examine(data, split, options, baselines, seed, progress or _silent)
     except KeyboardInterrupt:
         # from None: a notebook takes half a second to print the frames of scikit-learn and its imports
         raise KeyboardInterrupt("audit: stopped before it was done") from None
 
 
+def _silent(text: str) -> None:
+    pass
+
+
 def _examine(
     data: Dataset | str | Path,
     split: Split | None,
-    groups: Any,
-    task: str | None,
+    options: dict[str, Any],
     baselines: bool,
     seed: int,
     tell: Callable[[str], None],
@@ -90,14 +97,14 @@ def _examine(
     findings: list[Finding] = []
     if isinstance(data, (str, Path)):
         tell("reading files")
-        data, found_split = _read(Path(data), {"groups": groups, "task": task}, findings)
+        data, found_split = _read(Path(data), options, findings)
         split = split or found_split
     else:
         check_dataset(data, "data")
-        if groups is not None:
-            raise ValueError("groups: for a folder; give a Dataset its subjects with with_subjects")
-        if task is not None:
-            raise ValueError("task: for a folder; join the classes of a Dataset with with_task")
+        ways = {"groups": "give a Dataset its subjects with with_subjects", "task": "join its classes with with_task"}
+        for name, value in options.items():
+            if value is not None:
+                raise ValueError(f"{name}: for a folder; {ways.get(name, 'a Dataset has been read already')}")
     _count(data, findings)
     _odd_pictures(data, findings)
     tell("looking for images of one head")
@@ -132,10 +139,10 @@ def _open(root: Path, options: dict[str, Any], findings: list[Finding]) -> Datas
             ds = open_dataset(root, **options)
         except (_core.DecodeError, OSError):
             check_root(root)
-            ds = open_dataset(root, **options, errors="warn")
+            ds = open_dataset(root, **{**options, "errors": "warn"})
         except SeveralSizes as error:
             findings.append(Finding("image sizes", f"{error}. Resized to 128 x 128 for this audit", "note"))
-            ds = open_dataset(root, **options, errors="warn", image_size=128)
+            ds = open_dataset(root, **{**options, "errors": "warn", "image_size": 128})
     messages = [str(w.message) for w in told if issubclass(w.category, DataWarning)]
     findings += [Finding("files", " ".join(m.split()), "bad" if "left out" in m else "note") for m in messages]
     if not messages:
@@ -166,7 +173,9 @@ def _odd_pictures(ds: Dataset, findings: list[Finding]) -> None:
     odd = np.setdiff1d(np.flatnonzero(np.abs(mean - np.median(mean)) > 8 * scale), blank)
     for name, index in (("blank images", blank), ("odd brightness", odd)):
         if len(index):
-            findings.append(Finding(name, f"{len(index):,}: {some([ds.files[i] for i in index], 3)}", "note"))
+            level = "bad" if len(index) == len(ds) else "note"
+            which = f"{len(index):,}: " if level == "note" else f"all {len(index):,}: "
+            findings.append(Finding(name, f"{which}{some([ds.files[i] for i in index], 3)}", level))
 
 
 def _copies(ds: Dataset, groups: Groups, findings: list[Finding]) -> list[tuple[int, int]]:

@@ -19,10 +19,12 @@ def _parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
 
 
-def _parser_of(kind: Any, may_be_none: bool) -> Callable[[str], Any]:
+def _parser_of(kind: Any, may_be_none: bool, words: Sequence[str] = ()) -> Callable[[str], Any]:
     plain = {bool: _parse_bool, int: int, float: float, str: str}[kind]
 
     def parse(text: str) -> Any:
+        if text in words:
+            return text
         return None if may_be_none and text.lower() == "none" else plain(text)
 
     parse.__name__ = kind.__name__  # argparse names the type in its error messages
@@ -66,7 +68,7 @@ def add_arguments(
         group.add_argument(
             f"--{prefix}{field.name.replace('_', '-')}",
             dest=f"{prefix}{field.name}",
-            type=_parser_of(item, may_be_none),
+            type=_parser_of(item, may_be_none, field.metadata["words"]),
             nargs="+" if is_tuple else ("?" if item is bool else None),
             const=True if item is bool else None,
             choices=choices if choices is None or not may_be_none else [*choices, None],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._shared import write_json
 from ..audits import audit as run_audit
-from ._common import folder_for_results
+from ._common import folder_for_results, reading_of
 from ._settings import Settings
 
 
@@ -18,8 +18,8 @@ def audit(args: argparse.Namespace) -> int:
     chosen, out = settings.audit, folder_for_results(settings, "audit")
     found = run_audit(
         args.path,
-        groups=chosen.groups,
         task=chosen.task,
+        reading={**reading_of(chosen), "channels": chosen.channels},
         baselines=chosen.baselines,
         seed=chosen.seed,
         progress=lambda text: print(f"{text} ...", file=sys.stderr, flush=True),

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import plot, splits
-from .._shared import bytes_text, peak_memory_bytes, save_figure
-from ..config import DataOptions, as_dict
-from ..datasets import Dataset, open_dataset
+from .._shared import bytes_text, option_text, peak_memory_bytes, save_figure
+from ..config import DataOptions, ReadingOptions, as_dict
+from ..datasets import Dataset, likely_subjects, open_dataset
 from ..learning import CHECKPOINT_FILE, History, checkpoint_path, is_checkpoint, read_checkpoint
 from ..weights import safetensors_metadata
 from ._settings import Settings
@@ -23,18 +23,58 @@ def open_data(options: DataOptions) -> Dataset:
     """The data set that the options describe."""
     if not options.path:
         raise ValueError("no folder of images was given, and the model remembers none")
-    return open_dataset(
-        options.path,
-        groups=options.groups,
-        image_size=options.image_size,
-        task=options.task,
-        channels=options.channels,
-        errors=options.errors,
-    )
+    ds = open_dataset(options.path, task=options.task, channels=options.channels, **reading_of(options))
+    found = ds.reading.get("intensity")
+    if options.intensity is None and isinstance(found, tuple):  # remembered with the run, so that others are read alike
+        options.intensity = tuple(map(str, found))
+    if ds.understood:
+        print(f"{options.path}: {ds.understood}", flush=True)
+    return ds
+
+
+def reading_of(options: ReadingOptions) -> dict[str, Any]:
+    """How images are read, but for task and channels: arguments of `open_dataset` and `write_slices`."""
+    return {
+        "groups": options.groups,
+        "labels": options.labels,
+        "image_size": options.image_size,
+        "merge": options.merge,
+        "class_order": options.class_order,
+        "labelled": not getattr(options, "unlabelled", False),
+        "layout": options.layout,
+        "intensity": _intensity(options.intensity),
+        "fit": options.fit,
+        "errors": options.errors,
+        "max_pixels": options.max_pixels,
+    }
+
+
+def _intensity(words: tuple[str, ...] | None) -> Any:
+    """ "percentile" of ("percentile",), (0.0, 4095.0) of ("0", "4095")."""
+    if words is None or len(words) == 1:
+        return None if words is None else words[0]
+    try:
+        low, high = map(float, words)
+    except ValueError:
+        raise ValueError(f"--intensity: expected full, percentile or two numbers, got {' '.join(words)}") from None
+    return low, high
 
 
 def split_data(ds: Dataset, options: DataOptions) -> splits.Split:
     """The split that the options describe; ValueError says what to do when subjects are unknown."""
+    if options.split == ("given",):
+        if options.folds > 1:
+            raise ValueError(
+                "--split given: has no folds; leave out --folds, or give shares such as --split 0.7 0.15 0.15"
+            )
+        return splits.given_split(ds)
+    if ds.parts is not None:
+        names = ", ".join(sorted(set(ds.parts.tolist())))
+        warnings.warn(
+            f"{options.path}: comes in parts ({names}), which are joined and split anew. To use them as they are: "
+            "--split given",
+            stacklevel=2,
+        )
     _check_subjects(ds, options)
     if options.folds == 1:
         return splits.split(ds, by=options.by, seed=options.split_seed, fractions=options.split)
@@ -47,10 +87,12 @@ def split_data(ds: Dataset, options: DataOptions) -> splits.Split:
 
 def _check_subjects(ds: Dataset, options: DataOptions) -> None:
     if options.by == "subject" and ds.subjects is None:
+        pattern = likely_subjects(ds)
+        guess = f" (these names may tell: {option_text('groups', pattern)})" if pattern else ""
         raise ValueError(
-            f"{options.path}: the subjects are unknown, so the images cannot be split by subject. Give --groups "
-            "'table.csv:column' or a pattern over file names; or --by image, whose scores flatter if one head gave "
-            "several images"
+            f"{options.path}: the subjects are unknown, so the images cannot be split by subject. Name them by "
+            f"--groups with a table or a pattern over file names{guess}; or --by image, whose scores flatter if one "
+            "head gave several images"
         )
 
 
@@ -83,7 +125,9 @@ def remembered(path: str | None) -> dict[str, Any]:
 
 def inherited(remembered: dict[str, Any]) -> dict[str, Any]:
     """The data options and recipe of the run that a command builds upon."""
-    options = {k: v for k, v in remembered.get("options", {}).items() if v is not None}
+    options = {k: v for k, v in remembered.get("options", {}).items() if v is not None and k != "unlabelled"}
+    if options and "fit" not in options:  # a run of version 0.1.0, which stretched images and took all of 16 bits
+        options |= {"fit": "stretch", "intensity": ["full"]}
     return {"recipe": remembered.get("recipe"), "data": options}
 
 

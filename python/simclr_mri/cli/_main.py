@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from .._shared import for_the_shell
 from ._parser import build_parser
 
 
@@ -47,7 +48,7 @@ def _main(argv: Sequence[str] | None) -> int:
         parser.print_help()
         return 2
     _expand_home(args)
-    with _without_display(), warnings.catch_warnings():
+    with _without_display(), for_the_shell(), warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = _show_warning
         return _run(_command, args)

@@ -23,15 +23,20 @@ def pretrain(args: argparse.Namespace) -> int:
     """SimCLR on the training part of the split."""
     settings = Settings(args)
     ds = open_data(settings.data)
-    parts = split_data(ds, settings.data)
-    describe(ds, parts)
+    train, val = ds, None
+    if settings.data.unlabelled:
+        print(f"{ds!r}\nall {len(ds):,} images are used, without labels and without a split\n", flush=True)
+    else:
+        parts = split_data(ds, settings.data)
+        describe(ds, parts)
+        train, val = parts.train, parts.val
     out = folder_for_results(settings, "runs/pretrain")
     ssl = estimator_of(SimCLR, settings.pretrain)
     what = f"SimCLR, {ssl.arch}, {counted(ssl.epochs, 'epoch')}"
-    announce(ssl, what, parts.train, parts.val, out, settings.run.resume)
+    announce(ssl, what, train, val, out, settings.run.resume)
     ssl.fit(
-        parts.train,
-        parts.val,
+        train,
+        val,
         checkpoint=out,
         resume=settings.run.resume,
         facts=facts_of(settings.data, settings.recipe),

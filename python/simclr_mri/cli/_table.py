@@ -12,6 +12,10 @@ EVERY_ARM = {
 }
 
 
+READING = ("merge", "class_order", "fit", "intensity", "labels", "layout", "max_pixels")
+NEEDS_LABELS = {"unlabelled": "this needs labels; pretrain and data do without"}
+
+
 COMMANDS: dict[str, dict[str, Any]] = {
     "demo": {
         "help": "the whole experiment on phantoms, in minutes",
@@ -22,6 +26,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "data.image_size": "the size of the phantoms is --image-size",
             "data.groups": "the phantoms' subjects are known",
             "data.errors": "the phantoms can all be read",
+            **{f"data.{name}": "the phantoms are read as they were made" for name in READING},
+            "data.unlabelled": "classifiers need labels",
             "data.folds": "the number of folds is --splits",
             "data.fold": "all folds of --splits are tested",
         },
@@ -32,7 +38,26 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "what is in a folder: classes, subjects, the split",
         "bare": ("data", "run"),
         "data": "required",
-        "examples": ["simclr-mri data Dataset/", "simclr-mri data Dataset/ --task cdr0 --out look/"],
+        "examples": [
+            "simclr-mri data Dataset/",
+            "simclr-mri data Dataset/ --task cdr0 --out look/",
+            "simclr-mri data Dataset/ --merge Mild,Moderate=Dementia --class-order Non Very_Mild Dementia",
+        ],
+    },
+    "slices": {
+        "help": "cut NIfTI files and DICOM series into a folder of pictures",
+        "bare": ("slices",),
+        "data": "required",
+        "data_help": "folder of volumes, with class folders or without",
+        "refused": {
+            "channels": "slices are gray",
+            "task": "a task is chosen when the slices are read",
+            "max_pixels": "slices are as large as their volume",
+        },
+        "examples": [
+            "simclr-mri slices NIfTI/ --plane axial --every 2 --out Dataset/",
+            "simclr-mri slices BIDS/ --labels participants.tsv:group --range 0.3 0.7 --image-size 128",
+        ],
     },
     "audit": {
         "help": "leaks, copies and trivial baselines of a data set: a verdict and a page",
@@ -51,11 +76,13 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "simclr-mri pretrain Dataset/ --out runs/ssl",
             "simclr-mri pretrain Dataset/ --recipe seed --epochs 2 --out runs/seed",
             "simclr-mri pretrain Dataset/ --arch resnet18 --image-size 64 --sharpness sam",
+            "simclr-mri pretrain Scans/ --unlabelled --image-size 128",
         ],
     },
     "finetune": {
         "help": "train a classifier on labels",
         "bare": ("data", "finetune", "run"),
+        "refused": NEEDS_LABELS,
         "data": "optional",
         "examples": [
             "simclr-mri finetune Dataset/ --init runs/ssl --label-fraction 0.1 --out runs/clf",
@@ -77,6 +104,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "evaluate": {
         "help": "scores of a classifier, by slice and by subject",
         "bare": ("evaluate", "data", "run"),
+        "refused": NEEDS_LABELS,
         "data": "optional",
         "model": True,
         "examples": ["simclr-mri evaluate runs/clf", "simclr-mri evaluate runs/clf Other/ --on test"],
@@ -84,6 +112,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "explain": {
         "help": "heat maps of a classifier",
         "bare": ("explain", "data", "run"),
+        "refused": NEEDS_LABELS,
         "data": "optional",
         "model": True,
         "examples": [
@@ -106,7 +135,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "starts x label fractions x seeds x splits, one table",
         "bare": ("study", "data", "run"),
         "prefixed": ("pretrain", "finetune"),
-        "refused": {**EVERY_ARM, "fold": "all folds of --splits are tested"},
+        "refused": {**EVERY_ARM, **NEEDS_LABELS, "fold": "all folds of --splits are tested"},
         "data": "required",
         "examples": [
             "simclr-mri study Dataset/ --recipe quick --image-size 64 --out runs/study",
@@ -119,6 +148,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "bare": ("label_curve", "data", "run"),
         "prefixed": ("pretrain",),
         "refused": {
+            **NEEDS_LABELS,
             "split": "all subjects are tested, in the folds of --splits",
             "folds": "the number of folds is --splits",
             "fold": "all folds of --splits are tested",

@@ -20,7 +20,9 @@ from ._sections import ExplainOptions as ExplainOptions
 from ._sections import FinetuneOptions as FinetuneOptions
 from ._sections import LabelCurveOptions as LabelCurveOptions
 from ._sections import PretrainOptions as PretrainOptions
+from ._sections import ReadingOptions as ReadingOptions
 from ._sections import RunOptions as RunOptions
+from ._sections import SlicesOptions as SlicesOptions
 from ._sections import StudyOptions as StudyOptions
 from ._sections import as_dict as as_dict
 
@@ -35,6 +37,7 @@ __all__ = [
     "FinetuneOptions",
     "PretrainOptions",
     "RunOptions",
+    "SlicesOptions",
     "StudyOptions",
     "as_dict",
 ]

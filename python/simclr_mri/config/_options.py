@@ -38,13 +38,15 @@ def option(
     below: float | None = None,
     because: str = "",
     positional: bool = False,
+    words: Sequence[str] = (),
 ) -> Any:
     """A dataclass field with its help text, its group and the values it may take (None is allowed where typed so).
 
-    Numbers are finite, from `at_least` to `at_most` or `below`; `because` says why in the error.
+    Numbers are finite, from `at_least` to `at_most` or `below`; `because` says why in the error. One of `words` may
+    stand alone in the place of several numbers.
     """
     metadata: dict[str, Any] = {"help": help, "group": group, "choices": choices}
-    metadata |= {"at_least": at_least, "at_most": at_most, "below": below, "because": because}
+    metadata |= {"at_least": at_least, "at_most": at_most, "below": below, "because": because, "words": words}
     return dataclasses.field(default=default, metadata=metadata, kw_only=not positional)
 
 
@@ -96,6 +98,8 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
     item = typing.get_args(kind)[0] if is_tuple else kind
     if is_tuple and (isinstance(value, str) or not isinstance(value, Iterable)):
         value = (value,)
+    if is_tuple and len(given := tuple(value)) == 1 and given[0] in field.metadata["words"]:
+        return given
     try:
         values = tuple(_as_scalar(item, part) for part in value) if is_tuple else (_as_scalar(item, value),)
     except ValueError:

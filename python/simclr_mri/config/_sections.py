@@ -21,25 +21,60 @@ def _threads(group: str) -> Any:
 
 
 @dataclass(repr=False, eq=False)
-class DataOptions:
-    """Which images, who is in them, and how they are split."""
+class ReadingOptions:
+    """Which images, what they show, and who is in them."""
 
-    path: str = option("", "folder with one sub-folder of images a class", group="data")
+    path: str = option("", "folder of images, or a .csv or .parquet file", group="data")
     task: str | None = option(None, "join classes: 4class, 3class or cdr0 (rating 0 against above 0)", group="data")
+    merge: tuple[str, ...] | None = option(
+        None, "join classes under a new name: Mild,Moderate=Dementia (several times if need be)", group="data"
+    )
+    class_order: tuple[str, ...] | None = option(
+        None, "the classes in order of severity, after joining (none: known scales, else by name)", group="data"
+    )
     image_size: int | None = option(
         None, "resize images to this many pixels a side (none: as they are)", group="data", at_least=32
     )
+    fit: str = option(
+        "pad",
+        "images that are not square: pad with black, crop to the centre, or stretch, when they are resized",
+        group="data",
+        choices=("pad", "crop", "stretch"),
+    )
     channels: int = option(1, "1 reads gray, 3 reads RGB", group="data", choices=(1, 3))
+    intensity: tuple[str, ...] | None = option(
+        None,
+        "the values that become black and white: full, percentile (1 to 99 of each image), or two numbers (none: full "
+        "for 8 bits, the depth in use for 16)",
+        group="data",
+    )
     groups: str | None = option(
         None,
-        "subjects: table.csv:column, or a regular expression with one group over file names",
+        "subjects: table.csv:column, or a regular expression with one group over file names (none: as OASIS, ADNI and "
+        "BIDS name files)",
         group="data",
+    )
+    labels: str | None = option(None, "classes by a table.csv:column instead of folders", group="data")
+    layout: str | None = option(
+        None, "what each level of folders is: part/class, class/subject, ... (none: by their structure)", group="data"
+    )
+    max_pixels: int | None = option(
+        None, "pixels that an image may have before it is resized (none: 2**24)", group="data", at_least=1
     )
     errors: str = option(
         "raise",
         "files that cannot be read: stop and name them, or warn and leave them out",
         group="data",
         choices=("raise", "warn"),
+    )
+
+
+@dataclass(repr=False, eq=False)
+class DataOptions(ReadingOptions):
+    """Which images, who is in them, and how they are split."""
+
+    unlabelled: bool = option(
+        False, "use all images below the folder, without labels or a split", group="data"
     )
     by: str = option(
         "subject",
@@ -50,10 +85,12 @@ class DataOptions:
     split_seed: int = option(42, "seed of the split", group="data", at_least=0, at_most=MAX_SEED)
     split: tuple[float, ...] = option(
         (0.7, 0.15, 0.15),
-        "shares of training, validation and test set (two numbers: no validation)",
+        "shares of training, validation and test set (two numbers: no validation); given: the parts that the folders "
+        "or the table name",
         group="data",
         at_least=0,
         at_most=1,
+        words=("given",),
     )
     folds: int = option(
         1,
@@ -397,15 +434,26 @@ class DemoOptions:
 
 
 @dataclass(repr=False, eq=False)
-class AuditOptions:
+class AuditOptions(ReadingOptions):
     """What is wrong with a data set, and what a score on it would mean."""
 
-    groups: str | None = option(
-        None, "subjects: table.csv:column, or a regular expression with one group over file names", group="audit"
-    )
-    task: str | None = option(None, "join classes: 4class, 3class or cdr0 (rating 0 against above 0)", group="audit")
     baselines: bool = option(True, "score trivial classifiers under both splits", group="audit")
     seed: int = option(0, "seed of the folds", group="audit", at_least=0, at_most=MAX_SEED)
+
+
+@dataclass(repr=False, eq=False)
+class SlicesOptions(ReadingOptions):
+    """How volumes are cut into slices."""
+
+    plane: str = option("axial", "how they are cut", group="slices", choices=("axial", "coronal", "sagittal"))
+    every: int = option(2, "take every so many-th slice", group="slices", at_least=1)
+    range: tuple[float, ...] | None = option(
+        None,
+        "two shares of the volume, such as 0.3 0.7, or the first and last slice (none: where the head is)",
+        group="slices",
+        at_least=0,
+    )
+    out: str | None = option(None, "folder for the slices (none: DATA_slices)", group="slices")
 
 
 @dataclass(repr=False, eq=False)
@@ -461,6 +509,7 @@ SECTIONS: dict[str, type] = {
     "label_curve": LabelCurveOptions,
     "demo": DemoOptions,
     "audit": AuditOptions,
+    "slices": SlicesOptions,
     "bench": BenchOptions,
     "run": RunOptions,
 }

@@ -18,9 +18,10 @@ from ._head import find_head as find_head
 from ._image_folder import ImageFolder as ImageFolder
 from ._images import SeveralSizes as SeveralSizes
 from ._images import read_images as read_images
-from ._open import open_dataset as open_dataset
 from ._match import match_classes as match_classes
 from ._match import n_unmatched as n_unmatched
+from ._names import likely_subjects as likely_subjects
+from ._open import open_dataset as open_dataset
 from ._phantoms._generate import load_phantoms as load_phantoms
 from ._phantoms._generate import phantoms as phantoms
 from ._phantoms._generate import write_phantoms as write_phantoms
@@ -29,6 +30,7 @@ from ._stream import stream_pictures as stream_pictures
 from ._subjects import Groups as Groups
 from ._volumes import Volumes as Volumes
 from ._volumes import VolumeStream as VolumeStream
+from ._walk import counted_by_reason as counted_by_reason
 from ._words import part_of as part_of
 from ._write_slices import write_slices as write_slices
 

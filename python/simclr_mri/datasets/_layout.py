@@ -133,7 +133,7 @@ def find_layout(listing: Listing, files: Sequence[str], pattern: str | None = No
     ValueError
         No classes; an empty class; `AmbiguousLayout` if there are two readings.
     """
-    tree, others = _tree(files), {}
+    tree, others = _tree(files), dict[str, str]()
     _drop_asides(tree, others)
     finder = _Finder(listing, files, others)
     if pattern is not None:
@@ -434,14 +434,14 @@ def empty_class(listing: Listing, folder: str) -> str:
     text = f"class {folder} is empty: no picture in {listing.root / folder}, which holds {there}"
     volumes = [name for name in inside if name in listing.volumes]
     if volumes:
-        return text + ". Cut volumes into slices first: " + slices_advice(listing.root)
+        return text + ". Cut volumes into slices first: " + slices_advice(listing.root, folder)
     return text + ". Fill it, remove it, or put an underscore before its name"
 
 
-def slices_advice(root: Path) -> str:
-    """The call that cuts volumes into pictures."""
-    target = root.absolute().parent / f"{root.absolute().name}_slices"
-    return call_text("datasets.write_slices", "slices", root, out=target)
+def slices_advice(root: Path, folder: str = "") -> str:
+    """The call that cuts the volumes of a folder, or of one below it, into pictures beside it."""
+    name = "_".join(filter(None, (root.absolute().name, folder.replace("/", "_"), "slices")))
+    return call_text("datasets.write_slices", "slices", root / folder, out=root.absolute().parent / name)
 
 
 def describe(layout: Layout) -> str:

@@ -12,6 +12,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from ._dataset import Dataset
+
 # Of each scheme: its name, and where the subject stands in a path.
 _SCHEMES = (
     ("OASIS", re.compile(r"(?:^|[/_-])(OAS1_\d{4}|OAS2_\d{4}|OAS3\d{4}|OAS4\d{4})(?=[_./-]|$)", re.IGNORECASE)),
@@ -57,6 +61,30 @@ def known_names(files: Sequence[str]) -> Named | None:
             slices = [slice_of(name) for name in files]
             known = [number for number in slices if number is not None]
             return Named(scheme, [str(s) for s in subjects], known if len(known) == len(files) else None)
+    return None
+
+
+def likely_subjects(ds: Dataset) -> str | None:
+    """A pattern that may name the subjects of a data set's files: several images each, none in two classes; or None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> files = ["a/p01_1.png", "a/p01_2.png", "a/p02_1.png", "b/p03_1.png", "b/p03_2.png", "b/p04_7.png"]
+    >>> ds = Dataset(np.zeros((6, 8, 8), np.uint8), [0, 0, 0, 1, 1, 1], "ab", files=files)
+    >>> likely_subjects(ds)
+    '([^/_]+)_[^/]*$'
+    """
+    labels = np.zeros(len(ds), np.int64) if ds.labels is None else ds.labels
+    for pattern in (r"([^/_]+)_[^/]*$", r"([^/_]+_[^/_]+)_[^/]*$", r"([^/-]+)-[^/]*$", r"/([^/]+)/[^/]+$"):
+        matches = [re.search(pattern, name) for name in ds.files]
+        if not all(matches):
+            continue
+        names = [match[1] for match in matches if match]
+        n_subjects = len(set(names))
+        apart = len(set(zip(names, labels.tolist(), strict=True))) == n_subjects
+        if apart and max(3, 1.5 * len(set(labels.tolist()))) <= n_subjects < len(ds):
+            return pattern
     return None
 
 

@@ -43,6 +43,7 @@ def open_dataset(
     intensity: Intensity = None,
     fit: str = "pad",
     errors: str = "raise",
+    max_pixels: int | None = None,
 ) -> Dataset:
     """Opens a folder or a file by what is in it.
 
@@ -52,7 +53,9 @@ def open_dataset(
     Parameters
     ----------
     path : path
-    groups, labels, image_size, channels, n_jobs, merge, class_order, labelled, layout, intensity, fit, errors
+    groups, labels, image_size, channels, n_jobs, merge, class_order, labelled
+        As for `ImageFolder`.
+    layout, intensity, fit, errors, max_pixels
         As for `ImageFolder`. Giving `groups`, `labels`, `layout` or `intensity` reads it as a plain folder.
     task : {"4class", "3class", "cdr0"} or None
         Joins classes; for sets with the four severity classes, in whatever wording.
@@ -72,29 +75,21 @@ def open_dataset(
     """
     check_reading(image_size, channels, errors, intensity, fit)
     asked = Asked(groups, labels, layout, merge, class_order, labelled)
-    ds = _open(check_path(path, "path").expanduser(), asked, image_size, channels, n_jobs, intensity, fit, errors)
+    reading = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
+    reading |= {"intensity": intensity, "fit": fit, "max_pixels": max_pixels}
+    ds = _open(check_path(path, "path").expanduser(), asked, reading)
     return ds if task is None else ds.with_task(task)
 
 
-def _open(
-    path: Path,
-    asked: Asked,
-    image_size: int | None,
-    channels: int,
-    n_jobs: int | None,
-    intensity: Any,
-    fit: str,
-    errors: str,
-) -> Dataset:
-    more = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs}
-    reading = {**more, "intensity": intensity, "fit": fit, "errors": errors}
+def _open(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
     if path.is_file() and ending(path.name) in (*TABLE_EXTENSIONS, *PARQUET_EXTENSIONS):
         return _open_file(path, asked, reading)
     root = check_root(path)
-    plain = (asked.groups, asked.labels, asked.layout, intensity) != (None,) * 4
+    plain = (asked.groups, asked.labels, asked.layout, reading["intensity"]) != (None,) * 4
+    more = {name: reading[name] for name in ("image_size", "channels", "n_jobs")}
     if not plain and is_phantom_folder(root):
         return _rearranged(load_phantoms(root, **more), asked)
-    published = None if plain or errors != "raise" else _published_folder(root)
+    published = None if plain or reading["errors"] != "raise" else _published_folder(root)
     if published is not None:
         return _rearranged(AlzheimerMRI(published, **more), asked)
     listing = walk(root)
@@ -107,7 +102,7 @@ def _open(
     if not plain and is_slices_folder(root):
         asked = _asked_of_slices(root, asked)
     found = gather(listing, listing.pictures, asked)
-    return as_dataset(found, decode(root, found.files, **reading), root.absolute().name, fit, stacklevel=5)
+    return as_dataset(found, decode(root, found.files, **reading), root.absolute().name, reading["fit"], stacklevel=4)
 
 
 def _rearranged(ds: Dataset, asked: Asked) -> Dataset:
@@ -132,7 +127,7 @@ def _published_folder(root: Path) -> Path | None:
 
 
 def _open_volumes(root: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
-    options = {k: v for k, v in reading.items() if k != "n_jobs"}
+    options = {k: v for k, v in reading.items() if k not in ("n_jobs", "max_pixels")}
     labelled = None if asked.labelled else False
     return Volumes(
         root,
@@ -178,12 +173,12 @@ def _open_file(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
     if asked.labels is None and asked.labelled:
         asked = replace(asked, labels=path)
     found = gather(listing, named, asked)
-    return as_dataset(found, decode(path.parent, found.files, **reading), path.stem, reading["fit"], stacklevel=6)
+    return as_dataset(found, decode(path.parent, found.files, **reading), path.stem, reading["fit"], stacklevel=5)
 
 
 def _open_parquet(paths: list[Path], root: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
     found, pictures = read_parquet(paths, root, asked, **reading)
-    return as_dataset(found, pictures, paths[0].stem if len(paths) == 1 else root.name, reading["fit"], stacklevel=6)
+    return as_dataset(found, pictures, paths[0].stem if len(paths) == 1 else root.name, reading["fit"], stacklevel=5)
 
 
 def is_phantom_folder(root: str | Path) -> bool:

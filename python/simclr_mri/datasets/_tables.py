@@ -163,11 +163,13 @@ def match_rows(table: Table, files: Sequence[str], skip: Sequence[str] = (), whe
     ValueError
         A name in the table fits several files in different folders.
     """
-    best, trouble = Match(table.columns[0], [None] * len(files), len(table.rows)), None
     usual = ("file", "filename", "file_name", "filepath", "path", "image", "image_path", "img", "id", "image_id")
-    names = sorted((c for c in table.columns if c not in skip), key=lambda c: c.casefold() not in usual)
-    for column in names or list(skip):
-        for way in (_by_path, _by_identity):
+    names = sorted((c for c in table.columns if c not in skip), key=lambda c: c.casefold() not in usual) or list(skip)
+    best, trouble = Match(table.columns[0], [None] * len(files), len(table.rows)), None
+    for way in (_by_path, _by_identity):
+        if 2 * best.found >= len(files) > 0:  # most files have a row of their own: the others are missing
+            break
+        for column in names:
             try:
                 rows = way(table, column, files, where)
             except ValueError as error:
@@ -246,11 +248,10 @@ def _refuse_twice(table: Table, file: str, column: str, first: int, second: int,
 
 def _by_identity(table: Table, column: str, files: Sequence[str], where: str) -> list[int | None]:
     """By the id of a subject or a session that a folder or the beginning of a file's name is: sub-01, OAS1_0028_MR1."""
-    ids: dict[str, int] = {}
-    for number, text in enumerate(table.column(column)):
-        key = text.strip()
-        if len(key) >= 2 and key.casefold() not in MISSING:
-            ids.setdefault(key, number)
+    named = [(text, i) for i, text in enumerate(table.column(column)) if text.casefold() not in MISSING]
+    ids = {text: i for text, i in named if len(text) >= 2}
+    if len(dict(named)) < len(named):  # the same in several rows, such as a class: it names no row
+        return [None] * len(files)
     rows: list[int | None] = []
     for name in files:
         row = None

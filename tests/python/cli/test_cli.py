@@ -148,11 +148,23 @@ def test_another_split_than_the_pretrainings_is_said(trained, folder, tmp_path, 
     assert "pretrained on another split (split_seed differ)" in capsys.readouterr().err
 
 
-def test_data_describes_a_folder(folder, options, tmp_path, capsys):
+@pytest.fixture
+def plain_folder(folder, tmp_path):
+    """The same images called by numbers, which tell no subjects."""
+    for number, path in enumerate(sorted(folder.glob("*/*.png"))):
+        place = tmp_path / "plain" / path.parent.name / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+    return tmp_path / "plain"
+
+
+def test_data_describes_a_folder(folder, plain_folder, options, tmp_path, capsys):
     assert main(["data", str(folder), *options, "--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "48 images" in text and "train" in text and (tmp_path / "montage.png").exists()
     assert main(["data", str(folder)]) == 0
+    assert "subjects by their names (BIDS)" in capsys.readouterr().out
+    assert main(["data", str(plain_folder)]) == 0
     assert "Subjects are unknown" in capsys.readouterr().out
 
 
@@ -212,8 +224,8 @@ def test_subjects_of_images_that_are_not_there_are_named(capsys, tmp_path, folde
     assert ".png" in message
 
 
-def test_unknown_subjects_are_not_split_by_subject(capsys, folder):
-    message = fails(capsys, ["pretrain", str(folder), *SMALL])
+def test_unknown_subjects_are_not_split_by_subject(capsys, plain_folder):
+    message = fails(capsys, ["pretrain", str(plain_folder), *SMALL])
     assert "subjects are unknown" in message and "--groups" in message and "--by image" in message
 
 

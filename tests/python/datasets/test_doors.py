@@ -535,6 +535,12 @@ TABLES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
         {},
         {"error": "line 2 has 3 values, and there are 2 columns"},
     ),
+    (
+        "a missing row beside a column of classes",
+        "file,class,subject\nA/1.png,A,p1\nA/2.png,A,p1\nB/1.png,B,p2",
+        {},
+        {"error": r"no row for 1 of 4 images: B/2\.png"},
+    ),
     ("empty", "", {}, {"error": "an empty table"}),
     (
         "labels",
