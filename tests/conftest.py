@@ -11,12 +11,13 @@ import pytest
 
 from simclr_mri import _core
 
-ISA_LEVELS = ["ref", "avx2", "avx512", "avx512bf16", "amx"]
+NEON = _core.cpu_info()["isa_supported"] == "neon"
+ISA_LEVELS = ["ref", "neon"] if NEON else ["ref", "avx2", "avx512", "avx512bf16", "amx"]
 SUPPORTED = ISA_LEVELS[: ISA_LEVELS.index(_core.cpu_info()["isa_supported"]) + 1]
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-FP32_LEVELS = [level for level in SUPPORTED if level in ("ref", "avx2", "avx512")]
+FP32_LEVELS = [level for level in SUPPORTED if level in ("ref", "avx2", "avx512", "neon")]
 
 
 @pytest.fixture(params=FP32_LEVELS)

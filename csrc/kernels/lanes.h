@@ -12,7 +12,9 @@
 
 #include "smri/precision.h"
 
-#if defined(__AVX512F__)
+#if defined(__aarch64__)
+#include "kernels/lanes_neon.h"
+#elif defined(__AVX512F__)
 #include "kernels/lanes_avx512.h"
 typedef __m512 floats;
 typedef __m512d doubles;
@@ -107,7 +109,7 @@ SMRI_INLINE void add_in_double(double *sums, floats v, size_t n) {
 }
 
 /* ---- AVX2 ---- */
-#else
+#elif defined(__AVX2__)
 
 SMRI_INLINE floats vset1(float value) { return _mm256_set1_ps(value); }
 SMRI_INLINE floats vfma(floats a, floats b, floats c) { return _mm256_fmadd_ps(a, b, c); } /* a b + c */
@@ -192,6 +194,10 @@ SMRI_INLINE void add_in_double(double *sums, floats v, size_t n) {
     for (size_t k = 0; k < n; k++) sums[k] += parts[k];
 }
 
+#endif
+
+#if defined(__x86_64__)
+SMRI_INLINE void vstore_fence(void) { _mm_sfence(); } /* completes vstore_nt */
 #endif
 
 SMRI_INLINE floats rounded(floats v) { return widened(round_to_bf16(v)); }

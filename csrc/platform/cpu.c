@@ -56,12 +56,16 @@ static bool is_amd(void) {
     return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && c == signature_AMD_ecx && d == signature_AMD_edx;
 }
 #else
+#if defined(__aarch64__)
+static enum smri_isa detect(void) { return SMRI_ISA_NEON; } /* part of the architecture */
+#else
 static enum smri_isa detect(void) { return SMRI_ISA_REF; }
+#endif
 static bool is_amd(void) { return false; }
 static void read_brand(char name[49]) { (void)name; }
 #endif
 
-static const char *const names[SMRI_ISA_COUNT] = {"ref", "avx2", "avx512", "avx512bf16", "amx"};
+static const char *const names[SMRI_ISA_COUNT] = {"ref", "avx2", "avx512", "avx512bf16", "amx", "neon"};
 static _Atomic int selected = -1; /* -1: not chosen, so the supported level */
 
 enum smri_isa smri_isa_supported(void) {
@@ -74,22 +78,29 @@ enum smri_isa smri_isa_supported(void) {
     return (enum smri_isa)isa;
 }
 
+bool smri_isa_contains(enum smri_isa isa, enum smri_isa part) {
+    if (part == SMRI_ISA_REF || part == isa) return true;
+    return isa != SMRI_ISA_NEON && part != SMRI_ISA_NEON && part < isa;
+}
+
+bool smri_isa_available(enum smri_isa isa) { return smri_isa_contains(smri_isa_supported(), isa); }
+
 const char *smri_isa_name(enum smri_isa isa) { return (unsigned)isa < SMRI_ISA_COUNT ? names[isa] : "unknown"; }
 
 smri_status smri_isa_parse(enum smri_isa *out, const char *name) {
     for (int i = 0; i < SMRI_ISA_COUNT; i++) {
         if (strcmp(name, names[i]) != 0) continue;
-        if (i > (int)smri_isa_supported())
+        if (!smri_isa_available((enum smri_isa)i))
             return smri_fail(SMRI_UNSUPPORTED, "instruction set '%s' is not available: this machine supports up to '%s'",
                              name, smri_isa_name(smri_isa_supported()));
         *out = (enum smri_isa)i;
         return SMRI_OK;
     }
-    return smri_fail(SMRI_ARGUMENT, "unknown instruction set '%s': expected ref, avx2, avx512, avx512bf16 or amx", name);
+    return smri_fail(SMRI_ARGUMENT, "unknown instruction set '%s': expected ref, avx2, avx512, avx512bf16, amx or neon", name);
 }
 
 smri_status smri_isa_select(enum smri_isa isa) {
-    if ((unsigned)isa > (unsigned)smri_isa_supported())
+    if ((unsigned)isa >= SMRI_ISA_COUNT || !smri_isa_available(isa))
         return smri_fail(SMRI_UNSUPPORTED, "instruction set '%s' is not available: this machine supports up to '%s'",
                          smri_isa_name(isa), smri_isa_name(smri_isa_supported()));
     atomic_store(&selected, (int)isa);
@@ -106,7 +117,7 @@ bool smri_cpu_has_fast_bf16_dot2(void) {
     static _Atomic int cached = -1;
     int has = atomic_load_explicit(&cached, memory_order_relaxed);
     if (has < 0) {
-        has = smri_isa_supported() >= SMRI_ISA_AVX512BF16 && is_amd();
+        has = smri_isa_available(SMRI_ISA_AVX512BF16) && is_amd();
         atomic_store_explicit(&cached, has, memory_order_relaxed);
     }
     return has;

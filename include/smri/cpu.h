@@ -10,20 +10,25 @@
 
 SMRI_API_BEGIN
 
-/* Each level contains the ones before it. */
+/* On x86 each level contains the ones before it; NEON contains REF alone. */
 enum smri_isa {
     SMRI_ISA_REF = 0,    /* portable C */
     SMRI_ISA_AVX2,       /* AVX2, FMA, F16C */
     SMRI_ISA_AVX512,     /* AVX-512 F, BW, DQ, VL */
     SMRI_ISA_AVX512BF16, /* and AVX512_BF16 */
     SMRI_ISA_AMX,        /* and AMX-TILE, AMX-BF16, whose use Linux has granted this process */
+    SMRI_ISA_NEON,       /* NEON on aarch64 */
     SMRI_ISA_COUNT
 };
 
 /* The highest level that CPU and operating system (XCR0: saved register state) both support. */
 enum smri_isa smri_isa_supported(void);
 
-/* The name of a level ("ref", "avx2", "avx512", "avx512bf16", "amx"). */
+/* Whether code for `part` runs where `isa` is chosen; and whether this machine can run it. */
+bool smri_isa_contains(enum smri_isa isa, enum smri_isa part);
+bool smri_isa_available(enum smri_isa isa);
+
+/* The name of a level ("ref", "avx2", "avx512", "avx512bf16", "amx", "neon"). */
 const char *smri_isa_name(enum smri_isa isa);
 
 /* The level with that name; SMRI_ARGUMENT for an unknown name, SMRI_UNSUPPORTED for one this machine cannot run. */

@@ -87,3 +87,22 @@ def test_headers_are_cplusplus_too(installed, tmp_path):
     program.write_text('#include <cstdio>\n#include "smri/smri.h"\nint main() { std::puts(smri_version()); }\n')
     version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version is not None and compile_and_run(installed, program, "c++").strip() == version.group(1)
+
+
+def test_neon_has_the_bits_of_avx2(installed, tmp_path):
+    """The library for aarch64, under emulation: convolutions, batch norm and pooling hash as on x86 with AVX2."""
+    compiler, emulator = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
+    if compiler is None or emulator is None:
+        pytest.skip("needs Debian's gcc-aarch64-linux-gnu and qemu-user")
+    make(f"BUILD={installed / 'build'}", f"{installed / 'build' / 'check_kernels'}")
+    x86 = subprocess.run([str(installed / "build" / "check_kernels"), "avx2"], capture_output=True, text=True)
+    if x86.returncode != 0:
+        pytest.skip("needs a processor with AVX2 to compare with")
+    run = f"RUN={emulator} -L /usr/aarch64-linux-gnu"
+    arm = make("check", f"BUILD={tmp_path}", f"CC={compiler}", run)
+
+    def hashes(text: str, isa: str) -> dict[str, str]:
+        found = re.findall(rf"^{isa} +(.*?)  ([0-9a-f]{{16}}) ", text, re.MULTILINE)
+        return {name: digest for name, digest in found if not name.startswith(("flat", "losses"))}
+
+    assert len(hashes(arm, "neon")) > 70 and hashes(arm, "neon") == hashes(x86.stdout, "avx2")

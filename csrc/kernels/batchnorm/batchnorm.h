@@ -57,6 +57,7 @@ struct smri_batchnorm_kernels {
 /* Each fills the slots that it improves; `_ref` fills all. */
 void smri_batchnorm_kernels_ref(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
 void smri_batchnorm_kernels_avx2(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
+void smri_batchnorm_kernels_neon(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
 void smri_batchnorm_kernels_avx512(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
 void smri_batchnorm_kernels_avx512bf16(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
 

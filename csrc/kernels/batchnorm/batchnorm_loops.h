@@ -15,7 +15,7 @@
 
 /* Into the second-level cache: rows of two tensors far enough ahead are more than a first level of 32 KiB. */
 SMRI_INLINE void prefetch(const void *numbers, size_t i, enum smri_precision precision) {
-    _mm_prefetch((const char *)smri_elem_const(numbers, i, precision), _MM_HINT_T1);
+    __builtin_prefetch(smri_elem_const(numbers, i, precision), 0, 2);
 }
 
 SMRI_INLINE floats row_of(const float *parameters, size_t c, size_t n) { return vload(parameters, c, n, SMRI_FP32); }
@@ -136,7 +136,7 @@ SMRI_INLINE void scale_shift(const struct smri_scale_shift_rows *job, enum smri_
     if (kind == NO_RESIDUAL) scale_shift_residual(&local, NO_RESIDUAL, precision);
     else if (kind == PLAIN_RESIDUAL) scale_shift_residual(&local, PLAIN_RESIDUAL, precision);
     else scale_shift_residual(&local, AFFINE_RESIDUAL, precision);
-    _mm_sfence(); /* before another thread is told that y is there */
+    vstore_fence(); /* before another thread is told that y is there */
 }
 
 /* `width` vectors of columns from c on, of all rows: scale and shift stay in registers. */
@@ -272,7 +272,7 @@ SMRI_INLINE void gradient_dx(void *dx, const struct smri_batchnorm_gradient *job
         local.scale != NULL ? dx_kind(dx, &local, &by, true, false, precision)
                             : dx_kind(dx, &local, &by, false, false, precision);
     }
-    _mm_sfence(); /* before another thread is told that dx is there */
+    vstore_fence(); /* before another thread is told that dx is there */
 }
 
 #include "kernels/batchnorm/batchnorm_entries.h"

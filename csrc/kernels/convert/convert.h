@@ -18,6 +18,7 @@ struct smri_convert_kernels {
 /* Each fills all slots. With AVX512_BF16 denormal numbers, |x| < 2^-126, are rounded to zero: the instruction does. */
 void smri_convert_kernels_ref(struct smri_convert_kernels *table);
 void smri_convert_kernels_avx2(struct smri_convert_kernels *table);
+void smri_convert_kernels_neon(struct smri_convert_kernels *table);
 void smri_convert_kernels_avx512(struct smri_convert_kernels *table);
 void smri_convert_kernels_avx512bf16(struct smri_convert_kernels *table);
 

@@ -48,6 +48,7 @@ struct smri_winograd_kernels {
 /* Each fills the tables of both precisions. With AVX512_BF16 denormal results are rounded to zero: the instruction does. */
 void smri_winograd_kernels_ref(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
 void smri_winograd_kernels_avx2(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
+void smri_winograd_kernels_neon(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
 void smri_winograd_kernels_avx512(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
 void smri_winograd_kernels_avx512bf16(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
 

@@ -44,10 +44,11 @@ static double products_per_number(const struct smri_conv2d *s) {
 }
 
 static enum smri_conv2d_method choose_bf16(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    if (smri_isa_selected() >= SMRI_ISA_AMX && smri_conv2d_supports(SMRI_CONV2D_AMX, direction, shape))
+    const enum smri_isa isa = smri_isa_selected();
+    if (smri_isa_contains(isa, SMRI_ISA_AMX) && smri_conv2d_supports(SMRI_CONV2D_AMX, direction, shape))
         return SMRI_CONV2D_AMX;
-    if (smri_isa_selected() >= SMRI_ISA_AVX2 && winograd_pays(direction, shape)) return SMRI_CONV2D_WINOGRAD;
-    if (smri_isa_selected() < SMRI_ISA_AVX512BF16) return SMRI_CONV2D_VIA_FP32;
+    if (isa != SMRI_ISA_REF && winograd_pays(direction, shape)) return SMRI_CONV2D_WINOGRAD;
+    if (!smri_isa_contains(isa, SMRI_ISA_AVX512BF16)) return SMRI_CONV2D_VIA_FP32;
     const bool is_thin = products_per_number(shape) <= SLOW_DOT2_PRODUCTS_MAX;
     return is_thin || smri_cpu_has_fast_bf16_dot2() ? SMRI_CONV2D_BF16_DOT2 : SMRI_CONV2D_VIA_FP32;
 }
@@ -55,6 +56,6 @@ static enum smri_conv2d_method choose_bf16(enum smri_conv2d_direction direction,
 enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (shape->precision == SMRI_BF16) return choose_bf16(direction, shape);
     /* The register tiles have no portable vector form; the BLAS brings its own. */
-    if (smri_isa_selected() < SMRI_ISA_AVX2) return SMRI_CONV2D_IM2COL;
+    if (smri_isa_selected() == SMRI_ISA_REF) return SMRI_CONV2D_IM2COL;
     return winograd_pays(direction, shape) ? SMRI_CONV2D_WINOGRAD : SMRI_CONV2D_IGEMM;
 }

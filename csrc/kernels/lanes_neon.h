@@ -1,0 +1,92 @@
+/* lanes.h for NEON on aarch64: eight floats in two registers, so that each lane computes what AVX2's lane computes and the
+ * results have the same bits. For files compiled for aarch64 only. */
+#ifndef SMRI_KERNELS_LANES_NEON_H
+#define SMRI_KERNELS_LANES_NEON_H
+
+#include <arm_neon.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "smri/precision.h"
+
+/* Vectors are passed between inlined functions of one file only: no calling convention is at stake. */
+#pragma GCC diagnostic ignored "-Wpsabi"
+
+#define SMRI_LANES ((size_t)8)
+#define SMRI_INLINE static inline __attribute__((always_inline))
+typedef float floats __attribute__((vector_size(32)));
+typedef double doubles __attribute__((vector_size(32)));
+typedef uint32_t smri_words __attribute__((vector_size(32)));
+typedef uint16_t smri_halves __attribute__((vector_size(16)));
+
+SMRI_INLINE float32x4_t low_four(floats v) { return __builtin_shufflevector(v, v, 0, 1, 2, 3); }
+SMRI_INLINE float32x4_t high_four(floats v) { return __builtin_shufflevector(v, v, 4, 5, 6, 7); }
+SMRI_INLINE floats both_fours(float32x4_t low, float32x4_t high) {
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+SMRI_INLINE floats vset1(float value) { return both_fours(vdupq_n_f32(value), vdupq_n_f32(value)); }
+SMRI_INLINE floats vfma(floats a, floats b, floats c) { /* a b + c */
+    return both_fours(vfmaq_f32(low_four(c), low_four(a), low_four(b)), vfmaq_f32(high_four(c), high_four(a), high_four(b)));
+}
+
+SMRI_INLINE floats widened(smri_halves halves) { return (floats)(__builtin_convertvector(halves, smri_words) << 16); }
+
+SMRI_INLINE floats vload(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
+    if (precision == SMRI_FP32) {
+        floats v = {0};
+        memcpy(&v, (const float *)numbers + i, n * sizeof(float));
+        return v;
+    }
+    smri_halves halves = {0};
+    memcpy(&halves, (const smri_bf16 *)numbers + i, n * sizeof(smri_bf16));
+    return widened(halves);
+}
+
+SMRI_INLINE smri_halves round_to_bf16(floats v) {
+    const smri_words bits = (smri_words)v, upper = bits >> 16, nearest = (bits + (upper & 1) + 0x7FFF) >> 16;
+    const smri_words nan = (smri_words)(v != v);
+    return __builtin_convertvector((nearest & ~nan) | ((upper | 0x40) & nan), smri_halves);
+}
+
+SMRI_INLINE void vstore(void *numbers, size_t i, floats v, size_t n, enum smri_precision precision) {
+    const smri_halves halves = round_to_bf16(v);
+    if (precision == SMRI_FP32) memcpy((float *)numbers + i, &v, n * sizeof(float));
+    else memcpy((smri_bf16 *)numbers + i, &halves, n * sizeof(smri_bf16));
+}
+
+/* There are no stores past the caches that would pay here. */
+SMRI_INLINE void vstore_nt(void *numbers, size_t i, floats v, enum smri_precision precision) {
+    vstore(numbers, i, v, SMRI_LANES, precision);
+}
+SMRI_INLINE void vstore_fence(void) {}
+
+SMRI_INLINE floats positive(floats v) { return (floats)((smri_words)v & ~(smri_words)(v < 0.0f)); } /* v, when it is NaN */
+SMRI_INLINE floats where_positive(floats v, floats by) { return (floats)((smri_words)v & (smri_words)(by > 0.0f)); }
+
+SMRI_INLINE void vstore_positive_bits(uint8_t *bits, floats by, size_t n) {
+    (void)n; /* at most eight: one byte */
+    uint8_t set = 0;
+    for (int i = 0; i < 8; i++) set |= (uint8_t)((by[i] > 0.0f) << i);
+    *bits = set;
+}
+SMRI_INLINE floats where_bits(floats v, const uint8_t *bits, size_t n) {
+    (void)n;
+    const smri_words lane = {1, 2, 4, 8, 16, 32, 64, 128}, set = (smri_words)((*bits & lane) != 0);
+    return (floats)((smri_words)v & set);
+}
+
+SMRI_INLINE doubles low_half(floats v) { return __builtin_convertvector(low_four(v), doubles); }
+SMRI_INLINE doubles high_half(floats v) { return __builtin_convertvector(high_four(v), doubles); }
+SMRI_INLINE doubles vset1_double(double value) { return (doubles){value, value, value, value}; }
+SMRI_INLINE floats from_halves(doubles low, doubles high) {
+    return both_fours(__builtin_convertvector(low, float32x4_t), __builtin_convertvector(high, float32x4_t));
+}
+
+/* sums[0..n) += v, in double. */
+SMRI_INLINE void add_in_double(double *sums, floats v, size_t n) {
+    for (size_t k = 0; k < n; k++) sums[k] += (double)v[k];
+}
+
+#endif
