@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import DataOptions
-from ..datasets import SEVERITY, Dataset, match_classes, n_unmatched
+from ..datasets import SEVERITY, TASKS, Dataset, match_classes, n_unmatched
 from ..learning import Classifier, share_of_training
 from ._common import inherited, open_data, remembered, split_data
 from ._settings import Settings
@@ -94,7 +94,8 @@ def _foreign_data(
         return None
     if hasattr(args, "task") and options.task:
         return plain.with_task(options.task)
-    return min(_readings(plain, options.task), key=lambda ds: n_unmatched(ds, clf.classes_))
+    tasks = [name for name, joined in TASKS.items() if clf.classes_ == tuple(joined)]
+    return min(_readings(plain, options.task or next(iter(tasks), None)), key=lambda ds: n_unmatched(ds, clf.classes_))
 
 
 def _readings(plain: Dataset, task: str | None) -> list[Dataset]:

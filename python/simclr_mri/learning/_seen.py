@@ -42,7 +42,7 @@ _PLACES = {
 _HOW = {
     TRAINED: "were in",
     _SKETCHES: "look like images, saved anew or resized, in",
-    _SUBJECTS: "show subjects (by name) of",
+    _SUBJECTS: "are of subjects named as in",
 }
 
 
@@ -145,7 +145,8 @@ def seen_note(data: Mapping[str, Any], ds: Dataset) -> str | None:
             rows = _rows(what, ds, known) & ~told
             told |= rows
             if rows.any():
-                notes.append(f"{_counted(rows, ds)} {how} {where}: {so}")
+                same = "if they are the same people, " if what == _SUBJECTS else ""  # sub-01 is in every data set
+                notes.append(f"{_counted(rows, ds)} {how} {where}: {same}{so}")
     return "; ".join(notes) or None
 
 

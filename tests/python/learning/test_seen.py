@@ -134,6 +134,6 @@ def test_the_same_pictures_saved_anew_and_other_slices_of_the_same_heads(tmp_pat
         assert said.startswith("24 of these 24 images look like images, saved anew or resized, in the training")
     others = ds[ds.slices == 2]
     said = seen_note(data, others)
-    assert said.startswith("24 of these 24 images, of 24 of 24 subjects, show subjects (by name) of the training")
+    assert said.startswith("24 of these 24 images, of 24 of 24 subjects, are of subjects named as in the training")
     assert "in its pretraining" in seen_note(pretrained_keys(data), known)
     assert seen_note({TRAINED: data[TRAINED]}, others) is None  # an older model remembers less
