@@ -54,5 +54,5 @@ def label_curve(
     ax.minorticks_off()
     ax.set_xlabel("labelled subjects")
     ax.set_ylabel(ylabel)
-    ax.legend(loc="lower right", fontsize=9)
+    ax.legend(loc="upper left", fontsize=9)
     return ax

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._probes import PROBES
+
 CURVE_METRICS = ("auc", "balanced_accuracy")
 CHUNK = 1 << 24
 """Pairs that are compared at a time."""
@@ -99,8 +101,6 @@ class Scores:
     def __init__(
         self, n_starts: int, sizes: tuple[int, ...], repeats: int, draws: int, labels: np.ndarray, n_classes: int
     ) -> None:
-        from ._probes import PROBES
-
         keys = [(probe, metric) for probe in PROBES for metric in CURVE_METRICS]
         self._shape = (n_starts, len(sizes), repeats, draws)
         self._sums = {key: np.zeros(self._shape) for key in keys}

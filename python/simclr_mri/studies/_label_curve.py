@@ -117,9 +117,9 @@ def label_curve(
     parts = _parts(ds, n_splits, repeats, seed)
     sizes = _sizes(n_labelled, min(len(part.train) for part in parts), len(np.unique(labels)))
     say = progress or (lambda _: None)
-    if learns:
-        n = len(learns) * len(parts)
-        say(f"{counted(n, 'pretraining')} of {', '.join(learns)}, on the training subjects of each fold")
+    for name in learns if progress else ():
+        cost = chosen[name].init.estimate(ds[parts[0].train_images].unlabelled())
+        say(f"{name}: {counted(len(parts), 'pretraining')} on the training subjects of each fold, each {cost}")
     folder = None if out is None else Path(out).expanduser()
     with sole_writer(folder):
         fingerprint = ds.fingerprint()
