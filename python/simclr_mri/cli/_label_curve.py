@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import product
 
+from ..config import LabelCurveOptions
 from ..learning import SimCLR
 from ..studies import Start
 from ..studies import label_curve as run_label_curve
@@ -22,10 +24,9 @@ def label_curve(args: argparse.Namespace) -> int:
             raise ValueError("--slices: this data set does not number its slices")
         ds = ds[ds.slices <= chosen.slices]
     print(f"{ds!r}\n", flush=True)
-    more = {"layer": chosen.layer, "grid": chosen.grid, "pool": chosen.pool, "intensities": chosen.intensities}
     curve = run_label_curve(
         ds,
-        [Start(init, **more) for init in chosen.starts],
+        _starts(chosen),
         chosen.n_labelled,
         draws=chosen.draws,
         repeats=chosen.repeats,
@@ -37,3 +38,12 @@ def label_curve(args: argparse.Namespace) -> int:
     )
     print(f"{curve}\n\n{out}/: report.html, label_curve.csv, differences.csv, label_curve.json, label_curve.png")
     return 0
+
+
+def _starts(chosen: LabelCurveOptions) -> dict[str, Start]:
+    """Every start in every way in which its features are to be read; pixels have no layers."""
+    found: dict[str, Start] = {}
+    for init, intensities, layer, pool in product(chosen.starts, chosen.intensities, chosen.layer, chosen.pool):
+        start = Start(init, layer=layer, grid=chosen.grid, pool=pool, intensities=intensities)
+        found.setdefault(start.name, start)
+    return found

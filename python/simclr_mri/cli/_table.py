@@ -158,7 +158,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "data": "required",
         "recipe": "quick",
         "examples": [
-            "simclr-mri label-curve Dataset/ --task cdr0 --image-size 64 --starts pixels random",
+            "simclr-mri label-curve Dataset/ --task cdr0 --starts pixels random --intensities as_is subject",
             "simclr-mri label-curve Dataset/ --task cdr0 --image-size 64 --slices 8 --pretrain.epochs 20",
             "simclr-mri label-curve Dataset/ --starts pixels random runs/ssl --n-labelled 4 8 16 40",
         ],

@@ -405,19 +405,21 @@ class LabelCurveOptions:
     slices: int | None = option(
         None, "use only slices up to this number, for speed (none: all)", group="label curve", at_least=1
     )
-    layer: str = option("layer4", "stage of the network that is read", group="features", choices=LAYERS)
+    layer: tuple[str, ...] = option(
+        ("layer4",), "stage of the network that is read, or several to compare", group="features", choices=LAYERS
+    )
     grid: int = option(
         1, "average features over this many regions a side: 2 keeps quarters apart", group="features", at_least=1
     )
-    pool: str = option(
-        "mean",
-        "a subject's features: the mean over its slices, or its slices side by side",
+    pool: tuple[str, ...] = option(
+        ("mean",),
+        "a subject's features: the mean over its slices, its slices side by side, or both to compare",
         group="features",
         choices=("mean", "stack"),
     )
-    intensities: str = option(
-        "as_is",
-        "pixels as they are, or each subject's shifted and scaled to one mean and deviation",
+    intensities: tuple[str, ...] = option(
+        ("as_is",),
+        "pixels as they are, each subject's shifted and scaled to one mean and deviation, or both to compare",
         group="features",
         choices=("as_is", "subject"),
     )

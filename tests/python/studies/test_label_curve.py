@@ -267,9 +267,11 @@ def test_command(tmp_path, capsys):
     sm.datasets.write_phantoms(tmp_path / "data", n_subjects=24, slices=2, image_size=32)
     words = ["label-curve", str(tmp_path / "data"), "--task", "cdr0", "--starts", "pixels", "random", "--out"]
     more = ["--n-labelled", "4", "8", "--draws", "5", "--repeats", "2", "--splits", "3", "--slices", "1"]
+    more += ["--intensities", "as_is", "subject", "--layer", "layer4", "layer3"]
     assert main([*words, str(tmp_path / "out"), *more]) == 0
     text = capsys.readouterr().out
     assert "24 images" in text and "random weights against pixels 16 x 16" in text and "report.html" in text
+    assert all(name in text for name in ("random weights, layer3", "pixels 16 x 16, normalised"))
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<table") >= 5 and "<img" in page
     assert main([*words, str(tmp_path / "out"), "--starts", "pixel"]) == 1
