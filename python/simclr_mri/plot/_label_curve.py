@@ -48,11 +48,12 @@ def label_curve(
         if bands is not None:
             ax.fill_between(sizes, bands[i, :, 0], bands[i, :, 1], color=colour, alpha=0.12, linewidth=0)
     if chance is not None:
-        ax.axhline(chance, color="#888888", linestyle=":", linewidth=1.2, label="chance")
+        ax.axhline(chance, color="#888888", linestyle=":", linewidth=1.2)
+        ax.annotate("chance", (sizes[0], chance), (0, 3), textcoords="offset points", color="#666666", fontsize=9)
     ax.set_xscale("log")
     ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
     ax.minorticks_off()
     ax.set_xlabel("labelled subjects")
     ax.set_ylabel(ylabel)
-    ax.legend(loc="upper left", fontsize=9)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.07), fontsize=9)
     return ax

@@ -67,12 +67,20 @@ def label_curve_report(curve: LabelCurve) -> Report:
 
 
 def _opening(curve: LabelCurve) -> str:
-    """What the starts that have learnt something are worth beside those that have not, over all label numbers."""
+    """Which starts that have learnt something differ from those that have not, over all label numbers."""
     pairs = [pair for pair in curve.pairs() if pair[1] not in curve.references] or curve.pairs()
     found = [(a, b, curve.difference(a, b)) for a, b in pairs]
-    said = [f"{b} against {a}: {d}, {d.verdict}" for a, b, d in found]
-    about = "Area under the curve by subject over all numbers of labelled subjects (difference and 95 % interval)"
-    return f"{about}: {'; '.join(said)}." if said else f"{curve.design()}."
+    if not found:
+        return f"{curve.design()}."
+    said = [f"{b} against {a} {d}, {d.verdict}" for a, b, d in found if d.verdict in ("higher", "lower")]
+    rest = len(found) - len(said)
+    text = "Area under the curve by subject over all numbers of labelled subjects together (95 % interval): "
+    if not said:
+        return f"{text}no difference between the starts that are compared is distinguishable from zero."
+    others = (
+        f" In {rest} other comparison{'s' * (rest > 1)} no difference is distinguishable from zero." if rest else ""
+    )
+    return f"{text}{'; '.join(said)}.{others}"
 
 
 def write_curve(curve: LabelCurve, folder: Path) -> None:
