@@ -144,8 +144,10 @@ def read_toml(path: str | Path) -> dict[str, dict[str, Any]]:
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: not valid TOML: too deeply nested") from None
 
 
 @functools.cache

@@ -75,14 +75,20 @@ def read_rows(path: str | Path) -> Table:
         No header, or rows longer than it.
     """
     path = Path(path)
-    text = _decoded(path.read_bytes())
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f"{path}: an empty table; expected a line with the names of the columns")
-    separator = _separator(lines, "\t" if path.suffix.lower() == ".tsv" else ",")
-    rows = [
-        row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(c.strip() for c in row)
-    ]
+    empty = f"{path}: an empty table; expected a line with the names of the columns"
+    data = path.read_bytes()
+    try:
+        text = _decoded(data)
+        lines = [line for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise ValueError(empty)
+        separator = _separator(lines, "\t" if path.suffix.lower() == ".tsv" else ",")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        rows = [row for row in reader if any(c.strip() for c in row)]
+    except (csv.Error, UnicodeDecodeError) as error:  # a value of more than 128 KiB; UTF-16 that is cut
+        raise ValueError(f"{path}: not a table: {error}") from None
+    if not rows:
+        raise ValueError(empty)
     columns = [name.strip() or f"column {i + 1}" for i, name in enumerate(rows[0])]
     if len(set(columns)) < len(columns):
         raise ValueError(f"{path}: the column {Counter(columns).most_common(1)[0][0]!r} is there twice")
