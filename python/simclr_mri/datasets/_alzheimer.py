@@ -102,7 +102,7 @@ def AlzheimerMRI(
     _check_published(root)
     counts = {name: N_SUBJECTS[name] * N_SLICES for name in SEVERITY}
     files = [f"{name}/{_PREFIX[name]}_{i}.jpg" for name in SEVERITY for i in range(1, counts[name] + 1)]
-    labels = np.repeat(np.arange(len(SEVERITY)), list(counts.values()))
+    labels = np.repeat(np.arange(len(SEVERITY)), list(counts.values())).tolist()
     subjects, levels = _published_subjects(files, labels)
     images, _ = read_images(root, files, image_size=image_size, channels=channels, n_jobs=n_jobs)
     return Dataset(

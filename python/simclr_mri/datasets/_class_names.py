@@ -99,9 +99,9 @@ def parse_merge(merge: object, classes: Sequence[str]) -> dict[str, list[str]]:
                 example = option_text("merge", f"{','.join(classes[-2:])}=joined")
                 raise ValueError(f"merge: expected old,old=new, got {text!r}. Such as {example}")
             asked.setdefault(new.strip(), []).extend(old.strip() for old in olds.split(","))
-    member = {}
-    for new, olds in asked.items():
-        for old in olds:
+    member: dict[str, str] = {}
+    for new, members in asked.items():
+        for old in members:
             found = find_class(old, classes, "merge")
             if found in member:
                 raise ValueError(f"merge: {found} is named twice, for {member[found]} and for {new}")

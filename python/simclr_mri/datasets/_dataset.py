@@ -266,8 +266,8 @@ class Dataset:
         """
         images = np.ascontiguousarray(self.images[:, :, ::-1])
         masks = {name: np.ascontiguousarray(mask[:, :, ::-1]) for name, mask in (self.masks or {}).items()}
-        more = {"name": self.name, "masks": masks, "slices": self.slices, "parts": self.parts, "copy": False}
-        return Dataset(images, self.labels, self.classes, self.subjects, self.files, **more)
+        more: dict[str, Any] = {"name": self.name, "masks": masks, "slices": self.slices, "parts": self.parts}
+        return Dataset(images, self.labels, self.classes, self.subjects, self.files, **more, copy=False)
 
     # -- labels -----------------------------------------------------------------------------------------------------
 

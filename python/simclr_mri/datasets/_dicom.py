@@ -261,7 +261,7 @@ def _pixels(tags: Any) -> np.ndarray:
 def _frames(tags: Any, n: int) -> list[Any]:
     """Of each frame: direction of rows, of columns, position of the first pixel, spacing; None where not stated."""
     shared = _first(tags, "SharedFunctionalGroupsSequence")
-    frames = []
+    frames: list[Any] = []
     for i in range(n):
         own = tags.PerFrameFunctionalGroupsSequence[i] if "PerFrameFunctionalGroupsSequence" in tags else None
         values = []

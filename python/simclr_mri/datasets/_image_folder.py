@@ -99,7 +99,7 @@ def ImageFolder(
     if not listing.pictures:
         raise ValueError(nothing_to_read(listing, labelled))
     found = gather(listing, listing.pictures, Asked(groups, labels, layout, merge, class_order, labelled))
-    options = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
+    options: dict[str, Any] = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
     pictures = decode(root, found.files, **options, intensity=intensity, fit=fit, max_pixels=max_pixels)
     return as_dataset(found, pictures, name or root.absolute().name, fit)
 

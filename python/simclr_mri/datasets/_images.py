@@ -159,7 +159,7 @@ def read_images(
     --------
     >>> images, kept = read_images("Dataset", ["Non_Demented/non_1.jpg"])  # doctest: +SKIP
     """
-    options = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
+    options: dict[str, Any] = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
     found = decode(root, files, **options, intensity=intensity, fit=fit, max_pixels=max_pixels)
     for note in found.notes:
         warnings.warn(note, DataWarning, stacklevel=2)
@@ -361,16 +361,16 @@ class _Batch:
     def all_notes(self, images: np.ndarray, asked: Intensity) -> list[str]:
         """What is worth a note: header bytes passed over, further pages, and a small range of values."""
         notes = []
-        if len(odd := np.flatnonzero(self.facts[:, 4])):
+        if odd := np.flatnonzero(self.facts[:, 4]).tolist():
             files = some([self.files[i] for i in odd], 3)
             notes.append(
                 f"{len(odd):,} JPEG files have foreign bytes in their header and are read all the same: {files}"
             )
         if self.pages:
-            index, note = next(iter(self.pages.items()))
-            notes.append(f"{len(self.pages):,} files have several pages, such as {self.files[index]}: {note} is read")
-        note = self._note_on_range(images, asked)
-        return [*notes, note] if note else notes
+            index, which = next(iter(self.pages.items()))
+            notes.append(f"{len(self.pages):,} files have several pages, such as {self.files[index]}: {which} is read")
+        on_range = self._note_on_range(images, asked)
+        return [*notes, on_range] if on_range else notes
 
     def _note_on_range(self, images: np.ndarray, asked: Intensity) -> str | None:
         if not images.size or asked not in (None, "full"):

@@ -222,9 +222,12 @@ class _Finder:
     def __init__(self, listing: Listing, files: Sequence[str], others: dict[str, str]) -> None:
         self.listing, self.files, self.others = listing, files, others
 
-    def read(self, level: Level, roles: list[str], loose: Sequence[tuple[str, str]] = ()) -> _Found:
+    def read(self, level: Level, roles: list[str], above: Sequence[tuple[str, str]] = ()) -> _Found:
         """Decides what the sub-folders of a level are, and goes on below them where they are parts."""
-        loose = [*loose, *((name, part) for folder, part in level.members for name in folder.files)]
+        loose: list[tuple[str, str]] = [
+            *above,
+            *((name, part) for folder, part in level.members for name in folder.files),
+        ]
         groups = level.groups()
         if len(groups) == 1:
             (only,) = groups.values()
@@ -241,9 +244,9 @@ class _Finder:
             flat = [(name, part_of(k) or k) for k, g in groups.items() for name in g.loose()]
             return _Found({}, [*loose, *flat], [*roles, "part"])
         if role == "class, parts without":
-            flat = {k: g for k, g in groups.items() if part_of(k) and not g.is_deep()}
-            loose += [(name, k) for k, g in flat.items() for name in g.loose()]
-            return _Found({k: g for k, g in groups.items() if k not in flat}, loose, [*roles, "class"])
+            aside = {k: g for k, g in groups.items() if part_of(k) and not g.is_deep()}
+            loose += [(name, k) for k, g in aside.items() for name in g.loose()]
+            return _Found({k: g for k, g in groups.items() if k not in aside}, loose, [*roles, "class"])
         members = []
         for name, group in groups.items():
             for folder, part in group.members:
@@ -371,8 +374,8 @@ class _Finder:
 
     def _from_rows(self, rows: list[tuple[str, dict[str, str]]], roles: Sequence[str]) -> Layout:
         spelling: dict[str, str] = {}
-        for row in sorted((r.get("class", "") for _, r in rows), key=natural_key):
-            spelling.setdefault(normal(row) or row, row)
+        for written in sorted((row.get("class", "") for _, row in rows), key=natural_key):
+            spelling.setdefault(normal(written) or written, written)
         classes = sorted({spelling[k] for k in spelling if spelling[k]}, key=natural_key)
         place = {name: i for i, name in enumerate(classes)}
         kept, labels, parts, subjects = [], [], [], []
@@ -451,8 +454,8 @@ def describe(layout: Layout) -> str:
         counts = Counter(layout.parts)
         pieces.append("parts " + ", ".join(f"{name or '(none)'} {n:,}" for name, n in counts.items()))
     if layout.labels is not None:
-        counts = Counter(layout.labels)
-        pieces.append("classes " + ", ".join(f"{c} {counts[i]:,}" for i, c in enumerate(layout.classes)))
+        sizes = Counter(layout.labels)
+        pieces.append("classes " + ", ".join(f"{c} {sizes[i]:,}" for i, c in enumerate(layout.classes)))
     else:
         pieces.append(f"{len(layout.files):,} files without classes")
     if layout.subjects is not None:

@@ -75,7 +75,7 @@ def open_dataset(
     """
     check_reading(image_size, channels, errors, intensity, fit)
     asked = Asked(groups, labels, layout, merge, class_order, labelled)
-    reading = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
+    reading: dict[str, Any] = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
     reading |= {"intensity": intensity, "fit": fit, "max_pixels": max_pixels}
     ds = _open(check_path(path, "path").expanduser(), asked, reading)
     return ds if task is None else ds.with_task(task)

@@ -49,7 +49,10 @@ def read_parquet(paths: Sequence[Path], root: Path, asked: Asked, **options: Any
     pictures : Pictures
     """
     parquet = require_pyarrow(str(paths[0]))
-    names, labels, subjects, parts = [], [], [], []
+    names: list[str] = []
+    labels: list[str] = []
+    subjects: list[str] = []
+    parts: list[str] = []
     with tempfile.TemporaryDirectory(prefix="simclr_mri_") as folder:
         for path in sorted(paths, key=lambda p: natural_key(str(p))):
             rows = _Rows(parquet, path, asked)

@@ -143,7 +143,10 @@ def Volumes(
     root = check_root(root)
     found, items = find_volumes(root, Asked(groups, labels, layout, merge, class_order, labelled))
     size = None if image_size is None else (int(image_size), int(image_size))
-    images, files, owners, positions = [], [], [], []
+    images: list[np.ndarray] = []
+    files: list[str] = []
+    owners: list[int] = []
+    positions: list[int] = []
     for piece in iter_slices(found, items, cut, errors):
         image = piece.image[..., None] if size is None else fitted(piece.image[..., None], size, fit)
         if images and image.shape != images[0].shape:

@@ -26,8 +26,10 @@ _AUGMENTED = ("aug", "synth", "generated", "smote", "oversampl", "gan")
 _ORIGINAL = ("orig", "raw", "real", "source", "unaug", "nonaug")
 _MASKS = ("mask", "segment", "annot", "groundtruth", "label", "contour", "overlay")
 _PICTURES = ("image", "img", "picture", "scan", "slice", "png", "jpg", "jpeg", "data")
-_PLANES = ("axial", "coronal", "sagittal", "sag", "cor", "tra", "transverse", "t1", "t2", "flair", "pd", "dwi", "swi")
-_PLANES = (*_PLANES, "mprage", "bravo", "gre", "adc", "anat", "func", "t1w", "t2w", "t1ce", "t1c", "left", "right")
+_PLANES = (
+    *("axial", "coronal", "sagittal", "sag", "cor", "tra", "transverse", "t1", "t2", "flair", "pd", "dwi", "swi"),
+    *("mprage", "bravo", "gre", "adc", "anat", "func", "t1w", "t2w", "t1ce", "t1c", "left", "right"),
+)
 _SEQUENCE = re.compile(r"^(t[12]|t[12]w|t[12]c|t1ce|flair|pd|dwi)$")
 
 _CLASSES = re.compile(
