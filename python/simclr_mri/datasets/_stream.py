@@ -107,6 +107,11 @@ def stream_pictures(
     -------
     PictureStream or VolumeStream
         Both have a length and give data sets of some pictures each.
+
+    Examples
+    --------
+    >>> stream = stream_pictures("New", image_size=128, reading=train.reading)  # doctest: +SKIP
+    >>> answers = [clf.predict_proba(piece) for piece in stream]  # doctest: +SKIP
     """
     how = dict(reading or {})
     root = check_root(path)
