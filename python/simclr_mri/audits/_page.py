@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from .._shared import Report
 from ..plot import COLOURS, axes_of_size, draw_tiles, styled
+from ._baselines import N_SHUFFLES
 
 if TYPE_CHECKING:
     from ._record import Audit
@@ -141,8 +142,9 @@ def audit_report(audit: Audit) -> Report:
         report.section("Classifiers that know nothing")
         report.text(
             "Five-fold cross-validation. With labels shuffled among the subjects there is nothing to learn but who is "
-            "who. The dark share is one number an image: how much of the head is darker than the picture's mean, as "
-            "fluid is in most sequences."
+            f"who: {N_SHUFFLES} shuffles give a mean and, in brackets, where one more would lie with 95 %. The dark "
+            "share is one number an image: how much of the head is darker than the picture's mean, as fluid is in most "
+            "sequences."
         )
         report.figure(plot_audit(audit), "Hatched: labels shuffled among the subjects.")
         report.table(["classifier", "split by", "labels", "accuracy", "balanced accuracy"], _baseline_rows(audit))
@@ -157,14 +159,18 @@ def audit_report(audit: Audit) -> Report:
     return report.details("all figures", audit.to_dict())
 
 
+def _with_range(value: float, bounds: tuple[float, float] | None) -> str:
+    return f"{value:.3f}" if bounds is None else f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
+
+
 def _baseline_rows(audit: Audit) -> list[list[Any]]:
     return [
         [
             b.method,
             b.by,
             "shuffled" if b.shuffled else "true",
-            f"{b.accuracy:.3f}",
-            f"{b.balanced_accuracy:.3f}",
+            _with_range(b.accuracy, b.accuracy_range),
+            _with_range(b.balanced_accuracy, b.balanced_accuracy_range),
         ]
         for b in audit.baselines
     ]

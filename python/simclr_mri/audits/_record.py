@@ -113,7 +113,11 @@ class Audit:
             lines += ["", f"{'baseline':<18} {'split by':<8} {'labels':<9} accuracy  balanced"]
         for b in self.baselines:
             labels = "shuffled" if b.shuffled else "true"
-            lines.append(f"{b.method:<18} {b.by:<8} {labels:<9} {b.accuracy:8.3f}  {b.balanced_accuracy:8.3f}")
+            line = f"{b.method:<18} {b.by:<8} {labels:<9} {b.accuracy:8.3f}  {b.balanced_accuracy:8.3f}"
+            if b.balanced_accuracy_range:
+                low, high = b.balanced_accuracy_range
+                line += f"  ({low:.3f} to {high:.3f} in 95 % of shuffles)"
+            lines.append(line)
         return "\n".join([*lines, "", self.verdict])
 
     def _repr_html_(self) -> str:
