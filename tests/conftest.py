@@ -55,7 +55,8 @@ def _figures_closed():
 @pytest.fixture
 def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[None]]:
     """`with stop_after(n):` lets estimators take n training steps in all and stops the next one."""
-    from simclr_mri import Classifier, SimCLR
+    from simclr_mri.learning._classifier_task import ClassifierTask
+    from simclr_mri.learning._simclr_task import SimCLRTask
 
     class Stop(Exception):
         pass
@@ -64,8 +65,8 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractConte
     def stopping(n: int) -> Iterator[None]:
         count = [0]
         with monkeypatch.context() as patch, pytest.raises(Stop):
-            for cls in (SimCLR, Classifier):
-                plain = cls._step
+            for cls in (SimCLRTask, ClassifierTask):
+                plain = cls.step
 
                 def step(self, *args, plain=plain):
                     count[0] += 1
@@ -73,7 +74,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractConte
                         raise Stop
                     return plain(self, *args)
 
-                patch.setattr(cls, "_step", step)
+                patch.setattr(cls, "step", step)
             yield
 
     return stopping

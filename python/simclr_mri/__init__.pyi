@@ -23,7 +23,9 @@ from .explain import CamChecks as CamChecks
 from .explain import CamResult as CamResult
 from .explain import check_cams as check_cams
 from .explain import grad_cam as grad_cam
+from .learning import Callback as Callback
 from .learning import Classifier as Classifier
+from .learning import EarlyStopping as EarlyStopping
 from .learning import History as History
 from .learning import LinearProbe as LinearProbe
 from .learning import SimCLR as SimCLR
@@ -45,11 +47,13 @@ from .weights import read_weights as read_weights
 
 __all__ = [
     "Audit",
+    "Callback",
     "CamChecks",
     "CamResult",
     "CheckpointError",
     "Classifier",
     "Dataset",
+    "EarlyStopping",
     "History",
     "LabelCurve",
     "LinearProbe",

@@ -18,37 +18,34 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from simclr_mri import Classifier, SimCLR, datasets, plot, split
+from simclr_mri import Callback, Classifier, SimCLR, datasets, plot, split
 
 matplotlib.use("Agg")
 PRECISIONS = ("fp32", "bf16")
 OPTIONS = {"recipe": "quick", "batch_size": 64, "verbose": 0, "random_state": 0}
 
 
-def record(cls: type, **options: Any) -> tuple[Any, list[float]]:
-    """An estimator, and the list into which its steps will write their losses."""
-    losses: list[float] = []
+class Losses(Callback):
+    """Writes the loss of every step down."""
 
-    class Recorder(cls):
-        def _step(self, *args: Any) -> dict[str, Any]:
-            result = super()._step(*args)
-            losses.append(result["loss"])
-            return result
+    def __init__(self) -> None:
+        self.losses: list[float] = []
 
-    return Recorder(**OPTIONS, **options), losses
+    def on_step_end(self, run: Any) -> None:
+        self.losses.append(run.result["loss"])
 
 
 def run(kind: str, precision: str, train: Any, val: Any, epochs: int) -> dict[str, Any]:
     """Losses by step, the score, and images a second of the epochs."""
     more = {"min_steps": 0} if kind == "supervised" else {"knn_every": epochs}
     cls = Classifier if kind == "supervised" else SimCLR
-    model, losses = record(cls, epochs=epochs, precision=precision, **more)
+    model, recorder = cls(**OPTIONS, epochs=epochs, precision=precision, **more), Losses()
     began_s = time.perf_counter()
-    model.fit(train, val)
+    model.fit(train, val, callbacks=[recorder])
     rows = list(model.history_)
     score = rows[-1]["val_balanced_accuracy" if kind == "supervised" else "knn_accuracy"]
     speed = sum(row["images"] for row in rows) / sum(row["seconds"] for row in rows)
-    found = {"losses": losses, "last_epoch": rows[-1]["loss"], "score": score, "per_s": speed}
+    found = {"losses": recorder.losses, "last_epoch": rows[-1]["loss"], "score": score, "per_s": speed}
     print(
         f"{kind:11} {precision}: loss of the last epoch {rows[-1]['loss']:.4f}, "
         f"{'balanced accuracy' if kind == 'supervised' else 'nearest-neighbour accuracy'} {score:.3f}, "

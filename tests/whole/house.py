@@ -37,7 +37,6 @@ FOREIGN_HOMES = {
 }
 MAY_PRINT = ("cli/", "demo.py", "__main__.py", "_shared/_progress.py")
 PROTOCOL = ("_repr_html_", "_repr_mimebundle_")
-TO_BE_MENDED = ("learning/", "explain/")  # private attributes, until the model is taken out of the estimator
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def offences_of(file: str, tree: ast.Module) -> Iterator[str]:
             for alias in node.names:
                 if alias.name.startswith("_") and not alias.name.startswith("__") and alias.name != "_core":
                     yield f"{file}:{node.lineno} imports {alias.name}, which is private to {node.module}"
-        if isinstance(node, ast.Attribute) and _is_private_of_another(node) and not file.startswith(TO_BE_MENDED):
+        if isinstance(node, ast.Attribute) and _is_private_of_another(node):
             yield f"{file}:{node.lineno} uses {ast.unparse(node)}, which is private"
         is_print = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
         if is_print and not file.startswith(MAY_PRINT):

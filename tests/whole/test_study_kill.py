@@ -14,8 +14,10 @@ matplotlib.use("agg")
 
 import pytest
 
-from simclr_mri import Classifier, SimCLR, datasets, split, study
-from simclr_mri.learning import _loop, read_checkpoint
+from simclr_mri import datasets, split, study
+from simclr_mri.learning import _callbacks, read_checkpoint
+from simclr_mri.learning._classifier_task import ClassifierTask
+from simclr_mri.learning._simclr_task import SimCLRTask
 from simclr_mri.studies._looks import read_looks
 
 SSL = {"arch": "resnet18", "epochs": 1, "batch_size": 16, "verbose": 0, "knn_every": 0, "n_jobs": 1}
@@ -87,8 +89,8 @@ def arm(moment: tuple[str, int], pipe: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.replace, os.fsync = replace, before(os.fsync, "flush")
-    for cls in (SimCLR, Classifier):
-        cls._step = told(cls._step)
+    for cls in (SimCLRTask, ClassifierTask):
+        cls.step = told(cls.step)
 
 
 def ended_by(data, out: Path, moment: tuple[str, int] | None, **more) -> int:
@@ -99,7 +101,7 @@ def ended_by(data, out: Path, moment: tuple[str, int] | None, **more) -> int:
         code = 1
         try:
             os.close(reading)
-            _loop.SAVE_EVERY_S = 0.0  # a checkpoint after every step
+            _callbacks.SAVE_EVERY_S = 0.0  # a checkpoint after every step
             if moment is not None:
                 arm(moment, writing)
             run_study(data, out, **more)

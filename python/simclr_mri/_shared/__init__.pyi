@@ -8,8 +8,10 @@ from ._figures import png_tag as png_tag
 from ._figures import save_figure as save_figure
 from ._files import atomic_writer as atomic_writer
 from ._files import check_path as check_path
+from ._files import plain_json as plain_json
 from ._files import read_table as read_table
 from ._files import sole_writer as sole_writer
+from ._files import to_json as to_json
 from ._files import write_json as write_json
 from ._html import html_table as html_table
 from ._html import rows_of as rows_of

@@ -131,8 +131,40 @@ def sole_writer(folder: str | Path | None) -> Iterator[None]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
+    """Write a JSON file, whole or not at all; NumPy's numbers and arrays and paths are written as JSON has them."""
     with atomic_writer(path) as file:
-        file.write((json.dumps(value, indent=2) + "\n").encode())
+        file.write((to_json(value, indent=2) + "\n").encode())
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON, with NumPy's numbers and arrays as numbers and lists, and paths as text."""
+    return json.dumps(value, indent=indent, default=_plain)
+
+
+def plain_json(value: Any, argument: str) -> Any:
+    """`value` as it will be when it is read from JSON; TypeError naming `argument` if JSON has no form for it.
+
+    Examples
+    --------
+    >>> plain_json({"shares": (0.5, 0.5), "folder": Path("data")}, "facts")
+    {'shares': [0.5, 0.5], 'folder': 'data'}
+    """
+    try:
+        return json.loads(to_json(value))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{argument}: expected what JSON can hold (numbers, texts, lists, dictionaries): {error}"
+        ) from None
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # a NumPy number or array
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} is none of them")
 
 
 def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plot, splits
-from .._shared import bytes_text, option_text, peak_memory_bytes, save_figure
+from .._shared import bytes_text, counted, option_text, peak_memory_bytes, save_figure
 from ..config import DataOptions, ReadingOptions, as_dict
 from ..datasets import Dataset, likely_subjects, open_dataset
 from ..learning import CHECKPOINT_FILE, History, checkpoint_path, is_checkpoint, read_checkpoint
@@ -167,10 +167,14 @@ def announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out
     if not checkpoint_path(out).exists() or resume == "never":
         print(f"{what}: {estimator.estimate(train, val)}. Results go to {out}/", flush=True)
         return
-    progress = read_checkpoint(out).progress
-    state = (
-        "a finished run, which is read" if progress["finished"] else f"{progress['step']} steps of it, and it goes on"
-    )
+    found = read_checkpoint(out)
+    before = found.config.get("epochs", estimator.epochs)
+    if not found.progress["finished"]:
+        state = f"{found.progress['step']} steps of it, and it goes on"
+    elif estimator.epochs > before:
+        state = f"a finished run of {counted(before, 'epoch')}"
+    else:
+        state = "a finished run, which is read"
     print(f"{what}: {out}/ holds {state}", flush=True)
 
 

@@ -1,7 +1,7 @@
 from ._documents import documents_options as documents_options
 from ._options import RECIPES as RECIPES
-from ._options import check as check
 from ._options import check_names as check_names
+from ._options import checked as checked
 from ._options import hints as hints
 from ._options import merged as merged
 from ._options import option_fields as option_fields

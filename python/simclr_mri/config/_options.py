@@ -126,10 +126,13 @@ def _check_range(field: dataclasses.Field, label: str, value: Any) -> None:
         raise ValueError(f"{label}={value!r}: expected less than {below}{because}")
 
 
-def check(section_object: Any) -> None:
-    """Check every option of a section or estimator, storing nothing."""
-    for field in option_fields(type(section_object)):
-        check_value(type(section_object), field.name, getattr(section_object, field.name))
+def checked(given: Any, section: type[T]) -> T:
+    """The options of a section or estimator as a section of checked values; `given` stays as it is.
+
+    What training, checkpoints and manifests use are these: NumPy's numbers become Python's, 4.0 becomes 4 where a whole
+    number is wanted.
+    """
+    return section(**{f.name: check_value(section, f.name, getattr(given, f.name)) for f in option_fields(section)})
 
 
 def check_names(section: type, names: Iterable[str], where: str) -> None:

@@ -64,8 +64,8 @@ def grad_cam(
     _check_model(model)
     layers = layer_names(layer)
     choose("method", method, METHODS)
-    model._check_fitted()
-    pixels = as_images(model._checked(images))
+    model.check_fitted()
+    pixels = as_images(model.model_.checked(images))
     n = len(pixels)
     wanted = None if target is None else np.full(n, _class_index(target, model.classes_), np.int64)
     threads = n_threads(model.n_jobs)
@@ -131,7 +131,7 @@ def _scaled(maps: np.ndarray) -> np.ndarray:
 def _check_model(model: Any) -> None:
     if isinstance(model, (Dataset, np.ndarray)):
         raise TypeError("grad_cam: the model comes first: grad_cam(classifier, images)")
-    if not hasattr(model, "predict_proba") or not hasattr(model, "_check_fitted"):
+    if not hasattr(model, "predict_proba") or not hasattr(model, "check_fitted"):
         raise TypeError(
             f"grad_cam: expected a Classifier, got {type(model).__name__}"
             + (". Fine-tune it first: Classifier(init=ssl).fit(train, val)" if type(model).__name__ == "SimCLR" else "")

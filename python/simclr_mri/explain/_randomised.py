@@ -21,7 +21,8 @@ def randomised_weights(model: Any, cams: CamResult, images: Dataset, seed: int) 
     """Likeness of the maps to those of the same classes after weights from the head downwards are drawn anew."""
     trained = model.network_.state()
     other = copy.copy(model)
-    other._build(model.network_config_, seed=seed + 1_000_003)  # any seed but the one that the training began from
+    # Any seed but the one that the training began from.
+    other.model_ = model.model_.with_random_weights(seed + 1_000_003, model.n_jobs)
     fresh = other.network_.state()
     found = []
     kept = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]

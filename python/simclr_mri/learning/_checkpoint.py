@@ -7,16 +7,17 @@ written beside the old one, flushed to the disk and renamed over it: whatever ha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._shared import check_path, some
+from .._shared import check_path, some, to_json
 from ..weights import (
     CheckpointError,
     Tensors,
@@ -98,6 +99,26 @@ def is_own_checkpoint(path: Path) -> bool:
     return is_checkpoint(safetensors_metadata(path))
 
 
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Everything of a checkpoint but its arrays, which are not read."""
+    metadata = safetensors_metadata(path)
+    with restoring(str(path)):
+        return {key: json.loads(metadata[key]) for key in _PARTS}
+
+
+@contextlib.contextmanager
+def restoring(source: str) -> Iterator[None]:
+    """CheckpointError for what a checkpoint lacks, or holds in another shape than its own metadata say."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except KeyError as error:
+        raise CheckpointError(f"{source}: the checkpoint lacks {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{source}: {error}") from error
+
+
 def _place_to_write(path: str | Path) -> Path:
     path = check_path(path, "path").expanduser()
     if path.suffix == ".safetensors" and not path.is_dir():
@@ -115,7 +136,7 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     tensors: dict[str, np.ndarray | TensorToCopy] = dict(checkpoint.model)
     tensors |= {f"optimizer/{name}": array for name, array in checkpoint.optimizer.items()}
     tensors |= {f"best/{name}": array for name, array in checkpoint.best.items()}
-    metadata = {"format": CHECKPOINT_FORMAT} | {key: json.dumps(getattr(checkpoint, key)) for key in _PARTS}
+    metadata = {"format": CHECKPOINT_FORMAT} | {key: to_json(getattr(checkpoint, key)) for key in _PARTS}
     write_safetensors(path, tensors, metadata)
     return path
 

@@ -2,61 +2,35 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import math
-import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._shared import ARCHS, Progress, sole_writer
-from ..config import FinetuneOptions, check, documents_options, takes_recipe
+from .._shared import Progress, sole_writer
+from ..config import FinetuneOptions, as_dict, checked, documents_options, takes_recipe
 from ..datasets import Dataset, Groups, PictureStream, VolumeStream, require_labels, stream_pictures
-from ..metrics import Evaluation, balanced_accuracy, softmax
+from ..metrics import Evaluation, softmax
 from ..splits import draw_labelled
-from ..views import Preprocess, augmented_batch
-from ._checkpoint import (
-    Checkpoint,
-    checkpoint_path,
-    existing_checkpoint,
-    is_own_checkpoint,
-    load_weights,
-    read_checkpoint,
-)
-from ._estimator import Estimate, NetworkEstimator, describe_data, restoring, warn_oddities
-from ._history import History
+from ..views import Preprocess
+from ._callbacks import check_callbacks
+from ._checkpoint import Checkpoint, checkpoint_path, read_checkpoint, restoring
+from ._classifier_task import ClassifierTask
+from ._data import describe_data
+from ._estimator import NetworkEstimator, plain_config, stoppable_preparation, warn_oddities
 from ._judging import Judge
-from ._loop import Position
-from ._order import balanced_order
+from ._model import Model, network_config
 from ._predict_table import PredictionTable, check_probabilities
-from ._seen import pretrained_keys, seen_note
-from ._simclr import SimCLR
-
-_STARTS = "'random', a fitted SimCLR, a run folder or a file of weights"
-
+from ._resume import run_to_continue
+from ._seen import SEEN, seen_note
+from ._starts import Start, check_start, is_lost, known_start, read_start, start_network, start_title
+from ._task import Estimate
 
 _READING_BEFORE = {"intensity": "full", "fit": "stretch"}  # of models that do not remember how pixels were read
-
-
-def _no_such_start(init: str) -> str:
-    if init in ARCHS:
-        hint = f". The network is another argument: arch={init!r}"
-    elif difflib.get_close_matches(init, ["random"], n=1):
-        hint = ". Did you mean 'random'?"
-    else:
-        hint = f"; there is no {checkpoint_path(init)}"
-    return f"init={init!r}: expected {_STARTS}{hint}"
-
-
-def balanced_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """n / (classes present x n of the class), scikit-learn's "balanced"; 1 for a class that is absent. float32."""
-    counts = np.bincount(labels, minlength=n_classes)
-    present = int((counts > 0).sum())
-    return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 1.0).astype(np.float32)
 
 
 @documents_options
@@ -75,7 +49,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         Which training images' labels were used.
     best_epoch_ : int
         Whose weights were kept, by `select` on the validation set.
-    network_, preprocess_, history_, position_, data_
+    model_, network_, preprocess_, history_, position_, data_
         See `NetworkEstimator`.
 
     Examples
@@ -93,6 +67,21 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
     """
 
     kind = "classifier"
+    section = "finetune"
+
+    @property
+    def classes_(self) -> tuple[str, ...]:
+        return self._fitted().classes
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters; `arch` and `features` are those of a start that brings its own.
+
+        Parameters
+        ----------
+        deep : bool
+            Those of a start that is an estimator too, as `init__...`.
+        """
+        return {**super().get_params(deep), **start_network(self.init)}
 
     def fit(
         self,
@@ -102,6 +91,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         checkpoint: str | Path | None = None,
         resume: str = "auto",
         facts: dict[str, Any] | None = None,
+        callbacks: Sequence[Any] = (),
     ) -> Classifier:
         """Train.
 
@@ -111,7 +101,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             With labels, of which `label_fraction` is used.
         val : Dataset, optional
             Where the best epoch is chosen; without it the last epoch is kept.
-        checkpoint, resume, facts
+        checkpoint, resume, facts, callbacks
             As for `SimCLR.fit`.
 
         Returns
@@ -121,266 +111,106 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
         Raises
         ------
-        ValueError, BlockingIOError, FloatingPointError
+        ValueError, TypeError, BlockingIOError, FloatingPointError
             As `SimCLR.fit`.
         """
-        check(self)
-        self.check_start()
+        options = self._checked_options()
         require_labels(train, "train")
         if val is not None and len(val):
             require_labels(val, "val")
             if val.classes != train.classes:
                 raise ValueError(f"val: expected the classes {', '.join(train.classes)}, got {', '.join(val.classes)}")
+        users = check_callbacks(callbacks)
+        lost = _lost_start(self.init, checkpoint, resume)
+        if lost is None:
+            check_start(self.init)
+        title = f"fine-tune {start_title(self.init)} {options.label_fraction:.0%}"
         with sole_writer(checkpoint):
-            with self._all_or_nothing(self._title()):
-                ready = self._make_ready(train, val, checkpoint, resume, facts)
-            if ready:
-                folder = None if checkpoint is None else Path(checkpoint).expanduser()
-                n = len(self._train)
-                self._run(self._title(), n, self._batch, self._n_epochs(), False, self.effective_lr(), folder)
-                if not self.position_.finished and self._best is not None:
-                    self.network_.load(self._best)
+            with stoppable_preparation(title):
+                start = lost or read_start(self.init, train.n_channels)
+                indices, labelled = _draw_labels(options, train)
+                fingerprint = labelled.fingerprint()
+                data = {**describe_data(labelled, facts, fingerprint), **start.pretrained_on}
+                options = _with_network_of(options, start)
+                config = plain_config(as_dict(options), start.name)
+                network = _network(options, train)
+                found = run_to_continue(
+                    checkpoint,
+                    resume,
+                    kind=self.kind,
+                    section=FinetuneOptions,
+                    config=config,
+                    network=network,
+                    fingerprint=fingerprint,
+                )
+                if found is not None and found.progress["finished"]:
+                    self._restore(found, str(checkpoint))
+                    self.labelled_ = indices
+                    return self
+                _say_oddities(options)
+                model = _model(options, start, train, network, data)
+                task = ClassifierTask(title, options, config, model, labelled, indices, val, _effective_lr(options))
+                if found is not None:
+                    task.resume(found, str(checkpoint))
+            self._train(task, None if checkpoint is None else Path(checkpoint).expanduser(), users, options.verbose)
         return self
-
-    def _make_ready(
-        self,
-        train: Dataset,
-        val: Dataset | None,
-        checkpoint: str | Path | None,
-        resume: str,
-        facts: dict[str, Any] | None,
-    ) -> bool:
-        """Everything before the first step; False when a finished run was found and read."""
-        self.classes_ = train.classes
-        self.labelled_ = draw_labelled(self, train)
-        labelled = train[self.labelled_]
-        present = np.unique(labelled.labels)
-        if len(labelled) < 2 or len(present) < 2:
-            raise ValueError(
-                f"train: {len(labelled)} labelled images of {len(present)} class(es); a classifier needs at least two "
-                "of each"
-            )
-        backbone, network, preprocess = self._start(train)
-        self.data_ = {**describe_data(labelled, facts), **self._pretrained_on}
-        found = self._resumable(checkpoint, resume)
-        if found is not None and found.progress["finished"]:
-            with restoring(str(checkpoint)):
-                self._restore(found)
-            return False
-        self._say_oddities()
-        self._prepare(labelled, val, backbone, network, preprocess)
-        if found is not None:
-            self._resume(found)
-            with restoring(str(checkpoint)):
-                self._restore_best(found)
-        return True
-
-    def _prepare(
-        self,
-        labelled: Dataset,
-        val: Dataset | None,
-        backbone: dict[str, np.ndarray] | None,
-        network: dict[str, Any],
-        preprocess: Preprocess,
-    ) -> None:
-        self._build(network, seed=self.random_state)
-        if backbone is not None:
-            self._load_backbone(backbone, self._init_name())
-        self.preprocess_ = preprocess
-        self.position_, self.history_ = Position(), History()
-        self.best_epoch_, self._best_score, self._best = 0, -math.inf, None
-        self._train, self._val = labelled, val if val is not None and len(val) else None
-        weighted = self.class_weight and self.sampling == "shuffle"  # both at once would correct twice
-        self._weights = balanced_weights(labelled.labels, len(self.classes_)) if weighted else None
-        self._batch = min(self.batch_size, len(labelled))
-        self._make_trainer(self._batch)
-
-    def _n_epochs(self) -> int:
-        return max(self.epochs, -(-self.min_steps // -(-len(self._train) // self._batch)))
 
     def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
         """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
-        self.check_start()
-        trial = type(self)(**{**self.get_params(deep=False), "init": "random"})
-        trial.classes_ = train.classes
-        labelled = train[draw_labelled(trial, train)]
-        trial._prepare(labelled, val, *trial._start(train))
-        steps = trial._n_epochs() * -(-len(labelled) // trial._batch)
-        n_val = 0 if val is None else len(val)
-        return trial._measure(len(labelled), trial._batch, steps, looks=min(trial._n_epochs(), self.epochs) * n_val)
-
-    # ---- where it starts --------------------------------------------------------------------------------------------
-
-    def _start(self, train: Dataset) -> tuple[dict[str, np.ndarray] | None, dict[str, Any], Preprocess]:
-        """(weights or None, network, normalisation) of `init`; sets its digest."""
-        preprocess = Preprocess.of(train, self.normalize)
-        network = self._network_config(train)
-        self._digest, self._pretrained_on = "", {}
-        if isinstance(self.init, str) and self.init == "random":
-            return None, network, preprocess
-        if isinstance(self.init, NetworkEstimator):
-            self.init._check_fitted()
-            state, theirs, preprocess = self.init.network_.state(), self.init.network_config_, self.init.preprocess_
-            weights = {name: array for name, array in state.items() if not name.startswith(theirs["head_name"])}
-            self._remember_pretraining(self.init.data_)
-        else:
-            weights, theirs, preprocess = self._start_from_file(train, preprocess)
-        for key in ("arch", "features") if theirs else ():
-            network[key] = theirs[key]
-        if theirs and theirs["in_channels"] != network["in_channels"]:
-            raise ValueError(
-                f"init was trained on {theirs['in_channels']} channel(s), the data set has {network['in_channels']}: "
-                f"open it with channels={theirs['in_channels']}"
-            )
-        digest = hashlib.sha256()
-        for name in sorted(weights):
-            digest.update(np.ascontiguousarray(weights[name]).data)
-        self._digest = digest.hexdigest()[:12]
-        return weights, network, preprocess
-
-    def _remember_pretraining(self, data: dict[str, Any]) -> None:
-        self._pretrained_on = pretrained_keys(data)
+        options = self._checked_options()
+        require_labels(train, "train")
+        check_start(self.init)
+        start = read_start(self.init, train.n_channels)
+        options = _with_network_of(options, start)
+        indices, labelled = _draw_labels(options, train)
+        model = _model(options, start, train, _network(options, train), {})
+        task = ClassifierTask("", options, {}, model, labelled, indices, val, _effective_lr(options))
+        return task.measure(n_predicted=min(task.epochs, options.epochs) * (0 if val is None else len(val)))
 
     def check_start(self) -> None:
         """FileNotFoundError when `init` names a file that is not there, TypeError when it names nothing."""
-        if isinstance(self.init, NetworkEstimator):
-            return
-        if not isinstance(self.init, (str, os.PathLike)):
-            raise TypeError(f"init: expected {_STARTS}, got {type(self.init).__name__}")
-        if self.init == "random" or checkpoint_path(self.init).is_file():
-            return
-        if Path(self.init).expanduser().is_dir():
-            existing_checkpoint(self.init)  # raises, and says what the folder holds instead
-        raise FileNotFoundError(_no_such_start(str(self.init)))
-
-    def _start_from_file(
-        self, train: Dataset, preprocess: Preprocess
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any], Preprocess]:
-        path = checkpoint_path(self.init)
-        weights = load_weights(path, train.n_channels)
-        if not is_own_checkpoint(path):
-            return weights, {}, preprocess
-        found = read_checkpoint(path)
-        with restoring(str(path)):
-            self._remember_pretraining(found.extra["data"])
-            means_and_deviations = (tuple(found.extra["preprocess"][key]) for key in ("mean", "std"))
-            return weights, found.network, Preprocess(*means_and_deviations)
-
-    def _init_name(self) -> str:
-        if isinstance(self.init, str) and (self.init == "random" or not getattr(self, "_digest", "")):
-            return self.init
-        source = "SimCLR" if isinstance(self.init, SimCLR) else type(self.init).__name__
-        return f"{source if isinstance(self.init, NetworkEstimator) else self.init} #{self._digest}"
-
-    def _title(self) -> str:
-        start = (
-            "random"
-            if self.init == "random"
-            else "SimCLR"
-            if isinstance(self.init, SimCLR)
-            else Path(str(self.init)).name
-        )
-        return f"fine-tune {start} {self.label_fraction:.0%}"
-
-    def _say_oddities(self) -> None:
-        oddities = ["the best epoch is chosen on the set given as val, where the notebooks give the test set"]
-        if self.features == "flatten":
-            oddities.append("the last stage is flattened instead of averaged")
-        if self.init == "random":
-            oddities.append("the start is random")
-        warn_oddities(self.recipe, oddities)
-
-    def _head(self) -> list[tuple[int, float, bool]]:
-        return [(len(self.classes_), self.dropout, False)]
+        check_start(self.init)
 
     def effective_lr(self) -> float:
-        if self.lr is not None:
-            return self.lr
-        return 1e-3 if self.optimizer == "adamw" else 0.01
+        """The highest learning rate that `fit` will use."""
+        return _effective_lr(self._checked_options())
 
-    # ---- training --------------------------------------------------------------------------------------------------
+    def _checked_options(self) -> FinetuneOptions:
+        return checked(self, FinetuneOptions)
 
-    def _order(self, n: int, epoch: int) -> np.ndarray:
-        if self.sampling == "balanced":
-            return balanced_order(self._train.labels, self.random_state, epoch)
-        return super()._order(n, epoch)
+    # ---- what training leaves --------------------------------------------------------------------------------------
 
-    def _draw_views(self, draws: np.ndarray, epoch: int) -> np.ndarray:
-        """The images of a batch; one that is drawn again in an epoch (`balanced_order`) is augmented differently."""
-        train, indices, repeats = self._train, draws % len(self._train), draws // len(self._train)
-        out = np.empty((len(draws), *train.shape[1:]), np.float32)
-        options = {"seed": self.random_state, "epoch": epoch, "n_jobs": self.n_jobs}
-        for repeat in np.unique(repeats):
-            rows = np.flatnonzero(repeats == repeat)
-            views = augmented_batch(train, indices[rows], self.views, self.preprocess_, view=int(repeat), **options)
-            out[rows] = views
-        return out
+    def _take_from(self, task: Any) -> None:
+        super()._take_from(task)
+        self.best_epoch_, self.labelled_ = task.best_epoch, task.labelled_indices
 
-    def _step(self, draws: np.ndarray, epoch: int, step: int, lr: float, momentum: float) -> dict[str, Any]:
-        images, indices = self._draw_views(draws, epoch), draws % len(self._train)
-        return self._trainer.supervised_step(
-            images,
-            self._train.labels[indices].astype(np.int32),
-            lr=lr,
-            momentum=momentum,
-            rho=self._rho(),
-            class_weights=self._weights,
-            label_smoothing=self.label_smoothing,
-            seed=self.random_state,
-            step=step,
-        )
+    def _adopt(self, task: Any) -> None:
+        super()._adopt(task)
+        if not task.position.finished and task.is_interrupted:
+            task.use_best()
 
-    def _end_epoch(self, row: dict[str, Any]) -> None:
-        row["train_accuracy"] = self.position_.n_correct / self.position_.n_images
-        n_epochs = self._n_epochs()
-        # Epochs added by min_steps are not looked at more often: every arm chooses among as many epochs.
-        stride = -(-n_epochs // max(1, self.epochs))
-        if self._val is None or (row["epoch"] % stride and row["epoch"] != n_epochs):
-            return
-        probabilities = self.predict_proba(self._val)
-        predicted, labels = probabilities.argmax(axis=1), self._val.labels
-        row["val_loss"] = float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
-        row["val_accuracy"] = float((predicted == labels).mean())
-        row["val_balanced_accuracy"] = balanced_accuracy(labels, predicted)
-        if self.select == "last":
-            return
-        score = -row["val_loss"] if self.select == "loss" else row[f"val_{self.select}"]
-        if score > self._best_score:
-            self.best_epoch_, self._best_score = row["epoch"], score
-            self._best = self.network_.state()
+    def _restore(self, found: Checkpoint, source: str) -> None:
+        super()._restore(found, source)
+        with restoring(source):
+            self.best_epoch_ = found.extra["best_epoch"]
+            if "labelled" in found.extra:  # since version 0.2
+                self.labelled_ = np.array(found.extra["labelled"], np.int64)
+        if isinstance(self.init, str):
+            self.init = known_start(self.init)
 
-    def _finish(self) -> None:
-        if self._best is not None:
-            self.network_.load(self._best)
-        else:
-            self.best_epoch_ = self.position_.epoch
+    def _old_extra(self, state: dict[str, Any]) -> dict[str, Any]:
+        score = state.get("_best_score", -math.inf)
+        found = {"classes": list(state["classes_"]), "best_epoch": state["best_epoch_"]}
+        return {**found, "best_score": score if math.isfinite(score) else None, "labelled": self.labelled_.tolist()}
 
-    def _forget_batches(self) -> None:
-        self._train = self._val = None
-
-    def _extra(self) -> dict[str, Any]:
-        score = self._best_score if math.isfinite(self._best_score) else None
-        return {"classes": list(self.classes_), "best_epoch": self.best_epoch_, "best_score": score}
-
-    def _restore_best(self, found: Checkpoint) -> None:
-        self.best_epoch_ = found.extra["best_epoch"]
-        score = found.extra["best_score"]
-        self._best_score = -math.inf if score is None else score
-        self._best = found.best or None
-
-    def _restore(self, found: Checkpoint) -> None:
-        super()._restore(found)
-        self.classes_ = tuple(found.extra["classes"])
-        self._restore_best(found)
-
-    # ---- use -------------------------------------------------------------------------------------------------------
+    # ---- use ------------------------------------------------------------------------------------------------------
 
     def evaluate(self, data: Dataset, *, n_bootstrap: int = 1000, seed: int = 0) -> Evaluation:
         """All metrics by slice and by subject, with bootstrap intervals; see `metrics.evaluate_predictions`.
 
         Warns, and leaves a note in the result, when the model was trained or pretrained on some of the images.
         """
-        self._check_fitted()
+        self.check_fitted()
         found = super().evaluate(data, n_bootstrap=n_bootstrap, seed=seed)
         note = seen_note(self.data_, data)
         if note is None:
@@ -437,7 +267,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         ...     clf.predict_table(folder, groups=r"(sub-\d+)")
         <PredictionTable: 8 pictures of 4 subjects, classes CDR_0, CDR_above_0>
         """
-        self._check_fitted()
+        self.check_fitted()
         pieces = [data] if isinstance(data, Dataset) else self.stream(data, groups=groups, errors=errors)
         n = len(data) if isinstance(data, Dataset) else len(pieces)
         progress = Progress("predict", n, verbose=self.verbose)
@@ -463,7 +293,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
     def stream(self, path: str | Path, *, groups: Groups = None, errors: str = "raise") -> PictureStream | VolumeStream:
         """The pictures of a folder as this model takes them, piece by piece; see `datasets.stream_pictures`."""
-        self._check_fitted()
+        self.check_fitted()
         config = self.network_config_
         return stream_pictures(
             path,
@@ -474,3 +304,75 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             n_jobs=self.n_jobs,
             reading=self.data_.get("reading", _READING_BEFORE),
         )
+
+
+# ---- a run ---------------------------------------------------------------------------------------------------------
+
+
+def _draw_labels(options: FinetuneOptions, train: Dataset) -> tuple[np.ndarray, Dataset]:
+    """Which images' labels are used, and these images."""
+    indices = draw_labelled(options, train)
+    labelled = train[indices]
+    present = np.unique(labelled.labels)
+    if len(labelled) < 2 or len(present) < 2:
+        raise ValueError(
+            f"train: {len(labelled)} labelled images of {len(present)} class(es); a classifier needs at least two "
+            "of each"
+        )
+    return indices, labelled
+
+
+def _with_network_of(options: FinetuneOptions, start: Start) -> FinetuneOptions:
+    theirs = {key: start.network[key] for key in ("arch", "features") if key in start.network}
+    return replace(options, **theirs)
+
+
+def _network(options: FinetuneOptions, train: Dataset) -> dict[str, Any]:
+    return network_config(train, options, [(len(train.classes), options.dropout, False)], "fc")
+
+
+def _model(
+    options: FinetuneOptions, start: Start, train: Dataset, network: dict[str, Any], data: dict[str, Any]
+) -> Model:
+    model = Model.build(
+        network,
+        start.preprocess or Preprocess.of(train, options.normalize),
+        seed=options.random_state,
+        n_jobs=options.n_jobs,
+        precision=options.precision,
+        data=data,
+        classes=train.classes,
+    )
+    if start.weights is not None:
+        model.load_backbone(start.weights, start.name)
+    return model
+
+
+def _lost_start(init: Any, checkpoint: str | Path | None, resume: str) -> Start | None:
+    """The start of a run in that folder that goes on by itself, where `init` is only its name."""
+    if not is_lost(init) or checkpoint is None or resume == "never" or not checkpoint_path(checkpoint).exists():
+        return None
+    found = read_checkpoint(checkpoint)
+    if found.config.get("init") != init:
+        return None
+    with restoring(str(checkpoint)):
+        preprocess = Preprocess(*(tuple(found.extra["preprocess"][key]) for key in ("mean", "std")))
+    kept = {
+        name: value for name, value in found.extra["data"].items() if name in SEEN and name.startswith("pretrained")
+    }
+    return Start(init, None, found.network, preprocess, kept)
+
+
+def _effective_lr(options: FinetuneOptions) -> float:
+    if options.lr is not None:
+        return options.lr
+    return 1e-3 if options.optimizer == "adamw" else 0.01
+
+
+def _say_oddities(options: FinetuneOptions) -> None:
+    oddities = ["the best epoch is chosen on the set given as val, where the notebooks give the test set"]
+    if options.features == "flatten":
+        oddities.append("the last stage is flattened instead of averaged")
+    if isinstance(options.init, str) and options.init == "random":
+        oddities.append("the start is random")
+    warn_oddities(options.recipe, oddities)

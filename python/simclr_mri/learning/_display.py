@@ -20,12 +20,11 @@ def estimator_html(estimator: Any) -> str:
 
 
 def _state(estimator: Any) -> str:
-    if hasattr(estimator, "model_"):  # a linear probe
+    if hasattr(estimator, "encoder_"):  # a linear probe
         return f"on {type(estimator.encoder_).__name__}'s features, {len(estimator.classes_)} classes"
     position = getattr(estimator, "position_", None)
     if position is None:
-        start = getattr(getattr(estimator, "init", None), "network_config_", {})  # its architecture is taken over
-        return f"{start.get('arch', getattr(estimator, 'arch', ''))}, not fitted yet".removeprefix(", ")
+        return f"{estimator.get_params(deep=False).get('arch', '')}, not fitted yet".removeprefix(", ")
     network, data = estimator.network_config_, estimator.data_
     parts = [
         f"{network['arch']}, {estimator.network_.n_parameters / 1e6:.1f} million parameters",

@@ -16,10 +16,16 @@ class Interrupts:
 
     Python raises KeyboardInterrupt between any two instructions, also after a step has changed the weights and before
     it was counted. Here it is raised inside `at_once` only; elsewhere the loop asks `requested`. A second one raises.
+
+    Parameters
+    ----------
+    must_wait : callable () -> bool, optional
+        While it is true, neither raises: a step is done and not yet counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, must_wait: Callable[[], bool] = lambda: False) -> None:
         self.requested = False
+        self._must_wait = must_wait
         self._at_once = False
         self._old: Any = None
 
@@ -34,7 +40,7 @@ class Interrupts:
 
     def _handle(self, *_: object) -> None:
         again, self.requested = self.requested, True
-        if self._at_once or again:
+        if (self._at_once or again) and not self._must_wait():
             raise KeyboardInterrupt
 
     @contextlib.contextmanager

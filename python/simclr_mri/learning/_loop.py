@@ -1,4 +1,4 @@
-"""The training loop that pretraining and fine-tuning share.
+"""The training loop that pretraining and fine-tuning share: epochs, steps and callbacks.
 
 An epoch visits the images in an order drawn from (seed, epoch); the position in it is part of the checkpoint. So a
 run may stop anywhere, by Ctrl-C, by an error or by a kill, and go on to the bits of a run that was never stopped:
@@ -9,186 +9,228 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .._shared import Progress
 from ._history import History
 from ._interrupts import Interrupts
-from ._order import batch_bounds
-from ._runlog import RunLog
-from ._schedule import Schedule
-
-SAVE_EVERY_S = 60.0  # between checkpoints of a running epoch: what a kill may cost
+from ._position import Position
+from ._task import Task
 
 
 class TrainingInterrupted(UserWarning):
     """Ctrl-C stopped a run; the model is usable and the message says how to go on."""
 
 
-@dataclass
-class Position:
-    """Where a run is, and the sums over the epoch that is running."""
-
-    epoch: int = 0  # finished epochs
-    step_in_epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    n_images: int = 0
-    n_correct: int = 0
-    seconds: float = 0.0
-    finished: bool = False
-
-    def next_epoch(self) -> None:
-        self.epoch, self.step_in_epoch = self.epoch + 1, 0
-        self.loss_sum, self.n_images, self.n_correct, self.seconds = 0.0, 0, 0, 0.0
-
-    as_dict = asdict
-
-
-@dataclass
 class Loop:
-    """One run.
+    """One call of `fit`. Callbacks are given it; see `Callback` for what they may use.
+
+    Parameters
+    ----------
+    task : Task
+    callbacks : sequence
+        In the order in which they are called.
+    as_estimator : callable () -> estimator
+        A fitted estimator around the model that is trained.
+    folder : path, optional
+        The run folder, for messages.
 
     Attributes
     ----------
-    title : str
-        For the progress bar and messages.
-    n, batch_size, epochs, drop_last
-        Images, and how they are visited.
-    schedule : Schedule
-    order : callable (epoch) -> ndarray of shape (n,), int64
-        Which images an epoch visits, in which order.
-    step : callable (indices, epoch, step, lr, momentum) -> dict
-        Trains on the images of these indices; {"loss", "n_correct" or not, "shown" (on the progress bar) or not}.
-        Changes nothing if it raises.
-    steps_done : callable () -> int
-        The optimizer's own count, which decides whether an interrupted step was done.
-    end_epoch : callable (row) -> None
-        Adds scores to the row of the history.
-    finish : callable () -> None
-        Called once after the last epoch, before the last checkpoint.
-    save : callable () -> str, or None
-        Writes a checkpoint and returns where; None keeps nothing.
+    task : Task
+    row : dict
+        The line of the history of the last epoch.
+    interrupted : bool
+        Ctrl-C came.
+    why_stopped : str or None
+        What a callback gave to `stop`.
+    error : BaseException or None
+        What ended the run.
     """
 
-    title: str
-    n: int
-    batch_size: int
-    epochs: int
-    drop_last: bool
-    order: Callable[[int], np.ndarray]
-    schedule: Schedule
-    step: Callable[[np.ndarray, int, int, float, float], dict[str, Any]]
-    steps_done: Callable[[], int]
-    end_epoch: Callable[[dict[str, Any]], None]
-    finish: Callable[[], None]
-    save: Callable[[], str] | None
-    log: RunLog
-    verbose: int = 1
+    def __init__(
+        self,
+        task: Task,
+        callbacks: Sequence[Any],
+        *,
+        as_estimator: Callable[[], Any],
+        folder: Path | None = None,
+    ) -> None:
+        self.task, self.callbacks, self.folder = task, list(callbacks), folder
+        self.row: dict[str, Any] = {}
+        self.n_images_of_step = 0
+        self.interrupted, self.is_callbacks_error = False, False
+        self.why_stopped: str | None = None
+        self.error: BaseException | None = None
+        self._as_estimator, self._estimator = as_estimator, None
 
-    def run(self, position: Position, history: History) -> bool:
-        """Train from `position` to the end; False when Ctrl-C came first. Both arguments are kept up to date."""
-        bounds = batch_bounds(self.n, self.batch_size, self.drop_last)
-        per_epoch = bounds[-1][1]
-        done = position.epoch * per_epoch + position.n_images
-        with Interrupts() as interrupts:
-            self._progress = Progress(self.title, self.epochs * per_epoch, done, self.verbose)
-            self._saved_s = time.monotonic()
+    # ---- for callbacks -----------------------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> Position:
+        return self.task.position
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Of the last step: loss, gradient_norm."""
+        return self.task.result
+
+    @property
+    def history(self) -> History:
+        """One row an epoch that is done."""
+        return self.task.history
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is running, or has just ended, from 1."""
+        return self.position.epoch + (0 if self._between_epochs else 1)
+
+    @property
+    def step(self) -> int:
+        """Steps of the whole run that are done."""
+        return self.position.step
+
+    @property
+    def epochs(self) -> int:
+        return self.task.epochs
+
+    @property
+    def n_steps_an_epoch(self) -> int:
+        return len(self.task.bounds)
+
+    @property
+    def estimator(self) -> Any:
+        """A fitted estimator around the model as it is now, to predict with."""
+        if self._estimator is None:
+            self._estimator = self._as_estimator()
+        return self._estimator
+
+    def stop(self, why: str = "a callback asked for it") -> None:
+        """End the run after this step, or this epoch, as if it had been the last."""
+        self.why_stopped = str(why)
+
+    # ---- the run -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train from the task's position to the end, or to Ctrl-C, which ends in a warning and `interrupted`."""
+        self._between_epochs = True
+        with Interrupts(self.task.is_uncounted) as self._interrupts:
             try:
-                while position.epoch < self.epochs:
-                    self._train_epoch(position, bounds, interrupts)
-                    self._finish_epoch(position, history, interrupts)
-                position.finished = True
-                self.finish()
-                self._save()
+                self._train()
             except KeyboardInterrupt:
-                self._count_if_done(position)
-                self._progress.close()
-                self._tell_interrupted(position, len(bounds))
+                self.interrupted = self.task.is_interrupted = True
+            except BaseException as error:
+                self.error = error
+            self._end()
+        if self.error is not None:
+            raise self.error
+        if self.interrupted:
+            self._tell_interrupted()
+
+    def _train(self) -> None:
+        self._call("on_fit_begin")
+        while self.position.epoch < self.epochs and self.why_stopped is None:
+            self._between_epochs = False
+            self._call("on_epoch_begin")
+            if self._train_epoch():
+                self._end_epoch()
+        self.position.finished = True
+        self.task.finish()
+
+    def _train_epoch(self) -> bool:
+        """False when a callback stopped the run within the epoch."""
+        task, position = self.task, self.position
+        order = task.order(position.epoch)
+        while position.step_in_epoch < len(task.bounds):
+            start, end = task.bounds[position.step_in_epoch]
+            lr, momentum = task.schedule.at(position.step)
+            began_s, before = time.monotonic(), position.step
+            try:
+                with self._interrupts.at_once():
+                    task.step(order[start:end], position.epoch, position.step, lr, momentum)
+            except FloatingPointError as error:
+                raise self._not_finite(error, lr) from error
+            except KeyboardInterrupt:
+                if position.step == before:
+                    raise
+                self._interrupts.requested = True  # the step is done: its callbacks come first
+            position.seconds += time.monotonic() - began_s
+            self.n_images_of_step = end - start
+            self._call("on_step_end")
+            if self._interrupts.requested:
+                raise KeyboardInterrupt
+            if self.why_stopped is not None and position.step_in_epoch < len(task.bounds):
                 return False
-            finally:
-                self._progress.close()
         return True
 
-    def _train_epoch(self, position: Position, bounds: list[tuple[int, int]], interrupts: Interrupts) -> None:
-        order = self.order(position.epoch)
-        while position.step_in_epoch < len(bounds):
-            start, end = bounds[position.step_in_epoch]
-            lr, momentum = self.schedule.at(position.step)
-            began_s = time.monotonic()
-            try:
-                with interrupts.at_once():
-                    result = self.step(order[start:end], position.epoch, position.step, lr, momentum)
-            except FloatingPointError as error:
-                raise self._not_finite(error, position, lr) from error
-            position.step += 1
-            position.step_in_epoch += 1
-            position.loss_sum += result["loss"] * (end - start)
-            position.n_images += end - start
-            position.n_correct += int(result.get("n_correct", 0))
-            position.seconds += time.monotonic() - began_s
-            shown = {"loss": f"{result['loss']:.4f}", **result.get("shown", {})}
-            here = {"epoch": f"{position.epoch + 1}/{self.epochs}", "step": f"{position.step_in_epoch}/{len(bounds)}"}
-            self._progress.update(end - start, **here, **shown)
-            if interrupts.requested:
-                raise KeyboardInterrupt
-            if time.monotonic() - self._saved_s > SAVE_EVERY_S:
-                self._save()
-
-    def _finish_epoch(self, position: Position, history: History, interrupts: Interrupts) -> None:
-        row: dict[str, Any] = {
+    def _end_epoch(self) -> None:
+        position = self.position
+        self.row = {
             "epoch": position.epoch + 1,
-            "loss": position.loss_sum / position.n_images,
-            "lr": self.schedule.at(position.step - 1)[0],
+            "loss": position.loss,
+            "lr": self.task.schedule.at(position.step - 1)[0],
             "images": position.n_images,
             "seconds": round(position.seconds, 3),
             "images_per_s": round(position.n_images / max(1e-9, position.seconds), 1),
         }
-        with interrupts.at_once():
-            self.end_epoch(row)
-        history.append(row)
-        position.next_epoch()
-        self._progress.epoch(position.epoch, self.epochs, row)
-        self.log.history(history)
-        self.log.event("epoch", **row)
+        parts = [c for c in self.callbacks if getattr(c, "is_part_of_the_epoch", False)]
+        with self._interrupts.at_once():
+            self.task.end_epoch(self.row)
+            self._call("on_epoch_end", parts)
+        self.task.next_epoch(self.row)
+        self._between_epochs = True
+        self._call("on_epoch_end", [c for c in self.callbacks if c not in parts])
 
-    def _save(self) -> str | None:
-        if self.save is None:
-            return None
-        where = self.save()
-        self._saved_s = time.monotonic()
-        self.log.event("checkpoint", path=where)
-        return where
+    def _call(self, moment: str, callbacks: Sequence[Any] | None = None) -> None:
+        for callback in self.callbacks if callbacks is None else callbacks:
+            method = getattr(callback, moment, None)
+            if method is None:
+                continue
+            try:
+                method(self)
+            except Exception as error:
+                self.is_callbacks_error = True
+                error.add_note(f"{self.task.title}: in {moment} of {type(callback).__name__}, {self._where()}.")
+                raise
 
-    def _count_if_done(self, position: Position) -> None:
-        """Ctrl-C can arrive after the core finished a step and before Python counted it."""
-        if self.steps_done() == position.step + 1:
-            position.step += 1
-            position.step_in_epoch += 1
+    def _end(self) -> None:
+        """`on_fit_end` of all, whatever happened and whichever of them fails; the first error counts."""
+        failed = self.is_callbacks_error
+        for callback in self.callbacks:
+            try:
+                self._call("on_fit_end", [callback])
+            except BaseException as error:
+                self.error = self.error or error
+        if failed and self.error is not None:
+            self.error.add_note(f"{self.task.title}: the model is usable as it is. {self._kept()}.")
 
-    def _tell_interrupted(self, position: Position, n_steps: int) -> None:
-        where = self._save()
-        kept = (
-            f"Saved to {where}; the same call or command goes on from there"
-            if where
-            else "Nothing was saved to disk; save('folder'), then fit(..., checkpoint='folder') goes on from there"
-        )
+    # ---- messages ----------------------------------------------------------------------------------------------------
+
+    def _where(self) -> str:
+        position = self.position
+        if self._between_epochs:
+            return f"after epoch {position.epoch} of {self.epochs}"
+        return f"in epoch {self.epoch} of {self.epochs}, after step {position.step_in_epoch} of {self.n_steps_an_epoch}"
+
+    def _kept(self) -> str:
+        where = next((c.where for c in self.callbacks if getattr(c, "where", None) is not None), None)
+        if where is not None and self.folder is not None:
+            return f"Saved to {where}; the same call or command goes on from there"
+        return "Nothing was saved to disk; save('folder'), then fit(..., checkpoint='folder') goes on from there"
+
+    def _tell_interrupted(self) -> None:
+        position = self.position
         message = (
-            f"{self.title}: stopped in epoch {position.epoch + 1} of {self.epochs}, after step "
-            f"{position.step_in_epoch} of {n_steps}. The model is usable as it is. {kept}."
+            f"{self.task.title}: stopped in epoch {min(position.epoch + 1, self.epochs)} of {self.epochs}, after step "
+            f"{position.step_in_epoch} of {self.n_steps_an_epoch}. The model is usable as it is. {self._kept()}."
         )
-        self.log.event("interrupted", epoch=position.epoch, step=position.step)
         warnings.warn(message, TrainingInterrupted, stacklevel=5)
 
-    def _not_finite(self, error: FloatingPointError, position: Position, lr: float) -> FloatingPointError:
-        self.log.event("not finite", epoch=position.epoch + 1, step=position.step_in_epoch + 1)
-        kept = "" if self.save is None else " The last checkpoint on disk is as it was."
+    def _not_finite(self, error: FloatingPointError, lr: float) -> FloatingPointError:
+        kept = "" if self.folder is None else " The last checkpoint on disk is as it was."
         return FloatingPointError(
-            f"{self.title}: {error} in epoch {position.epoch + 1} of {self.epochs}, step {position.step_in_epoch + 1} "
-            f"(learning rate {lr:.3g}). The weights are those from before this step.{kept} Try a lower lr, more "
-            "warmup_epochs, or look for broken images."
+            f"{self.task.title}: {error} in epoch {self.epoch} of {self.epochs}, step "
+            f"{self.position.step_in_epoch + 1} (learning rate {lr:.3g}). The weights are those from before this "
+            f"step.{kept} Try a lower lr, more warmup_epochs, or look for broken images."
         )

@@ -19,8 +19,10 @@ from sklearn.preprocessing import StandardScaler
 from .._shared import choose
 from ..datasets import Dataset, as_images, require_labels
 from ..splits import draw_labelled
+from ._checkpoint import checkpoint_path, is_own_checkpoint, read_metadata
+from ._classifier import Classifier
 from ._display import RichRepr
-from ._estimator import NetworkEstimator
+from ._estimator import NetworkEstimator, copy_of_parameters
 from ._judging import Judge
 from ._simclr import SimCLR
 
@@ -116,6 +118,7 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
 
     def _encoder(self, train: Dataset) -> Any:
         if isinstance(self.init, NetworkEstimator):
+            self.init.check_fitted()
             return self.init
         if isinstance(self.init, str) and self.init == "pixels":
             return Pixels()
@@ -124,7 +127,13 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
                 self.arch, epochs=0, batch_size=2, random_state=self.random_state, n_jobs=self.n_jobs, verbose=0
             )
             return untrained.fit(train.unlabelled())
-        return SimCLR.load(self.init, n_jobs=self.n_jobs)
+        path = checkpoint_path(self.init)
+        is_classifier = is_own_checkpoint(path) and read_metadata(path)["kind"] == Classifier.kind
+        return (Classifier if is_classifier else SimCLR).load(path, n_jobs=self.n_jobs)
+
+    def __sklearn_clone__(self) -> LinearProbe:
+        """Unfitted, with the same parameters; a fitted start stays what it is."""
+        return copy_of_parameters(self)
 
     def _regression(self, n_examples: int, n_features: int) -> Pipeline:
         regression = LogisticRegression(
@@ -137,7 +146,7 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
         rotation = [PCA(svd_solver="full")] if n_features > n_examples else []
         return make_pipeline(StandardScaler(), *rotation, regression)
 
-    # ---- examples ---------------------------------------------------------------------------------------------------
+    # ---- examples --------------------------------------------------------------------------------------------------
 
     def _examples(self, data: Dataset | np.ndarray, argument: str) -> tuple[np.ndarray, np.ndarray]:
         """Features (n, D) of the examples, and which of them each image belongs to."""
@@ -158,7 +167,7 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
         order = np.lexsort((data.slices, members))
         return features[order].reshape(len(names), -1), members
 
-    # ---- use --------------------------------------------------------------------------------------------------------
+    # ---- use -------------------------------------------------------------------------------------------------------
 
     def transform(self, data: Dataset | np.ndarray) -> np.ndarray:
         """The frozen features of each image, float32 (N, D)."""

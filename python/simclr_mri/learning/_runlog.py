@@ -8,14 +8,13 @@ configuration, versions, data fingerprint, seeds, wall time and peak memory.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from .._shared import atomic_writer, peak_memory_bytes, versions, write_json
+from .._shared import atomic_writer, peak_memory_bytes, to_json, versions, write_json
 from ._history import History
 
 
@@ -34,7 +33,7 @@ class RunLog:
             return
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": now, "event": what, **facts}) + "\n")
+            file.write(to_json({"time": now, "event": what, **facts}) + "\n")
 
     def history(self, history: History) -> None:
         """Rewrite log.csv, which so agrees with the history also after a run was taken up again."""

@@ -102,7 +102,7 @@ def evaluate_predictions(
         classes,
         slices,
         per_subject,
-        n_bootstrap,
+        int(n_bootstrap),
         "images" if subjects is None else "subjects",
         tuple(notes),
         labels,

@@ -186,10 +186,8 @@ class Run:
 def plain_parameters(estimator: Any) -> dict[str, Any]:
     """Parameters as plain values."""
     values = {f.name: getattr(estimator, f.name) for f in fields(estimator)}
-    return {
-        name: value if isinstance(value, (int, float, str, type(None))) else str(value)
-        for name, value in values.items()
-    }
+    plain = {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
+    return {name: v if isinstance(v, (int, float, str, type(None))) else str(v) for name, v in plain.items()}
 
 
 def _row(arm: Arm, clf: Classifier, evaluation: Evaluation, level: str) -> dict[str, Any]:

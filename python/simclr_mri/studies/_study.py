@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def study(
     """
     _check_starts(inits, fractions)
     chosen = _chosen_splits(ds, splits, split)
-    seeds = range(seeds) if isinstance(seeds, int) else seeds
+    seeds = range(seeds) if isinstance(seeds, Integral) else seeds
     run = Run(
         out=Path(out).expanduser(),
         splits=chosen,
@@ -123,7 +124,7 @@ def study(
 
 
 def _chosen_splits(ds: Dataset, given: int | Sequence[_splits.Split], split: _splits.Split | None) -> list:
-    if not isinstance(given, int):
+    if not isinstance(given, Integral):
         if not given:
             raise ValueError("splits: expected at least one Split, got none")
         return list(given)

@@ -17,7 +17,8 @@ import pytest
 from reference.settled import settle
 from simclr_mri import Classifier, SimCLR, _core, cli, datasets, grad_cam, split
 from simclr_mri._shared import EmulationWarning
-from simclr_mri.learning import _loop, read_checkpoint
+from simclr_mri.learning import _callbacks, read_checkpoint
+from simclr_mri.learning._simclr_task import SimCLRTask
 
 BEST_ISA = _core.cpu_info()["isa"]
 SGD = {"lr": 0.05, "momentum": 0.9, "seed": 3}
@@ -265,17 +266,17 @@ def test_a_killed_run_goes_on_to_the_same_bits_in_the_same_precision_only(parts,
     unbroken = SimCLR(**SSL).fit(parts[0], parts[1])
     assert np.isfinite(unbroken.history_.column("loss")).all()
     assert 0 <= unbroken.history_[-1]["knn_accuracy"] <= 1
-    plain, count = SimCLR._step, [0]
+    plain, count = SimCLRTask.step, [0]
 
     def step(self, *args):
         count[0] += 1
         if count[0] > 3:
             raise KeyError("stands for a kill")
-        monkeypatch.setattr(_loop, "SAVE_EVERY_S", 0.0)
+        monkeypatch.setattr(_callbacks, "SAVE_EVERY_S", 0.0)
         return plain(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SimCLR, "_step", step)
+        patch.setattr(SimCLRTask, "step", step)
         with pytest.raises(KeyError):
             SimCLR(**SSL).fit(parts[0], parts[1], checkpoint=tmp_path)
     assert read_checkpoint(tmp_path).config["precision"] == "bf16"

@@ -13,6 +13,7 @@ import pytest
 
 from simclr_mri import datasets
 from simclr_mri.cli import COMMANDS, Settings, build_parser, main
+from simclr_mri.learning._simclr_task import SimCLRTask
 from simclr_mri.studies._looks import read_looks
 
 SMALL = ["--arch", "resnet18", "--epochs", "1", "--batch-size", "8", "--verbose", "0"]
@@ -133,9 +134,8 @@ def test_explain(trained, capsys):
 
 
 def test_repeating_a_command_reads_the_finished_run(trained, folder, options, monkeypatch, capsys):
-    from simclr_mri import SimCLR
 
-    monkeypatch.setattr(SimCLR, "_step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(SimCLRTask, "step", lambda *_: pytest.fail("trained again"))
     line = ["pretrain", str(folder), *options, *SMALL, "--out", str(trained / "ssl")]
     assert main(line) == 0
     message = fails(capsys, [*line, "--temperature", "0.3"])
@@ -341,7 +341,7 @@ def test_a_file_for_several_commands_says_what_one_does_not_use(tmp_path):
 
 
 def test_a_missing_start_is_found_before_anything_is_timed(folder, capsys, monkeypatch):
-    monkeypatch.setattr("simclr_mri.Classifier._measure", None)
+    monkeypatch.setattr("simclr_mri.learning._task.Task.measure", None)
     assert "init='nowhere'" in fails(capsys, ["finetune", str(folder), "--by", "image", "--init", "nowhere"])
     assert "(10 % is 0.1)" in fails(capsys, ["finetune", str(folder), "--label-fraction", "10"])
 

@@ -28,10 +28,13 @@ from simclr_mri import (
 )
 from simclr_mri._shared import n_threads, sole_writer
 from simclr_mri.datasets import Dataset
-from simclr_mri.learning import CHECKPOINT_FILE, _loop, _simclr, epoch_order, read_checkpoint
+from simclr_mri.learning import CHECKPOINT_FILE, History, _callbacks, _simclr_task, epoch_order, read_checkpoint
 from simclr_mri.learning._checkpoint import write_checkpoint
-from simclr_mri.learning._monitor import Collapse, embedding_spread, knn_accuracy
+from simclr_mri.learning._classifier_task import ClassifierTask
+from simclr_mri.learning._monitor import embedding_spread, knn_accuracy
 from simclr_mri.learning._order import batch_bounds
+from simclr_mri.learning._position import Position
+from simclr_mri.learning._simclr_task import SimCLRTask
 from simclr_mri.weights import CheckpointError
 
 SMALL = {"arch": "resnet18", "verbose": 0}
@@ -63,16 +66,17 @@ class Stop(Exception):
 
 def stop_after(monkeypatch, cls, n):
     """Step n is followed by a checkpoint; the next one raises before it begins."""
-    plain, count = cls._step, [0]
+    task = {SimCLR: SimCLRTask, Classifier: ClassifierTask}[cls]
+    plain, count = task.step, [0]
 
     def step(self, *args):
         count[0] += 1
         if count[0] > n:
             raise Stop
-        monkeypatch.setattr(_loop, "SAVE_EVERY_S", 0.0 if count[0] == n else 1e9)
+        monkeypatch.setattr(_callbacks, "SAVE_EVERY_S", 0.0 if count[0] == n else 1e9)
         return plain(self, *args)
 
-    monkeypatch.setattr(cls, "_step", step)
+    monkeypatch.setattr(task, "step", step)
 
 
 def test_two_runs_do_not_write_to_one_folder(parts, tmp_path):
@@ -171,11 +175,12 @@ def test_the_seed_recipe_runs_and_says_its_oddities(parts):
 
 
 def test_the_temperature_drops_with_the_loss_per_image():
-    ssl = SimCLR(recipe="seed", knn_every=0)
-    ssl._temperature, ssl._chance, ssl._val, ssl._collapse = 0.5, 1.0, None, Collapse(1.0, 0.0, -4.0)
+    task = object.__new__(SimCLRTask)
+    task.options, task.history, task.position = SimCLR(recipe="seed"), History(), Position()
+    task.temperature = 0.5
     for loss, expected in ((0.05, 0.5), (0.044, 0.3), (0.029, 0.1), (0.0199, 0.05), (0.05, 0.05)):
-        ssl._end_epoch({"epoch": 1, "loss": loss * ssl.batch_size})
-        assert ssl._temperature == expected
+        task.next_epoch({"epoch": 1, "loss": loss * task.options.batch_size})
+        assert task.temperature == expected
 
 
 def test_linear_probe(ssl, parts):
@@ -249,7 +254,7 @@ def test_a_finished_run_is_read_not_repeated_and_another_is_refused(parts, tmp_p
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread")
 def test_ctrl_c_leaves_a_usable_model_and_goes_on_to_the_same_bits(parts, tmp_path, monkeypatch):
     unbroken = SimCLR(**SSL).fit(parts[0])
-    plain = SimCLR._step
+    plain = SimCLRTask.step
 
     def step(self, indices, epoch, number, lr, momentum):
         if number == 5:
@@ -257,7 +262,7 @@ def test_ctrl_c_leaves_a_usable_model_and_goes_on_to_the_same_bits(parts, tmp_pa
         return plain(self, indices, epoch, number, lr, momentum)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SimCLR, "_step", step)
+        patch.setattr(SimCLRTask, "step", step)
         with pytest.warns(
             TrainingInterrupted, match=r"after step \d of .* usable as it is. Saved to .*goes on from there"
         ):
@@ -269,7 +274,7 @@ def test_ctrl_c_leaves_a_usable_model_and_goes_on_to_the_same_bits(parts, tmp_pa
 
 
 def test_ctrl_c_between_the_core_and_the_count_is_counted(parts, tmp_path, monkeypatch):
-    plain = SimCLR._step
+    plain = SimCLRTask.step
 
     def step(self, *args):
         result = plain(self, *args)
@@ -278,7 +283,7 @@ def test_ctrl_c_between_the_core_and_the_count_is_counted(parts, tmp_path, monke
         return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(SimCLR, "_step", step)
+        patch.setattr(SimCLRTask, "step", step)
         with pytest.warns(TrainingInterrupted):
             stopped = SimCLR(**SSL).fit(parts[0], checkpoint=tmp_path / "run")
     assert stopped.position_.step == 6
@@ -286,17 +291,17 @@ def test_ctrl_c_between_the_core_and_the_count_is_counted(parts, tmp_path, monke
 
 
 def test_a_save_that_a_step_overtakes_is_no_mixture_of_two_steps(parts, tmp_path, monkeypatch):
-    plain, refused = SimCLR._step, []
+    plain, refused = SimCLRTask.step, []
 
     def step(self, *args):
-        before = self._checkpoint()
+        before = self.checkpoint()
         result = plain(self, *args)  # as a second thread would
         with pytest.raises(RuntimeError, match="SimCLR: another thread trained it while it was saved"):
             write_checkpoint(tmp_path / "run", before)
         refused.append(args[2])
         return result
 
-    monkeypatch.setattr(SimCLR, "_step", step)
+    monkeypatch.setattr(SimCLRTask, "step", step)
     ssl = SimCLR(**SSL).fit(parts[0])
     assert refused and os.listdir(tmp_path / "run") == []
     assert ssl.save(tmp_path / "run").exists()
@@ -306,15 +311,15 @@ def test_a_save_that_a_step_overtakes_is_no_mixture_of_two_steps(parts, tmp_path
 
 
 def test_a_loss_that_is_not_finite_is_named_and_the_checkpoint_kept(parts, tmp_path, monkeypatch):
-    plain = _simclr.augmented_batch
+    plain = _simclr_task.augmented_batch
 
     def batch(*args, epoch, out, **kwargs):
-        monkeypatch.setattr(_loop, "SAVE_EVERY_S", 0.0)
+        monkeypatch.setattr(_callbacks, "SAVE_EVERY_S", 0.0)
         plain(*args, epoch=epoch, out=out, **kwargs)
         if epoch == 1:
             out[3] = np.nan
 
-    monkeypatch.setattr(_simclr, "augmented_batch", batch)
+    monkeypatch.setattr(_simclr_task, "augmented_batch", batch)
     ssl = SimCLR(**SSL)
     with pytest.raises(FloatingPointError, match=r"in epoch 2 of 2, step 1 .*last checkpoint.*lower lr"):
         ssl.fit(parts[0], checkpoint=tmp_path / "run")
@@ -326,7 +331,7 @@ def test_a_batch_larger_than_the_data_is_named(parts):
     with pytest.raises(ValueError, match=r"batch_size=64 is larger than the \d+ training images; choose at most"):
         SimCLR(**{**SSL, "batch_size": 64}).fit(parts[0])
     few = Classifier(**{**CLF, "batch_size": 500, "epochs": 1}).fit(parts[0])  # a classifier takes them all
-    assert few._batch == len(parts[0])
+    assert few.history_[0]["images"] == len(parts[0]) and few.position_.step == 1
 
 
 def test_labels_and_classes_are_checked(parts):

@@ -10,6 +10,7 @@ import pytest
 import reference.monitor as reference
 from reference.loss import ntxent
 from simclr_mri import SimCLR, datasets, plot, split
+from simclr_mri.learning import read_checkpoint
 from simclr_mri.learning._monitor import Collapse, CollapseWarning, chance_loss, probe_balanced_accuracy
 
 TINY = {"arch": "resnet18", "verbose": 0, "batch_size": 8, "warmup_epochs": 0, "lr": 0.02, "knn_every": 1}
@@ -81,7 +82,8 @@ def test_history_tells_of_collapse_and_chance(ssl):
 
 def test_the_monitor_survives_a_checkpoint(ssl, tmp_path):
     again = SimCLR.load(ssl.save(tmp_path / "ssl"))
-    assert again._collapse == ssl._collapse and again._chance == ssl._chance
+    twice = [read_checkpoint(one.save(tmp_path / "again")).extra for one in (again, ssl)]
+    assert twice[0]["collapse"] == twice[1]["collapse"] and twice[0]["chance"] == twice[1]["chance"]
 
 
 def test_a_collapse_is_said_aloud(parts, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from simclr_mri import Classifier, datasets
 from simclr_mri.config import recipe_values
 from simclr_mri.learning import epoch_order
+from simclr_mri.learning._classifier_task import ClassifierTask
 from simclr_mri.learning._order import balanced_order
 from simclr_mri.views import augmented_batch
 
@@ -51,13 +52,13 @@ def ds():
 
 def test_a_classifier_sees_balanced_batches_without_weights(ds, monkeypatch):
     seen = []
-    plain = Classifier._step
+    plain = ClassifierTask.step
 
     def step(self, draws, epoch, number, lr, momentum):
-        seen.append((draws.copy(), self._draw_views(draws, epoch), self._weights))
+        seen.append((draws.copy(), self.draw_views(draws, epoch), self.class_weights))
         return plain(self, draws, epoch, number, lr, momentum)
 
-    monkeypatch.setattr(Classifier, "_step", step)
+    monkeypatch.setattr(ClassifierTask, "step", step)
     clf = Classifier(**TINY, sampling="balanced", random_state=4).fit(ds)
     draws = np.concatenate([d for d, _, _ in seen])
     np.testing.assert_array_equal(draws, balanced_order(ds.labels, 4, 0))
@@ -73,8 +74,10 @@ def test_a_classifier_sees_balanced_batches_without_weights(ds, monkeypatch):
 
 def test_shuffling_is_what_it_was(ds, monkeypatch):
     seen = []
-    plain = Classifier._step
-    monkeypatch.setattr(Classifier, "_step", lambda self, *a: (seen.append((a[0], self._weights)), plain(self, *a))[1])
+    plain = ClassifierTask.step
+    monkeypatch.setattr(
+        ClassifierTask, "step", lambda self, *a: (seen.append((a[0], self.class_weights)), plain(self, *a))[1]
+    )
     Classifier(**TINY).fit(ds)
     np.testing.assert_array_equal(np.concatenate([d for d, _ in seen]), epoch_order(len(ds), 0, 0))
     assert seen[0][1] is not None  # class weights

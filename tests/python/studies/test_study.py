@@ -16,6 +16,9 @@ from matplotlib import pyplot
 from simclr_mri import Classifier, SimCLR, datasets, split, studies, study, study_report
 from simclr_mri.datasets import spread_examples
 from simclr_mri.learning import read_checkpoint
+from simclr_mri.learning._classifier_task import ClassifierTask
+from simclr_mri.learning._data import unlabelled_fingerprint
+from simclr_mri.learning._simclr_task import SimCLRTask
 from simclr_mri.metrics import evaluate_predictions
 from simclr_mri.studies import Arm
 from simclr_mri.studies._plan import Plan
@@ -66,8 +69,8 @@ def test_one_row_an_arm_and_the_files(done):
 def test_repeating_it_trains_nothing_and_gives_the_same_table(done, data, monkeypatch):
     result, out = done
     csv = (out / "study.csv").read_bytes()
-    for cls in (SimCLR, Classifier):
-        monkeypatch.setattr(cls, "_step", lambda *_: pytest.fail("trained again"))
+    for cls in (SimCLRTask, ClassifierTask):
+        monkeypatch.setattr(cls, "step", lambda *_: pytest.fail("trained again"))
     users = pyplot.figure()
     assert run(data, out).rows == result.rows
     assert pyplot.get_fignums() == [users.number]  # its own figures are closed, those of the user are not
@@ -102,7 +105,8 @@ def test_every_subject_is_tested_once_a_seed(crossed, data):
     assert set(result.pretraining) == {(0, 0), (0, 1), (1, 0), (1, 1)}
     for k in (0, 1):  # pretrained without the test set
         found = read_checkpoint(out / f"split{k}" / "simclr" / "pretraining_seed1").extra["data"]
-        assert found["fingerprint"] == result.splits[k].train.fingerprint()
+        train = result.splits[k].train
+        assert found["fingerprint"] == unlabelled_fingerprint(train, with_subjects=False)
 
 
 def test_the_arms_over_their_runs(crossed, data):
@@ -137,8 +141,8 @@ def test_a_study_of_folds_repeats_and_reports(crossed, data, monkeypatch, tmp_pa
     csv = (out / "study.csv").read_bytes()
     assert len(result.looks) == len(result.rows) == 8
     with monkeypatch.context() as patch:
-        for cls in (SimCLR, Classifier):
-            patch.setattr(cls, "_step", lambda *_: pytest.fail("trained again"))
+        for cls in (SimCLRTask, ClassifierTask):
+            patch.setattr(cls, "step", lambda *_: pytest.fail("trained again"))
         patch.setattr(studies, "check_cams", lambda *_, **__: pytest.fail("checked again"))
         patch.setattr(Classifier, "evaluate", lambda *_, **__: pytest.fail("looked again"))
         again = run(data, out, split=None, splits=2, seeds=2, fractions=(0.5,), cam_layer="layer2")

@@ -15,6 +15,8 @@ import pytest
 
 from simclr_mri import Classifier, SimCLR, datasets, split, study, study_report
 from simclr_mri.learning import read_checkpoint
+from simclr_mri.learning._classifier_task import ClassifierTask
+from simclr_mri.learning._simclr_task import SimCLRTask
 from simclr_mri.studies import Arm, _rates
 from simclr_mri.studies._plan import Plan
 from simclr_mri.studies._rates import checked_rates, held_back, rates_table, trial_name, validation_score
@@ -160,21 +162,21 @@ def test_a_stopped_choice_goes_on_to_the_same_table(data, tmp_path, monkeypatch,
     assert run(data, tmp_path / "stopped").rows == whole.rows
     for name in ("study.csv", "summary.csv", "rates.csv", "study.md"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-    for cls in (SimCLR, Classifier):
-        monkeypatch.setattr(cls, "_step", lambda *_: pytest.fail("trained again"))
+    for cls in (SimCLRTask, ClassifierTask):
+        monkeypatch.setattr(cls, "step", lambda *_: pytest.fail("trained again"))
     again = run(data, tmp_path / "stopped")
     assert again.rows == whole.rows and len(again.looks) == 2
 
 
 def test_a_rate_that_diverges_has_lost(data, tmp_path, monkeypatch):
-    plain = Classifier._step
+    plain = ClassifierTask.step
 
     def step(self, *args):
-        if self.lr == 1e-4:
+        if self.options.lr == 1e-4:
             raise FloatingPointError("the loss is not finite")
         return plain(self, *args)
 
-    monkeypatch.setattr(Classifier, "_step", step)
+    monkeypatch.setattr(ClassifierTask, "step", step)
     result = run(data, tmp_path, inits=("random",))
     assert result.rows[0]["lr"] == 1e-3 and result.trials[0]["val_score"] == -math.inf
     assert "| diverged |" in result.page()

@@ -9,6 +9,7 @@ from reference.loss import ntxent, ntxent_gradient, standardize
 from simclr_mri import SimCLR, _core, datasets
 from simclr_mri.datasets import Dataset
 from simclr_mri.learning import read_checkpoint as load_checkpoint
+from simclr_mri.learning._simclr_task import SimCLRTask
 from simclr_mri.views import Pairs, Preprocess, augmented_batch
 from simclr_mri.views._batches import VIEWS
 from simclr_mri.views._pairs import neighbours, stack_partners
@@ -142,14 +143,13 @@ def test_the_trainer_excludes_groups_as_the_reference_does():
 def test_simclr_trains_on_neighbours_without_their_subjects_as_negatives(monkeypatch, tmp_path):
     ds = datasets.phantoms(seed=1, n_subjects=8, slices=4, image_size=32)
     seen = []
-    plain = SimCLR._step
+    plain = SimCLRTask.step
 
     def step(self, indices, epoch, number, lr, momentum):
-        result = plain(self, indices, epoch, number, lr, momentum)
-        seen.append((indices.copy(), self._views.copy(), result["loss"], self._trainer.output(), self._chance))
-        return result
+        plain(self, indices, epoch, number, lr, momentum)
+        seen.append((indices.copy(), self._views.copy(), self.result["loss"], self.trainer.output(), self.chance))
 
-    monkeypatch.setattr(SimCLR, "_step", step)
+    monkeypatch.setattr(SimCLRTask, "step", step)
     options = {**TINY, "positives": "adjacent", "exclude_same_subject": True, "random_state": 5}
     ssl = SimCLR(**options).fit(ds, checkpoint=tmp_path)
     indices, views, loss, z, chance = seen[0]
@@ -175,12 +175,7 @@ def test_a_run_from_before_an_option_goes_on(tmp_path):
     """An option that a checkpoint does not know had its default."""
     ds = stacks()
     ssl = SimCLR(**TINY).fit(ds, checkpoint=tmp_path)
-    plain = ssl._parameters
-
-    def older() -> dict:
-        return {name: value for name, value in plain().items() if name != "positives"}
-
-    ssl._parameters = older
+    del ssl._config["positives"]
     ssl.save(tmp_path)
     SimCLR(**TINY).fit(ds, checkpoint=tmp_path)
     with pytest.raises(ValueError, match="positives='same_slice' \\(now 'adjacent'\\)"):

@@ -124,9 +124,7 @@ FAMILIES = {
         | under("module.encoder_q.", s, drop_fc=True)
         | {"module.encoder_q.fc.0.weight": torch.randn(4, 4), "module.queue": torch.randn(4, 9)},
     },
-    "MoCo v3": lambda s, o: {
-        "state_dict": under("module.momentum_encoder.", o) | under("module.base_encoder.", s)
-    },
+    "MoCo v3": lambda s, o: {"state_dict": under("module.momentum_encoder.", o) | under("module.base_encoder.", s)},
     "SimSiam": lambda s, o: {
         "state_dict": under("module.encoder.", s, drop_fc=True)
         | {"module.encoder.fc.0.weight": torch.randn(4, 4), "module.predictor.0.weight": torch.randn(4, 4)}
