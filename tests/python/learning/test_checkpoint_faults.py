@@ -1,0 +1,46 @@
+"""A disk that is full after any byte of a checkpoint: the checkpoint that was there is whole, and nothing else is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from reference import refusing
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return refusing.build(tmp_path_factory.mktemp("refuse"))
+
+
+PRELUDE = """
+import numpy as np
+from simclr_mri.learning._checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+folder = sys.argv[1]
+def example(value):
+    return Checkpoint(
+        kind="simclr", config={}, network={}, model={"conv1.weight": np.full(8, value, np.float32)}, progress={"epoch": 1}
+    )
+def value():
+    return read_checkpoint(folder).model["conv1.weight"][0]
+path = write_checkpoint(folder, example(1.0))
+size = path.stat().st_size
+"""
+
+
+def test_a_disk_that_is_full_after_any_byte(library, tmp_path):
+    program = """
+for n in range(2 * size):  # the header is written twice
+    refuse_write(n)
+    try:
+        write_checkpoint(folder, example(2.0))
+        break
+    except OSError as error:
+        refuse_write(-1)
+        assert "No space left" in str(error) and "is intact" in str(error), error
+        assert value() == 1.0 and os.listdir(folder) == [path.name], (n, os.listdir(folder))
+refuse_write(-1)
+assert value() == 2.0
+print(n, size)
+"""
+    tried, size = map(int, refusing.run(library, PRELUDE + program, str(tmp_path)).split())
+    assert tried >= size
