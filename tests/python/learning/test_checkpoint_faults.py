@@ -1,4 +1,4 @@
-"""A disk that is full after any byte of a checkpoint: the checkpoint that was there is whole, and nothing else is left."""
+"""A disk that is full after any byte of a checkpoint: what was there before is whole, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simclr_mri.learning._checkpoint import Checkpoint, read_checkpoint, write_c
 folder = sys.argv[1]
 def example(value):
     return Checkpoint(
-        kind="simclr", config={}, network={}, model={"conv1.weight": np.full(8, value, np.float32)}, progress={"epoch": 1}
+        kind="simclr", config={}, network={}, model={"conv1.weight": np.full(8, value, np.float32)}
     )
 def value():
     return read_checkpoint(folder).model["conv1.weight"][0]
