@@ -1,4 +1,4 @@
-"""A short run of every fuzz target. The long ones: fuzz_c.py and fuzz_readers.py of this folder, with --seconds 1800."""
+"""A short run of every fuzz target. The long ones: fuzz_c.py and fuzz_readers.py, with --seconds 1800."""
 
 from __future__ import annotations
 

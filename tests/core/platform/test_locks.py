@@ -1,5 +1,5 @@
-"""Signals, forks and many pools: nobody waits for a lock that will never be returned. Each case runs in a child process,
-which is killed, and fails the test, if it hangs."""
+"""Signals, forks and many pools: nobody waits for a lock that will never be returned. Each case runs in a child
+process, which is killed, and fails the test, if it hangs."""
 
 from __future__ import annotations
 
