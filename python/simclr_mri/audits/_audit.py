@@ -21,15 +21,16 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from .. import _core
-from .._shared import some
+from .._shared import counted, some
 from ..datasets import Dataset, DataWarning, SeveralSizes, check_dataset, check_root, open_dataset, part_of
-from ..splits import Split, describe_overlap, given_split
+from ..splits import BLANK, Copies, Split, describe_overlap, find_copies, given_split
 from ._baselines import Baseline, run_baselines
+from ._duplicates import report_copies
 from ._heads import Groups, infer_groups
 from ._record import Audit, Finding, percent
 
-NEAR_COPY = 0.999
-"""Correlation from which two pictures are called copies. Adjacent slices, 1 mm apart, reach .993 in the real set."""
+MANY_BLANK = 0.05
+"""Share of blank images from which a set is not fit for use as it is."""
 
 
 def audit(
@@ -40,6 +41,7 @@ def audit(
     task: str | None = None,
     reading: Mapping[str, Any] | None = None,
     baselines: bool = True,
+    copies: bool = True,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> Audit:
@@ -60,6 +62,8 @@ def audit(
         Further arguments of `open_dataset` for a folder, such as {"layout": "part/class", "labels": "table.csv:dx"}.
     baselines : bool
         False leaves out the classifiers.
+    copies : bool
+        False looks for equal pixels only, which is quicker; the audit then says so.
     seed : int
     progress : callable or None
         Told what is being done.
@@ -75,7 +79,7 @@ def audit(
     """
     try:
         options = {"groups": groups, "task": task, **(reading or {})}
-        return _examine(data, split, options, baselines, seed, progress or _silent)
+        return _examine(data, split, options, baselines, copies, seed, progress or _silent)
     except KeyboardInterrupt:
         # from None: a notebook takes half a second to print the frames of scikit-learn and its imports
         raise KeyboardInterrupt("audit: stopped before it was done") from None
@@ -90,6 +94,7 @@ def _examine(
     split: Split | None,
     options: dict[str, Any],
     baselines: bool,
+    edited: bool,
     seed: int,
     tell: Callable[[str], None],
 ) -> Audit:
@@ -109,17 +114,21 @@ def _examine(
     _odd_pictures(data, findings)
     tell("looking for images of one head")
     inferred = infer_groups(data.images)
-    copies = _copies(data, inferred, findings)
+    tell("looking for copies")
+    copies = find_copies(data.images, edited=edited, seed=seed)
+    report_copies(data, copies, findings, edited)
+    inferred = inferred.joined(copies.pairs)
     agreement, grouped, source = _compare_groups(data, inferred, findings)
     if split is not None:
-        _check_split(split, grouped, copies, findings)
+        _check_split(split, grouped, copies, source, inferred, findings)
     rows: list[Baseline] = []
     if baselines and data.labels is not None and len(np.unique(data.labels)) > 1:
         tell("running classifiers that know nothing")
         rows = run_baselines(grouped, seed=seed)
     verdict = _judge(grouped, source, rows, findings)
     seconds = time.monotonic() - start
-    return Audit(data, tuple(findings), inferred, agreement, tuple(rows), source, verdict, seconds, tuple(copies))
+    pairs = tuple(map(tuple, copies.pairs.tolist()))
+    return Audit(data, tuple(findings), inferred, agreement, tuple(rows), source, verdict, seconds, pairs, copies)
 
 
 def _read(root: Path, options: dict[str, Any], findings: list[Finding]) -> tuple[Dataset, Split | None]:
@@ -168,52 +177,19 @@ def _odd_pictures(ds: Dataset, findings: list[Finding]) -> None:
     """Blank pictures, and brightness far from that of the others (robust z above 8)."""
     flat = _core.resize(ds.images, min(32, ds.image_size)).reshape(len(ds), -1).astype(np.float32)
     mean, spread = flat.mean(axis=1), flat.std(axis=1)
-    blank = np.flatnonzero(spread < 2)
+    blank = np.flatnonzero(spread < BLANK)
     scale = 1.4826 * np.median(np.abs(mean - np.median(mean))) + 1
     odd = np.setdiff1d(np.flatnonzero(np.abs(mean - np.median(mean)) > 8 * scale), blank)
-    for name, index in (("blank images", blank), ("odd brightness", odd)):
-        if len(index):
-            level = "bad" if len(index) == len(ds) else "note"
-            which = f"{len(index):,}: " if level == "note" else f"all {len(index):,}: "
-            findings.append(Finding(name, f"{which}{some([ds.files[i] for i in index], 3)}", level))
-
-
-def _copies(ds: Dataset, groups: Groups, findings: list[Finding]) -> list[tuple[int, int]]:
-    """Pairs of equal and of nearly equal pictures."""
-    seen: dict[bytes, int] = {}
-    exact = []
-    for i, image in enumerate(ds.images):
-        first = seen.setdefault(image.tobytes(), i)
-        if first != i:
-            exact.append((first, i))
-    pairs = np.stack([np.arange(len(ds)), groups.neighbours], axis=1)
-    pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
-    near = [tuple(p) for p in pairs[_correlation(ds, pairs) > NEAR_COPY].tolist()]
-    near = sorted(set(near) - set(exact) - {(a, b) for a, b in near if np.array_equal(ds.images[a], ds.images[b])})
-    for name, found in (("exact copies", exact), ("near copies", near)):
-        text = "none"
-        if found:
-            a, b = found[0]
-            text = f"{len(found):,} pairs, such as {ds.files[a]} and {ds.files[b]}"
-        findings.append(Finding(name, text, "note" if found else "good"))
-    conflicts = [p for p in (*exact, *near) if ds.labels is not None and ds.labels[p[0]] != ds.labels[p[1]]]
-    if conflicts:
-        a, b = conflicts[0]
-        text = f"{len(conflicts):,} pairs of copies have different labels, such as {ds.files[a]} and {ds.files[b]}"
-        findings.append(Finding("labels of copies", text, "bad"))
-    return [*exact, *near]
-
-
-def _correlation(ds: Dataset, pairs: np.ndarray) -> np.ndarray:
-    out = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), 512):
-        sides = []
-        for column in pairs[start : start + 512].T:
-            flat = ds.images[column].reshape(len(column), -1).astype(np.float32)
-            flat -= flat.mean(axis=1, keepdims=True)
-            sides.append(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6))
-        out[start : start + 512] = (sides[0] * sides[1]).sum(axis=1)
-    return out
+    share = len(blank) / len(ds)
+    if share == 1:
+        findings.append(Finding("blank images", f"all {len(ds):,}: there is nothing to see in any of them", "bad"))
+    elif len(blank):
+        text = f"{len(blank):,} ({percent(share)}) of one grey: {some([ds.files[i] for i in blank], 3)}"
+        findings.append(Finding("blank images", text, "bad" if share > MANY_BLANK else "note"))
+    else:
+        findings.append(Finding("blank images", "none", "good"))
+    if len(odd):
+        findings.append(Finding("odd brightness", f"{len(odd):,}: {some([ds.files[i] for i in odd], 3)}", "note"))
 
 
 def _compare_groups(ds: Dataset, groups: Groups, findings: list[Finding]) -> tuple[float | None, Dataset, str]:
@@ -255,20 +231,41 @@ def _mixed_labels(ds: Dataset) -> int:
     return sum(n > 1 for n in Counter(subject for subject, _ in pairs).values())
 
 
-def _check_split(split: Split, grouped: Dataset, copies: list[tuple[int, int]], findings: list[Finding]) -> None:
-    """Overlap of the parts: subjects (given or inferred), identical pictures, near copies."""
+def _check_split(
+    split: Split, grouped: Dataset, copies: Copies, source: str, groups: Groups, findings: list[Finding]
+) -> None:
+    """Overlap of the parts: subjects (given or inferred) and pictures."""
     if len(split.dataset) != len(grouped):
         raise ValueError(f"split: made from {len(split.dataset):,} images, the data set has {len(grouped):,}")
     judged = Split(grouped, split.indices, split.by, split.seed)
     part = np.full(len(grouped), -1)
     for i, index in enumerate(split.indices.values()):
         part[index] = i
-    across = sum(part[a] != part[b] and part[a] >= 0 and part[b] >= 0 for a, b in copies)
-    bad = [describe_overlap(o) for o in judged.overlaps() if o]
+    a, b = copies.pairs.T
+    across = int(((part[a] != part[b]) & (part[a] >= 0) & (part[b] >= 0)).sum())
+    bad = [describe_overlap(o) for o in judged.overlaps(edited=False) if o]
     if across:
-        bad.append(f"{across:,} pairs of copies lie in different parts")
-    text = "; ".join(bad) or f"the {len(split.indices)} parts share no subject and no picture"
-    findings.append(Finding("proposed split", text, "bad" if bad else "good"))
+        i = int(np.flatnonzero((part[a] != part[b]) & (part[a] >= 0) & (part[b] >= 0))[0])
+        pair = f"{grouped.files[a[i]]} and {grouped.files[b[i]]} ({copies.edit(i)})"
+        bad.append(f"{counted(across, 'pair')} of copies in different parts, such as {pair}")
+    if bad:
+        findings.append(Finding("proposed split", "; ".join(bad), "bad"))
+        return
+    n = len(split.indices)
+    text, level = {
+        "given": (f"the {n} parts share no subject and no picture", "good"),
+        "pixels": (
+            f"the {n} parts share no picture, and no head that the pixels show"
+            + ("" if groups.found == "clear" else "; not all images of a head were linked, so they may share one"),
+            "good" if groups.found == "clear" else "note",
+        ),
+        "unknown": (
+            f"the {n} parts share no picture. Whether they share a subject is not known: none are given, and the "
+            "pixels link no two images",
+            "note",
+        ),
+    }[source]
+    findings.append(Finding("proposed split", f"{text} (what was looked for: see edited copies)", level))
 
 
 def _judge(ds: Dataset, source: str, rows: list[Baseline], findings: list[Finding]) -> str:

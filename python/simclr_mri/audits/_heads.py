@@ -14,7 +14,7 @@ Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9:62, 1979. Ashman et a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -73,6 +73,14 @@ class Groups:
     def n_groups(self) -> int:
         """How many there are."""
         return int(self.labels.max()) + 1 if len(self.labels) else 0
+
+    def joined(self, pairs: np.ndarray) -> Groups:
+        """The same with both images of each pair in one group, as copies are; unchanged where no groups were found."""
+        if self.found == "none" or not len(pairs):
+            return self
+        first = np.unique(self.labels, return_index=True)[1]
+        ends = np.concatenate([np.stack([first[self.labels], np.arange(len(self.labels))], axis=1), pairs])
+        return replace(self, labels=_components(len(self.labels), ends))
 
     def names(self) -> np.ndarray:
         """Names to use as subjects: `ds.with_subjects(groups.names())`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets import Dataset
+from ..splits import Copies
 from ._baselines import Baseline
 from ._heads import Groups
 
@@ -37,6 +38,10 @@ class Audit:
         "given", "pixels" or "unknown": what the baselines by subject went by.
     verdict : str
     seconds : float
+    copies : tuple of (int, int)
+        Indices of images that show the same picture.
+    copy_search : Copies or None
+        How the copies differ, and how many planted ones the search found.
 
     Examples
     --------
@@ -55,6 +60,7 @@ class Audit:
     verdict: str
     seconds: float
     copies: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    copy_search: Copies | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -85,9 +91,18 @@ class Audit:
                 "agreement_with_subjects": self.agreement,
             },
             "subjects_from": self.subjects_from,
+            "copies": self._copies(),
             "baselines": [vars(b) for b in self.baselines],
             "seconds": self.seconds,
         }
+
+    def _copies(self) -> dict[str, object]:
+        search = self.copy_search
+        if search is None:
+            return {"pairs": [list(pair) for pair in self.copies]}
+        files = self.dataset.files
+        pairs = [[files[a], files[b], search.edit(i)] for i, (a, b) in enumerate(search.pairs.tolist())]
+        return {"pairs": pairs, "planted": search.n_controls, "planted_found": search.n_controls_found}
 
     def plot(self, ax: Any = None) -> Any:
         """Draws links, baselines and look-alikes; see `audit_page.plot_audit`."""

@@ -1,3 +1,8 @@
+from ._copies import BLANK as BLANK
+from ._copies import BLIND as BLIND
+from ._copies import SOUGHT as SOUGHT
+from ._copies import Copies as Copies
+from ._copies import find_copies as find_copies
 from ._deal import units_of as units_of
 from ._fractions import draw_labelled as draw_labelled
 from ._fractions import label_fractions as label_fractions
@@ -17,11 +22,13 @@ from ._split import split as split
 
 __all__ = [
     "SET_NAMES",
+    "Copies",
     "LeakageError",
     "LeakageWarning",
     "Overlap",
     "Split",
     "check_overlap",
+    "find_copies",
     "find_overlap",
     "given_split",
     "kfold",

@@ -89,10 +89,12 @@ class Split(ArrayRecord):
         """What is looked at last."""
         return self["test"]
 
-    def overlaps(self) -> list[Overlap]:
-        """The overlap of every pair of parts."""
+    def overlaps(self, *, edited: bool = True) -> list[Overlap]:
+        """The overlap of every pair of parts; `edited=False` compares pixels only, see `find_overlap`."""
         names = list(self.indices)
-        return [find_overlap(self[a], self[b], a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+        return [
+            find_overlap(self[a], self[b], a, b, edited=edited) for i, a in enumerate(names) for b in names[i + 1 :]
+        ]
 
     def rows(self) -> list[dict[str, object]]:
         """One dictionary for each part and class: images and, where known, subjects."""
@@ -106,7 +108,7 @@ class Split(ArrayRecord):
             classes = ", ".join(f"{c} {n:,}" for c, n in zip(counts.classes, counts.images, strict=True))
             who = "" if counts.subjects is None else f", {self[name].n_subjects:,} subjects"
             lines.append(f"  {name:<5} {len(index):>6,} images{who}  ({classes})")
-        for overlap in self.overlaps():
+        for overlap in self.overlaps(edited=False):
             if overlap:
                 lines.append(f"  {describe_overlap(overlap)}")
         return "\n".join(lines)
@@ -122,7 +124,7 @@ class Split(ArrayRecord):
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in row.values()) + "</tr>" for row in rows
         )
-        notes = "".join(f"<p>{html.escape(describe_overlap(o))}</p>" for o in self.overlaps() if o)
+        notes = "".join(f"<p>{html.escape(describe_overlap(o))}</p>" for o in self.overlaps(edited=False) if o)
         return (
             f"<p><b>{html.escape(repr(self)[1:-1])}</b></p>"
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
@@ -237,7 +239,7 @@ def given_split(ds: Dataset) -> Split:
         raise ValueError(f"{ds.name}: holds several splits ({', '.join(names)}). Open one of their folders")
     which = np.array([sets[name] for name in ds.parts.tolist()])
     result = Split(ds, {name: np.flatnonzero(which == name) for name in SET_NAMES if name in which}, "given", 0)
-    for overlap in result.overlaps():
+    for overlap in result.overlaps(edited=False):
         if overlap:
             warnings.warn(f"the parts as given: {describe_overlap(overlap)}", LeakageWarning, stacklevel=2)
     return result

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 from sklearn.metrics import adjusted_rand_score
 
 from simclr_mri.audits import Audit, audit
@@ -16,7 +17,8 @@ from simclr_mri.audits._baselines import run_baselines, shuffle_labels
 from simclr_mri.audits._heads import infer_groups
 from simclr_mri.audits._record import percent
 from simclr_mri.datasets import AlzheimerMRI, Dataset, concatenate, dark_share, phantoms
-from simclr_mri.splits import Split, split
+from simclr_mri.splits import LeakageError, Split, check_overlap, split
+from simclr_mri.splits._fourier_mellin import rotation
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def heads() -> Dataset:
 
 @pytest.fixture(scope="module")
 def report(heads: Dataset) -> Audit:
-    return audit(heads.with_subjects(None), split=leaking(heads.with_subjects(None)))
+    return audit(heads.with_subjects(None), split=leaking(heads.with_subjects(None)), copies=False)
 
 
 def leaking(ds: Dataset) -> Split:
@@ -76,39 +78,86 @@ def test_it_sees_through_a_split_by_image(heads: Dataset, report: Audit) -> None
 
 
 def test_known_subjects_and_a_clean_split(heads: Dataset) -> None:
-    result = audit(heads, split=split(heads), baselines=False)
+    result = audit(heads[:280], split=split(heads[:280]), baselines=False)
     assert result.ok and result.subjects_from == "given" and result.agreement > 0.95
-    assert finding(result, "proposed split") == ("good", "the 3 parts share no subject and no picture")
-    caught = audit(heads, split=leaking(heads), baselines=False)
+    level, text = finding(result, "proposed split")
+    assert level == "good" and text.startswith("the 3 parts share no subject and no picture")
+    caught = audit(heads, split=leaking(heads), baselines=False, copies=False)
     assert finding(caught, "proposed split")[0] == "bad"
     with pytest.raises(ValueError, match="made from"):
-        audit(heads[:100], split=leaking(heads), baselines=False)
+        audit(heads[:100], split=leaking(heads), baselines=False, copies=False)
 
 
 def test_subjects_that_contradict_the_pixels(heads: Dataset) -> None:
     wrong = heads.subjects.copy()
     wrong[::14] = "someone else"  # one slice of each head
-    level, text = finding(audit(heads.with_subjects(wrong), baselines=False), "subjects against pixels")
+    level, text = finding(audit(heads.with_subjects(wrong), baselines=False, copies=False), "subjects against pixels")
     assert level == "bad" and "look like the same head as an image of another subject" in text
 
 
 def test_copies(heads: Dataset) -> None:
-    rng = np.random.default_rng(0)
+    heads, rng = heads[:140], np.random.default_rng(0)
     extra = heads[[3, 100]].images.copy()
     extra[1] = np.clip(extra[1].astype(int) + rng.integers(-1, 2, extra[1].shape), 0, 255)
     labels = [int(heads.labels[3]), (int(heads.labels[100]) + 1) % 3]
     more = Dataset(extra, labels, heads.classes, files=["again/exact.png", "again/near.png"])
     result = audit(concatenate([heads.with_subjects(None), more]), baselines=False)
-    assert finding(result, "exact copies")[1] == f"1 pairs, such as {heads.files[3]} and again/exact.png"
-    assert finding(result, "near copies")[1] == f"1 pairs, such as {heads.files[100]} and again/near.png"
+    assert finding(result, "exact copies")[1] == f"1 pair, such as {heads.files[3]} and again/exact.png"
+    assert finding(result, "edited copies")[1].startswith(
+        f"1 pair, such as {heads.files[100]} and again/near.png (same"
+    )
     level, text = finding(result, "labels of copies")
     assert level == "bad" and "again/near.png" in text
     part = np.arange(len(heads) + 2) < len(heads)
     across = Split(result.dataset, {"train": np.flatnonzero(part), "test": np.flatnonzero(~part)}, "image", 0)
     assert (
-        "2 pairs of copies lie in different parts"
+        "2 pairs of copies in different parts, such as"
         in finding(audit(result.dataset, split=across, baselines=False), "proposed split")[1]
     )
+
+
+def test_an_all_clear_says_what_was_looked_for_and_how_well(heads: Dataset) -> None:
+    level, text = finding(audit(heads[:140], baselines=False), "edited copies")
+    assert level in ("good", "note") and text.startswith("none. Looked for: equal pixels; turned by any angle")
+    assert "made for a trial" in text and "Not looked for: elastic" in text
+    one_each = phantoms(seed=2, n_subjects=120, slices=1, image_size=48).with_subjects(None)
+    result = audit(one_each, split=leaking(one_each), baselines=False, copies=False)
+    assert finding(result, "edited copies") == ("note", "not looked for (copies=False)")
+    level, text = finding(result, "proposed split")
+    assert level == "note" and "Whether they share a subject is not known" in text
+
+
+@pytest.mark.parametrize("edit", ["turned", "mirrored", "flipped", "zoomed"])
+def test_edited_copies_in_the_other_part(heads: Dataset, edit: str) -> None:
+    train, source = heads[:140], heads[np.arange(0, 140, 14)]
+    matrix = {"turned": rotation(20), "zoomed": rotation(0, 1.2)}.get(edit)
+    if matrix is None:
+        images = source.images[:, :, ::-1] if edit == "mirrored" else source.images[:, ::-1]
+    else:
+        inverse = np.linalg.inv(matrix)
+        moved = [ndimage.affine_transform(i[..., 0], inverse, 31.5 - inverse @ (31.5, 31.5)) for i in source.images]
+        images = np.stack(moved)
+    test = Dataset(images, source.labels, heads.classes, [f"other-{i}" for i in range(10)])
+    whole = concatenate([train, test])
+    parts = Split(whole, {"train": np.arange(140), "test": np.arange(140, 150)}, "subject", 0)
+    result = audit(whole, split=parts, baselines=False)
+    level, text = finding(result, "proposed split")
+    assert level == "bad" and not result.ok and edit in text
+    assert finding(result, "subjects of copies")[0] == "bad"
+    found = set(np.array(result.copies)[:, 1]) & set(range(140, 150))
+    assert len(found) >= 8
+    with pytest.raises(LeakageError, match="edited cop"):
+        check_overlap(train, test)
+
+
+def test_a_folder_of_black_images_is_bad(tmp_path: Path) -> None:
+    for i in range(12):
+        path = tmp_path / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (32, 32)).save(path)
+    result = audit(tmp_path)
+    assert finding(result, "blank images")[0] == "bad" and not result.ok
+    assert "blank images" in result.verdict
 
 
 def test_shuffled_labels_keep_subjects_whole(heads: Dataset) -> None:
@@ -155,13 +204,13 @@ def test_folder_with_faults(tmp_path: Path, heads: Dataset) -> None:
     some_class = path.parent
     (some_class / "broken.png").write_bytes(path.read_bytes()[:100])
     Image.new("L", (64, 64)).save(some_class / "blank.png")
-    result = audit(tmp_path, baselines=False)
+    result = audit(tmp_path, baselines=False, copies=False)
     level, text = finding(result, "files")
     assert level == "bad" and "broken.png" in text and len(result.dataset) == 57
     assert "blank.png" in finding(result, "blank images")[1]
     Image.new("L", (20, 30), 99).save(some_class / "small.png")
     (some_class / "broken.png").unlink()
-    assert finding(audit(tmp_path, baselines=False), "image sizes")[0] == "note"
+    assert finding(audit(tmp_path, baselines=False, copies=False), "image sizes")[0] == "note"
     with pytest.raises(FileNotFoundError):
         audit(tmp_path / "nowhere")
 
@@ -172,13 +221,13 @@ def test_folder_with_a_ready_made_split(tmp_path: Path, heads: Dataset) -> None:
         path = tmp_path / part / heads.classes[heads.labels[i]] / f"{heads.subjects[i]}_{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(heads.images[i, ..., 0]).save(path)
-    result = audit(tmp_path, groups=r"/(sub-\d+)_", baselines=False)
+    result = audit(tmp_path, groups=r"/(sub-\d+)_", baselines=False, copies=False)
     assert len(result.dataset) == 140 and finding(result, "proposed split")[0] == "bad"
     assert "also in" in finding(result, "proposed split")[1]
 
 
 def test_unlabelled_and_tiny_sets(heads: Dataset) -> None:
-    assert not audit(heads.unlabelled()).baselines
+    assert not audit(heads.unlabelled(), copies=False).baselines
     tiny = audit(heads[:4])
     assert tiny.groups.found == "none" and str(tiny).endswith(tiny.verdict)
     with pytest.raises(ValueError, match="groups: for a folder"):
@@ -201,6 +250,6 @@ def test_page_and_text(report: Audit, tmp_path: Path) -> None:
 
 def test_real_heads(real_data: Path) -> None:
     ds = AlzheimerMRI(real_data / "alzheimer_mri_128")
-    result = audit(ds.with_subjects(None), baselines=False)
+    result = audit(ds.with_subjects(None), baselines=False, copies=False)
     assert result.groups.found == "clear"
     assert adjusted_rand_score(ds.subjects, result.groups.labels) >= 0.95

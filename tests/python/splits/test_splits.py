@@ -45,7 +45,7 @@ def test_by_subject_is_disjoint_and_stratified(fractions: tuple[float, ...]) -> 
     for a in parts.indices:
         for b in parts.indices:
             if a < b:
-                check_overlap(ds[parts.indices[a]], ds[parts.indices[b]])
+                check_overlap(ds[parts.indices[a]], ds[parts.indices[b]], edited=False)
     for part, fraction in zip(parts, fractions, strict=True):
         for found, total in zip(subjects_by_class(part), (50, 35, 14, 4), strict=True):
             assert abs(found - fraction * total) < 1.5 and found >= 1
@@ -145,7 +145,7 @@ def test_kfold_tests_everyone_once_a_repeat() -> None:
     for repeat in (folds[:5], folds[5:]):
         assert sorted(np.concatenate([f.indices["test"] for f in repeat])) == list(range(len(ds)))
     for train, test in folds:
-        check_overlap(train, test)
+        check_overlap(train, test, edited=False)
         np.testing.assert_allclose(subjects_by_class(test), [10, 7, 2.8, 1], atol=0.81)
     sizes = [len(np.unique(f.test.subjects)) for f in folds]
     assert max(sizes) - min(sizes) <= 1
@@ -204,7 +204,7 @@ def test_kfold_keeps_some_for_validation() -> None:
     with pytest.warns(DataWarning, match="only 2 of 5 folds test it"):
         folds, plain = (list(kfold(ds, n_splits=5, seed=1, val=share)) for share in (0.2, 0.0))
     for fold in folds:
-        assert list(fold.indices) == ["train", "val", "test"] and not any(fold.overlaps())
+        assert list(fold.indices) == ["train", "val", "test"] and not any(fold.overlaps(edited=False))
         assert sum(len(index) for index in fold.indices.values()) == len(ds)
         train, val, test = fold
         assert set(train.labels) == {0, 1, 2} and {0, 1} <= set(val.labels)
