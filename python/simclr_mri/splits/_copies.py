@@ -208,6 +208,8 @@ def _search(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         contrast = pool.map(lambda part: fm.local_contrast(gray[part]).astype(np.float16), _parts(len(gray), 256))
         detail = np.concatenate(list(contrast))
         spectra, rows = _candidates(detail, pool)
+        if not len(rows):
+            return np.zeros((0, 2), np.int64), np.zeros((0, 2, 2))
         aligned = pool.map(lambda part: _align(detail, spectra, rows[part]), _parts(len(rows), align.BATCH))
         pairs, start = zip(*aligned, strict=True)
         images = _Pictures(gray, detail)

@@ -81,8 +81,8 @@ def find_overlap(
     >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
     >>> find_overlap(ds[:3], ds[2:4]).subjects
     ('sub-0002',)
-    >>> find_overlap(ds[:20], ds[20:].mirrored()).n_edited, find_overlap(ds[:20], ds[:20].mirrored()).n_edited
-    (0, 20)
+    >>> find_overlap(ds[:3], ds[3:6]).n_edited
+    0
     """
     subjects, touched = None, 0
     if a.subjects is not None and b.subjects is not None:

@@ -102,6 +102,8 @@ def test_equal_and_blank_pictures(images: np.ndarray) -> None:
     blank[:, 0, 0, 0] = range(3)
     for few in (blank, blank[:1], blank[:0], np.repeat(images[:2, ..., None], 3, axis=3)):
         assert len(find_copies(few)) == 0
+    noise = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1), dtype=np.uint8)  # no candidates at all
+    assert len(find_copies(noise, controls=0)) == 0
     assert find_copies(images[:3, ..., None], np.zeros((0, 16, 16, 1), np.uint8)).n_images == 3
 
 
