@@ -12,13 +12,24 @@ from simclr_mri import Classifier, SimCLR, _core
 from simclr_mri._shared import MAX_SEED, MAX_THREADS, did_you_mean, n_threads
 from simclr_mri.cli import COMMANDS, Settings, build_parser
 from simclr_mri.cli._arguments import _show_default, add_arguments, given_arguments
-from simclr_mri.config import DEMO_CHOICES, RECIPES, SECTIONS, as_dict, check, merged, option_fields, recipe_values
+from simclr_mri.config import (
+    DEMO_CHOICES,
+    RECIPES,
+    SECTIONS,
+    FinetuneOptions,
+    PretrainOptions,
+    as_dict,
+    checked,
+    merged,
+    option_fields,
+    recipe_values,
+)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("name", SECTIONS)
 def test_recipes_hold_known_options_with_good_values(recipe, name):
-    check(merged(name, SECTIONS[name], [(recipe, recipe_values(recipe, name, SECTIONS[name]))]))
+    checked(merged(name, SECTIONS[name], [(recipe, recipe_values(recipe, name, SECTIONS[name]))]), SECTIONS[name])
 
 
 def test_estimators_have_the_options_of_their_sections():
@@ -94,9 +105,9 @@ def test_mistakes_in_python_help():
     with pytest.raises(ValueError, match="Did you mean 'seed'"):
         SimCLR(recipe="sead")
     with pytest.raises(ValueError, match="arch='resnet' is unknown"):
-        check(SimCLR("resnet"))
+        checked(SimCLR("resnet"), PretrainOptions)
     with pytest.raises(ValueError, match="epochs=-1: expected at least 0"):
-        check(SimCLR(epochs=-1))
+        checked(SimCLR(epochs=-1), PretrainOptions)
     assert "Known: a, b" in did_you_mean("zzz", ["a", "b"])
 
 
@@ -114,15 +125,15 @@ def test_mistakes_in_python_help():
 )
 def test_values_out_of_range_are_named(values, message):
     with pytest.raises(ValueError, match=message):
-        check(SimCLR(**values))
+        checked(SimCLR(**values), PretrainOptions)
     line = [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     with pytest.raises(ValueError, match=message):
         Settings(build_parser().parse_args(["pretrain", "D", *line]))
 
 
 def test_the_ends_of_the_ranges_are_allowed():
-    check(SimCLR(batch_size=2, momentum=0.999, random_state=MAX_SEED, n_jobs=MAX_THREADS))
-    check(Classifier(batch_size=1))
+    checked(SimCLR(batch_size=2, momentum=0.999, random_state=MAX_SEED, n_jobs=MAX_THREADS), PretrainOptions)
+    checked(Classifier(batch_size=1), FinetuneOptions)
     assert n_threads(MAX_THREADS) == MAX_THREADS and n_threads(-1) == n_threads(None) == 0
     for bad in (0, MAX_THREADS + 1):
         with pytest.raises(ValueError, match=f"n_jobs={bad}: expected 1 to {MAX_THREADS} threads"):
