@@ -82,7 +82,7 @@ def grad_cam(
             coarse = _core.cam_map(activations, gradients, method, True, threads)
             grid[stage] = coarse.shape[1:]
             stages.append(_scaled(_core.upsample(coarse, pixels.shape[1], pixels.shape[2], threads)))
-        maps.append(stages[0] if len(stages) == 1 else _scaled(np.mean(stages, axis=0, dtype=np.float32)))
+        maps.append(stages[0] if len(stages) == 1 else _scaled(np.stack(stages).mean(axis=0, dtype=np.float32)))
         outputs.append(logits)
         if not np.isfinite(logits).all():
             raise FloatingPointError(

@@ -15,6 +15,7 @@ Rubin, The Bayesian bootstrap, Annals of Statistics 9, 1981 (intervals).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -134,7 +135,7 @@ def _level(
     sample: Sample, units: np.ndarray, strata: np.ndarray, resamples: list[Resamples], classes: tuple[str, ...]
 ) -> Level:
     """`units` (N,) says whose each row is, `strata` which class each subject counts as."""
-    point = evaluate_sample(sample)
+    point: dict[str, Any] = evaluate_sample(sample)
     some = len(resamples[0].weights) > 0
     drawn = resamples[0].judge(sample, units) if some else {}
     each = resamples[1].judge(sample, units, only="recall") if some else {}

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm, t
@@ -229,7 +230,7 @@ def pooled_difference(
     """
     if [part.rows.tolist() for part in a] != [part.rows.tolist() for part in b]:
         raise ValueError("a, b: expected repetitions on the same images")
-    options = {"level": level, "n_bootstrap": n_bootstrap, "seed": seed, "only": metric}
+    options: dict[str, Any] = {"level": level, "n_bootstrap": n_bootstrap, "seed": seed, "only": metric}
     # An arm against itself does not differ; two arms that answered alike on these subjects may.
     same = all(one.probabilities is two.probabilities for one, two in zip(a, b, strict=True))
     first = pooled_metrics(labels, a, subjects, arm=0, **options)
@@ -246,23 +247,25 @@ def difference_of(metric: str, level: str, a: Sequence[Pooled], b: Sequence[Pool
     a, b : sequence of Pooled
         Of the same subjects; `a` of arm 0 and `b` of arm 1.
     """
-    means = [float(np.mean([part.values[metric].mean() for part in arms])) for arms in (a, b)]
+    mean_a, mean_b = (float(np.mean([part.values[metric].mean() for part in arms])) for arms in (a, b))
     n_seeds = min(len(part.values[metric]) for part in (*a, *b))
     by_seed = np.mean(
         [two.values[metric][:n_seeds] - one.values[metric][:n_seeds] for one, two in zip(a, b, strict=True)], axis=0
     )
-    value = means[1] - means[0]
+    value = mean_b - mean_a
     enough = all(has_interval(metric, part.counts) for part in (*a, *b))
     drawn = np.empty(0)
     if a[0].drawn:
         drawn = np.mean([two.drawn[metric] - one.drawn[metric] for one, two in zip(a, b, strict=True)], axis=0)
         drawn = drawn[~np.isnan(drawn)]
     if len(drawn) == 0 or not enough:
-        return Difference(metric, level, *means, interval(value, drawn, enough), float("nan"), len(drawn), n_seeds)
+        return Difference(
+            metric, level, mean_a, mean_b, interval(value, drawn, enough), float("nan"), len(drawn), n_seeds
+        )
     drawn = with_seeds(drawn, by_seed)
     tail = min(np.sum(drawn <= 0), np.sum(drawn >= 0)) + 1
     p = float(min(1.0, 2 * tail / (len(drawn) + 1)))
-    return Difference(metric, level, *means, interval(value, drawn), p, len(drawn), n_seeds)
+    return Difference(metric, level, mean_a, mean_b, interval(value, drawn), p, len(drawn), n_seeds)
 
 
 def _sample(labels: np.ndarray, groups: np.ndarray, part: Repetition, level: str) -> tuple[Sample, np.ndarray]:

@@ -69,7 +69,7 @@ def _rates(result: StudyResult) -> str:
     if not result.trials:
         return ""
     rates = sorted({trial["lr"] for trial in result.trials})
-    found = {}
+    found: dict[str, set[float]] = {}
     for trial in result.trials:
         if trial["chosen"]:
             found.setdefault(trial["init"], set()).add(trial["lr"])
@@ -108,8 +108,8 @@ def _overall(result: StudyResult, metric: str, found: list[tuple[str, Difference
         text = "There are too few test subjects to say whether pretraining helps"
     else:
         text = "No effect of pretraining was shown"
-    if len(found) > 1:
-        mean = result.mean_difference("random", "simclr", metric)
+    mean = result.mean_difference("random", "simclr", metric)
+    if len(found) > 1 and mean is not None:
         text += (
             f"; over all {len(found)} fractions together the difference is {_signed(mean.difference)}: {verdict(mean)}"
         )
