@@ -187,7 +187,8 @@ class BuildExt(build_ext):
 if FREE_THREADED:
     sys.exit(
         "simclr_mri needs a Python with the global interpreter lock: its extension guards what threads share with it.\n"
-        "This Python is free-threaded (its name ends in 't'). Use the usual build of the same version, such as python3.13"
+        "This Python is free-threaded (its name ends in 't'). Use the usual build of the same version, such as "
+        "python3.13"
     )
 
 extension = Extension(

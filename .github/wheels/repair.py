@@ -1,7 +1,8 @@
 """Turns a built wheel into one that can be published: python repair.py WHEEL FOLDER.
 
-auditwheel puts the shared libraries that the extension needs inside and checks the tag. Then the licence texts of all that
-is bundled are added, and the size is checked. The texts are looked for in SMRI_LICENSES (a folder) and among the system's packages.
+auditwheel puts the shared libraries that the extension needs inside and checks the tag. Then the licence texts of all
+that is bundled are added, and the size is checked. The texts are looked for in SMRI_LICENSES (a folder) and among the
+system's packages.
 """
 
 from __future__ import annotations
@@ -61,7 +62,15 @@ def add_licenses(wheel: Path) -> None:
 def main(wheel: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "auditwheel", "repair", "--only-plat", "--plat", f"{PLATFORM}_{os.uname().machine}"]
+        command = [
+            sys.executable,
+            "-m",
+            "auditwheel",
+            "repair",
+            "--only-plat",
+            "--plat",
+            f"{PLATFORM}_{os.uname().machine}",
+        ]
         subprocess.run([*command, "-w", folder, str(wheel)], check=True)
         (repaired,) = Path(folder).glob("*.whl")
         add_licenses(repaired)

@@ -35,8 +35,8 @@ from ._names import Precision as Precision
 from ._notebook import NotebookBar as NotebookBar
 from ._notebook import in_notebook as in_notebook
 from ._progress import Progress as Progress
-from ._progress import tell as tell
 from ._progress import say as say
+from ._progress import tell as tell
 from ._records import ArrayRecord as ArrayRecord
 from ._records import same as same
 from ._report import Report as Report

@@ -73,9 +73,7 @@ class ReadingOptions:
 class DataOptions(ReadingOptions):
     """Which images, who is in them, and how they are split."""
 
-    unlabelled: bool = option(
-        False, "use all images below the folder, without labels or a split", group="data"
-    )
+    unlabelled: bool = option(False, "use all images below the folder, without labels or a split", group="data")
     by: str = option(
         "subject",
         "split by subject, or by image (which lets subjects leak into the test set)",
