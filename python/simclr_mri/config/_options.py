@@ -66,8 +66,8 @@ def optional_type(kind: Any) -> tuple[Any, bool]:
         return str, False
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         inner = [part for part in typing.get_args(kind) if part is not type(None)]
-        return inner[0], len(inner) < len(typing.get_args(kind))
-    return kind, False
+        return optional_type(inner[0])[0], len(inner) < len(typing.get_args(kind))
+    return (str if typing.get_origin(kind) is typing.Literal else kind), False
 
 
 def _as_scalar(kind: type, value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .._shared import ARCHS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS
+from .._shared import ARCHS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS, Precision
 from ._options import option
 
 SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
@@ -147,7 +147,7 @@ class TrainingOptions:
         "none", "sharpness-aware minimisation: two passes a step", group="optimization", choices=("none", "sam", "asam")
     )
     rho: float = option(0.05, "radius of SAM or ASAM", group="optimization", at_least=0)
-    precision: str = option(
+    precision: Precision = option(
         "fp32",
         "what activations are stored and multiplied in; bf16 halves their memory and is faster where the processor has "
         "bf16 instructions (AVX512_BF16, AMX), slower elsewhere; weights, statistics, losses and optimizer stay fp32",
@@ -283,7 +283,7 @@ class EvaluateOptions:
         choices=("train", "val", "test", "all"),
     )
     n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="evaluation", at_least=0)
-    precision: str | None = option(
+    precision: Precision | None = option(
         None, "fp32 or bf16 activations (none: as the model was trained)", group="evaluation", choices=PRECISIONS
     )
 
@@ -306,7 +306,7 @@ class PredictOptions:
         group="answers",
         choices=("raise", "warn"),
     )
-    precision: str | None = option(
+    precision: Precision | None = option(
         None, "fp32 or bf16 activations (none: as the model was trained)", group="answers", choices=PRECISIONS
     )
 
@@ -343,7 +343,7 @@ class ExplainOptions:
     layer: str = option("layer3", "stage that is explained, or several joined by +: layer2+layer3", group="heat maps")
     method: str = option("gradcam", "how activations and gradients are combined", group="heat maps")
     target: str | None = option(None, "class to explain (none: the predicted one)", group="heat maps")
-    precision: str | None = option(
+    precision: Precision | None = option(
         None, "fp32 or bf16 activations (none: as the model was trained)", group="heat maps", choices=PRECISIONS
     )
     checks: int = option(

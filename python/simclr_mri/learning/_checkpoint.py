@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -72,7 +73,12 @@ class Checkpoint:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def checkpoint_path(path: str | Path) -> Path:
+def arrays_of(tensors: Tensors) -> dict[str, np.ndarray]:
+    """Tensors of a checkpoint as arrays; those still in the core are copied out."""
+    return {name: np.asarray(tensor) for name, tensor in tensors.items()}
+
+
+def checkpoint_path(path: str | os.PathLike[str]) -> Path:
     """The checkpoint file of a run folder, or the file itself, whatever it is called. `~` is the user's home."""
     path = check_path(path, "path").expanduser()
     if path.is_file() or (path.suffix in WEIGHT_SUFFIXES and not path.is_dir()):
@@ -80,7 +86,7 @@ def checkpoint_path(path: str | Path) -> Path:
     return path / CHECKPOINT_FILE
 
 
-def existing_checkpoint(path: str | Path) -> Path:
+def existing_checkpoint(path: str | os.PathLike[str]) -> Path:
     """As `checkpoint_path`; FileNotFoundError if there is none, which names files of weights that are there."""
     place = checkpoint_path(path)
     if place.is_file():
@@ -173,7 +179,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     for name, array in tensors.items():
         group, _, rest = name.partition("/")
         groups[group if rest else "model"][rest or name] = array
-    return Checkpoint(**values, **groups)
+    return Checkpoint(**values, model=groups["model"], optimizer=groups["optimizer"], best=groups["best"])
 
 
 def is_checkpoint(metadata: Mapping[str, str]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._shared import Progress, sole_writer
 from ..config import FinetuneOptions, as_dict, checked, documents_options, takes_recipe
-from ..datasets import Dataset, Groups, PictureStream, VolumeStream, require_labels, stream_pictures
+from ..datasets import Dataset, Groups, PictureStream, VolumeStream, labels_of, require_labels, stream_pictures
 from ..metrics import Evaluation, softmax
 from ..splits import draw_labelled
 from ..views import Preprocess
@@ -313,7 +313,7 @@ def _draw_labels(options: FinetuneOptions, train: Dataset) -> tuple[np.ndarray, 
     """Which images' labels are used, and these images."""
     indices = draw_labelled(options, train)
     labelled = train[indices]
-    present = np.unique(labelled.labels)
+    present = np.unique(labels_of(labelled))
     if len(labelled) < 2 or len(present) < 2:
         raise ValueError(
             f"train: {len(labelled)} labelled images of {len(present)} class(es); a classifier needs at least two "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..config import FinetuneOptions
-from ..datasets import Dataset
+from ..datasets import Dataset, labels_of
 from ..metrics import balanced_accuracy, softmax
 from ..views import augmented_batch
 from ._checkpoint import Checkpoint, restoring
@@ -65,7 +65,7 @@ class ClassifierTask(Task):
         self.labelled, self.labelled_indices = labelled, labelled_indices
         self.val = val if val is not None and len(val) else None
         weighted = options.class_weight and options.sampling == "shuffle"  # both at once would correct twice
-        self.class_weights = balanced_weights(labelled.labels, len(model.classes)) if weighted else None
+        self.class_weights = balanced_weights(labels_of(labelled), len(model.classes)) if weighted else None
         self.best_epoch, self.best_score = 0, -math.inf
         self._best: dict[str, np.ndarray] | None = None
         self._last: dict[str, np.ndarray] | None = None
@@ -76,7 +76,7 @@ class ClassifierTask(Task):
 
     def order(self, epoch: int) -> np.ndarray:
         if self.options.sampling == "balanced":
-            return balanced_order(self.labelled.labels, self.options.random_state, epoch)
+            return balanced_order(labels_of(self.labelled), self.options.random_state, epoch)
         return super().order(epoch)
 
     def draw_views(self, draws: np.ndarray, epoch: int) -> np.ndarray:
@@ -97,7 +97,7 @@ class ClassifierTask(Task):
         images = self.draw_views(indices, epoch)
         result = self.trainer.supervised_step(
             images,
-            self.labelled.labels[indices % self.n].astype(np.int32),
+            labels_of(self.labelled)[indices % self.n].astype(np.int32),
             lr=lr,
             momentum=momentum,
             rho=self.rho,
@@ -114,7 +114,7 @@ class ClassifierTask(Task):
         stride = -(-self.epochs // max(1, self.options.epochs))
         if self.val is None or (row["epoch"] % stride and row["epoch"] != self.epochs):
             return
-        options, labels = self.options, self.val.labels
+        options, labels = self.options, labels_of(self.val)
         outputs = self.model.forward(self.val, "head", n_jobs=options.n_jobs, precision=options.precision)
         probabilities = softmax(outputs)
         predicted = probabilities.argmax(axis=1)

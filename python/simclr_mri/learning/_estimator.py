@@ -20,13 +20,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from .._shared import LAYERS, PRECISIONS, bytes_text, choose, versions
+from .._shared import LAYERS, PRECISIONS, Precision, bytes_text, choose, versions
 from ..config import as_dict, checked, option_fields, recipe_values
 from ..datasets import Dataset
 from ..views import Preprocess
 from ..weights import CheckpointError
 from ._callbacks import Checkpoints, LogWriter, ProgressBar
-from ._checkpoint import Checkpoint, checkpoint_path, read_checkpoint, restoring, write_checkpoint
+from ._checkpoint import Checkpoint, arrays_of, checkpoint_path, read_checkpoint, restoring, write_checkpoint
 from ._display import RichRepr
 from ._history import History
 from ._loop import Loop
@@ -56,6 +56,9 @@ class NetworkEstimator(RichRepr, BaseEstimator):
 
     kind = ""
     section = ""  # of the recipes
+    _unfinished: Checkpoint | None  # what a run that was stopped needs to go on
+    _extra: dict[str, Any]
+    _config: dict[str, Any]
 
     # ---- use ---------------------------------------------------------------------------------------------------------
 
@@ -199,7 +202,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
 
     def _take_over(self, state: dict[str, Any]) -> None:
         """A pickle of version 0.1, in which the parts of the model lay side by side."""
-        old = {name: vars(self).pop(name, None) for name in (*_OLD_PARTS, "_best", "_train", "_val", "_trainer")}
+        old = {name: self.__dict__.pop(name, None) for name in (*_OLD_PARTS, "_best", "_train", "_val", "_trainer")}
         model = Model.build(
             old["network_config_"],
             old["preprocess_"],
@@ -209,7 +212,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
             classes=tuple(state.get("classes_", ())),
         )
         model.network.load(old["network_"])
-        vars(self).pop("classes_", None)
+        self.__dict__.pop("classes_", None)
         self.model_ = model
         self._config = plain_config(as_dict(self), self._start_name())
         self._extra = {"preprocess": asdict(model.preprocess), "data": model.data, "versions": versions()}
@@ -249,7 +252,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         )
 
     @classmethod
-    def load(cls, path: str | Path, *, n_jobs: int | None = None, precision: str | None = None) -> Self:
+    def load(cls, path: str | Path, *, n_jobs: int | None = None, precision: Precision | None = None) -> Self:
         """Read a checkpoint: a fitted estimator.
 
         Parameters
@@ -296,7 +299,7 @@ class NetworkEstimator(RichRepr, BaseEstimator):
                 data=found.extra["data"],
                 classes=tuple(found.extra.get("classes", ())),
             )
-            self.model_.network.load(found.best or found.model)
+            self.model_.network.load(arrays_of(found.best or found.model))
             self.position_, self.history_ = Position(**found.progress), History(found.history)
             self._config, self._extra = found.config, found.extra
             self._unfinished = None if found.progress["finished"] else found

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin
 
-from ..datasets import Dataset, require_labels
+from ..datasets import Dataset, labels_of, require_labels
 from ..metrics import Evaluation, balanced_accuracy, evaluate_predictions
 
 
@@ -21,7 +21,7 @@ class Judge(ClassifierMixin):
     def score(self, data: Dataset, y: Any = None) -> float:
         """Balanced accuracy by slice."""
         require_labels(data, "score")
-        return balanced_accuracy(data.labels, self.predict(data))
+        return balanced_accuracy(labels_of(data), self.predict(data))
 
     def evaluate(self, data: Dataset, *, n_bootstrap: int = 1000, seed: int = 0) -> Evaluation:
         """All metrics by slice and by subject, with bootstrap intervals; see `metrics.evaluate_predictions`."""
@@ -32,7 +32,7 @@ class Judge(ClassifierMixin):
                 f"{', '.join(data.classes)}. Open both with the same task="
             )
         return evaluate_predictions(
-            data.labels,
+            labels_of(data),
             self.predict_proba(data),
             data.classes,
             subjects=data.subjects,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import n_threads, warn_if_emulated
+from .._shared import Precision, n_threads, warn_if_emulated
 from ..datasets import Dataset, as_images
 from ..views import Preprocess, plain_batch
 from ..weights import CheckpointError, arch_of
@@ -51,7 +51,7 @@ class Model:
         *,
         seed: int = 0,
         n_jobs: int | None = None,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         data: dict[str, Any] | None = None,
         classes: tuple[str, ...] = (),
     ) -> Model:
@@ -79,7 +79,7 @@ class Model:
         output: str,
         *,
         n_jobs: int | None = None,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         batch_size: int = 64,
     ) -> np.ndarray:
         """What the network puts out, float32 (N, D).
@@ -107,7 +107,13 @@ class Model:
         return outputs
 
     def region_means(
-        self, data: Dataset | np.ndarray, layer: str, grid: int, *, n_jobs: int | None = None, precision: str = "fp32"
+        self,
+        data: Dataset | np.ndarray,
+        layer: str,
+        grid: int,
+        *,
+        n_jobs: int | None = None,
+        precision: Precision = "fp32",
     ) -> np.ndarray:
         """Averages of a stage's activations over grid x grid regions, float32 (N, grid * grid * C).
 

@@ -52,10 +52,14 @@ def _is_head(value: Any) -> bool:
 
 
 def _is_preprocess(value: Any) -> bool:
-    lists = [value.get("mean"), value.get("std")] if isinstance(value, dict) else [None]
-    return all(isinstance(part, list) and part and all(map(_is_number, part)) for part in lists) and all(
-        number > 0 for number in lists[-1]
-    )
+    if not isinstance(value, dict):
+        return False
+    mean, std = value.get("mean"), value.get("std")
+    return _are_numbers(mean) and _are_numbers(std) and all(number > 0 for number in std or ())
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(map(_is_number, value))
 
 
 def _is_collapse(value: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets import Dataset
+from ..datasets import Dataset, labels_of
 
 
 def predictions_csv(ds: Dataset, probabilities: np.ndarray) -> str:
@@ -17,7 +17,7 @@ def predictions_csv(ds: Dataset, probabilities: np.ndarray) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "subject", "class", "predicted", *ds.classes])
     subjects = [""] * len(ds) if ds.subjects is None else ds.subjects
-    for file, subject, label, row in zip(ds.files, subjects, ds.labels, probabilities, strict=True):
+    for file, subject, label, row in zip(ds.files, subjects, labels_of(ds), probabilities, strict=True):
         writer.writerow([file, subject, ds.classes[label], ds.classes[int(row.argmax())], *(f"{p:.6f}" for p in row)])
     return text.getvalue()
 

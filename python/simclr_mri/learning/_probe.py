@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .._shared import choose
-from ..datasets import Dataset, as_images, require_labels
+from ..datasets import Dataset, as_images, labels_of, require_labels
 from ..splits import draw_labelled
 from ._checkpoint import checkpoint_path, is_own_checkpoint, read_metadata
 from ._classifier import Classifier
@@ -112,7 +112,7 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
         self.slices_ = _slices_to_stack(labelled, "train") if self.pool == "stack" else ()
         features, members = self._examples(labelled, "train")
         labels = np.empty(len(features), np.int64)
-        labels[members] = labelled.labels
+        labels[members] = labels_of(labelled)
         self.model_ = self._regression(*features.shape).fit(features, labels)
         return self
 
@@ -164,6 +164,7 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
             raise ValueError(
                 f"{argument}: pool='stack' was fitted on the slices {_listed(self.slices_)} of each subject"
             )
+        assert data.slices is not None  # _slices_to_stack looked
         order = np.lexsort((data.slices, members))
         return features[order].reshape(len(names), -1), members
 

@@ -155,7 +155,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         return _effective_lr(checked(self, PretrainOptions))
 
     def _network(self, options: PretrainOptions, train: Dataset) -> dict[str, Any]:
-        return network_config(train, options, _head(options), "projection")
+        return network_config(train, options, projection_head(options), "projection")
 
     def _task(
         self,
@@ -183,7 +183,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         return measured if collapse is None else {**measured, "collapse": collapse.as_dict()}
 
 
-def _head(options: PretrainOptions) -> list[tuple[int, float, bool]]:
+def projection_head(options: PretrainOptions) -> list[tuple[int, float, bool]]:
     if options.head == "seed":
         return [(2 * options.embedding_size, 0.5, False), (options.embedding_size, 0.5, False)]
     return [(FEATURE_SIZE[options.arch], 0.0, True), (options.embedding_size, 0.0, False)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import PretrainOptions
-from ..datasets import Dataset
+from ..datasets import Dataset, labels_of
 from ..views import Pairs, augmented_batch
 from ._callbacks import Callback
 from ._checkpoint import Checkpoint, restoring
@@ -27,7 +27,7 @@ class SimCLRTask(Task):
     """One run of pretraining; see `Task`."""
 
     kind = "simclr"
-    later_columns = ("knn_accuracy", "probe_balanced_accuracy")
+    later_columns: tuple[str, ...] = ("knn_accuracy", "probe_balanced_accuracy")
 
     def __init__(
         self, options: PretrainOptions, config: dict[str, Any], model: Model, train: Dataset, lr: float
@@ -55,7 +55,7 @@ class SimCLRTask(Task):
         n = len(indices)
         self.draw_views(indices, epoch)
         groups = self._pairs.groups(indices)
-        result = self.trainer.simclr_step(
+        result: dict[str, Any] = self.trainer.simclr_step(
             self._views[: 2 * n],
             lr=lr,
             momentum=momentum,
@@ -136,6 +136,6 @@ class Monitor(Callback):
         if self.val is None or not self.every or (epoch % self.every and epoch != run.epochs):
             return
         features = [run.estimator.transform(part) for part in (self.train, self.val)]
-        seen = (features[0], self.train.labels, features[1], self.val.labels)
+        seen = (features[0], labels_of(self.train), features[1], labels_of(self.val))
         run.row["knn_accuracy"] = max(knn_accuracy(*seen).values())
         run.row["probe_balanced_accuracy"] = probe_balanced_accuracy(*seen)

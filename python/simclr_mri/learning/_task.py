@@ -18,7 +18,7 @@ import numpy as np
 from .. import _core
 from .._shared import bytes_text, check_fits, peak_memory_bytes, seconds_text, versions
 from ..weights import CheckpointError, TensorToCopy
-from ._checkpoint import Checkpoint, restoring
+from ._checkpoint import Checkpoint, arrays_of, restoring
 from ._history import History
 from ._interrupts import abandonable
 from ._model import Model
@@ -210,11 +210,7 @@ class Task:
     def snapshot(self) -> Checkpoint:
         """The state of now as arrays, which stay what they are while the model changes."""
         now = self.checkpoint()
-        copies = {
-            group: {name: np.asarray(array) for name, array in getattr(now, group).items()}
-            for group in ("model", "optimizer", "best")
-        }
-        return replace(now, **copies)
+        return replace(now, model=arrays_of(now.model), optimizer=arrays_of(now.optimizer), best=arrays_of(now.best))
 
     def extra(self) -> dict[str, Any]:
         """What a checkpoint holds beside weights and options."""
@@ -243,9 +239,9 @@ class Task:
                 "bits. Start a new run from its weights: weights= for SimCLR, init= for Classifier; or resume='never'"
             )
         with restoring(source):
-            self.model.network.load(found.model)
+            self.model.network.load(arrays_of(found.model))
             if found.optimizer:
-                self.trainer.load(found.optimizer)
+                self.trainer.load(arrays_of(found.optimizer))
             self.position = replace(Position(**found.progress), finished=False)
             self.history = History(found.history)
         position, n_steps = self.position, len(self.bounds)
