@@ -259,7 +259,7 @@ def test_transform_of_a_stage(phantoms):
     ssl = sm.SimCLR(**{**SSL, "epochs": 0}).fit(phantoms)
     whole, quarters = ssl.transform(phantoms, layer="layer3"), ssl.transform(phantoms, layer="layer3", grid=2)
     np.testing.assert_allclose(quarters.reshape(len(phantoms), 4, -1).mean(axis=1), whole, rtol=1e-4, atol=1e-5)
-    maps = ssl.transform(phantoms), ssl._regions(phantoms.images, "layer4", 1)
+    maps = ssl.transform(phantoms), ssl.model_.region_means(phantoms, "layer4", 1)
     np.testing.assert_allclose(*maps, rtol=1e-4, atol=1e-5)
 
 
