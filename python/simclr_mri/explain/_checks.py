@@ -279,16 +279,27 @@ def load_checks(path: str | Path, of: Mapping[str, Any]) -> CamChecks | None:
 
     facts = texts["cams"]
     cams = CamResult(
-        **{name: arrays.get(name) for name in _CAM_ARRAYS},
+        maps=arrays["maps"],
+        images=arrays["images"],
+        targets=arrays["targets"],
+        probabilities=arrays["probabilities"],
+        labels=arrays.get("labels"),
         classes=tuple(facts["classes"]),
         layer=facts["layer"],
         method=facts["method"],
         grid=tuple((rows, columns) for rows, columns in facts.get("grid", ())),
         masks=named("mask"),
     )
-    curves = {name: arrays[name] for name in ("fractions", "deletion", "insertion")}
-    means = {"class_maps": named("class_map"), "class_images": named("class_image")}
-    return CamChecks(cams=cams, **curves, **{name: texts[name] for name in _TEXTS}, **means)
+    return CamChecks(
+        cams=cams,
+        fractions=arrays["fractions"],
+        deletion=arrays["deletion"],
+        insertion=arrays["insertion"],
+        randomised=texts["randomised"],
+        regions=texts["regions"],
+        class_maps=named("class_map"),
+        class_images=named("class_image"),
+    )
 
 
 def _regions(cams: CamResult) -> list[dict[str, Any]]:

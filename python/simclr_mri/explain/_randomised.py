@@ -24,6 +24,7 @@ def randomised_weights(model: Any, cams: CamResult, images: Dataset, seed: int) 
     # Any seed but the one that the training began from.
     other.model_ = model.model_.with_random_weights(seed + 1_000_003, model.n_jobs)
     fresh = other.network_.state()
+    stages = layer_names(cams.layer)
     found = []
     kept = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"]
     for n_kept, layers in ((6, "the head"), (5, "layer4 and up"), (4, "layer3 and up"), (0, "all layers")):
@@ -32,8 +33,7 @@ def randomised_weights(model: Any, cams: CamResult, images: Dataset, seed: int) 
         maps = np.empty_like(cams.maps)
         for target in np.unique(cams.targets):
             mine = np.flatnonzero(cams.targets == target)
-            options = {"layer": layer_names(cams.layer), "method": cams.method, "target": int(target)}
-            maps[mine] = grad_cam(other, images[mine], **options).maps
+            maps[mine] = grad_cam(other, images[mine], layer=stages, method=cams.method, target=int(target)).maps
         both = (np.ptp(maps, axis=(1, 2)) > 0) & (np.ptp(cams.maps, axis=(1, 2)) > 0)
         pairs = list(zip(cams.maps[both], maps[both], strict=True))
         found.append(

@@ -144,9 +144,9 @@ class Evaluation:
     subjects: Level | None
     n_bootstrap: int
     resampled: str
-    notes: tuple[str, ...] = ()
-    labels: np.ndarray = field(default=None, repr=False)
-    probabilities: np.ndarray = field(default=None, repr=False)
+    notes: tuple[str, ...]
+    labels: np.ndarray = field(repr=False)
+    probabilities: np.ndarray = field(repr=False)
     groups: np.ndarray | None = field(default=None, repr=False)
 
     def __getitem__(self, name: str) -> Estimate:

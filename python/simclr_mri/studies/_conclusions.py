@@ -108,8 +108,8 @@ def _overall(result: StudyResult, metric: str, found: list[tuple[str, Difference
         text = "There are too few test subjects to say whether pretraining helps"
     else:
         text = "No effect of pretraining was shown"
-    mean = result.mean_difference("random", "simclr", metric)
-    if len(found) > 1 and mean is not None:
+    mean = result.mean_difference("random", "simclr", metric) if len(found) > 1 else None
+    if mean is not None:
         text += (
             f"; over all {len(found)} fractions together the difference is {_signed(mean.difference)}: {verdict(mean)}"
         )

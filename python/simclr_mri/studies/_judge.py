@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._shared import atomic_writer, write_json
-from ..datasets import Dataset
+from ..datasets import Dataset, labels_of
 from ..explain import CamChecks, check_cams, load_checks, save_checks
 from ..learning import Classifier, predictions_csv, read_predictions
 from ..metrics import Evaluation, evaluate_predictions
@@ -43,13 +43,13 @@ class RunJudge:
         # The first time too from what is in the file: a repeated study must come to the same figures.
         probabilities = read_predictions(predictions)
         found = evaluate_predictions(
-            self.test.labels, probabilities, self.test.classes, subjects=self.test.subjects, n_bootstrap=n_bootstrap
+            labels_of(self.test), probabilities, self.test.classes, subjects=self.test.subjects, n_bootstrap=n_bootstrap
         )
         write_json(report, {"of": self.of, **found.to_dict()})
         return found
 
     def checks(self, layer: str) -> CamChecks:
-        options = {"layer": layer, "n_images": 2 * N_EXAMPLES}
+        options: dict[str, Any] = {"layer": layer, "n_images": 2 * N_EXAMPLES}
         path, of = self.folder / "heat_map_checks.npz", {**self.of, **options}
         kept = load_checks(path, of) if self.reuse else None
         if kept is None:

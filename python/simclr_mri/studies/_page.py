@@ -87,8 +87,9 @@ def _data(report: Report, result: StudyResult, views: str) -> None:
     for i, c in enumerate(ds.classes):
         cells = []
         for name in names:
-            subjects = "" if counts[name].subjects is None else f" ({counts[name].subjects[i]:,} subjects)"
-            cells.append(f"{counts[name].images[i]:,}{subjects}")
+            count = counts[name]
+            subjects = "" if count.subjects is None else f" ({count.subjects[i]:,} subjects)"
+            cells.append(f"{count.images[i]:,}{subjects}")
         rows.append([c, *cells])
     report.table(["class", *names], rows)
     report.figure(
@@ -162,7 +163,7 @@ def _differences(report: Report, result: StudyResult) -> None:
     if not rows:
         return
     mean = result.mean_difference("random", "simclr")
-    if len(rows) > 1:
+    if mean is not None and len(rows) > 1:
         rows.append(["their mean", *_difference(mean), "", verdict(mean)])
     report.text(
         "The two starts compared: the same resampled test subjects judge both, so that what makes a subject easy for "

@@ -106,9 +106,10 @@ class Plan:
         if measure and not any(self._rates.values()):
             self._time_a_few_steps(self._splits[arm.split])
         self._items[arm].state = "running"
-        before = self._items.get((arm.split, arm.seed))
-        if arm.init == "simclr" and before.state == "waiting":
-            before.state = "running"
+        if arm.init == "simclr":
+            pretraining = self._items[arm.split, arm.seed]
+            if pretraining.state == "waiting":
+                pretraining.state = "running"
         self._write()
         left = self.seconds_left()
         time_left = "" if left is None else f" (about {seconds_text(left)} left)"

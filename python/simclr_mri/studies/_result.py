@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._shared import html_table
+from ..datasets import labels_of
 from ..explain import CamChecks, CamResult
 from ..learning import History
 from ..metrics import (
@@ -117,9 +118,10 @@ class StudyResult:
     @cached_property
     def _pooled(self) -> dict[tuple[str, float], Pooled]:
         ds = self.split.dataset
-        options = {"level": self.level, "n_bootstrap": self.n_bootstrap}
+        labels = labels_of(ds)
+        options: dict[str, Any] = {"level": self.level, "n_bootstrap": self.n_bootstrap}
         return {
-            (name, f): pooled_metrics(ds.labels, self.repetitions(name, f), ds.subjects, **options)
+            (name, f): pooled_metrics(labels, self.repetitions(name, f), ds.subjects, **options)
             for name in self.inits
             for f in self.fractions
             if self.runs(name, f)
@@ -155,8 +157,8 @@ class StudyResult:
         for f in self.fractions:
             if self.runs(a, f) and self.runs(b, f):
                 pair = (self.repetitions(a, f), self.repetitions(b, f))
-                options = {"level": self.level, "n_bootstrap": N_COMPARISONS}
-                found.append((f, pooled_difference(ds.labels, *pair, ds.subjects, metric, **options)))
+                options: dict[str, Any] = {"level": self.level, "n_bootstrap": N_COMPARISONS}
+                found.append((f, pooled_difference(labels_of(ds), *pair, ds.subjects, metric, **options)))
         return found
 
     def mean_difference(self, a: str, b: str, metric: str = "balanced_accuracy") -> Difference | None:
@@ -164,9 +166,10 @@ class StudyResult:
         ds, both = self.split.dataset, [f for f in self.fractions if self.runs(a, f) and self.runs(b, f)]
         if not both:
             return None
-        options = {"level": self.level, "n_bootstrap": N_COMPARISONS, "only": metric}
+        labels = labels_of(ds)
+        options: dict[str, Any] = {"level": self.level, "n_bootstrap": N_COMPARISONS, "only": metric}
         one, two = (
-            [pooled_metrics(ds.labels, self.repetitions(name, f), ds.subjects, arm=arm, **options) for f in both]
+            [pooled_metrics(labels, self.repetitions(name, f), ds.subjects, arm=arm, **options) for f in both]
             for arm, name in enumerate((a, b))
         )
         return difference_of(metric, self.level, one, two)
@@ -174,9 +177,8 @@ class StudyResult:
     def wins(self, a: str, b: str, fraction: float, metric: str = "balanced_accuracy") -> tuple[int, int]:
         """In how many runs b is ahead of a, and how many pairs of runs there are (same split, same seed)."""
         score = {(row["init"], row["label_fraction"], row["seed"], row["split"]): row[metric] for row in self.rows}
-        pairs = [(score[arm.init, fraction, arm.seed, arm.split], arm) for arm in self.runs(a, fraction)]
-        pairs = [(value, score.get((b, fraction, arm.seed, arm.split))) for value, arm in pairs]
-        pairs = [(one, two) for one, two in pairs if two is not None]
+        runs = [(arm.seed, arm.split) for arm in self.runs(a, fraction)]
+        pairs = [(score[a, fraction, *run], score[b, fraction, *run]) for run in runs if (b, fraction, *run) in score]
         return sum(two > one for one, two in pairs), len(pairs)
 
     # ---- shown ------------------------------------------------------------------------------------------------------

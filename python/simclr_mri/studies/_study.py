@@ -100,7 +100,7 @@ def study(
     """
     _check_starts(inits, fractions)
     chosen = _chosen_splits(ds, splits, split)
-    seeds = range(seeds) if isinstance(seeds, Integral) else seeds
+    seeds = range(seeds) if isinstance(seeds, (int, Integral)) else seeds
     run = Run(
         out=Path(out).expanduser(),
         splits=chosen,
@@ -123,21 +123,24 @@ def study(
         ) from None
 
 
-def _chosen_splits(ds: Dataset, given: int | Sequence[_splits.Split], split: _splits.Split | None) -> list:
-    if not isinstance(given, Integral):
+def _chosen_splits(
+    ds: Dataset, given: int | Sequence[_splits.Split], split: _splits.Split | None
+) -> list[_splits.Split]:
+    if not isinstance(given, (int, Integral)):
         if not given:
             raise ValueError("splits: expected at least one Split, got none")
         return list(given)
     by = split.by if split else "subject" if ds.subjects is not None else "image"
-    if given < 2:
-        if given < 1:
+    n_splits = int(given)
+    if n_splits < 2:
+        if n_splits < 1:
             raise ValueError(f"splits: expected 1 or more, got {given}")
         return [split or _splits.split(ds, by=by)]
     if split is None:
-        return list(_splits.kfold(ds, n_splits=given, by=by, seed=42, val=VAL_SHARE))
+        return list(_splits.kfold(ds, n_splits=n_splits, by=by, seed=42, val=VAL_SHARE))
     n_val = len(split.indices.get("val", ()))
     val = n_val / (n_val + len(split.indices["train"]))
-    return list(_splits.kfold(split.dataset, n_splits=given, by=by, seed=split.seed, val=val))
+    return list(_splits.kfold(split.dataset, n_splits=n_splits, by=by, seed=split.seed, val=val))
 
 
 def _check_starts(inits: Sequence[str], fractions: Sequence[float]) -> None:
