@@ -83,6 +83,13 @@ class Copies:
     n_images : int
     n_controls, n_controls_found : int
         Planted copies, and how many of these were found.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> images = datasets.phantoms(n_subjects=20, slices=2, image_size=64).images
+    >>> len(find_copies(images[:6], images[3:5]))
+    2
     """
 
     pairs: np.ndarray

@@ -72,6 +72,14 @@ class LabelCurve:
         Data and design.
     notes : dict of str to str
         What given weights have seen of these images, by start.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets, label_curve
+    >>> ds = datasets.phantoms(n_subjects=40, slices=2, image_size=32, task="cdr0")
+    >>> curve = label_curve(ds, ["pixels"], n_labelled=[4, 8], draws=5, repeats=1)
+    >>> curve.starts, curve.sizes
+    (('pixels 16 x 16',), (4, 8))
     """
 
     def __init__(
