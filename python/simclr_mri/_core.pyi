@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypedDict, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,16 @@ ValueRange = Literal["percentile"] | tuple[int, int] | None
 class DecodeError(ValueError):
     """An image file's content is not what its format says."""
 
-def cpu_info() -> dict[str, str | int]:
+class _CpuInfo(TypedDict):
+    cpu: str
+    isa_supported: str
+    isa: str
+    threads: int
+    blas: str
+    png: str
+    jpeg: str
+
+def cpu_info() -> _CpuInfo:
     """cpu, isa_supported, isa (in use), threads, and the libraries: blas, png, jpeg."""
 
 def set_isa(name: str, /) -> None:

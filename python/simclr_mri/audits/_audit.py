@@ -22,7 +22,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from .. import _core
 from .._shared import counted, some
-from ..datasets import Dataset, DataWarning, SeveralSizes, check_dataset, check_root, open_dataset, part_of
+from ..datasets import Dataset, DataWarning, SeveralSizes, check_dataset, check_root, open_dataset, part_of, subjects_of
 from ..splits import BLANK, Copies, Split, describe_overlap, find_copies, given_split
 from ._baselines import Baseline, run_baselines
 from ._duplicates import report_copies
@@ -227,7 +227,7 @@ def _compare_groups(ds: Dataset, groups: Groups, findings: list[Finding]) -> tup
 def _mixed_labels(ds: Dataset) -> int:
     if ds.labels is None:
         return 0
-    pairs = set(zip(ds.subjects.tolist(), ds.labels.tolist(), strict=True))
+    pairs = set(zip(subjects_of(ds).tolist(), ds.labels.tolist(), strict=True))
     return sum(n > 1 for n in Counter(subject for subject, _ in pairs).values())
 
 
@@ -268,34 +268,40 @@ def _check_split(
     findings.append(Finding("proposed split", f"{text} (what was looked for: see edited copies)", level))
 
 
+def _judge_neighbour(
+    image: Baseline, shuffled: Baseline, subject: Baseline | None, largest: Baseline, findings: list[Finding]
+) -> str:
+    """What a nearest neighbour on pixels gains where the data set is split by image."""
+    if subject is None:
+        return (
+            f"A nearest neighbour on raw pixels is right for {percent(image.accuracy)}, with shuffled labels for "
+            f"{percent(shuffled.accuracy)}; naming the largest class always, for {percent(largest.accuracy)}."
+        )
+    if image.balanced_accuracy - subject.balanced_accuracy <= 0.1:
+        return (
+            f"Split by image a nearest neighbour on raw pixels is right for {percent(image.accuracy)}, by subject for "
+            f"{percent(subject.accuracy)}: images of one head give little away here. Split by subject all the same."
+        )
+    inflated = f"takes a nearest neighbour on pixels from {percent(subject.accuracy)} to {percent(image.accuracy)}"
+    findings.append(Finding("splitting by image", inflated, "note"))
+    return (
+        f"Do not split this data set by image. Split so, a nearest neighbour on raw pixels, which knows nothing of "
+        f"the disease, is right for {percent(image.accuracy)} of the images, and for {percent(shuffled.accuracy)} "
+        f"when the labels are shuffled among the subjects: it recognises heads. Split by subject it is right for "
+        f"{percent(subject.accuracy)} (balanced {percent(subject.balanced_accuracy)}); naming the largest class "
+        f"always, for {percent(largest.accuracy)} (balanced {percent(largest.balanced_accuracy)})."
+    )
+
+
 def _judge(ds: Dataset, source: str, rows: list[Baseline], findings: list[Finding]) -> str:
     """The plain words at the end, from the figures."""
     found = {(b.method, b.by, b.shuffled): b for b in rows}
     text = []
     image = found.get(("nearest neighbour", "image", False))
-    shuffled = found.get(("nearest neighbour", "image", True))
-    subject = found.get(("nearest neighbour", "subject", False))
-    largest = found.get(("largest class", "image", False))
-    if image and subject and image.balanced_accuracy - subject.balanced_accuracy > 0.1:
-        inflated = f"takes a nearest neighbour on pixels from {percent(subject.accuracy)} to {percent(image.accuracy)}"
-        findings.append(Finding("splitting by image", inflated, "note"))
-        text.append(
-            f"Do not split this data set by image. Split so, a nearest neighbour on raw pixels, which knows nothing of "
-            f"the disease, is right for {percent(image.accuracy)} of the images, and for {percent(shuffled.accuracy)} "
-            f"when the labels are shuffled among the subjects: it recognises heads. Split by subject it is right for "
-            f"{percent(subject.accuracy)} (balanced {percent(subject.balanced_accuracy)}); naming the largest class "
-            f"always, for {percent(largest.accuracy)} (balanced {percent(largest.balanced_accuracy)})."
-        )
-    elif image and subject:
-        text.append(
-            f"Split by image a nearest neighbour on raw pixels is right for {percent(image.accuracy)}, by subject for "
-            f"{percent(subject.accuracy)}: images of one head give little away here. Split by subject all the same."
-        )
-    elif image:
-        text.append(
-            f"A nearest neighbour on raw pixels is right for {percent(image.accuracy)}, with shuffled labels for "
-            f"{percent(shuffled.accuracy)}; naming the largest class always, for {percent(largest.accuracy)}."
-        )
+    if image is not None:
+        shuffled, largest = found["nearest neighbour", "image", True], found["largest class", "image", False]
+        subject = found.get(("nearest neighbour", "subject", False))
+        text.append(_judge_neighbour(image, shuffled, subject, largest, findings))
     if source == "pixels":
         text.append(
             "The subjects were inferred from the pixels. Better give them: groups= when reading the folder; or use "

@@ -21,7 +21,7 @@ from sklearn.metrics import accuracy_score, recall_score
 from threadpoolctl import threadpool_limits
 
 from .. import _core
-from ..datasets import Dataset, DataWarning, dark_share
+from ..datasets import Dataset, DataWarning, dark_share, labels_of, subjects_of
 from ..splits import LeakageWarning, kfold
 
 N_FOLDS = 5
@@ -76,7 +76,7 @@ def run_baselines(ds: Dataset, *, seed: int = 0) -> list[Baseline]:
     list of Baseline
     """
     ds = _at_most(ds, MAX_IMAGES, seed)
-    y, k = ds.labels, len(ds.classes)
+    y, k = labels_of(ds), len(ds.classes)
     shuffles = np.stack([shuffle_labels(ds, seed, i) for i in range(N_SHUFFLES)])
     rows = []
     largest = np.full(len(ds), np.bincount(y).argmax())
@@ -107,9 +107,9 @@ def shuffle_labels(ds: Dataset, seed: int, i: int = 0) -> np.ndarray:
     """Labels that mean nothing: each subject gets another's for all its images; by image if subjects are unknown."""
     rng = np.random.default_rng([seed, 1, i] if i else [seed, 1])
     if ds.subjects is None:
-        return rng.permutation(ds.labels)
+        return rng.permutation(labels_of(ds))
     _, first, members = np.unique(ds.subjects, return_index=True, return_inverse=True)
-    return rng.permutation(ds.labels[first])[members]
+    return rng.permutation(labels_of(ds)[first])[members]
 
 
 def _at_most(ds: Dataset, n: int, seed: int) -> Dataset:
@@ -123,14 +123,15 @@ def _at_most(ds: Dataset, n: int, seed: int) -> Dataset:
 
 def _folds(ds: Dataset, by: str, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
     """Train and test indices; None when there are too few subjects."""
-    n = len(ds) if by == "image" else ds.n_subjects
+    n = len(ds) if by == "image" else len(np.unique(subjects_of(ds)))
     if n < 4:
         return None
-    least = min(np.bincount(ds.labels)) if by == "image" else ds.counts().subjects.min()
+    sizes = np.bincount(labels_of(ds)) if by == "image" else ds.counts().subjects
+    stratify = sizes is not None and bool(sizes.min() >= 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)
         warnings.simplefilter("ignore", LeakageWarning)
-        parts = kfold(ds, n_splits=min(N_FOLDS, n), by=by, seed=seed, stratify=bool(least >= 2))
+        parts = kfold(ds, n_splits=min(N_FOLDS, n), by=by, seed=seed, stratify=stratify)
         return [(part.indices["train"], part.indices["test"]) for part in parts]
 
 

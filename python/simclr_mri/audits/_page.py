@@ -32,13 +32,14 @@ def plot_audit(audit: Audit, ax: Axes | None = None) -> Axes:
     """
     ax = axes_of_size(ax, (8.2, 3.6))
     kinds = [("image", False), ("image", True), ("subject", False), ("subject", True)]
-    kinds = [kind for kind in kinds if audit.baseline("nearest neighbour", *kind[:1], shuffled=kind[1])]
+    accuracy = {(b.method, b.by, b.shuffled): b.accuracy for b in audit.baselines}
+    kinds = [kind for kind in kinds if ("nearest neighbour", *kind) in accuracy]
     methods = ("nearest neighbour", "ridge regression", "dark share")
     width = 0.8 / max(1, len(kinds))
     for i, (by, shuffled) in enumerate(kinds):
-        values = [audit.baseline(method, by, shuffled=shuffled).accuracy for method in methods]
+        values = [accuracy[method, by, shuffled] for method in methods]
         x = np.arange(len(methods)) + (i - (len(kinds) - 1) / 2) * width
-        style = (
+        style: dict[str, Any] = (
             {"hatch": "///", "facecolor": "white"} if shuffled else {"facecolor": COLOURS[1 if by == "image" else 0]}
         )
         bars = ax.bar(
@@ -50,9 +51,9 @@ def plot_audit(audit: Audit, ax: Axes | None = None) -> Axes:
             **style,
         )
         ax.bar_label(bars, [f"{100 * v:.0f}" for v in values], fontsize=8, padding=2)
-    largest = audit.baseline("largest class", "image")
-    if largest:
-        ax.axhline(largest.accuracy, color="black", linewidth=1, linestyle="--", label="naming the largest class")
+    largest = accuracy.get(("largest class", "image", False))
+    if largest is not None:
+        ax.axhline(largest, color="black", linewidth=1, linestyle="--", label="naming the largest class")
     ax.set(
         xticks=range(len(methods)),
         xticklabels=methods,
@@ -81,7 +82,7 @@ def plot_links(audit: Audit, ax: Axes | None = None) -> Axes:
     """
     ax = axes_of_size(ax, (5.4, 3.4))
     links, edge = audit.groups.links, audit.groups.threshold
-    bins = np.linspace(min(0.0, links.min(initial=0.0)), 1.0, 80)
+    bins = np.linspace(min(0.0, links.min(initial=0.0)), 1.0, 80).tolist()
     if audit.groups.found == "none":
         ax.hist(links, bins, color=COLOURS[6], label="links")
     else:

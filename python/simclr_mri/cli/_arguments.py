@@ -20,7 +20,8 @@ def _parse_bool(text: str) -> bool:
 
 
 def _parser_of(kind: Any, may_be_none: bool, words: Sequence[str] = ()) -> Callable[[str], Any]:
-    plain = {bool: _parse_bool, int: int, float: float, str: str}[kind]
+    parsers: dict[Any, Callable[[str], Any]] = {bool: _parse_bool, int: int, float: float, str: str}
+    plain = parsers[kind]
 
     def parse(text: str) -> Any:
         if text in words:

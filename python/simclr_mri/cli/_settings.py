@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import warnings
 from typing import Any
 
@@ -26,9 +27,11 @@ class Settings:
         about, inherited = COMMANDS[args.command], inherited or {}
         file = read_toml(args.config) if args.config else {}
         named = file.pop("recipe", None)
+        if named is not None and not isinstance(named, str):
+            raise ValueError(f"{args.config}: recipe: expected the name of a recipe, found {named!r}")
         check_sections(file, args.config)
         _note_refused(file, about, args.config)
-        self.recipe = (
+        self.recipe: str = (
             getattr(args, "recipe", None) or named or inherited.get("recipe") or about.get("recipe", "default")
         )
         self.sections: dict[str, Any] = {}
@@ -42,7 +45,7 @@ class Settings:
                 (str(args.config), file.get(name, {})),
                 ("command line", given),
             ]
-            if "recipe" in section.__dataclass_fields__:
+            if any(field.name == "recipe" for field in dataclasses.fields(section)):
                 sources.append(("recipe", {"recipe": self.recipe}))
             self.sections[name] = merged(name, section, sources)
 

@@ -142,7 +142,7 @@ def check_names(section: type, names: Iterable[str], where: str) -> None:
             raise ValueError(f"{where}: unknown option '{name}'.{did_you_mean(name, known)}")
 
 
-def read_toml(path: str | Path) -> dict[str, dict[str, Any]]:
+def read_toml(path: str | Path) -> dict[str, Any]:
     """Sections of a configuration file; ValueError with the file's name if it is not valid TOML."""
     try:
         with open(path, "rb") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,7 +139,7 @@ def _published_subjects(files: Sequence[str], labels: Sequence[int]) -> tuple[np
     subjects, levels = [], []
     for file, label in zip(files, labels, strict=True):
         name = SEVERITY[label]
-        number = int(re.search(r"_(\d+)\.jpg$", file)[1])
+        number = int(Path(file).stem.rpartition("_")[2])
         subject, level = tables[name][number - 1]
         subjects.append(f"{_PREFIX[name]}-{subject:03d}")
         levels.append(level)

@@ -519,6 +519,14 @@ def subjects_of(ds: Dataset) -> np.ndarray:
     return ds.subjects
 
 
+def masks_of(ds: Dataset) -> dict[str, np.ndarray]:
+    """The masks, bool (N, H, W) by region, of a data set that must have them; ValueError otherwise."""
+    masks = ds.masks
+    if masks is None:
+        raise ValueError(f"{ds.name}: the data set has no masks")
+    return masks
+
+
 def require_labels(ds: Dataset, argument: str) -> None:
     """ValueError if a data set cannot teach or test a classifier."""
     check_dataset(ds, argument)

@@ -16,7 +16,7 @@ def spread_examples(ds: Dataset, n: int) -> Dataset:
     n_regions = np.zeros(len(ds), np.int64)
     for mask in (ds.masks or {}).values():
         n_regions += mask.any(axis=(1, 2))
-    queues = []
+    queues: list[list[int]] = []
     for c in np.unique(labels):
         found = np.flatnonzero(labels == c)
         if ds.subjects is not None:
@@ -28,7 +28,7 @@ def spread_examples(ds: Dataset, n: int) -> Dataset:
                 off_middle = np.abs(np.arange(len(mine)) - fullest[len(fullest) // 2])
                 rank[mine[np.lexsort((off_middle, -showing))]] = np.arange(len(mine))
             found = found[np.argsort(rank, kind="stable")]
-        queues.append(list(found))
+        queues.append(found.tolist())
     chosen: list[int] = []
     while len(chosen) < n and any(queues):
         chosen += [queue.pop(0) for queue in queues if queue]

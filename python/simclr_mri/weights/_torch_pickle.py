@@ -217,8 +217,8 @@ def read_pickle(file: BinaryIO, *, is_magic: bool = False) -> Unpickled:
 def _unknown(code: bytes) -> str:
     if not code:
         return "ends within its dictionary"
-    known = pickletools.code2op.get(code.decode("latin-1"))
-    name = known.name if known else f"0x{code[0]:02x}"
+    known = {instruction.code: instruction.name for instruction in pickletools.opcodes}
+    name = known.get(code.decode("latin-1"), f"0x{code[0]:02x}")
     return f"uses the pickle instruction {name}, which a dictionary of tensors does not need"
 
 
@@ -458,7 +458,8 @@ def _tensor(arguments: list[Any]) -> Tensor:
         raise WeightsError("a tensor whose shape and stride differ in length")
     if len(shape) > MOST_DIMENSIONS:
         raise WeightsError(f"a tensor of {len(shape):,} dimensions, expected at most {MOST_DIMENSIONS}")
-    if not all(type(n) is int and 0 <= n <= _LARGEST for n in (offset, *shape, *stride)):
+    sizes = (offset, *shape, *stride)
+    if type(offset) is not int or not all(type(n) is int and 0 <= n <= _LARGEST for n in sizes):
         raise WeightsError("a tensor with sizes that are not natural numbers")
     return Tensor(storage, offset, tuple(shape), tuple(stride))
 

@@ -19,7 +19,7 @@ import numpy as np
 from ... import _core
 from ..._shared import check_images_fit, read_table, some
 from .._classes import SEVERITY
-from .._dataset import Dataset
+from .._dataset import Dataset, labels_of, masks_of, subjects_of
 from .._folder import check_root
 from .._images import decode, read_images
 from ._anatomy import draw_anatomy
@@ -194,7 +194,10 @@ def write_phantoms(
     for name in np.unique([os.path.dirname(f) for f in ds.files]):
         (root / name).mkdir(parents=True, exist_ok=True)
         (root / "_masks" / name).mkdir(parents=True, exist_ok=True)
-    bits = sum(ds.masks[region].astype(np.uint8) * np.uint8(bit) for region, bit in REGIONS.items())
+    masks, labels, subjects = masks_of(ds), labels_of(ds), subjects_of(ds)
+    bits = np.zeros(ds.images.shape[:3], np.uint8)
+    for region, bit in REGIONS.items():
+        bits |= masks[region] * np.uint8(bit)
     for i, name in enumerate(ds.files):
         (root / name).write_bytes(_core.encode_png(ds.images[i]))
         (root / "_masks" / name).write_bytes(_core.encode_png(bits[i][..., None]))
@@ -202,7 +205,7 @@ def write_phantoms(
         table = csv.writer(stream)
         table.writerow(["file", "class", "subject", "slice"])
         for i, name in enumerate(ds.files):
-            table.writerow([name, SEVERITY[ds.labels[i]], ds.subjects[i], i % slices + 1])
+            table.writerow([name, SEVERITY[labels[i]], subjects[i], i % slices + 1])
     # The manifest comes last: a folder with it is whole.
     temporary = root / (MANIFEST + ".part")
     temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

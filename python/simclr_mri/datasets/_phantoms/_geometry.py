@@ -15,6 +15,7 @@ shape (S, H, 1) until they meet one that does not.
 from __future__ import annotations
 
 import math
+from functools import reduce
 
 import numpy as np
 
@@ -36,16 +37,15 @@ def bump(z: np.ndarray, centre: float, half: float) -> np.ndarray:
 
 def _rod(x: np.ndarray, v: np.ndarray, points: list[Point], radii: list) -> np.ndarray:
     """Distance into a chain of rods through the points, with these radii there; nothing where the radius is 0."""
-    out = None
+    bodies = []
     for (ax, av), (bx, bv), ra, rb in zip(points, points[1:], radii, radii[1:], strict=False):
         dx, dv = bx - ax, bv - av
         t = ((x - ax) * dx + (v - av) * dv) * (1 / (dx * dx + dv * dv))
         t = np.clip(t, 0, 1)
         px, pv = x - ax - t * dx, v - av - t * dv
         radius = ra + (rb - ra) * t
-        inside = np.where(radius > 0.05, radius - np.sqrt(px * px + pv * pv), NOWHERE)
-        out = inside if out is None else _union(out, inside)
-    return out
+        bodies.append(np.where(radius > 0.05, radius - np.sqrt(px * px + pv * pv), NOWHERE))
+    return reduce(_union, bodies)
 
 
 def _ellipse(x, v, centre: Point, radii: Point, turn_deg: float = 0.0, size=1.0) -> np.ndarray:
