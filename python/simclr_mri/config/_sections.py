@@ -228,7 +228,7 @@ class PretrainOptions(TrainingOptions):
 class FinetuneOptions(TrainingOptions):
     """A classifier."""
 
-    init: Any = option(  # noqa: RUF009
+    init: Any = option(
         "random",
         "start: random, a run folder, a checkpoint, or any file that holds a ResNet (.safetensors, .pth, .ckpt, ...)",
         group="network",
