@@ -289,5 +289,5 @@ def test_bad_arguments_are_named():
         _core.conv2d_forward(shape, x, packed, precision="bf16")
     with pytest.raises(TypeError, match=r"x: expected dtype.*float32.*uint16"):
         _core.conv2d_forward(shape, as_bf16(x), packed)
-    with pytest.raises(NotImplementedError, match="method: direct cannot"):
+    with pytest.raises(NotImplementedError, match="method: igemm cannot"):
         _core.conv2d_forward(shape, as_bf16(x), packed, precision="bf16", method="igemm")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 
-from simclr_mri import Classifier, SimCLR, datasets, split, studies, study, study_report
+from simclr_mri import Classifier, SimCLR, datasets, split, study, study_report
 from simclr_mri.datasets import spread_examples
 from simclr_mri.learning import read_checkpoint
 from simclr_mri.learning._classifier_task import ClassifierTask
@@ -143,7 +143,7 @@ def test_a_study_of_folds_repeats_and_reports(crossed, data, monkeypatch, tmp_pa
     with monkeypatch.context() as patch:
         for cls in (SimCLRTask, ClassifierTask):
             patch.setattr(cls, "step", lambda *_: pytest.fail("trained again"))
-        patch.setattr(studies, "check_cams", lambda *_, **__: pytest.fail("checked again"))
+        patch.setattr("simclr_mri.studies._judge.check_cams", lambda *_, **__: pytest.fail("checked again"))
         patch.setattr(Classifier, "evaluate", lambda *_, **__: pytest.fail("looked again"))
         again = run(data, out, split=None, splits=2, seeds=2, fractions=(0.5,), cam_layer="layer2")
     assert again.rows == result.rows and (out / "study.csv").read_bytes() == csv
