@@ -178,7 +178,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     groups: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}, "best": {}}
     for name, array in tensors.items():
         group, _, rest = name.partition("/")
-        groups[group if rest else "model"][rest or name] = array
+        group = group if rest else "model"
+        if group not in groups:
+            raise CheckpointError(
+                f"{path}: damaged: a tensor {name[:80]!r} that belongs to none of {', '.join(groups)}"
+            )
+        groups[group][rest or name] = array
     return Checkpoint(**values, model=groups["model"], optimizer=groups["optimizer"], best=groups["best"])
 
 
