@@ -1,14 +1,15 @@
 """What a model has learned from, so that scores on it are not taken for a test.
 
-A checkpoint remembers three things of its training set, none of which gives an image or a name back:
+A checkpoint remembers three things of its training set. Names cannot be had back from it, images only as a blur of
+16 x 16 pixels at most:
 
 - eight bytes of a digest of each image's pixels: of 10^11 sets of 6,400 images one has the same by chance;
 - a sketch of each image, 255 bits that tell which low frequencies are stronger than the median: the same picture saved
   again as JPEG, resized or made brighter differs in 0 to 6 bits, slices of different subjects of the Alzheimer MRI set
   in more than 8 (all 6,400 compared with all);
-- eight bytes of a digest of each subject's name: other slices of the same head are no test either.
+- eight bytes of a digest of each subject's name: other slices of the same subject are no test either.
 
-Pictures of a single value are left out: they may come from any head.
+Pictures of a single value are left out: they may come from any subject.
 
 References
 ----------
