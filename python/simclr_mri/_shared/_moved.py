@@ -24,7 +24,7 @@ ROOT = "simclr_mri"
 MOVED = {
     "_baselines": "audits._baselines",
     "_bootstrap": "metrics._bootstrap",
-    "_dataset": "datasets._classes datasets._dataset",
+    "_dataset": "datasets._classes datasets._dataset datasets._require datasets._concatenate datasets._warnings",
     "_estimator": "learning._estimator learning._task",
     "_groups": "audits._heads",
     "_overlap": "splits._overlap",
@@ -36,7 +36,7 @@ MOVED = {
     "cam_checks": "explain._checks explain._removal explain._randomised datasets._head",
     "checkpoint": "learning._checkpoint weights._errors weights._safetensors weights._resnet _shared._files",
     "classifier": "learning._classifier learning._classifier_task learning._judging metrics._evaluate "
-    "datasets._dataset splits._fractions",
+    "datasets._require splits._fractions",
     "cli": "cli._main cli._table cli._parser cli._settings",
     "commands": "cli._common",
     "conclusions": "studies._conclusions",

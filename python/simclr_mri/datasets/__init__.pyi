@@ -2,14 +2,8 @@ from ._alzheimer import AlzheimerMRI as AlzheimerMRI
 from ._classes import SEVERITY as SEVERITY
 from ._classes import TASKS as TASKS
 from ._classes import ClassCounts as ClassCounts
+from ._concatenate import concatenate as concatenate
 from ._dataset import Dataset as Dataset
-from ._dataset import DataWarning as DataWarning
-from ._dataset import as_images as as_images
-from ._dataset import check_dataset as check_dataset
-from ._dataset import concatenate as concatenate
-from ._dataset import labels_of as labels_of
-from ._dataset import require_labels as require_labels
-from ._dataset import subjects_of as subjects_of
 from ._examples import spread_examples as spread_examples
 from ._folder import check_root as check_root
 from ._head import BACKGROUND_LEVEL as BACKGROUND_LEVEL
@@ -25,12 +19,18 @@ from ._open import open_dataset as open_dataset
 from ._phantoms._generate import load_phantoms as load_phantoms
 from ._phantoms._generate import phantoms as phantoms
 from ._phantoms._generate import write_phantoms as write_phantoms
+from ._require import as_images as as_images
+from ._require import check_dataset as check_dataset
+from ._require import labels_of as labels_of
+from ._require import require_labels as require_labels
+from ._require import subjects_of as subjects_of
 from ._stream import PictureStream as PictureStream
 from ._stream import stream_pictures as stream_pictures
 from ._subjects import Groups as Groups
 from ._volumes import Volumes as Volumes
 from ._volumes import VolumeStream as VolumeStream
 from ._walk import counted_by_reason as counted_by_reason
+from ._warnings import DataWarning as DataWarning
 from ._words import part_of as part_of
 from ._write_slices import write_slices as write_slices
 

@@ -11,26 +11,16 @@ import difflib
 import hashlib
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ._class_names import merge_text, task_members
 from ._classes import SEVERITY, TASKS, ClassCounts
+from ._columns import checked_labels, checked_mask, checked_slices, checked_subjects, frozen
 from ._store import Store, as_slice
 
 _FIXED = ("labels", "classes", "subjects", "slices", "parts")  # set once: what a subset was made of stays true
-
-
-class DataWarning(UserWarning):
-    """Something about the data that the user should know before believing a result."""
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 class Dataset:
@@ -99,22 +89,22 @@ class Dataset:
             )
         n = len(images)
         self._store = Store(images)
-        self._stored_masks = {key: _checked_mask(key, mask, images) for key, mask in masks.items()} if masks else None
+        self._stored_masks = {key: checked_mask(key, mask, images) for key, mask in masks.items()} if masks else None
         self._index: np.ndarray | None = None
         self._cache: np.ndarray | None = None
         self._fingerprint: str | None = None
         self.classes = tuple(str(c) for c in classes)
-        self.labels: np.ndarray | None = None if labels is None else _frozen(_checked_labels(labels, n, self.classes))
-        self.subjects: np.ndarray | None = None if subjects is None else _frozen(_checked_subjects(subjects, n))
-        self.slices: np.ndarray | None = None if slices is None else _frozen(_checked_slices(slices, n))
-        self.parts: np.ndarray | None = None if parts is None else _frozen(_checked_subjects(parts, n, "parts"))
+        self.labels: np.ndarray | None = None if labels is None else frozen(checked_labels(labels, n, self.classes))
+        self.subjects: np.ndarray | None = None if subjects is None else frozen(checked_subjects(subjects, n))
+        self.slices: np.ndarray | None = None if slices is None else frozen(checked_slices(slices, n))
+        self.parts: np.ndarray | None = None if parts is None else frozen(checked_subjects(parts, n, "parts"))
         self.understood = ""
         self.reading: dict[str, Any] = {}
         self.not_read: dict[str, str] = {}
         names = [str(file) for file in files]
         if names and len(names) != n:
             raise ValueError(f"files: expected {n} names, one an image, got {len(names)}")
-        self._files = _frozen(np.array(names or [f"image_{i:06d}" for i in range(n)], dtype=object))
+        self._files = frozen(np.array(names or [f"image_{i:06d}" for i in range(n)], dtype=object))
         self.name = name
 
     # -- views ------------------------------------------------------------------------------------------------------
@@ -128,7 +118,7 @@ class Dataset:
         if self._index is None:
             return self._store.images
         if self._cache is None:
-            self._cache = _frozen(self._store.images[as_slice(self._index)])
+            self._cache = frozen(self._store.images[as_slice(self._index)])
         return self._cache
 
     @property
@@ -212,10 +202,10 @@ class Dataset:
             _index=here[key],
             _cache=None,
             _files=self._files[key],
-            labels=None if self.labels is None else _frozen(self.labels[key]),
-            subjects=None if self.subjects is None else _frozen(self.subjects[key]),
-            slices=None if self.slices is None else _frozen(self.slices[key]),
-            parts=None if self.parts is None else _frozen(self.parts[key]),
+            labels=None if self.labels is None else frozen(self.labels[key]),
+            subjects=None if self.subjects is None else frozen(self.subjects[key]),
+            slices=None if self.slices is None else frozen(self.slices[key]),
+            parts=None if self.parts is None else frozen(self.parts[key]),
         )
 
     def select(self, indices: slice | Sequence[int] | np.ndarray) -> Dataset:
@@ -277,7 +267,7 @@ class Dataset:
 
     def with_subjects(self, subjects: Sequence[str] | np.ndarray | None) -> Dataset:
         """The same images with these subjects, such as the groups that `audit` infers."""
-        return self._copy(subjects=None if subjects is None else _frozen(_checked_subjects(subjects, len(self))))
+        return self._copy(subjects=None if subjects is None else frozen(checked_subjects(subjects, len(self))))
 
     def with_reading(self, understood: str, reading: Mapping[str, object], not_read: Mapping[str, str]) -> Dataset:
         """The same images with what is known of how they were read; see the attributes of these names."""
@@ -286,7 +276,7 @@ class Dataset:
     def with_labels(self, labels: Sequence[int] | np.ndarray, classes: Sequence[str]) -> Dataset:
         """The same images with these labels, indices into `classes`."""
         names = tuple(str(c) for c in classes)
-        return self._copy(classes=names, labels=_frozen(_checked_labels(labels, len(self), names)))
+        return self._copy(classes=names, labels=frozen(checked_labels(labels, len(self), names)))
 
     def merge_classes(self, joined: Mapping[str, Iterable[str] | str]) -> Dataset:
         """Joins classes.
@@ -315,7 +305,7 @@ class Dataset:
         for new, olds in enumerate(members.values()):
             for old in olds:
                 table[self.classes.index(old)] = new
-        return self._copy(classes=tuple(members), labels=_frozen(table[self.labels]))
+        return self._copy(classes=tuple(members), labels=frozen(table[self.labels]))
 
     def with_task(self, task: str) -> Dataset:
         """The same images with the classes joined for a task.
@@ -400,137 +390,3 @@ class Dataset:
                 title = html.escape(f"{self.classes[c] if self.classes else ''} {self._files[i]}".strip())
                 cells.append(f'<img src="data:image/png;base64,{data}" width="72" title="{title}" alt="{title}">')
         return f"<div>{''.join(cells)}</div>"
-
-
-def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset:
-    """One data set of several; masks are dropped.
-
-    Parameters
-    ----------
-    parts : sequence of Dataset
-        Of one image size. Classes are joined by name; subjects are kept if all parts know them, and the same name means
-        the same subject.
-    name : str or None
-
-    Returns
-    -------
-    Dataset
-    """
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) != 1:
-        raise ValueError(f"concatenate: expected images of one shape, got {', '.join(map(str, sorted(shapes)))}")
-    if len({part.labels is None for part in parts}) != 1:
-        raise ValueError("concatenate: some parts have labels and some have none")
-    classes = list(dict.fromkeys(c for part in parts for c in part.classes))
-    labels = None
-    if parts[0].labels is not None:
-        tables = [np.array([classes.index(c) for c in part.classes], np.int64) for part in parts]
-        labels = np.concatenate([table[part.labels] for table, part in zip(tables, parts, strict=True)])
-    known = all(part.subjects is not None for part in parts)
-    return Dataset(
-        np.concatenate([part.images for part in parts]),
-        labels,
-        classes,
-        np.concatenate([part.subjects for part in parts]) if known else None,
-        [name for part in parts for name in part.files],
-        name=name or " + ".join(part.name for part in parts),
-        copy=False,
-    )
-
-
-def check_dataset(value: object, argument: str) -> None:
-    """TypeError if `value` is no `Dataset`, with the way to get one from what it is.
-
-    Examples
-    --------
-    >>> check_dataset("Dataset/", "train")
-    Traceback (most recent call last):
-    TypeError: train: expected a Dataset, got 'Dataset/'. Open a folder with datasets.open_dataset('Dataset/')
-    """
-    if isinstance(value, Dataset):
-        return
-    if isinstance(value, (str, Path)):
-        raise TypeError(
-            f"{argument}: expected a Dataset, got {str(value)!r}. "
-            f"Open a folder with datasets.open_dataset({str(value)!r})"
-        )
-    if type(value).__name__ == "Split":
-        raise TypeError(f"{argument}: expected a Dataset, got a Split. Unpack it: train, val, test = split(ds)")
-    hint = ". Wrap arrays: Dataset(images, labels, classes)" if isinstance(value, np.ndarray) else ""
-    raise TypeError(f"{argument}: expected a Dataset, got {type(value).__name__}{hint}")
-
-
-def _checked_labels(labels: Sequence[int] | np.ndarray, n: int, classes: tuple[str, ...]) -> np.ndarray:
-    array = np.asarray(labels)
-    if array.shape != (n,) or not (np.issubdtype(array.dtype, np.integer) or n == 0):
-        raise ValueError(f"labels: expected {n} integers, one an image, got {array.dtype} of shape {array.shape}")
-    array = array.astype(np.int64)
-    if n and (array.min() < 0 or array.max() >= len(classes)):
-        raise ValueError(
-            f"labels: expected 0 to {len(classes) - 1} for {len(classes)} classes, got {array.min()} to {array.max()}"
-        )
-    return array
-
-
-def _checked_slices(slices: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
-    array = np.asarray(slices)
-    if array.shape != (n,) or not (np.issubdtype(array.dtype, np.integer) or n == 0):
-        raise ValueError(f"slices: expected {n} integers, one an image, got {array.dtype} of shape {array.shape}")
-    return array.astype(np.int64)
-
-
-def _checked_subjects(subjects: Sequence[str] | np.ndarray, n: int, argument: str = "subjects") -> np.ndarray:
-    array = np.asarray(subjects).astype(str)
-    if array.shape != (n,):
-        raise ValueError(f"{argument}: expected {n} names, one an image, got shape {array.shape}")
-    return array
-
-
-def _checked_mask(name: str, mask: np.ndarray, images: np.ndarray) -> np.ndarray:
-    mask = np.asarray(mask)
-    if mask.shape != images.shape[:3] or mask.dtype != bool:
-        raise ValueError(f"mask {name!r}: expected bool of shape {images.shape[:3]}, got {mask.dtype} of {mask.shape}")
-    return _frozen(np.array(mask))
-
-
-def as_images(data: Dataset | np.ndarray) -> np.ndarray:
-    """uint8 (N, H, W, C) of a data set or an array (N, H, W) or (N, H, W, C)."""
-    images = np.asarray(data.images if isinstance(data, Dataset) else data)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise ValueError(
-            f"images: expected a Dataset or uint8 of shape (N, H, W) or (N, H, W, C), got {images.dtype} {images.shape}"
-        )
-    if images.ndim == 3 and images.shape[2] in (1, 3):
-        raise ValueError(f"images: got one image of shape {images.shape}; give several: ds[:1], or image[None]")
-    return images[..., None] if images.ndim == 3 else images
-
-
-def labels_of(ds: Dataset) -> np.ndarray:
-    """The labels, int64 (N,), of a data set that must have them; ValueError otherwise."""
-    if ds.labels is None:
-        raise ValueError(f"{ds.name}: the data set has no labels")
-    return ds.labels
-
-
-def subjects_of(ds: Dataset) -> np.ndarray:
-    """The subjects, str (N,), of a data set that must know them; ValueError otherwise."""
-    if ds.subjects is None:
-        raise ValueError(f"{ds.name}: the subjects are unknown. Open the data with groups=...")
-    return ds.subjects
-
-
-def masks_of(ds: Dataset) -> dict[str, np.ndarray]:
-    """The masks, bool (N, H, W) by region, of a data set that must have them; ValueError otherwise."""
-    masks = ds.masks
-    if masks is None:
-        raise ValueError(f"{ds.name}: the data set has no masks")
-    return masks
-
-
-def require_labels(ds: Dataset, argument: str) -> None:
-    """ValueError if a data set cannot teach or test a classifier."""
-    check_dataset(ds, argument)
-    if ds.labels is None:
-        raise ValueError(f"{argument}: the data set has no labels")
-    if len(ds) == 0:
-        raise ValueError(f"{argument}: the data set is empty")

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ._dataset import Dataset, DataWarning
+from ._dataset import Dataset
 from ._folder import check_root, nothing_to_read
 from ._gather import Asked, Found, gather
 from ._images import Intensity, Pictures, check_reading, decode
 from ._subjects import Groups
 from ._walk import walk
+from ._warnings import DataWarning
 
 
 def ImageFolder(

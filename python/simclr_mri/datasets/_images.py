@@ -17,9 +17,9 @@ import numpy as np
 
 from .. import _core
 from .._shared import check_images_fit, n_threads, option_text, some
-from ._dataset import DataWarning
 from ._pillow import fitted, read_pillow, to_uint8
 from ._walk import PILLOW_EXTENSIONS, ending, sniff, what_else
+from ._warnings import DataWarning
 
 Intensity = str | tuple[float, float] | None
 FITS = ("pad", "crop", "stretch")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._dataset import Dataset, require_labels
+from ._dataset import Dataset
+from ._require import require_labels
 
 
 def match_classes(ds: Dataset, classes: Sequence[str]) -> tuple[Dataset, dict[str, Dataset]]:

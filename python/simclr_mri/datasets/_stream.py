@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from .._core import DecodeError
-from ._dataset import Dataset, DataWarning
+from ._dataset import Dataset
 from ._folder import check_root, nothing_to_read
 from ._gather import Asked, gather
 from ._images import read_images
 from ._subjects import Groups
 from ._volumes import Cut, VolumeStream, find_volumes
 from ._walk import walk
+from ._warnings import DataWarning
 
 PIECE = 256
 """Pictures that are in memory at once: at 224 pixels and three channels 37 MB."""

@@ -17,7 +17,7 @@ import numpy as np
 from .. import _core
 from .._shared import option_text
 from ._cut import check_cut, slices_of
-from ._dataset import Dataset, DataWarning
+from ._dataset import Dataset
 from ._dicom import find_series, read_series
 from ._folder import check_root, nothing_to_read
 from ._gather import Asked, Found, gather
@@ -27,6 +27,7 @@ from ._nifti import Volume, read_nifti
 from ._pillow import fitted
 from ._subjects import Groups
 from ._walk import Listing, walk
+from ._warnings import DataWarning
 from ._words import alike, is_class, is_subject, normal
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
-from ._dataset import DataWarning
 from ._folder import check_root
 from ._gather import Asked
 from ._images import Intensity, check_reading
 from ._pillow import fitted
 from ._subjects import Groups
 from ._volumes import Cut, Found, find_volumes, iter_slices
+from ._warnings import DataWarning
 
 MANIFEST = "slices.json"
 FORMAT = "simclr_mri slices"

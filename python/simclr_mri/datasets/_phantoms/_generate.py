@@ -19,9 +19,10 @@ import numpy as np
 from ... import _core
 from ..._shared import check_images_fit, read_table, some
 from .._classes import SEVERITY
-from .._dataset import Dataset, labels_of, masks_of, subjects_of
+from .._dataset import Dataset
 from .._folder import check_root
 from .._images import decode, read_images
+from .._require import labels_of, masks_of, subjects_of
 from ._anatomy import draw_anatomy
 from ._render import LEVELS_MM, render
 

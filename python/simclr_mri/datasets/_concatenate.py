@@ -1,0 +1,45 @@
+"""Several data sets as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ._dataset import Dataset
+
+
+def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset:
+    """One data set of several; masks are dropped.
+
+    Parameters
+    ----------
+    parts : sequence of Dataset
+        Of one image size. Classes are joined by name; subjects are kept if all parts know them, and the same name means
+        the same subject.
+    name : str or None
+
+    Returns
+    -------
+    Dataset
+    """
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) != 1:
+        raise ValueError(f"concatenate: expected images of one shape, got {', '.join(map(str, sorted(shapes)))}")
+    if len({part.labels is None for part in parts}) != 1:
+        raise ValueError("concatenate: some parts have labels and some have none")
+    classes = list(dict.fromkeys(c for part in parts for c in part.classes))
+    labels = None
+    if parts[0].labels is not None:
+        tables = [np.array([classes.index(c) for c in part.classes], np.int64) for part in parts]
+        labels = np.concatenate([table[part.labels] for table, part in zip(tables, parts, strict=True)])
+    known = all(part.subjects is not None for part in parts)
+    return Dataset(
+        np.concatenate([part.images for part in parts]),
+        labels,
+        classes,
+        np.concatenate([part.subjects for part in parts]) if known else None,
+        [name for part in parts for name in part.files],
+        name=name or " + ".join(part.name for part in parts),
+        copy=False,
+    )

@@ -1,0 +1,7 @@
+"""What a reader of a data set is warned of."""
+
+from __future__ import annotations
+
+
+class DataWarning(UserWarning):
+    """Something about the data that the user should know before believing a result."""
