@@ -31,6 +31,8 @@ from ._names import LAYERS as LAYERS
 from ._names import MAX_SEED as MAX_SEED
 from ._names import MAX_THREADS as MAX_THREADS
 from ._names import PRECISIONS as PRECISIONS
+from ._names import Fit as Fit
+from ._names import OnError as OnError
 from ._names import Precision as Precision
 from ._notebook import NotebookBar as NotebookBar
 from ._notebook import in_notebook as in_notebook

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
@@ -11,7 +11,13 @@ LAYERS = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
 Precision = Literal["fp32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+Fit = Literal["pad", "crop", "stretch"]  # what becomes of images that are not square
+
+
+OnError = Literal["raise", "warn"]  # what becomes of files that cannot be read
 
 
 MAX_THREADS = 256  # the core's

@@ -43,6 +43,7 @@ __all__ = [
     "Dataset",
     "ImageFolder",
     "Volumes",
+    "concatenate",
     "load_phantoms",
     "open_dataset",
     "phantoms",

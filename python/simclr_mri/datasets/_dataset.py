@@ -18,12 +18,13 @@ import numpy as np
 from ._class_names import merge_text, task_members
 from ._classes import SEVERITY, TASKS, ClassCounts
 from ._columns import checked_labels, checked_mask, checked_slices, checked_subjects, frozen
+from ._from import FromArraysAndTables
 from ._store import Store, as_slice
 
 _FIXED = ("labels", "classes", "subjects", "slices", "parts")  # set once: what a subset was made of stays true
 
 
-class Dataset:
+class Dataset(FromArraysAndTables):
     """Images with their labels and subjects.
 
     Parameters
@@ -85,7 +86,8 @@ class Dataset:
             images = images[..., None]
         if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8:
             raise ValueError(
-                f"images: expected uint8 of shape (N, H, W, 1 or 3), got {images.dtype} of shape {images.shape}"
+                f"images: expected uint8 of shape (N, H, W, 1 or 3), got {images.dtype} of shape {images.shape}. "
+                "Dataset.from_arrays converts other numbers"
             )
         n = len(images)
         self._store = Store(images)

@@ -11,18 +11,18 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from .. import _core
-from .._shared import check_images_fit, n_threads, option_text, some
+from .._shared import Fit, OnError, check_images_fit, n_threads, option_text, some
 from ._pillow import fitted, read_pillow, to_uint8
 from ._walk import PILLOW_EXTENSIONS, ending, sniff, what_else
 from ._warnings import DataWarning
 
 Intensity = str | tuple[float, float] | None
-FITS = ("pad", "crop", "stretch")
+FITS: tuple[Fit, ...] = get_args(Fit)
 FULL_16 = 65_535
 
 
@@ -81,15 +81,19 @@ def check_reading(image_size: int | None, channels: int, errors: str, intensity:
         raise ValueError(f"image_size: expected one whole number of pixels, got {image_size!r}")
     if image_size is not None and image_size < 8:
         raise ValueError(f"image_size: expected at least 8 pixels, got {image_size}")
-    if errors not in ("raise", "warn"):
+    if errors not in get_args(OnError):
         raise ValueError(f"errors: expected 'raise' or 'warn', got {errors!r}")
     if fit not in FITS:
         raise ValueError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")
-    is_name = intensity is None or (isinstance(intensity, str) and intensity in ("full", "percentile"))
-    if not is_name and not _is_pair(intensity):
+    if not is_intensity(intensity):
         raise ValueError(
             f"intensity: expected 'full', 'percentile' or a pair (low, high) with low < high, got {intensity!r}"
         )
+
+
+def is_intensity(value: Any) -> bool:
+    """Whether a value says what becomes black and white: a name, a pair of numbers, or None."""
+    return value is None or (isinstance(value, str) and value in ("full", "percentile")) or _is_pair(value)
 
 
 def _is_pair(value: Any) -> bool:
@@ -272,7 +276,7 @@ class _Batch:
             message = "{} x {} where the first image has {} x {}".format(*found.shape[1:3], *size)
             failed |= {int(i): ("ValueError", message) for i in which if int(i) not in failed}
         for index, failure in failed.items():
-            if failure[0] == "DecodeError" and "not a JPEG or PNG file" in failure[1]:
+            if failure[0] == "DecodeError" and sniff(self.paths[index]) != "picture":
                 self._second_chance(index, failure)
             else:
                 self.failures[index] = failure

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ._arrays import as_uint8
 from ._dataset import Dataset
 
 
@@ -27,20 +28,13 @@ def check_dataset(value: object, argument: str) -> None:
         )
     if type(value).__name__ == "Split":
         raise TypeError(f"{argument}: expected a Dataset, got a Split. Unpack it: train, val, test = split(ds)")
-    hint = ". Wrap arrays: Dataset(images, labels, classes)" if isinstance(value, np.ndarray) else ""
+    hint = ". Wrap arrays: Dataset.from_arrays(images, labels)" if isinstance(value, np.ndarray) else ""
     raise TypeError(f"{argument}: expected a Dataset, got {type(value).__name__}{hint}")
 
 
 def as_images(data: Dataset | np.ndarray) -> np.ndarray:
-    """uint8 (N, H, W, C) of a data set or an array (N, H, W) or (N, H, W, C)."""
-    images = np.asarray(data.images if isinstance(data, Dataset) else data)
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise ValueError(
-            f"images: expected a Dataset or uint8 of shape (N, H, W) or (N, H, W, C), got {images.dtype} {images.shape}"
-        )
-    if images.ndim == 3 and images.shape[2] in (1, 3):
-        raise ValueError(f"images: got one image of shape {images.shape}; give several: ds[:1], or image[None]")
-    return images[..., None] if images.ndim == 3 else images
+    """uint8 (N, H, W, C) of a data set or an array (N, H, W) or (N, H, W, C): uint8, bool, or float in [0, 1]."""
+    return as_uint8(data.images if isinstance(data, Dataset) else data)
 
 
 def labels_of(ds: Dataset) -> np.ndarray:

@@ -28,6 +28,7 @@ SUBJECT_COLUMNS = (
     *("subject", "subject_id", "subjectid", "participant_id", "participant", "patient", "patient_id", "patientid"),
     *("ptid", "rid", "sub", "subj"),
 )
+FILE_COLUMNS = ("file", "filename", "file_name", "filepath", "path", "image", "image_path", "img", "id", "image_id")
 SEPARATORS = ",;\t|"
 
 
@@ -169,8 +170,8 @@ def match_rows(table: Table, files: Sequence[str], skip: Sequence[str] = (), whe
     ValueError
         A name in the table fits several files in different folders.
     """
-    usual = ("file", "filename", "file_name", "filepath", "path", "image", "image_path", "img", "id", "image_id")
-    names = sorted((c for c in table.columns if c not in skip), key=lambda c: c.casefold() not in usual) or list(skip)
+    names = sorted((c for c in table.columns if c not in skip), key=lambda c: c.casefold() not in FILE_COLUMNS)
+    names = names or list(skip)
     best, trouble = Match(table.columns[0], [None] * len(files), len(table.rows)), None
     for way in (_by_path, _by_identity):
         if 2 * best.found >= len(files) > 0:  # most files have a row of their own: the others are missing

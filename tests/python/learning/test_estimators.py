@@ -349,8 +349,8 @@ def test_images_of_another_size_are_named(ssl):
         ValueError, match=r"trained on 32 x 32 pixels with 1 channel.*got 64 x 64 with 3.*image_size=32"
     ):
         ssl.transform(np.zeros((2, 64, 64, 3), np.uint8))
-    with pytest.raises(ValueError, match="expected a Dataset or uint8"):
-        ssl.transform(np.zeros((2, 32, 32), np.float32))
+    with pytest.raises(ValueError, match=r"floats in \[0, 1\]"):
+        ssl.transform(np.full((2, 32, 32), 2.0, np.float32))
     with pytest.raises(ValueError, match="expected squares"):
         SimCLR(**SSL).fit(Dataset(np.zeros((9, 32, 48, 1), np.uint8)))
 
