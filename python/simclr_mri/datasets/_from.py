@@ -67,7 +67,8 @@ class FromArraysAndTables:
         """
         pixels = as_uint8(images, intensity)
         indices, names = (None, tuple(classes or ())) if labels is None else encode_labels(labels, classes)
-        more: dict[str, Any] = {"name": name, "slices": slices, "parts": parts, "copy": pixels is images or pixels.base is not None}
+        is_callers = pixels is images or pixels.base is not None
+        more: dict[str, Any] = {"name": name, "slices": slices, "parts": parts, "copy": is_callers}
         return _made(cls, {"intensity": intensity or "full"}, pixels, indices, names, subjects, files, **more)
 
     @classmethod
