@@ -176,10 +176,13 @@ def fuzz(name: str, seconds: float, seed: int = 0, findings: Path = Path("fuzz_f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fuzz the readers of weights, checkpoints, tables and settings.")
+    parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(READERS)} (all)")
     parser.add_argument("--seconds", type=float, default=60, help="for each reader")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    for name in READERS:
+    if unknown := set(arguments.readers) - set(READERS):
+        parser.error(f"no reader named {', '.join(sorted(unknown))}; there are {', '.join(READERS)}")
+    for name in arguments.readers or READERS:
         print(f"{name}: {fuzz(name, arguments.seconds, arguments.seed):,} files, no finding", flush=True)
 
 
