@@ -118,7 +118,7 @@ def require_codecs() -> None:
     """Says which package is missing before the compiler drowns it."""
     include = [f"-I{ROOT / 'include'}", *pkg_config("libpng", "--cflags"), *pkg_config("libjpeg", "--cflags")]
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
-    for header, package in (("png.h", "libpng-dev"), ("jpeglib.h", "libjpeg62-turbo-dev or libjpeg-turbo8-dev")):
+    for header, package in (("png.h", "libpng-dev"), ("jpeglib.h", "libjpeg-dev")):
         program = f"#include <stddef.h>\n#include <stdio.h>\n#include <{header}>\n"
         try:
             done = subprocess.run(

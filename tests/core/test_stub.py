@@ -13,9 +13,7 @@ from simclr_mri import _core
 
 STUB = ast.parse((Path(_core.__file__).with_name("_core.pyi")).read_text(encoding="utf-8"))
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
-CLASSES = {
-    node.name: node for node in STUB.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
-}
+CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")}
 TYPES_ONLY = {"StrPath", "ValueRange", "ConvShape", "Activations"}  # aliases for readers; they are not in the extension
 
 

@@ -65,9 +65,13 @@ def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
     """A new file beside `path`, under a name that cannot be foreseen; what is there under it is never opened."""
     for _ in range(100):
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with contextlib.suppress(FileExistsError):
-            return os.fdopen(os.open(temporary, flags, 0o666), "w+b"), temporary
+        try:
+            return open(temporary, "x+b"), temporary  # "x" is O_EXCL, which follows no link
+        except FileExistsError:
+            continue
+        except BaseException:  # made, but no memory for the file object
+            temporary.unlink(missing_ok=True)
+            raise
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 

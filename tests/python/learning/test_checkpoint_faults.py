@@ -1,4 +1,4 @@
-"""A disk that is full after any byte of a checkpoint: what was there before is whole, and nothing else is left."""
+"""A full disk, or no memory, at any point of a saving: the old checkpoint is whole, and nothing else is left."""
 
 from __future__ import annotations
 
@@ -44,3 +44,30 @@ print(n, size)
 """
     tried, size = map(int, refusing.run(library, PRELUDE + program, str(tmp_path)).split())
     assert tried >= size
+
+
+def test_memory_that_is_refused_at_any_allocation(library, tmp_path):
+    program = """
+os.fsync = lambda handle: None
+refuse_once(0)
+write_checkpoint(folder, example(1.0))
+stop_refusing()
+total, kept, refused = allocations(), 1.0, 0
+for n in range(1, total + 1):
+    refuse_once(n)
+    try:
+        write_checkpoint(folder, example(2.0))
+        stop_refusing()
+        kept = 2.0
+    except Exception as error:  # CPython's own os.stat makes a TypeError of a refusal
+        stop_refusing()
+        refused += isinstance(error, MemoryError)
+    assert os.listdir(folder) == [path.name], (n, os.listdir(folder))
+    assert value() in (kept, 2.0), n
+    if value() == 2.0:
+        write_checkpoint(folder, example(1.0))
+        kept = 1.0
+print(total, refused)
+"""
+    total, refused = map(int, refusing.run(library, PRELUDE + program, str(tmp_path)).split())
+    assert total > 50 and refused > total / 2
