@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,9 @@ REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 FP32_LEVELS = [level for level in SUPPORTED if level in ("ref", "avx2", "avx512", "neon")]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells leave it to what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=FP32_LEVELS)

@@ -256,7 +256,7 @@ def test_interruption_changes_nothing():
             for i in range(100):
                 trainer.simclr_step(images(16, 128), **{**SIMCLR, "lr": 0.0, "momentum": 0.0}, step=i, rho=0.1)
                 before = everything(network, trainer)
-        assert time.monotonic() - sent[-1] < 1.0
+        assert time.monotonic() - sent[-1] < 3.0  # the step that runs alone takes longer
         timer.join()
         assert same(before, everything(network, trainer))
 

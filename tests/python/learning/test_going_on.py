@@ -61,14 +61,6 @@ def stopped(monkeypatch, estimator, n, *data, **more):
         return estimator.fit(*data, **more)
 
 
-@pytest.fixture(autouse=True)
-def _ctrl_c():
-    """As in a terminal, also where the tests run in the background of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 # ---- stopped without a folder ---------------------------------------------------------------------------------------
 
 
