@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import datasets, splits
-from ._shared import bytes_text, counted, seconds_text
+from ._shared import bytes_text, counted, is_quiet, say, seconds_text
 from .config import DEMO_CHOICES, DataOptions, DemoOptions, StudyOptions
 from .learning import Classifier, SimCLR
 from .studies import StudyResult, study, study_report
@@ -68,8 +68,8 @@ def run_demo(
     ds = _phantoms(out / "phantoms", options, data_options)
     parts = splits.split(ds, by=data_options.by, seed=data_options.split_seed, fractions=data_options.split)
     if (out / "report.html").exists() and resume == "auto":
-        print(f"The demo in {out}/ was finished before: what is there is read, not trained again.\n", flush=True)
-    elif finetune.verbose:
+        say(f"The demo in {out}/ was finished before: what is there is read, not trained again.\n")
+    elif finetune.verbose and not is_quiet():
         _announce(parts, study_options, pretrain, finetune, out)
     result = study(
         ds,
@@ -121,7 +121,7 @@ def _announce(parts: splits.Split, chosen: StudyOptions, ssl: SimCLR, clf: Class
         estimates.append(clf_at(clf, fraction).estimate(parts.train, val))
         seconds += estimates[-1].seconds * len(chosen.inits) * (repeats + n_tried)
     fractions = ", ".join(f"{100 * f:g} %" for f in chosen.label_fractions)
-    print(
+    say(
         f"This demo works on {len(parts.dataset):,} phantom slices of {parts.dataset.n_subjects} made-up subjects "
         f"({out / 'phantoms'}/).\n"
         f"  1. split by subject: {len(parts.train):,} slices to train, {len(parts.test):,} to test\n"
@@ -130,8 +130,7 @@ def _announce(parts: splits.Split, chosen: StudyOptions, ssl: SimCLR, clf: Class
         "labels\n"
         f"  4. judge them by subject, draw heat maps, write {out / 'report.html'}\n"
         f"It will take about {seconds_text(seconds)} and {bytes_text(max(e.memory_bytes for e in estimates))} of "
-        "memory. Ctrl-C stops it; the same command goes on.\n",
-        flush=True,
+        "memory. Ctrl-C stops it; the same command goes on.\n"
     )
 
 

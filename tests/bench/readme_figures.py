@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PARTS = ("speed", "demo", "audit", "install")
 # What the package needs at run time besides itself, for its installed size.
-DISTRIBUTIONS = ("numpy", "scipy", "scikit-learn", "matplotlib", "tqdm", "safetensors", "threadpoolctl")
+DISTRIBUTIONS = ("numpy", "scipy", "scikit-learn", "matplotlib", "tqdm", "safetensors", "threadpoolctl", "shtab")
 
 
 def run(*command: str, **options: Any) -> str:

@@ -26,6 +26,7 @@ from ._machine import source_commit as source_commit
 from ._machine import versions as versions
 from ._machine import warn_if_emulated as warn_if_emulated
 from ._names import ARCHS as ARCHS
+from ._names import CAM_METHODS as CAM_METHODS
 from ._names import FEATURE_SIZE as FEATURE_SIZE
 from ._names import LAYERS as LAYERS
 from ._names import MAX_SEED as MAX_SEED
@@ -37,7 +38,10 @@ from ._names import Precision as Precision
 from ._notebook import NotebookBar as NotebookBar
 from ._notebook import in_notebook as in_notebook
 from ._progress import Progress as Progress
+from ._progress import is_quiet as is_quiet
+from ._progress import quietly as quietly
 from ._progress import say as say
+from ._progress import say_next as say_next
 from ._progress import tell as tell
 from ._records import ArrayRecord as ArrayRecord
 from ._records import same as same

@@ -10,6 +10,9 @@ ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101")
 LAYERS = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 
+CAM_METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "eigencam")
+
+
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from ._notebook import in_notebook
@@ -22,9 +25,35 @@ LOG = logging.getLogger("simclr_mri")
 LOG.addHandler(logging.NullHandler())
 
 
+_quiet: ContextVar[bool] = ContextVar("nothing but results is shown", default=False)
+
+
+@contextlib.contextmanager
+def quietly(on: bool = True) -> Iterator[None]:
+    """Within it, neither progress nor remarks by the way are shown."""
+    token = _quiet.set(on)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+def is_quiet() -> bool:
+    """Whether only results are to be shown."""
+    return _quiet.get()
+
+
 def say(text: str) -> None:
     """A line on the screen, and in the log of logging.getLogger("simclr_mri")."""
-    print(text, flush=True)
+    if not is_quiet():
+        print(text, flush=True)
+    LOG.info(text)
+
+
+def say_next(text: str) -> None:
+    """What a command does next, on stderr."""
+    if not is_quiet():
+        print(f"{text} ...", file=sys.stderr, flush=True)
     LOG.info(text)
 
 
@@ -74,6 +103,7 @@ class Progress:
     """
 
     def __init__(self, title: str, n_images: int, done: int = 0, verbose: int = 1) -> None:
+        verbose = 0 if is_quiet() else verbose
         self.title, self.n_images, self.done = title, n_images, done
         self._bar = None
         self._as_lines = verbose == 2 or (verbose == 1 and not (sys.stderr.isatty() or in_notebook()))

@@ -10,13 +10,36 @@ from typing import Any
 
 from ..config import hints, option_fields, optional_type
 
+YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
 
 def _parse_bool(text: str) -> bool:
-    if text.lower() in ("true", "yes", "on", "1"):
-        return True
-    if text.lower() in ("false", "no", "off", "0"):
-        return False
-    raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
+    if text.lower() in YES + NO:
+        return text.lower() in YES
+    raise argparse.ArgumentTypeError(f"expected yes or no, got '{text}'")
+
+
+class Switch(argparse.Action):
+    """`--name`, `--no-name`, or `--name yes|no`."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if option == self.option_strings[-1] and values is not None:
+            parser.error(f"{option} takes no value")
+        setattr(namespace, self.dest, (values is None and option == self.option_strings[0]) or bool(values))
+
+
+def with_values(words: Sequence[str], actions: Mapping[str, argparse.Action]) -> list[str]:
+    """The command line, in which a switch does not take the word behind it for its value: `--rgb-stem runs/clf`."""
+    found, end = list(words), words.index("--") if "--" in words else len(words)
+    for i in range(end):
+        action = actions.get(found[i])
+        following = found[i + 1].lower() if i + 1 < end else ""
+        if isinstance(action, Switch) and following not in YES + NO:
+            yes, no = action.option_strings[0], action.option_strings[-1]
+            found[i] = f"{yes}={'no' if found[i] == no else 'yes'}"
+    return found
 
 
 def _parser_of(kind: Any, may_be_none: bool, words: Sequence[str] = ()) -> Callable[[str], Any]:
@@ -32,12 +55,18 @@ def _parser_of(kind: Any, may_be_none: bool, words: Sequence[str] = ()) -> Calla
     return parse
 
 
-def _show_default(value: Any) -> str:
+def show_default(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, tuple):
         return " ".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def flag(name: str, prefix: str = "") -> str:
+    return f"--{prefix}{name.replace('_', '-')}"
 
 
 def add_arguments(
@@ -46,18 +75,16 @@ def add_arguments(
     prefix: str = "",
     skip: Sequence[str] = (),
     defaults: Mapping[str, Any] = types.MappingProxyType({}),
-) -> None:
-    """One `--name` for each option of a section, in its groups; what is not given does not appear in the namespace.
+) -> dict[str, list[argparse.Action]]:
+    """One `--name` for each option of a section, by groups; what is not given does not appear in the namespace.
 
     `defaults` are what the help shows in place of the section's own: those of a command's recipe.
     """
-    groups: dict[str, Any] = {}
+    groups: dict[str, list[argparse.Action]] = {}
     for field in option_fields(section):
         if field.name in skip:
             continue
         title = field.metadata["group"] + (f" ({prefix.rstrip('.')})" if prefix else "")
-        group = groups.setdefault(title, None) or parser.add_argument_group(title)
-        groups[title] = group
         kind, may_be_none = optional_type(hints(section)[field.name])
         is_tuple = typing.get_origin(kind) is tuple
         item = typing.get_args(kind)[0] if is_tuple else kind
@@ -65,18 +92,24 @@ def add_arguments(
         metavar = {int: "N", float: "X", str: "NAME", bool: "yes|no"}[item]
         if choices is not None:
             metavar = "{" + ",".join([*map(str, choices), *(["none"] if may_be_none else [])]) + "}"
-        default = _show_default(defaults.get(field.name, field.default))
-        group.add_argument(
-            f"--{prefix}{field.name.replace('_', '-')}",
+        default = show_default(defaults.get(field.name, field.default))
+        names: list[str] = [flag(field.name, prefix)]
+        more: dict[str, Any] = {}
+        if item is bool and not is_tuple:
+            names, more = [*names, flag(f"no_{field.name}", prefix)], {"action": Switch}
+        action = parser.add_argument(
+            *names,
             dest=f"{prefix}{field.name}",
             type=_parser_of(item, may_be_none, field.metadata["words"]),
             nargs="+" if is_tuple else ("?" if item is bool else None),
-            const=True if item is bool else None,
             choices=choices if choices is None or not may_be_none else [*choices, None],
             metavar=metavar,
             default=argparse.SUPPRESS,
             help=f"{field.metadata['help']} (default: {default})".replace("%", "%%"),
+            **more,
         )
+        groups.setdefault(title, []).append(action)
+    return groups
 
 
 def given_arguments(namespace: argparse.Namespace, section: type, prefix: str = "") -> dict[str, Any]:

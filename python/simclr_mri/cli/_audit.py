@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from .._shared import write_json
+from .._shared import say_next, write_json
 from ..audits import audit as run_audit
 from ._common import folder_for_results, reading_of
 from ._settings import Settings
@@ -22,7 +21,7 @@ def audit(args: argparse.Namespace) -> int:
         reading={**reading_of(chosen), "channels": chosen.channels},
         baselines=chosen.baselines,
         seed=chosen.seed,
-        progress=lambda text: print(f"{text} ...", file=sys.stderr, flush=True),
+        progress=say_next,
     )
     write_json(out / "audit.json", found.to_dict())
     page = found.to_html(out / "audit.html")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plot, splits
-from .._shared import bytes_text, counted, option_text, peak_memory_bytes, save_figure
+from .._shared import bytes_text, counted, is_quiet, option_text, peak_memory_bytes, save_figure, say
 from ..config import DataOptions, ReadingOptions, as_dict
 from ..datasets import Dataset, likely_subjects, open_dataset
 from ..learning import CHECKPOINT_FILE, History, checkpoint_path, is_checkpoint, read_checkpoint
@@ -28,7 +28,7 @@ def open_data(options: DataOptions) -> Dataset:
     if options.intensity is None and isinstance(found, tuple):  # remembered with the run, so that others are read alike
         options.intensity = tuple(map(str, found))
     if ds.understood:
-        print(f"{options.path}: {ds.understood}", flush=True)
+        say(f"{options.path}: {ds.understood}")
     return ds
 
 
@@ -153,7 +153,7 @@ def beside_model(model: str, name: str) -> Path:
 
 
 def describe(ds: Dataset, parts: splits.Split) -> None:
-    print(f"{ds!r}\n{parts}\n", flush=True)
+    say(f"{ds!r}\n{parts}\n")
 
 
 def estimator_of(cls: type, section: Any, **more: Any) -> Any:
@@ -162,10 +162,10 @@ def estimator_of(cls: type, section: Any, **more: Any) -> Any:
 
 
 def announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out: Path, resume: str) -> None:
-    if not estimator.verbose:
+    if not estimator.verbose or is_quiet():
         return
     if not checkpoint_path(out).exists() or resume == "never":
-        print(f"{what}: {estimator.estimate(train, val)}. Results go to {out}/", flush=True)
+        say(f"{what}: {estimator.estimate(train, val)}. Results go to {out}/")
         return
     found = read_checkpoint(out)
     before = found.config.get("epochs", estimator.epochs)
@@ -175,7 +175,7 @@ def announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out
         state = f"a finished run of {counted(before, 'epoch')}"
     else:
         state = "a finished run, which is read"
-    print(f"{what}: {out}/ holds {state}", flush=True)
+    say(f"{what}: {out}/ holds {state}")
 
 
 def after_training(estimator: Any, out: Path, then: str) -> int:
@@ -183,10 +183,11 @@ def after_training(estimator: Any, out: Path, then: str) -> int:
         raise KeyboardInterrupt
     save_figure(plot.history(estimator.history_).figure, out / "history.png")
     rows = estimator.history_
-    print(f"{rows}\n" if len(rows) <= 20 else f"the last of {len(rows)} epochs:\n{History(rows[-1:])}\n")
+    say(f"{rows}\n" if len(rows) <= 20 else f"the last of {len(rows)} epochs:\n{History(rows[-1:])}\n")
     speed = sum(r["images"] for r in rows) / max(1e-9, sum(r["seconds"] for r in rows))
-    print(f"{speed:.1f} images/s, peak memory {bytes_text(peak_memory_bytes())}")
-    print(f"{out}/: {CHECKPOINT_FILE}, log.csv, log.jsonl, manifest.json, history.png\nnext: {then}")
+    say(f"{speed:.1f} images/s, peak memory {bytes_text(peak_memory_bytes())}")
+    print(f"{out}/: {CHECKPOINT_FILE}, log.csv, log.jsonl, manifest.json, history.png")
+    say(f"next: {then}")
     return 0
 
 

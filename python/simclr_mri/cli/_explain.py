@@ -24,7 +24,7 @@ def explain(args: argparse.Namespace) -> int:
     chosen = settings.explain
     out = folder_for_results(settings, str(_default_folder(args, part)))
     result = grad_cam(clf, pictures, layer=chosen.layer, target=chosen.target, method=chosen.method)
-    save_axes(plot.cam(result), out / f"{chosen.method}_{chosen.layer}.png")
+    save_axes(plot.cam(result), out / f"{chosen.method}_{result.layer}.png")
     result.save(out / "maps.npz")
     rows = result.region_shares()
     with atomic_writer(out / "regions.csv") as file:
@@ -33,7 +33,7 @@ def explain(args: argparse.Namespace) -> int:
     print(f"{result!r}")
     for row in rows:
         print(f"  {row['region']:<18} {row['heat']:6.1%} of the heat on {row['area']:6.1%} of the picture")
-    print(f"{out}/: {chosen.method}_{chosen.layer}.png, maps.npz, regions.csv")
+    print(f"{out}/: {chosen.method}_{result.layer}.png, maps.npz, regions.csv")
     if chosen.checks and part is not None:
         _check_maps(clf, part, chosen, out)
     return 0

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from itertools import product
 
+from .._shared import say, say_next
 from ..config import LabelCurveOptions
 from ..learning import SimCLR
 from ..studies import Start
@@ -23,7 +23,7 @@ def label_curve(args: argparse.Namespace) -> int:
         if ds.slices is None:
             raise ValueError("--slices: this data set does not number its slices")
         ds = ds[ds.slices <= chosen.slices]
-    print(f"{ds!r}\n", flush=True)
+    say(f"{ds!r}\n")
     curve = run_label_curve(
         ds,
         _starts(chosen),
@@ -34,7 +34,7 @@ def label_curve(args: argparse.Namespace) -> int:
         pretrain=estimator_of(SimCLR, settings.pretrain),
         seed=settings.data.split_seed,
         out=out,
-        progress=lambda text: print(f"{text} ...", file=sys.stderr, flush=True),
+        progress=say_next,
     )
     print(f"{curve}\n\n{out}/: report.html, label_curve.csv, differences.csv, label_curve.json, label_curve.png")
     return 0

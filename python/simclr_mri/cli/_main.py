@@ -18,14 +18,21 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .._shared import for_the_shell
+from .._shared import for_the_shell, quietly
 from ._parser import build_parser
+from ._table import COMMANDS
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, (DeprecationWarning, PendingDeprecationWarning)):
         return
-    print(f"simclr-mri: note: {message}", file=sys.stderr, flush=True)
+    print(f"simclr-mri: {_coloured('note', 33)}: {message}", file=sys.stderr, flush=True)
+
+
+def _coloured(word: str, code: int) -> str:
+    """In a terminal, unless NO_COLOR is set (no-color.org)."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty()
+    return word if is_plain else f"\x1b[{code}m{word}\x1b[0m"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     parser = build_parser()
-    args, left = parser.parse_known_args(argv)
+    args, left = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    left = _late_data(args, left)
     if left:
         (args.parser if args.command else parser).unknown(left)
     if args.version:
@@ -47,11 +55,24 @@ def _main(argv: Sequence[str] | None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
+    if getattr(args, "loud", False) and args.quiet:
+        args.parser.error("-v and --quiet contradict each other")
     _expand_home(args)
-    with _without_display(), for_the_shell(), warnings.catch_warnings():
+    quiet = quietly(getattr(args, "quiet", False))
+    with _without_display(), for_the_shell(), quiet, warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = _show_warning
         return _run(_command, args)
+
+
+def _late_data(args: argparse.Namespace, left: list[str]) -> list[str]:
+    """DATA behind options, as in `evaluate RUN --on test Other/`: argparse has closed an optional argument by then."""
+    if args.command is None or COMMANDS[args.command].get("data") != "optional" or hasattr(args, "path"):
+        return left
+    if len(left) == 1 and not left[0].startswith("-"):
+        args.path = left[0]
+        return []
+    return left
 
 
 def _expand_home(args: argparse.Namespace) -> None:
@@ -99,5 +120,6 @@ def _run(work: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
     except (ValueError, OSError, MemoryError, ArithmeticError, ImportError) as error:
         if getattr(args, "debug", False):
             raise
-        print(f"{' '.join(['simclr-mri', *filter(None, [args.command])])}: error: {error}", file=sys.stderr)
+        prog = " ".join(["simclr-mri", *filter(None, [args.command])])
+        print(f"{prog}: {_coloured('error', 31)}: {error}", file=sys.stderr)
         return 1

@@ -10,14 +10,26 @@ from typing import Any, NoReturn
 
 from .._shared import did_you_mean
 from ..config import DEMO_CHOICES, RECIPES, SECTIONS, recipe_values
-from ._arguments import add_arguments
+from ._arguments import add_arguments, flag, with_values
+from ._format import full_help, short_help
 from ._table import COMMANDS
+
+SHELLS = ("bash", "zsh", "fish")
 
 
 class Parser(argparse.ArgumentParser):
     """Mistakes end in one line that names what was meant, not in a page of usage."""
 
     refused: Mapping[str, str] = MappingProxyType({})  # why, by option
+    common: Sequence[str] | None = None  # the options of --help; None is all of them
+    is_command = False
+    commands: Mapping[str, Any] = MappingProxyType({})  # of the root
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.places: list[argparse.Action] = []  # the arguments without a name
+        self.standing_options: list[argparse.Action] = []  # those that every command has
+        self.option_groups: dict[str, list[argparse.Action]] = {}  # those of the sections, by title
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
@@ -39,12 +51,37 @@ class Parser(argparse.ArgumentParser):
         option = words[0].split("=")[0]
         if not option.startswith("-"):
             self.error(f"unexpected '{' '.join(words)}'")
-        if option in self.refused:
-            self.error(f"{option} is not used here: {self.refused[option]}")
+        if option.replace("--no-", "--") in self.refused:
+            self.error(f"{option} is not used here: {self.refused[option.replace('--no-', '--')]}")
         near = did_you_mean(option, known)
         self.exit(
             2, f"{self.prog}: error: unknown option {option}.{near if 'mean' in near else ''} See {self.prog} --help\n"
         )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse; a switch does not swallow the argument behind it."""
+        words = None if args is None else with_values(list(args), self._option_string_actions)
+        return super().parse_known_args(words, namespace)
+
+    # ---- help --------------------------------------------------------------------------------------------------------
+
+    def format_help(self) -> str:
+        """The common options of a command; `full_help` has all."""
+        return short_help(self) if self.is_command else super().format_help()
+
+    def all_options(self) -> list[argparse.Action]:
+        """Those of the sections."""
+        return [action for group in self.option_groups.values() for action in group]
+
+    def all_actions(self) -> list[argparse.Action]:
+        """Arguments and options."""
+        return self._actions
+
+
+class _HelpAll(argparse.Action):
+    def __call__(self, parser: Any, *_: Any) -> None:
+        print(full_help(parser), end="")
+        parser.exit()
 
 
 def build_parser() -> Parser:
@@ -52,12 +89,19 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="simclr-mri",
         description="SimCLR pretraining, fine-tuning and heat maps for brain MRI slices, on a CPU.",
-        epilog="Start with: simclr-mri demo. Each command has its own --help. A research tool, not a medical device.",
+        epilog="Start with: simclr-mri demo. Options of a command: simclr-mri help COMMAND.\n"
+        "A research tool, not a medical device.",
+        usage="simclr-mri COMMAND ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="store_true", help="print versions, processor and libraries, and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    parser.add_argument(
+        "-V", "--version", action="store_true", help="print versions, processor and libraries, and exit"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", prog=parser.prog)
     for name, about in COMMANDS.items():
         _add_command(commands, name, about)
+    parser.commands = commands.choices
+    parser.set_defaults(root=parser)
     return parser
 
 
@@ -67,42 +111,75 @@ def _add_command(commands: Any, name: str, about: dict[str, Any]) -> None:
         name,
         help=about["help"],
         description=f"{about['help'][0].upper()}{about['help'][1:]}.",
+        add_help=False,
         epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     command.set_defaults(parser=command)
+    command.is_command, command.common = True, about.get("common")
     refused = about.get("refused", {})
-    command.refused = {_flag(name): why for name, why in refused.items()}
-    if about.get("model"):
-        command.add_argument("model", metavar="MODEL", help="run folder or checkpoint of a classifier")
-    if about.get("data") == "required":
-        what = about.get("data_help", "folder with one sub-folder of images a class")
-        command.add_argument("path", metavar="DATA", help=what)
-    elif about.get("data") == "optional":
-        command.add_argument(
-            "path",
-            metavar="DATA",
-            nargs="?",
-            default=argparse.SUPPRESS,
-            help="folder of images (default: the model's own)",
-        )
-    command.add_argument(
-        "--recipe",
-        choices=RECIPES,
-        default=argparse.SUPPRESS,
-        help=f"named set of options (default: {about.get('recipe', 'default')})",
-    )
-    command.add_argument("--config", metavar="FILE", help="TOML file with tables [data], [pretrain], ... of options")
-    command.add_argument("--debug", action="store_true", help="show where an error happened")
+    command.refused = {flag(name): why for name, why in refused.items()}
+    _add_places(command, about)
+    _add_standing_options(command, about)
     recipe = about.get("recipe", "default")
     for section, prefix in [(s, "") for s in about["bare"]] + [(s, f"{s}.") for s in about.get("prefixed", ())]:
         skip = ["path", "recipe", *(key.removeprefix(prefix) for key in refused)]
         defaults = recipe_values(recipe, section, SECTIONS[section])
         if name == "demo":
             defaults |= DEMO_CHOICES.get(section, {})
-        add_arguments(command, SECTIONS[section], prefix, skip, defaults)
+        if section == "run":
+            defaults["out"] = about["out"]
+        for title, actions in add_arguments(command, SECTIONS[section], prefix, skip, defaults).items():
+            command.option_groups.setdefault(title, []).extend(actions)
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def _add_places(command: Parser, about: dict[str, Any]) -> None:
+    """The arguments without a name, and the options of commands that have no sections."""
+
+    def add(*names: str, **more: Any) -> None:
+        action = command.add_argument(*names, **more)
+        (command.standing_options if action.option_strings else command.places).append(action)
+
+    if about.get("model"):
+        add("model", metavar="MODEL", help="run folder or checkpoint of a classifier")
+    if about.get("data") == "required":
+        what = about.get("data_help", "folder with one sub-folder of images a class")
+        add("path", metavar="DATA", help=what)
+    elif about.get("data") == "optional":
+        add(
+            "path",
+            metavar="DATA",
+            nargs="?",
+            default=argparse.SUPPRESS,
+            help="folder of images (default: the model's own)",
+        )
+    if "topic" in about.get("words", {}):
+        names = [name for name in COMMANDS if name != "help"]
+        add("topic", metavar="COMMAND", nargs="?", choices=names, help="whose options are wanted")
+        add("--all", action="store_true", help="all options, not only the common ones")
+    if "shell" in about.get("words", {}):
+        add("shell", metavar="SHELL", choices=SHELLS, help=f"one of {', '.join(SHELLS)}")
+
+
+def _add_standing_options(command: Parser, about: dict[str, Any]) -> None:
+    def add(*names: str, **more: Any) -> None:
+        command.standing_options.append(command.add_argument(*names, **more))
+
+    add("-h", "--help", action="help", help="show the common options")
+    if about["bare"]:
+        add("--help-all", action=_HelpAll, nargs=0, help="show all options")
+    sections = {*about["bare"], *about.get("prefixed", ())}
+    if sections & {"data", "pretrain", "finetune"}:
+        add(
+            "--recipe",
+            choices=RECIPES,
+            metavar="{" + ",".join(RECIPES) + "}",
+            default=argparse.SUPPRESS,
+            help=f"named set of options (default: {about.get('recipe', 'default')})",
+        )
+    if about["bare"]:
+        text = "TOML file of options: tables [data], [pretrain], ..."
+        add("--config", metavar="FILE", help=text)
+        add("-v", dest="loud", action="store_true", help="also print which options are in use, and why")
+        add("-q", "--quiet", action="store_true", help="print only results, notes and errors")
+    add("--debug", action="store_true", help="show where an error happened")

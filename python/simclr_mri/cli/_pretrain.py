@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .._shared import counted
+from .._shared import counted, say
 from ..learning import SimCLR
 from ._common import (
     after_training,
@@ -25,7 +25,7 @@ def pretrain(args: argparse.Namespace) -> int:
     ds = open_data(settings.data)
     train, val = ds, None
     if settings.data.unlabelled:
-        print(f"{ds!r}\nall {len(ds):,} images are used, without labels and without a split\n", flush=True)
+        say(f"{ds!r}\nall {len(ds):,} images are used, without labels and without a split\n")
     else:
         parts = split_data(ds, settings.data)
         describe(ds, parts)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
+import textwrap
 import warnings
 from typing import Any
 
 from .._shared import did_you_mean
-from ..config import SECTIONS, check_names, merged, read_toml, recipe_values
-from ._arguments import given_arguments
+from ..config import SECTIONS, check_names, merged, option_fields, read_toml, recipe_values
+from ._arguments import flag, given_arguments, show_default
 from ._table import COMMANDS
 
 
@@ -35,6 +37,7 @@ class Settings:
             getattr(args, "recipe", None) or named or inherited.get("recipe") or about.get("recipe", "default")
         )
         self.sections: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}  # of what is not as by default: which option, and where it comes from
         for name, section in SECTIONS.items():
             given = given_arguments(args, section, f"{name}." if name in about.get("prefixed", ()) else "")
             if name not in about["bare"] and name not in about.get("prefixed", ()):
@@ -48,6 +51,26 @@ class Settings:
             if any(field.name == "recipe" for field in dataclasses.fields(section)):
                 sources.append(("recipe", {"recipe": self.recipe}))
             self.sections[name] = merged(name, section, sources)
+            self.sources |= {f"{name}.{key}": where for where, values in sources for key in values}
+        if getattr(args, "loud", False):
+            self._tell(about)
+
+    def _tell(self, about: dict[str, Any]) -> None:
+        """Which options are in use, and where those come from that are not as by default."""
+        plain = []
+        print(f"recipe {self.recipe}", file=sys.stderr)
+        for name in (*about["bare"], *about.get("prefixed", ())):
+            for field in option_fields(SECTIONS[name]):
+                if field.name in ("path", "recipe"):
+                    continue
+                value = show_default(getattr(self.sections[name], field.name))
+                shown = flag(field.name, f"{name}." if name in about.get("prefixed", ()) else "")
+                where = self.sources.get(f"{name}.{field.name}")
+                if where is None:
+                    plain.append(f"{shown} {value}")
+                else:
+                    print(f"{shown} {value}  ({where})", file=sys.stderr)
+        print(textwrap.fill(f"by default: {', '.join(plain)}", 100, break_on_hyphens=False), file=sys.stderr)
 
     def __getattr__(self, name: str) -> Any:
         try:

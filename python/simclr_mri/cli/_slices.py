@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .._shared import call_text, option_text
+from .._shared import call_text, is_quiet, option_text, say
 from ..datasets import write_slices
 from ._common import reading_of
 from ._settings import Settings
@@ -25,9 +25,9 @@ def slices(args: argparse.Namespace) -> int:
         plane=chosen.plane,
         every=chosen.every,
         range=chosen.range,
-        progress=lambda text: print(text, file=sys.stderr, flush=True),
+        progress=lambda text: None if is_quiet() else print(text, file=sys.stderr, flush=True),
     )
     which = "" if chosen.image_size else f", or with {option_text('image_size', 128)} where volumes differ in size"
     print(f"{n:,} {chosen.plane} slices in {out}/, with subjects.csv and slices.json")
-    print(f"next: {call_text('', 'data', out)}{which}")
+    say(f"next: {call_text('', 'data', out)}{which}")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from .._shared import say
 from ..learning import Classifier, SimCLR
 from ..studies import study as run_study
 from ..studies import study_report
@@ -17,7 +18,7 @@ def study(args: argparse.Namespace) -> int:
     ds = open_data(settings.data)
     out, chosen = folder_for_results(settings, "runs/study"), settings.study
     parts = study_splits(ds, settings.data, chosen.splits)
-    print(f"{ds!r}\n" + "\n".join(map(str, parts)) + "\n", flush=True)
+    say(f"{ds!r}\n" + "\n".join(map(str, parts)) + "\n")
     ssl, clf = estimator_of(SimCLR, settings.pretrain), estimator_of(Classifier, settings.finetune, init="random")
     result = run_study(
         ds,

@@ -1,4 +1,7 @@
-"""The commands: what each is for, which sections of options it takes, and which of them it refuses."""
+"""The commands: what each is for, which sections of options it takes, which of them it refuses, and which are common.
+
+`common` options are those of `--help`, in this order; `--help-all` has the rest. `out` is what `--out` is by default.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,73 @@ EVERY_ARM = {
 
 READING = ("merge", "class_order", "fit", "intensity", "labels", "layout", "max_pixels")
 NEEDS_LABELS = {"unlabelled": "this needs labels; pretrain and data do without"}
+NOT_RESUMED = {"resume": "the command always does all of its work"}
+THE_MODELS_OWN = {"image_size": "it is the model's", "channels": "they are the model's"}
+DATA = ("task", "groups", "labels", "image_size")
+TRAINING = ("epochs", "batch_size", "lr", "sharpness", "precision", "random_state", "n_jobs", "out", "resume")
+
+# Shorter words for --help, where those of --help-all take several lines.
+SHORT_HELP = {
+    "task": "join classes: 4class, 3class or cdr0",
+    "groups": "subjects: table.csv:column, or a pattern with one group (default: OASIS, ADNI and BIDS names)",
+    "labels": "classes: table.csv:column (default: folders)",
+    "image_size": "resize to N pixels a side (default: as they are)",
+    "unlabelled": "use all images, without labels or a split",
+    "layout": "levels of folders: part/class, class/subject, ...",
+    "merge": "join classes: Mild,Moderate=Dementia",
+    "class_order": "classes in order of severity",
+    "by": "split by subject, or by image (which leaks)",
+    "split": "shares of train, val and test; or given",
+    "errors": "files that cannot be read: stop, or leave them out",
+    "intensity": "full, percentile, or the values of black and white",
+    "views": "augmentation",
+    "weights": "start from a run, or a file that holds a ResNet",
+    "init": "start: random, a run, or a file that holds a ResNet",
+    "lr": "highest learning rate (default: by optimizer)",
+    "label_fraction": "share of the training labels",
+    "random_state": "seed of weights, order and views (default: 0)",
+    "sharpness": "sharpness-aware minimisation",
+    "precision": "bf16 halves the memory",
+    "n_jobs": "threads (default: all)",
+    "resume": "auto goes on, never starts over",
+    "out": "folder for results",
+    "splits": "1 holds out a test set; more are folds",
+    "lrs": "fine-tuning rates to choose from on validation data",
+    "pretrain.arch": "the network",
+    "finetune.arch": "the network",
+    "pretrain.epochs": "passes over the training images",
+    "finetune.epochs": "passes over the labelled images",
+    "inits": "starts: random, simclr, or files with weights",
+    "layer": "stage, such as layer2 (default: last one of 4 x 4 places)",
+    "checks": "images on which the maps are checked (0: none)",
+    "label-curve.layer": "stage whose features are read",
+    "starts": "whose features: pixels, random, simclr, or files",
+    "n_labelled": "labelled subjects of a draw (default: 4 8 16 40 ...)",
+    "slices": "use only slices up to this number (default: all)",
+    "range": "part of the volume, such as 0.3 0.7",
+    "on": "part that is judged (default: test; of other data: all)",
+    "n_bootstrap": "resamples for the intervals",
+    "target": "class to explain (default: the predicted one)",
+}
 
 
 COMMANDS: dict[str, dict[str, Any]] = {
     "demo": {
         "help": "the whole experiment on phantoms, in minutes",
+        "out": "simclr_mri_demo",
+        "common": (
+            "n_subjects",
+            "slices",
+            "image_size",
+            "inits",
+            "label_fractions",
+            "seeds",
+            "splits",
+            "pretrain.epochs",
+            "finetune.epochs",
+            "out",
+            "resume",
+        ),
         "bare": ("demo", "study", "run"),
         "prefixed": ("data", "pretrain", "finetune"),
         "refused": {
@@ -32,20 +97,37 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "data.fold": "all folds of --splits are tested",
         },
         "recipe": "quick",
-        "examples": ["simclr-mri demo", "simclr-mri demo --out /tmp/demo --pretrain.epochs 10 --label-fractions 0.1 1"],
+        "examples": ["simclr-mri demo", "simclr-mri demo --pretrain.epochs 10 --label-fractions 0.1 1"],
     },
     "data": {
         "help": "what is in a folder: classes, subjects, the split",
+        "out": "no picture is written",
+        "common": (
+            "task",
+            "merge",
+            "class_order",
+            "groups",
+            "labels",
+            "layout",
+            "image_size",
+            "unlabelled",
+            "by",
+            "split",
+            "errors",
+            "out",
+        ),
+        "refused": NOT_RESUMED,
         "bare": ("data", "run"),
         "data": "required",
         "examples": [
             "simclr-mri data Dataset/",
             "simclr-mri data Dataset/ --task cdr0 --out look/",
-            "simclr-mri data Dataset/ --merge Mild,Moderate=Dementia --class-order Non Very_Mild Dementia",
+            "simclr-mri data Dataset/ --merge Mild,Moderate=Dementia",
         ],
     },
     "slices": {
         "help": "cut NIfTI files and DICOM series into a folder of pictures",
+        "common": ("plane", "every", "range", "labels", "groups", "image_size", "intensity", "errors", "out"),
         "bare": ("slices",),
         "data": "required",
         "data_help": "folder of volumes, with class folders or without",
@@ -56,11 +138,14 @@ COMMANDS: dict[str, dict[str, Any]] = {
         },
         "examples": [
             "simclr-mri slices NIfTI/ --plane axial --every 2 --out Dataset/",
-            "simclr-mri slices BIDS/ --labels participants.tsv:group --range 0.3 0.7 --image-size 128",
+            "simclr-mri slices BIDS/ --labels participants.tsv:group --range 0.3 0.7",
         ],
     },
     "audit": {
         "help": "leaks, copies and trivial baselines of a data set: a verdict and a page",
+        "out": "audit",
+        "common": ("task", "merge", "groups", "labels", "image_size", "baselines", "seed", "out"),
+        "refused": NOT_RESUMED,
         "bare": ("audit", "run"),
         "data": "required",
         "examples": [
@@ -70,6 +155,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
     },
     "pretrain": {
         "help": "SimCLR on images, without labels",
+        "out": "runs/pretrain",
+        "common": ("groups", "image_size", "unlabelled", "arch", "weights", "views", *TRAINING),
         "bare": ("data", "pretrain", "run"),
         "data": "required",
         "examples": [
@@ -81,11 +168,13 @@ COMMANDS: dict[str, dict[str, Any]] = {
     },
     "finetune": {
         "help": "train a classifier on labels",
+        "out": "runs/finetune_INIT_SHAREpct",
+        "common": ("task", "groups", "image_size", "init", "arch", "label_fraction", "views", *TRAINING),
         "bare": ("data", "finetune", "run"),
         "refused": NEEDS_LABELS,
         "data": "optional",
         "examples": [
-            "simclr-mri finetune Dataset/ --init runs/ssl --label-fraction 0.1 --out runs/clf",
+            "simclr-mri finetune Dataset/ --init runs/ssl --label-fraction 0.1",
             "simclr-mri finetune Dataset/ --init random --arch resnet18",
             "simclr-mri finetune Dataset/ --init resnet50.safetensors",
         ],
@@ -98,21 +187,25 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "model": True,
         "examples": [
             "simclr-mri predict runs/clf New/",
-            "simclr-mri predict runs/clf New/ --groups '(sub-\\d+)' --out answers.parquet",
+            "simclr-mri predict runs/clf New/ --groups '(sub-\\d+)' --out a.parquet",
         ],
     },
     "evaluate": {
         "help": "scores of a classifier, by slice and by subject",
+        "out": "evaluation_PART in the model's folder",
+        "common": ("on", "n_bootstrap", "precision", "task", "groups", "labels", "out"),
         "bare": ("evaluate", "data", "run"),
-        "refused": NEEDS_LABELS,
+        "refused": {**NEEDS_LABELS, **NOT_RESUMED, **THE_MODELS_OWN},
         "data": "optional",
         "model": True,
         "examples": ["simclr-mri evaluate runs/clf", "simclr-mri evaluate runs/clf Other/ --on test"],
     },
     "explain": {
         "help": "heat maps of a classifier",
+        "out": "heat_maps in the model's folder",
+        "common": ("on", "n_images", "layer", "method", "target", "checks", "groups", "labels", "out"),
         "bare": ("explain", "data", "run"),
-        "refused": NEEDS_LABELS,
+        "refused": {**NEEDS_LABELS, **NOT_RESUMED, **THE_MODELS_OWN},
         "data": "optional",
         "model": True,
         "examples": [
@@ -124,7 +217,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "a model as ONNX or safetensors, for other programs",
         "bare": ("export",),
         "model": True,
-        "examples": ["simclr-mri export runs/clf", "simclr-mri export runs/clf --out resnet.safetensors --rgb-stem"],
+        "examples": ["simclr-mri export runs/clf", "simclr-mri export runs/clf --out resnet.safetensors"],
     },
     "runs": {
         "help": "runs with their scores and sizes",
@@ -133,18 +226,46 @@ COMMANDS: dict[str, dict[str, Any]] = {
     },
     "study": {
         "help": "starts x label fractions x seeds x splits, one table",
+        "out": "runs/study",
+        "common": (
+            "inits",
+            "label_fractions",
+            "seeds",
+            "splits",
+            "lrs",
+            *DATA,
+            "pretrain.arch",
+            "pretrain.epochs",
+            "finetune.arch",
+            "finetune.epochs",
+            "out",
+            "resume",
+        ),
         "bare": ("study", "data", "run"),
         "prefixed": ("pretrain", "finetune"),
         "refused": {**EVERY_ARM, **NEEDS_LABELS, "fold": "all folds of --splits are tested"},
         "data": "required",
         "examples": [
             "simclr-mri study Dataset/ --recipe quick --image-size 64 --out runs/study",
-            "simclr-mri study Dataset/ --inits random simclr --label-fractions 0.1 1 --seeds 3 --finetune.epochs 30",
-            "simclr-mri study Dataset/ --task 3class --splits 5 --label-fractions 0.1 1 --lrs 1e-4 3e-4 1e-3",
+            "simclr-mri study Dataset/ --label-fractions 0.1 1 --seeds 3",
+            "simclr-mri study Dataset/ --task 3class --splits 5 --lrs 1e-4 1e-3",
         ],
     },
     "label-curve": {
         "help": "what pretrained features are worth with few labelled subjects, in minutes",
+        "out": "runs/label_curve",
+        "common": (
+            "starts",
+            "n_labelled",
+            "draws",
+            "splits",
+            "slices",
+            "layer",
+            *DATA,
+            "pretrain.arch",
+            "pretrain.epochs",
+            "out",
+        ),
         "bare": ("label_curve", "data", "run"),
         "prefixed": ("pretrain",),
         "refused": {
@@ -158,18 +279,36 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "data": "required",
         "recipe": "quick",
         "examples": [
-            "simclr-mri label-curve Dataset/ --task cdr0 --starts pixels random --intensities as_is subject",
-            "simclr-mri label-curve Dataset/ --task cdr0 --image-size 64 --slices 8 --pretrain.epochs 20",
-            "simclr-mri label-curve Dataset/ --starts pixels random runs/ssl --n-labelled 4 8 16 40",
+            "simclr-mri label-curve Dataset/ --task cdr0 --starts pixels random",
+            "simclr-mri label-curve Dataset/ --image-size 64 --pretrain.epochs 20",
+            "simclr-mri label-curve Dataset/ --starts runs/ssl --n-labelled 4 8 16",
         ],
     },
     "bench": {
         "help": "how fast training and inference are on this machine",
+        "out": "bench",
+        "refused": NOT_RESUMED,
         "bare": ("bench", "run"),
         "examples": [
             "simclr-mri bench --precision fp32 bf16",
             "simclr-mri bench --rows resnet18 --n-jobs 1 --layers",
             "simclr-mri bench --peer",
+        ],
+    },
+    "help": {
+        "help": "options of a command, or this list",
+        "bare": (),
+        "words": {"topic": "COMMAND"},
+        "examples": ["simclr-mri help", "simclr-mri help pretrain", "simclr-mri help pretrain --all"],
+    },
+    "completion": {
+        "help": "a script that lets the shell complete commands, options and files",
+        "bare": (),
+        "words": {"shell": "SHELL"},
+        "examples": [
+            'eval "$(simclr-mri completion bash)"   # in ~/.bashrc',
+            'eval "$(simclr-mri completion zsh)"    # in ~/.zshrc, after compinit',
+            "simclr-mri completion fish | source     # in ~/.config/fish/config.fish",
         ],
     },
 }

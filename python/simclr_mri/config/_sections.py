@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .._shared import ARCHS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS, Precision
+from .._shared import ARCHS, CAM_METHODS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS, Precision
 from ._options import option
 
 SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
@@ -340,8 +340,14 @@ class ExplainOptions:
         choices=("train", "val", "test", "all"),
     )
     n_images: int = option(12, "how many images, spread over the classes", group="heat maps", at_least=1)
-    layer: str = option("layer3", "stage that is explained, or several joined by +: layer2+layer3", group="heat maps")
-    method: str = option("gradcam", "how activations and gradients are combined", group="heat maps")
+    layer: str | None = option(
+        None,
+        "stage that is explained, or several joined by +: layer2+layer3 (none: the last one of at least 4 x 4 places)",
+        group="heat maps",
+    )
+    method: str = option(
+        "gradcam", "how activations and gradients are combined", group="heat maps", choices=CAM_METHODS
+    )
     target: str | None = option(None, "class to explain (none: the predicted one)", group="heat maps")
     precision: Precision | None = option(
         None, "fp32 or bf16 activations (none: as the model was trained)", group="heat maps", choices=PRECISIONS

@@ -1,3 +1,4 @@
+from ._cam import default_layer as default_layer
 from ._cam import grad_cam as grad_cam
 from ._checks import CamChecks as CamChecks
 from ._checks import check_cams as check_cams

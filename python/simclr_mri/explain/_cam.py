@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import LAYERS, choose, n_threads
+from .._shared import CAM_METHODS, LAYERS, choose, n_threads
 from ..datasets import BACKGROUND_LEVEL, Dataset, as_images
 from ..views import plain_batch
 from ._result import CamResult
 
-METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "eigencam")
+METHODS = CAM_METHODS
 
 
 def grad_cam(
     model: Any,
     images: Dataset | np.ndarray,
     *,
-    layer: str | Sequence[str] = "layer4",
+    layer: str | Sequence[str] | None = None,
     target: int | str | None = None,
     method: str = "gradcam",
     batch_size: int = 16,
@@ -38,9 +38,10 @@ def grad_cam(
     model : Classifier, fitted
     images : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C), uint8
         A data set's labels and region masks go into the result.
-    layer : {"stem", "layer1", "layer2", "layer3", "layer4"}, or several
-        Several, as a sequence or joined by "+" ("layer2+layer3"), give the mean of their maps, each scaled to [0, 1]
-        before, and scaled again: places that several stages agree on stay hot.
+    layer : {"stem", "layer1", "layer2", "layer3", "layer4"}, or several, or None
+        None is the last stage whose maps have at least 4 x 4 places. Several, as a sequence or joined by "+"
+        ("layer2+layer3"), give the mean of their maps, each scaled to [0, 1] before, and scaled again: places that
+        several stages agree on stay hot.
     target : int, str or None
         Class to explain; None explains each image's predicted class.
     method : {"gradcam", "gradcam++", "hirescam", "layercam", "eigencam"}
@@ -62,7 +63,7 @@ def grad_cam(
     <CamResult: 2 maps of 32 x 32 px, gradcam at layer2>
     """
     _check_model(model)
-    layers = layer_names(layer)
+    layers = layer_names(layer or default_layer(model.network_config_["image_size"]))
     choose("method", method, METHODS)
     model.check_fitted()
     pixels = as_images(model.model_.checked(images))
@@ -107,6 +108,18 @@ def grad_cam(
         files=() if known is None else known.files,
         grid=tuple((int(rows), int(columns)) for rows, columns in grid.values()),
     )
+
+
+def default_layer(image_size: int) -> str:
+    """The last stage whose maps have at least 4 x 4 places: layer4 from 97 pixels on, layer3 from 49, layer2 below.
+
+    Examples
+    --------
+    >>> default_layer(224), default_layer(128), default_layer(64), default_layer(32)
+    ('layer4', 'layer4', 'layer3', 'layer2')
+    """
+    strides = {"layer4": 32, "layer3": 16, "layer2": 8}  # of ResNets
+    return next((layer for layer, stride in strides.items() if -(-image_size // stride) >= 4), "layer1")
 
 
 def layer_names(layer: str | Sequence[str]) -> tuple[str, ...]:

@@ -180,7 +180,7 @@ def check_cams(
     model: Any,
     dataset: Dataset,
     *,
-    layer: str | Sequence[str] = "layer3",
+    layer: str | Sequence[str] | None = None,
     method: str = "gradcam",
     target: int | str | None = None,
     n_images: int = 24,

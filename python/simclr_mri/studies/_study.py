@@ -15,6 +15,7 @@ from typing import Any
 from .. import splits as _splits
 from .._shared import sole_writer
 from ..datasets import Dataset
+from ..explain import default_layer
 from ..learning import Classifier, SimCLR, checkpoint_path
 from ._arm import Arm
 from ._rates import checked_rates
@@ -36,7 +37,7 @@ def study(
     pretrain: SimCLR | Mapping[str, Any] | None = None,
     finetune: Classifier | Mapping[str, Any] | None = None,
     lrs: Sequence[float] | None = None,
-    cam_layer: str = "layer3",
+    cam_layer: str | None = None,
     n_bootstrap: int = 1000,
     resume: str = "auto",
     facts: Mapping[str, Any] | None = None,
@@ -69,8 +70,8 @@ def study(
         Fine-tuning rates that every start tries at each label fraction in each split, with the first seed; the best by
         validation data serves all seeds, instead of one rate for all. A split without validation data holds back 15 %
         of its training set for that; the networks that are judged learn from all of it.
-    cam_layer : str
-        Stage of the heat maps that are kept.
+    cam_layer : str, optional
+        Stage of the heat maps that are kept; by default that of `grad_cam`.
     n_bootstrap : int
     resume : {"auto", "never"}
     facts : dict, optional
@@ -107,7 +108,7 @@ def study(
         ssl=_template(SimCLR, pretrain),
         clf=_template(Classifier, finetune),
         lrs=checked_rates(lrs),
-        cam_layer=cam_layer,
+        cam_layer=cam_layer or default_layer(ds.image_size),
         n_bootstrap=n_bootstrap,
         resume=resume,
         facts=dict(facts or {}),

@@ -1,0 +1,88 @@
+"""What `--help` and `--help-all` show: the common options of a command on a screen, and all of them."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ._arguments import Switch
+from ._table import SHORT_HELP
+
+WIDTH = 100  # longer lines are hard to read
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """The width of the terminal, up to 100 columns; a switch is `--[no-]name`."""
+
+    def __init__(self, prog: str) -> None:
+        columns = min(shutil.get_terminal_size().columns, WIDTH)
+        super().__init__(prog, max_help_position=26, width=max(columns - 2, 40))
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if isinstance(action, Switch):
+            before, _, name = action.option_strings[0].removeprefix("--").rpartition(".")
+            return f"--{before + '.' if before else ''}[no-]{name}"
+        if action.nargs == "+" and isinstance(action.metavar, str):
+            return f"{', '.join(action.option_strings)} {action.metavar} ..."
+        if action.option_strings and action.nargs != 0:  # "-o, --out NAME", not "-o NAME, --out NAME"
+            return f"{', '.join(action.option_strings)} {self._format_args(action, str(action.metavar))}"
+        return super()._format_action_invocation(action)
+
+
+def short_help(parser: Any) -> str:
+    """Usage, what the command does, its arguments, common options and examples."""
+    shown = {action.dest: action for action in parser.all_options()}
+    common = [shown[name] for name in parser.common or shown if name in shown]
+    rest = [action for action in shown.values() if action not in common]
+    with _short_words(common):
+        formatter = _head(parser)
+        _section(formatter, "common options" if rest else "options", common)
+        _section(formatter, "always", parser.standing_options)
+        more = f"{len(rest)} more options: {parser.prog} --help-all\n\n" if rest else ""
+        return f"{formatter.format_help()}\n{more}{parser.epilog}\n"
+
+
+def full_help(parser: Any) -> str:
+    """Everything, in groups."""
+    formatter = _head(parser)
+    _section(formatter, "always", parser.standing_options)
+    for title, actions in parser.option_groups.items():
+        _section(formatter, title, actions)
+    return f"{formatter.format_help()}\n{parser.epilog}\n"
+
+
+def _head(parser: Any) -> Formatter:
+    formatter = Formatter(parser.prog)
+    places = [action.metavar if action.nargs != "?" else f"[{action.metavar}]" for action in parser.places]
+    formatter.add_usage(" ".join([parser.prog, *places, "[options]"]), [], [])
+    formatter.add_text(parser.description)
+    _section(formatter, "arguments", parser.places)
+    return formatter
+
+
+def _section(formatter: Formatter, title: str | None, actions: Iterable[argparse.Action]) -> None:
+    formatter.start_section(title)
+    formatter.add_arguments(actions)
+    formatter.end_section()
+
+
+class _short_words:
+    """Within it, options have their short texts, and say only defaults that are something."""
+
+    def __init__(self, actions: Sequence[argparse.Action]) -> None:
+        self.long = [(action, action.help or "") for action in actions]
+
+    def __enter__(self) -> None:
+        for action, text in self.long:
+            long, _, default = text.rpartition(" (default: ")
+            short = SHORT_HELP.get(action.dest, long)
+            if "(default:" in short or default == "none)" or (isinstance(action, Switch) and default == "no)"):
+                action.help = short
+            else:
+                action.help = f"{short} (default: {default}"
+
+    def __exit__(self, *_: Any) -> None:
+        for action, text in self.long:
+            action.help = text

@@ -1,0 +1,172 @@
+"""Help fits on a screen and a half, the shell completes, and a switch is what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from simclr_mri import datasets
+from simclr_mri.cli import COMMANDS, build_parser, main
+from simclr_mri.cli._format import full_help, short_help
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_on_a_screen_and_a_half(command, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    parser = build_parser().commands[command]
+    text = short_help(parser)
+    lines = text.splitlines()
+    assert len(lines) <= 48 and max(map(len, lines)) < columns
+    assert lines[0].startswith(f"usage: simclr-mri {command} ") and "examples:" in text
+    everything = full_help(parser)
+    for action in parser.all_options():
+        assert re.search(rf"--(\w+\.)?(\[no-\])?{action.option_strings[0].split('.')[-1].lstrip('-')}\b", everything)
+    for name in parser.common or ():
+        assert name in {action.dest for action in parser.all_options()}, name  # no common option that is none
+    left = re.search(r"(\d+) more options: simclr-mri (\S+) --help-all", text)
+    n_common = len(parser.common or parser.all_options())
+    assert (int(left[1]) if left else 0) == len(parser.all_options()) - n_common
+
+
+def test_the_default_of_out_is_where_results_go(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    datasets.write_phantoms(tmp_path / "d", n_subjects=20, slices=1, image_size=32)
+    assert main(["audit", "d", "--no-baselines"]) == 0
+    assert (tmp_path / "audit" / "audit.json").exists()
+    assert "(default: audit)" in short_help(build_parser().commands["audit"])
+
+
+def said(capsys, *line):
+    """What `simclr-mri` says, whether it ends by itself or by the parser."""
+    try:
+        code = main(list(line))
+    except SystemExit as stop:
+        code = stop.code
+    found = capsys.readouterr()
+    return code, found.out, found.err
+
+
+def test_help_is_a_command(capsys):
+    assert said(capsys, "help")[1] == build_parser().format_help()
+    assert said(capsys, "help", "pretrain") == said(capsys, "pretrain", "--help") == said(capsys, "pretrain", "-h")
+    assert said(capsys, "help", "pretrain", "--all") == said(capsys, "pretrain", "--help-all")
+    code, _, error = said(capsys, "help", "pretrian")
+    assert code == 2 and "Did you mean 'pretrain'?" in error
+    assert said(capsys, "-V") == said(capsys, "--version") and "simclr_mri" in said(capsys, "-V")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("--rgb-stem", True),
+        ("--no-rgb-stem", False),
+        ("--rgb-stem yes", True),
+        ("--rgb-stem=no", False),
+        ("--rgb-stem off", False),
+    ],
+)
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_switches(words, value, place):
+    line = ["export", *words.split(), "RUN"] if place == "before" else ["export", "RUN", *words.split()]
+    args = build_parser().parse_args(line)
+    assert args.rgb_stem is value and args.model == "RUN"
+
+
+def test_switches_of_other_sections_and_bad_ones(capsys):
+    args = build_parser().parse_args(["study", "D", "--pretrain.no-normalize", "--finetune.nesterov"])
+    assert vars(args)["pretrain.normalize"] is False and vars(args)["finetune.nesterov"] is True
+    assert "takes no value" in said(capsys, "export", "RUN", "--no-rgb-stem=yes")[2]
+    assert "Did you mean '--no-rgb-stem'?" in said(capsys, "export", "RUN", "--no-rgb-stm")[2]
+    assert "--no-unlabelled is not used here" in said(capsys, "finetune", "D", "--no-unlabelled")[2]
+
+
+def test_data_may_stand_behind_options(tmp_path, capsys):
+    line = ["evaluate", str(tmp_path), "--on", "test", str(tmp_path / "other")]
+    code, _, error = said(capsys, *line)
+    assert (code == 1 and "unexpected" not in error and "no such" in error) or "no checkpoint" in error
+    assert "unexpected" in said(capsys, *line, "third")[2]
+
+
+def test_quiet_and_loud(tmp_path, capsys):
+    datasets.write_phantoms(tmp_path / "d", n_subjects=20, slices=1, image_size=32)
+    small = "--arch resnet18 --epochs 1 --batch-size 4 --task cdr0".split()
+    line = ["pretrain", str(tmp_path / "d"), *small]
+    code, out, error = said(capsys, *line, "--quiet", "--out", str(tmp_path / "run"))
+    assert code == 0 and error == "" and out.splitlines() == [f"{tmp_path / 'run'}/: " + out.split("/: ")[1].strip()]
+    code, out, error = said(capsys, *line, "-v", "--out", str(tmp_path / "run"))
+    assert "--epochs 1  (command line)" in error and "--knn-every 5" in error and "holds a finished run" in out
+    assert said(capsys, *line, "-v", "-q")[0] == 2
+
+
+def test_colour_is_only_for_terminals(tmp_path):
+    pexpect = pytest.importorskip("pexpect", reason="needs a terminal")
+    command = f"-m simclr_mri data {tmp_path / 'nowhere'}"
+
+    def in_terminal(**more):
+        import os
+
+        env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm", **more}
+        return pexpect.run(f"{sys.executable} {command}", env=env).decode()
+
+    assert "\x1b[31merror\x1b[0m: " in in_terminal()
+    assert "\x1b" not in in_terminal(NO_COLOR="1") and "\x1b" not in in_terminal(TERM="dumb")
+    done = subprocess.run([sys.executable, *command.split()], capture_output=True, text=True)
+    assert "\x1b" not in done.stderr and "error: " in done.stderr
+
+
+# ---- completion ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    pytest.importorskip("shtab")
+    run = [sys.executable, "-m", "simclr_mri", "completion"]
+    return {s: subprocess.check_output([*run, s], text=True) for s in ("bash", "zsh", "fish")}
+
+
+def completed(script, line, folder):
+    """What a real bash offers for the last word of a line."""
+    words = line.split(" ")
+    array = " ".join(f"'{word}'" for word in words)
+    ask = f"{script}\nCOMP_WORDS=({array}); COMP_CWORD={len(words) - 1}; COMP_LINE='{line}'; COMP_POINT={len(line)}\n"
+    ask += "f=$(complete -p simclr-mri | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n$f simclr-mri\n"
+    ask += "printf '%s\\n' \"${COMPREPLY[@]}\""
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, cwd=folder, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("simclr-mri ", set(COMMANDS)),
+        ("simclr-mri pre", {"pretrain", "predict"}),
+        ("simclr-mri pretrain Data", {"Dataset"}),
+        ("simclr-mri pretrain Dataset --ep", {"--epochs"}),
+        ("simclr-mri pretrain Dataset --no-nes", {"--no-nesterov"}),
+        ("simclr-mri pretrain Dataset --arch resnet1", {"resnet18", "resnet101"}),
+        ("simclr-mri pretrain Dataset --groups sub", {"subjects.csv"}),
+        ("simclr-mri evaluate runs/c", {"runs/clf"}),
+        ("simclr-mri evaluate runs/clf --on ", {"train", "val", "test", "all", "none"}),
+        ("simclr-mri study Dataset --pretrain.opt", {"--pretrain.optimizer"}),
+        ("simclr-mri completion ", {"bash", "zsh", "fish"}),
+        ("simclr-mri help fine", {"finetune"}),
+    ],
+)
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes(scripts, line, offered, tmp_path):
+    for name in ("Dataset/A", "runs/clf"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "subjects.csv").touch()
+    assert completed(scripts["bash"], line, tmp_path) == offered
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script(scripts, shell):
+    assert all(word in scripts[shell] for word in ("pretrain", "resnet101", "no-nesterov"))
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=scripts[shell], text=True, check=True)
