@@ -63,7 +63,7 @@ def grad_cam(
     <CamResult: 2 maps of 32 x 32 px, gradcam at layer2>
     """
     _check_model(model)
-    layers = layer_names(layer or default_layer(model.network_config_["image_size"]))
+    layers = layer_names(default_layer(model.network_config_["image_size"]) if layer is None else layer)
     choose("method", method, METHODS)
     model.check_fitted()
     pixels = as_images(model.model_.checked(images))

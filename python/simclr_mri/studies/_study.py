@@ -108,7 +108,7 @@ def study(
         ssl=_template(SimCLR, pretrain),
         clf=_template(Classifier, finetune),
         lrs=checked_rates(lrs),
-        cam_layer=cam_layer or default_layer(ds.image_size),
+        cam_layer=default_layer(ds.image_size) if cam_layer is None else cam_layer,
         n_bootstrap=n_bootstrap,
         resume=resume,
         facts=dict(facts or {}),
