@@ -22,10 +22,11 @@ enter() { # SUITE COMMAND: in the fresh system, with this machine's network sett
     local root=$cache/$1
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
     [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
-    if [ -n "${PIP_CERT:-}" ]; then mkdir -p "$root$(dirname "$PIP_CERT")" && cp "$PIP_CERT" "$root$PIP_CERT"; fi
+    [ -z "${PIP_CERT:-}" ] || cp "$PIP_CERT" "$root/root/certificates.pem" # installing ca-certificates would replace the system's
     unshare --mount --pid --fork bash -c "
         mount -t proc proc $root/proc && mount --bind /dev $root/dev && mount -t tmpfs tmpfs $root/dev/shm
         exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 $(env | grep -E '^PIP_' | tr '\n' ' ') \
+            ${PIP_CERT:+PIP_CERT=/root/certificates.pem} \
             chroot $root bash -c \"\$1\"" enter "$2"
 }
 
@@ -37,7 +38,12 @@ timed() { # SUITE NAME COMMAND
 
 for suite in "${suites[@]}"; do
     rm -rf --one-file-system "${cache:?}/$suite"
-    debootstrap --variant=minbase "$suite" "$cache/$suite" "$mirror" > "$cache/$suite-debootstrap.log"
+    if [ ! -d "$cache/$suite-fresh" ]; then
+        rm -rf "$cache/$suite-part"
+        debootstrap --variant=minbase "$suite" "$cache/$suite-part" "$mirror" > "$cache/$suite-debootstrap.log"
+        mv "$cache/$suite-part" "$cache/$suite-fresh"
+    fi
+    cp -a "$cache/$suite-fresh" "$cache/$suite"
     if [ -n "$wheel" ]; then
         cp "$wheel" "$cache/$suite/root/"
         timed "$suite" wheel "cd /root && apt-get update -q && apt-get install -y -q python3-venv && ! command -v gcc &&
