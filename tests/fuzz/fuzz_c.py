@@ -29,6 +29,9 @@ SOURCES = [
 ]
 
 
+WRAPPED = "malloc calloc realloc strdup asprintf read write fstat fsync rename open".split()
+
+
 def has_clang() -> bool:
     if shutil.which("clang") is None:
         return False
@@ -47,6 +50,7 @@ def build(target: str, folder: Path, *, coverage: bool = False) -> Path:
         subprocess.run(["clang", *flags, "-c", *(str(ROOT / source) for source in SOURCES)], check=True, cwd=folder)
     program = folder / f"fuzz_{target.lower()}"
     command = ["clang", *flags, "-fsanitize=fuzzer", f"-DTARGET={target}", str(ROOT / "tests/fuzz/fuzz_io.c")]
+    command += [f"-Wl,--wrap={name}" for name in WRAPPED]
     libraries = ["-lpng", "-ljpeg", "-lz", "-lm", "-lpthread"]
     subprocess.run([*command, *map(str, objects), *libraries, "-o", str(program)], check=True)
     return program
@@ -57,6 +61,7 @@ def write_seeds(target: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if target in ("WRITE", "RESIZE"):
         for i, head in enumerate(([8, 9, 1, 7], [5, 5, 3, 0], [6, 4, 5, 9], [0, 3, 2, 11])):
+            head += [2 + i, 0, 0, 0]
             (folder / str(i)).write_bytes(bytes(head) + bytes(range(100)))
         return
     rng = np.random.default_rng(0)
@@ -83,7 +88,7 @@ def write_seeds(target: str, folder: Path) -> None:
     for i, (image, options) in enumerate(made):
         buffer = io.BytesIO()
         image.save(buffer, **options)
-        for j, head in enumerate((b"\0\0\0", bytes([33 + i % 4, 1 + i % 3, 20]), bytes([7, 2, 90]))):
+        for j, head in enumerate((b"\0\0\0\0", bytes([33 + i % 4, 1 + i % 3, 20, 0]), bytes([7, 2, 90, 1 + i]))):
             (folder / f"{i}_{j}").write_bytes(head + buffer.getvalue())
 
 
@@ -118,15 +123,18 @@ def covered_lines(programs: list[Path]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fuzz the reading and writing of images.")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)} (all)")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--coverage", action="store_true", help="report the lines of csrc/io that were reached")
     parser.add_argument("--corpus", type=Path, help="folder that keeps what was found interesting")
     arguments = parser.parse_args()
+    if unknown := set(arguments.targets) - set(TARGETS):
+        parser.error(f"no target named {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
     if not has_clang():
         sys.exit("clang with libFuzzer not found. On Debian or Ubuntu: apt-get install clang llvm")
     with tempfile.TemporaryDirectory() as temporary:
         programs = []
-        for target in TARGETS:
+        for target in arguments.targets or TARGETS:
             corpus = (arguments.corpus or Path(temporary)) / target.lower()
             write_seeds(target, corpus)
             program = build(target, Path(temporary), coverage=arguments.coverage)
