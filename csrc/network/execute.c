@@ -32,8 +32,19 @@ static struct smri_conv2d conv_shape(const struct smri_run *run, const struct sm
     return shape;
 }
 
-static struct smri_workspace workspace_of(const struct smri_run *run, const struct smri_op *op) {
-    return (struct smri_workspace){at(run, op->scratch), at(run, run->program->per_thread), run->program->per_thread_stride};
+/* A convolution's call, but for what goes along with it. */
+static struct smri_conv2d_call call_of(const struct smri_run *run, const struct smri_op *op,
+                                       const struct smri_conv2d *shape) {
+    const struct smri_workspace workspace = {at(run, op->scratch), at(run, run->program->per_thread),
+                                             run->program->per_thread_stride};
+    return (struct smri_conv2d_call){.shape = shape,
+                                     .out = at(run, op->out),
+                                     .x = read_at(run, op->x),
+                                     .dy = read_at(run, op->dy),
+                                     .w = run->network->weights + run->network->conv_bns[op->conv_bn].weight,
+                                     .accumulate = op->accumulate,
+                                     .workspace = workspace,
+                                     .pool = run->threads};
 }
 
 static struct smri_batchnorm2d norm_shape(const struct smri_run *run, const struct smri_conv_bn *conv_bn) {
@@ -51,7 +62,7 @@ static struct smri_maxpool2d maxpool_shape(const struct smri_run *run) {
 /* The rows of the parts in which a conv_bn's convolution works, if it does. */
 static size_t part_rows(const struct smri_run *run, enum smri_conv2d_direction direction, short conv_bn) {
     const struct smri_conv2d shape = conv_shape(run, &run->network->conv_bns[conv_bn]);
-    return smri_conv2d_part_rows(direction, &shape);
+    return smri_conv2d_part_rows(SMRI_CONV2D_AUTO, direction, &shape);
 }
 
 /* What a CONV_DATA computes the gradient of. */
@@ -78,7 +89,7 @@ static bool makes_source(const struct smri_run *run, const struct smri_op *op) {
     if (op->fused_producer == 0) return false;
     if (op->kind == SMRI_OP_CONV) return part_rows(run, SMRI_CONV2D_FORWARD, op->conv_bn) > 0;
     const struct smri_conv2d shape = data_shape(run, op);
-    return smri_conv2d_part_rows(SMRI_CONV2D_BACKWARD_DATA, &shape) > 0;
+    return smri_conv2d_part_rows(SMRI_CONV2D_AUTO, SMRI_CONV2D_BACKWARD_DATA, &shape) > 0;
 }
 
 static bool leaves_out(const struct smri_run *run, const struct smri_op *op) {
@@ -155,9 +166,8 @@ static void norm_parts_of(struct norm_parts *norm, const struct smri_run *run, c
 /* Backward-data. On the way, where the op names them and there are parts: dy from the norm in front of it (as seen
  * from here), what it is added to from a shortcut's, and the sums of the norm behind it. */
 static void run_conv_data(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
     const struct smri_conv2d shape = data_shape(run, op);
-    const size_t rows = smri_conv2d_part_rows(SMRI_CONV2D_BACKWARD_DATA, &shape);
+    const size_t rows = smri_conv2d_part_rows(SMRI_CONV2D_AUTO, SMRI_CONV2D_BACKWARD_DATA, &shape);
     const struct smri_conv2d scatter_shape = conv_shape(run, &run->network->conv_bns[op->scatter_of]);
     struct smri_strided_scatter scatter = {at(run, op->out), read_at(run, op->scatter), &scatter_shape};
     struct smri_conv2d_fusion parts = {0};
@@ -181,10 +191,9 @@ static void run_conv_data(const struct smri_run *run, const struct smri_op *op) 
         parts.consume_dst = smri_batchnorm2d_sum_part, parts.consumer = &behind.parts;
         parts.consumer_reads = behind.from.x;
     }
-    const bool any = parts.produce_src != NULL || parts.init_dst != NULL || parts.consume_dst != NULL;
-    const struct smri_workspace workspace = workspace_of(run, op);
-    smri_conv2d_backward_data(at(run, op->out), read_at(run, op->dy), run->network->weights + conv_bn->weight, op->accumulate,
-                              any ? &parts : NULL, &shape, &workspace, run->threads);
+    struct smri_conv2d_call call = call_of(run, op, &shape);
+    if (parts.produce_src != NULL || parts.init_dst != NULL || parts.consume_dst != NULL) call.fusion = &parts;
+    smri_conv2d_backward_data(&call);
 }
 
 /* Forward. On the way: x from the block's end in front of it, and the sums of its own statistics. */
@@ -209,27 +218,29 @@ static void run_conv_forward(const struct smri_run *run, const struct smri_op *o
     struct smri_batchnorm2d_parts sums = {NULL, &from, &behind, 0, at(run, op->sums)};
     if (op->sums != SMRI_VALUE_NONE) sums.rows = part_rows(run, SMRI_CONV2D_FORWARD, op->conv_bn);
     if (sums.rows > 0) parts.consume_dst = smri_batchnorm2d_moments_part, parts.consumer = &sums;
-    const bool any = parts.produce_src != NULL || parts.consume_dst != NULL;
-    const struct smri_workspace workspace = workspace_of(run, op);
-    smri_conv2d_forward(at(run, op->out), read_at(run, op->x), run->network->weights + conv_bn->weight,
-                        op->x_conv_bn != 0 ? &prologue : NULL, any ? &parts : NULL, &shape, &workspace, run->threads);
+    struct smri_conv2d_call call = call_of(run, op, &shape);
+    if (parts.produce_src != NULL || parts.consume_dst != NULL) call.fusion = &parts;
+    if (op->x_conv_bn != 0) call.prologue = &prologue;
+    smri_conv2d_forward(&call);
 }
 
-static void run_conv(const struct smri_run *run, const struct smri_op *op) {
+/* Forward with the batch norm of the running statistics. */
+static void run_conv_normalised(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_conv2d shape = conv_shape(run, &run->network->conv_bns[op->conv_bn]);
+    const size_t u = (size_t)op->conv_bn;
+    const struct smri_conv2d_epilogue epilogue = {smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
+                                                  op->accumulate, op->relu};
+    struct smri_conv2d_call call = call_of(run, op, &shape);
+    call.epilogue = &epilogue;
+    smri_conv2d_forward(&call);
+}
+
+static void run_conv_weights(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
     const struct smri_conv2d shape = conv_shape(run, conv_bn);
-    const float *weights = run->network->weights + conv_bn->weight;
-    const struct smri_workspace workspace = workspace_of(run, op);
-    if (op->kind == SMRI_OP_CONV_NORMALISED) {
-        const size_t u = (size_t)op->conv_bn;
-        const struct smri_conv2d_epilogue epilogue = {smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
-                                                      op->accumulate, op->relu};
-        smri_conv2d_forward_epilogue(at(run, op->out), read_at(run, op->x), weights, &epilogue, &shape, &workspace,
-                                     run->threads);
-    } else {
-        smri_conv2d_backward_weights(run->gradients + conv_bn->weight, read_at(run, op->x), read_at(run, op->dy), &shape,
-                                     &workspace, run->threads);
-    }
+    struct smri_conv2d_call call = call_of(run, op, &shape);
+    call.out = run->gradients + conv_bn->weight;
+    smri_conv2d_backward_weights_begin(&call);
 }
 
 static void run_linear(const struct smri_run *run, const struct smri_op *op) {
@@ -261,8 +272,8 @@ static void run_op(const struct smri_run *run, const struct smri_op *op) {
     case SMRI_OP_NARROW: smri_narrow(out, read_at(run, op->x), run->n * op->numbers, run->threads); break;
     case SMRI_OP_WIDEN: smri_widen(out, read_at(run, op->x), run->n * op->numbers, run->threads); break;
     case SMRI_OP_CONV: run_conv_forward(run, op); break;
-    case SMRI_OP_CONV_NORMALISED:
-    case SMRI_OP_CONV_WEIGHTS: run_conv(run, op); break;
+    case SMRI_OP_CONV_NORMALISED: run_conv_normalised(run, op); break;
+    case SMRI_OP_CONV_WEIGHTS: run_conv_weights(run, op); break;
     case SMRI_OP_CONV_DATA: run_conv_data(run, op); break;
     case SMRI_OP_STATISTICS: run_statistics(run, op); break;
     case SMRI_OP_SCALE_SHIFT_ADD_RELU: run_scale_shift(run, op); break;

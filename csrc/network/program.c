@@ -113,14 +113,17 @@ static size_t conv_bn_numbers(const struct smri_conv_bn *conv_bn) { return conv_
 static size_t conv_bn_inputs(const struct smri_conv_bn *conv_bn) { return conv_bn->conv.H * conv_bn->conv.W *
                                                                   conv_bn->conv.C; }
 
-/* Scratch as large as workspace_bytes says for a convolution; and the threads' own is made as large, too. */
-static short conv_scratch(struct writer *w, struct smri_conv2d shape,
-                          struct smri_workspace_bytes (*workspace_bytes)(const struct smri_conv2d *shape)) {
-    shape.N = w->n;
+/* Scratch for a convolution of this and of every smaller batch, which may take another method or be cut into more parts; and
+ * the threads' own is made as large, too. */
+static short conv_scratch(struct writer *w, struct smri_conv2d shape, enum smri_conv2d_direction direction,
+                          enum smri_conv2d_extra extra) {
+    const size_t most = shape.N = w->n;
     shape.precision = w->config->precision;
     if (w->status == SMRI_OK) w->status = smri_conv2d_check(&shape);
     if (w->status != SMRI_OK) return SMRI_VALUE_NONE;
-    const struct smri_workspace_bytes bytes = workspace_bytes(&shape);
+    struct smri_workspace_bytes bytes = {0, 0};
+    for (shape.N = 1; shape.N <= most; shape.N++)
+        smri_workspace_enlarge(&bytes, smri_conv2d_workspace_bytes(SMRI_CONV2D_AUTO, direction, extra, &shape));
     if (bytes.per_thread > w->program->per_thread_stride) w->program->per_thread_stride = smri_align(bytes.per_thread);
     return new_scratch(w, bytes.shared);
 }
@@ -129,7 +132,7 @@ static short conv_scratch(struct writer *w, struct smri_conv2d shape,
 static bool has_parts(const struct writer *w, struct smri_conv2d shape, enum smri_conv2d_direction direction) {
     shape.N = w->config->batch;
     shape.precision = w->config->precision;
-    return trains(w) && w->status == SMRI_OK && smri_conv2d_part_rows(direction, &shape) > 0;
+    return trains(w) && w->status == SMRI_OK && smri_conv2d_part_rows(SMRI_CONV2D_AUTO, direction, &shape) > 0;
 }
 
 static short norm_scratch(struct writer *w, const struct smri_conv_bn *conv_bn) {
@@ -148,7 +151,7 @@ static short sums_scratch(struct writer *w, size_t index, size_t by, enum smri_c
     size_t largest = 0;
     if (!trains(w) || w->status != SMRI_OK) return SMRI_VALUE_NONE;
     for (conv.N = groups; conv.N <= w->config->batch; conv.N += groups) { /* a smaller batch may be cut differently */
-        const size_t part_rows = smri_conv2d_part_rows(direction, &conv);
+        const size_t part_rows = smri_conv2d_part_rows(SMRI_CONV2D_AUTO, direction, &conv);
         if (part_rows == 0) continue;
         const struct smri_batchnorm2d shape = {groups, conv.N / groups * conv_bn->P * conv_bn->Q, conv_bn->conv.K,
                                                conv.precision};
@@ -193,8 +196,8 @@ static short convolve(struct writer *w, size_t index, short x, short x_conv_bn, 
     const struct smri_conv_bn *conv_bn = &w->network->conv_bns[index];
     const short z = new_activations(w, conv_bn_numbers(conv_bn));
     struct smri_op conv = {.kind = SMRI_OP_CONV, .conv_bn = (short)index, .x_conv_bn = x_conv_bn, .out = z, .x = x};
-    conv.scratch = conv_scratch(w, conv_bn->conv,
-                                x_conv_bn != AS_IT_IS ? smri_conv2d_prologue_workspace_bytes : smri_conv2d_workspace_bytes);
+    conv.scratch = conv_scratch(w, conv_bn->conv, SMRI_CONV2D_FORWARD,
+                                x_conv_bn != AS_IT_IS ? SMRI_CONV2D_WITH_PROLOGUE : SMRI_CONV2D_PLAIN);
     conv.sums = sums_scratch(w, index, index, SMRI_CONV2D_FORWARD);
     if (has_parts(w, conv_bn->conv, SMRI_CONV2D_FORWARD)) conv.fused_producer = x_op;
     emit(w, conv);
@@ -212,7 +215,7 @@ static short convolve_normalised(struct writer *w, size_t index, short x, short 
     const short out = sum != SMRI_VALUE_NONE ? sum : new_activations(w, conv_bn_numbers(conv_bn));
     emit(w, (struct smri_op){.kind = SMRI_OP_CONV_NORMALISED, .conv_bn = (short)index, .relu = relu,
                              .accumulate = sum != SMRI_VALUE_NONE, .out = out, .x = x,
-                             .scratch = conv_scratch(w, conv_bn->conv, smri_conv2d_epilogue_workspace_bytes)});
+                             .scratch = conv_scratch(w, conv_bn->conv, SMRI_CONV2D_FORWARD, SMRI_CONV2D_WITH_EPILOGUE)});
     return out;
 }
 
@@ -398,7 +401,8 @@ static void write_weights(struct writer *w) {
     const size_t index = (size_t)w->weights.conv_bn;
     const short x = w->weights.x_conv_bn != AS_IT_IS ? normalise(w, (size_t)w->weights.x_conv_bn) : w->weights.x;
     emit(w, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .conv_bn = (short)index, .x = x, .dy = w->weights.dz,
-                             .scratch = conv_scratch(w, w->network->conv_bns[index].conv, smri_conv2d_workspace_bytes)});
+                             .scratch = conv_scratch(w, w->network->conv_bns[index].conv, SMRI_CONV2D_BACKWARD_WEIGHTS,
+                                                     SMRI_CONV2D_PLAIN)});
 }
 
 static void backward_weights(struct writer *w, size_t index, short x, short x_conv_bn, short dz) {
@@ -414,7 +418,7 @@ static void backward_data(struct writer *w, size_t index, short dx, short dz, st
     const struct smri_conv2d *conv_bn = &w->network->conv_bns[index].conv,
         conv = op.compact_pointwise ? smri_conv2d_compact_pointwise(conv_bn) : *conv_bn;
     op.kind = SMRI_OP_CONV_DATA, op.conv_bn = (short)index, op.out = dx, op.dy = dz;
-    op.scratch = conv_scratch(w, conv, smri_conv2d_workspace_bytes);
+    op.scratch = conv_scratch(w, conv, SMRI_CONV2D_BACKWARD_DATA, SMRI_CONV2D_PLAIN);
     if (has_parts(w, conv, SMRI_CONV2D_BACKWARD_DATA)) op.fused_producer = w->norm[index];
     if (w->sums.by == (short)index) {
         op.reduces_bn_of = w->sums.of, op.x = w->z[w->sums.of], op.sums = w->sums.values, op.mask = w->sums.mask;

@@ -48,6 +48,14 @@ struct smri_conv2d_prologue {
     size_t groups;
 };
 
+/* What becomes of a sum before it is stored, for inference, where a convolution's batch norm is known beforehand:
+ *     y = scale[k] * (the convolution) + shift[k], plus what y holds if `accumulate` (a residual), then max(0, .) if `relu`
+ * in fp32, rounded once. */
+struct smri_conv2d_epilogue {
+    const float *scale, *shift; /* [K] */
+    bool accumulate, relu;
+};
+
 /* What callbacks do with the source of a convolution (x, or dy in backward-data) and with its result (y, or dx), part by part,
  * while a part is in a cache. A part is `rows` pixels from pixel `first` of the batch on. Any function may be NULL; any thread
  * calls them.
@@ -72,43 +80,64 @@ struct smri_conv2d_fusion {
 
 enum smri_conv2d_direction { SMRI_CONV2D_FORWARD, SMRI_CONV2D_BACKWARD_DATA, SMRI_CONV2D_BACKWARD_WEIGHTS };
 
-/* Parts begin at multiples of so many pixels. 0: this shape has none in this direction. */
-size_t smri_conv2d_part_rows(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
-
-/* The workspace that any of the three directions needs, for this N and every smaller one; and for forward with a prologue. */
-struct smri_workspace_bytes smri_conv2d_workspace_bytes(const struct smri_conv2d *shape);
-struct smri_workspace_bytes smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape);
-
-/* y[N][P][Q][K], overwritten. x[N][H][W][C], w packed. No two buffers may overlap; the workspace is 64-byte aligned, the others
- * need no alignment. fusion: NULL, or where smri_conv2d_part_rows is not 0; with one that produces x there is no prologue, and x
- * is not read. */
-void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                         const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
-                         const struct smri_workspace *workspace, smri_pool *pool);
-
-/* What becomes of a sum before it is stored, for inference, where a convolution's batch norm is known beforehand:
- *     y = scale[k] * (the convolution) + shift[k], plus what y holds if `accumulate` (a residual), then max(0, .) if `relu`
- * in fp32, rounded once. */
-struct smri_conv2d_epilogue {
-    const float *scale, *shift; /* [K] */
-    bool accumulate, relu;
+/* The ways in which a convolution can be computed. All agree to rounding; each gives the same bits with any pool. */
+enum smri_conv2d_method {
+    SMRI_CONV2D_AUTO,      /* the one that smri_conv2d_choose names */
+    SMRI_CONV2D_REFERENCE, /* the definition, in plain loops */
+    SMRI_CONV2D_IM2COL,    /* one matrix product of the BLAS for each tile: every CPU, every shape */
+    SMRI_CONV2D_IGEMM,     /* our register tiles, reading activations where they lie */
+    SMRI_CONV2D_WINOGRAD,  /* F(4x4, 3x3): 3 x 3 windows with stride 1, on register tiles */
+    SMRI_CONV2D_AMX,       /* bf16 on the tile registers of AMX */
+    SMRI_CONV2D_BF16_DOT2, /* bf16 by igemm's tiles on pairs of numbers (AVX512_BF16) */
+    SMRI_CONV2D_VIA_FP32,  /* bf16 on any CPU: the best fp32 method on widened copies */
+    SMRI_CONV2D_METHODS
 };
 
-/* Forward with an epilogue, in one pass where the method can, and its workspace for this N and every smaller one. */
-struct smri_workspace_bytes smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape);
-void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                                  const struct smri_conv2d *shape, const struct smri_workspace *workspace,
-                                  smri_pool *pool);
+/* "auto", "reference", "im2col", "igemm", "winograd", "amx", "bf16_dot2", "via_fp32". */
+const char *smri_conv2d_method_name(enum smri_conv2d_method method);
 
-/* dx[N][H][W][C], overwritten, or added to when `accumulate`. dy[N][P][Q][K]. fusion: as in forward. */
-void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
-                               const struct smri_workspace *workspace, smri_pool *pool);
+/* Whether the method can do this shape and direction with the instruction set in use. */
+bool smri_conv2d_supports(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                          const struct smri_conv2d *shape);
 
-/* dw in the packed layout, overwritten (padding included). When this returns, other threads may still be at their last tasks:
- * dw is complete, and x, dy and what is shared of the workspace are free, after smri_pool_finish. */
-void smri_conv2d_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                  const struct smri_workspace *workspace, smri_pool *pool);
+/* The fastest supported method: the one place that decides, with the reasons, is layers/conv2d/choose.c. */
+enum smri_conv2d_method smri_conv2d_choose(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
+
+/* Parts begin at multiples of so many pixels. 0: the method has none for this shape in this direction. */
+size_t smri_conv2d_part_rows(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                             const struct smri_conv2d *shape);
+
+/* A convolution to be done. The buffers do not overlap; the workspace is 64-byte aligned, the others need no alignment. */
+struct smri_conv2d_call {
+    const struct smri_conv2d *shape;
+    enum smri_conv2d_method method; /* SMRI_CONV2D_AUTO: the fastest one */
+    void *out;                      /* y[N][P][Q][K], dx[N][H][W][C], or dw in the packed layout: overwritten, padding included */
+    const void *x, *dy;             /* the one or both that the direction reads */
+    const float *w;                 /* packed; not for backward-weights */
+    bool accumulate;                /* backward-data: dx is added to */
+    const struct smri_conv2d_prologue *prologue; /* forward, or NULL */
+    const struct smri_conv2d_epilogue *epilogue; /* forward without prologue and fusion, or NULL */
+    /* Forward and backward-data, where smri_conv2d_part_rows is not 0; or NULL. With one that produces the source there is no
+     * prologue, and x or dy is not read. */
+    const struct smri_conv2d_fusion *fusion;
+    struct smri_workspace workspace;
+    smri_pool *pool;
+};
+
+/* What a forward pass may have with it that needs room. */
+enum smri_conv2d_extra { SMRI_CONV2D_PLAIN, SMRI_CONV2D_WITH_PROLOGUE, SMRI_CONV2D_WITH_EPILOGUE };
+
+/* The workspace of a call. */
+struct smri_workspace_bytes smri_conv2d_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                                                        enum smri_conv2d_extra extra, const struct smri_conv2d *shape);
+
+void smri_conv2d_forward(const struct smri_conv2d_call *call);
+void smri_conv2d_backward_data(const struct smri_conv2d_call *call);
+void smri_conv2d_backward_weights(const struct smri_conv2d_call *call);
+
+/* The same, but other threads may still be at their last tasks when this returns: dw is complete, and x, dy and what is shared
+ * of the workspace are free, after smri_pool_finish. */
+void smri_conv2d_backward_weights_begin(const struct smri_conv2d_call *call);
 
 SMRI_API_END
 

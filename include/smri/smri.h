@@ -11,7 +11,6 @@
 #include "smri/build.h"
 #include "smri/cam.h"
 #include "smri/conv2d.h"
-#include "smri/conv2d_method.h"
 #include "smri/convert.h"
 #include "smri/cpu.h"
 #include "smri/image.h"

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "smri/conv2d.h"
-#include "smri/conv2d_method.h"
 #include "smri/linear.h"
 #include "smri/memory.h"
 #include "smri/strided_scatter.h"
@@ -48,11 +47,7 @@ static struct smri_workspace workspace_in(void *array, struct smri_workspace_byt
 
 static int parse_method(const char *name, enum smri_conv2d_direction direction, const struct smri_conv2d *shape,
                         enum smri_conv2d_method *method) {
-    if (strcmp(name, "auto") == 0) {
-        *method = smri_conv2d_choose(direction, shape);
-        return 0;
-    }
-    for (int i = 0; i < SMRI_CONV2D_METHODS; i++) {
+    for (int i = SMRI_CONV2D_AUTO; i < SMRI_CONV2D_METHODS; i++) {
         if (strcmp(name, smri_conv2d_method_name(i)) != 0) continue;
         *method = i;
         if (smri_conv2d_supports(i, direction, shape)) return 0;
@@ -171,31 +166,29 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
         .consume_dst = witness.seen != NULL ? see_result : NULL, .consumer = &witness,
     };
     const bool in_parts = parts.produce_src != NULL || parts.init_dst != NULL || parts.consume_dst != NULL;
-    smri_call_check(&call, !in_parts || (!finishes && smri_conv2d_method_part_rows(method, direction, &shape) > 0),
+    smri_call_check(&call, !in_parts || (!finishes && smri_conv2d_part_rows(method, direction, &shape) > 0),
                     "kept, laid, seen: this method, shape or direction has no parts");
     smri_call_check(&call, parts.init_dst == NULL || accumulate, "laid: only with accumulate");
     smri_call_check(&call, parts.produce_src == NULL || !begins, "kept, x_scale: give one of them");
     if (parts.produce_src != NULL) a = NULL; /* nobody else reads it */
 
-    const struct smri_workspace_bytes sizes =
-        finishes ? smri_conv2d_method_epilogue_bytes(method, &shape)
-        : begins ? smri_conv2d_method_prologue_bytes(method, &shape)
-                 : smri_conv2d_method_workspace_bytes(method, direction, &shape);
+    const enum smri_conv2d_extra extra = finishes ? SMRI_CONV2D_WITH_EPILOGUE
+                                         : begins ? SMRI_CONV2D_WITH_PROLOGUE
+                                                  : SMRI_CONV2D_PLAIN;
+    const struct smri_workspace_bytes sizes = smri_conv2d_workspace_bytes(method, direction, extra, &shape);
     const size_t bytes = bytes_in_all(sizes, n_threads);
     void *given = smri_call_workspace(&call, workspace_object, bytes);
     if (smri_call_begin(&call, n_threads, given != NULL ? 0 : bytes)) {
         const struct smri_workspace scratch = workspace_in(given != NULL ? given : call.workspace, sizes);
-        if (finishes)
-            smri_conv2d_forward_epilogue_by(method, out, a, b, &epilogue, &shape, &scratch, call.pool);
-        else if (forward)
-            smri_conv2d_forward_by(method, out, a, b, begins ? &prologue : NULL, in_parts ? &parts : NULL, &shape, &scratch,
-                                   call.pool);
-        else if (of_weights)
-            smri_conv2d_backward_weights_by(method, out, a, b, &shape, &scratch, call.pool);
-        else
-            smri_conv2d_backward_data_by(method, out, a, b, accumulate, in_parts ? &parts : NULL, &shape, &scratch,
-                                         call.pool);
-        smri_pool_finish(call.pool, smri_pool_begun(call.pool));
+        struct smri_conv2d_call conv = {.shape = &shape, .method = method, .out = out, .workspace = scratch, .pool = call.pool};
+        conv.x = direction != SMRI_CONV2D_BACKWARD_DATA ? a : NULL, conv.dy = forward ? NULL : of_weights ? b : a;
+        conv.w = of_weights ? NULL : b;
+        conv.accumulate = accumulate && !forward;
+        conv.prologue = begins ? &prologue : NULL, conv.epilogue = finishes ? &epilogue : NULL;
+        conv.fusion = in_parts ? &parts : NULL;
+        (forward      ? smri_conv2d_forward
+         : of_weights ? smri_conv2d_backward_weights
+                      : smri_conv2d_backward_data)(&conv);
     }
     return smri_call_end(&call);
 }
@@ -260,9 +253,10 @@ static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *ke
         enum smri_conv2d_method method;
         PyObject *entry = NULL;
         if (parse_method(name, direction, &shape, &method) == 0) {
-            const struct smri_workspace_bytes sizes = prologue && direction == SMRI_CONV2D_FORWARD
-                                                          ? smri_conv2d_method_prologue_bytes(method, &shape)
-                                                          : smri_conv2d_method_workspace_bytes(method, direction, &shape);
+            const bool with_prologue = prologue && direction == SMRI_CONV2D_FORWARD;
+            const struct smri_workspace_bytes sizes = smri_conv2d_workspace_bytes(
+                method, direction, with_prologue ? SMRI_CONV2D_WITH_PROLOGUE : SMRI_CONV2D_PLAIN, &shape);
+            if (method == SMRI_CONV2D_AUTO) method = smri_conv2d_choose(direction, &shape);
             entry = Py_BuildValue("sn", smri_conv2d_method_name(method), (Py_ssize_t)bytes_in_all(sizes, n_threads));
         } else if (PyErr_ExceptionMatches(PyExc_NotImplementedError)) {
             PyErr_Clear();
@@ -272,18 +266,6 @@ static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *ke
         Py_XDECREF(entry);
     }
     return plan;
-}
-
-static PyObject *conv2d_workspace_bytes(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"shape", "n_threads", "precision", NULL};
-    PyObject *tuple;
-    Py_ssize_t n_threads = 0;
-    const char *precision_name = "fp32";
-    struct smri_conv2d shape;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|n$s", names, &tuple, &n_threads, &precision_name)) return NULL;
-    if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
-    if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
-    return PyLong_FromSize_t(bytes_in_all(smri_conv2d_workspace_bytes(&shape), n_threads));
 }
 
 static PyObject *conv2d_strided_scatter(PyObject *module, PyObject *arguments, PyObject *keywords) {
@@ -365,8 +347,6 @@ static PyMethodDef functions[] = {
     {"conv2d_plan", KEYWORDS(conv2d_plan),
      "conv2d_plan(shape, n_threads=0, method='auto', *, precision='fp32', prologue=False) -> [(method, workspace bytes) or None] of "
      "the three directions, of forward with x_scale and x_shift if prologue."},
-    {"conv2d_workspace_bytes", KEYWORDS(conv2d_workspace_bytes),
-     "conv2d_workspace_bytes(shape, n_threads=0, *, precision='fp32') -> bytes for any direction and batch up to N."},
     {"conv2d_strided_scatter", KEYWORDS(conv2d_strided_scatter),
      "conv2d_strided_scatter(shape, dense, *, n_threads=0, precision='fp32') -> dx of a strided 1x1 from that of its dense one."},
     {"linear_forward", KEYWORDS(linear_forward), "linear_forward(x, w, b=None, *, out=None, n_threads=0) -> y [N, K]."},

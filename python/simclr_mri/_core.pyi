@@ -270,9 +270,6 @@ def conv2d_plan(
     With `prologue` forward's are those of a call with x_scale and x_shift.
     """
 
-def conv2d_workspace_bytes(shape: ConvShape, n_threads: int = 0, *, precision: Literal["fp32", "bf16"] = "fp32") -> int:
-    """Workspace that is enough for any direction, by the chosen methods, and any batch up to the shape's."""
-
 def conv2d_strided_scatter(
     shape: ConvShape,
     dense: Activations,

@@ -84,7 +84,8 @@ static void run_conv(const struct check *check, int direction, void *const a[4],
     shape.precision = check->precision;
     const size_t x_n = shape.N * shape.H * shape.W * shape.C, w_n = smri_conv2d_packed_size(&shape);
     const size_t y_n = shape.N * smri_conv2d_out_rows(&shape) * smri_conv2d_out_cols(&shape) * shape.K;
-    const struct smri_workspace_bytes bytes = smri_conv2d_workspace_bytes(&shape);
+    const struct smri_workspace_bytes bytes =
+        smri_conv2d_workspace_bytes(SMRI_CONV2D_AUTO, (enum smri_conv2d_direction)direction, SMRI_CONV2D_PLAIN, &shape);
     void *shared, *per_thread;
     if (smri_aligned_alloc(&shared, bytes.shared, "check") != SMRI_OK) exit(2);
     if (smri_aligned_alloc(&per_thread, smri_align(bytes.per_thread) * smri_pool_size(pool), "check") != SMRI_OK) exit(2);
@@ -95,10 +96,10 @@ static void run_conv(const struct check *check, int direction, void *const a[4],
     fill(kcrs, shape.K * shape.C * shape.R * shape.S, 3, SMRI_FP32);
     smri_conv2d_pack(a[2], kcrs, &shape);
     free(kcrs);
-    if (direction == 0) smri_conv2d_forward(a[3], a[0], a[2], NULL, NULL, &shape, &workspace, pool);
-    if (direction == 1) smri_conv2d_backward_data(a[3], a[0], a[2], false, NULL, &shape, &workspace, pool);
-    if (direction == 2) smri_conv2d_backward_weights(a[3], a[1], a[0], &shape, &workspace, pool);
-    smri_pool_finish(pool, smri_pool_begun(pool));
+    struct smri_conv2d_call call = {.shape = &shape, .out = a[3], .workspace = workspace, .pool = pool};
+    if (direction == 0) call.x = a[0], call.w = a[2], smri_conv2d_forward(&call);
+    if (direction == 1) call.dy = a[0], call.w = a[2], smri_conv2d_backward_data(&call);
+    if (direction == 2) call.x = a[1], call.dy = a[0], smri_conv2d_backward_weights(&call);
     *out = (struct result){a[3], direction == 0 ? y_n : direction == 1 ? x_n : w_n, direction == 2 ? SMRI_FP32 : shape.precision};
     smri_aligned_free(shared);
     smri_aligned_free(per_thread);

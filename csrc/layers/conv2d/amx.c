@@ -31,8 +31,6 @@ static size_t panels_bytes(const struct smri_amx_plan *p, size_t columns) {
 
 static size_t taps_bytes(const struct smri_conv2d *s) { return smri_align(2 * s->R * s->S * sizeof(struct smri_amx_tap)); }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
 /* The panels of one block of columns and one slice of channels. A row of the window counts as one tap with S C channels in
  * layout WINDOWS, which is how it lies in the packed weights anyway. */
 static void pack_slice(const struct job *job, smri_bf16 *panel, size_t block, size_t slice) {
@@ -63,14 +61,14 @@ struct place {
 
 static struct place place_of(const struct smri_amx_plan *p, size_t unit) {
     const size_t strip = unit % p->strips, begin = strip * p->strip_rows;
-    return (struct place){unit / p->strips * p->group, begin, least(begin + p->strip_rows, p->rows.length)};
+    return (struct place){unit / p->strips * p->group, begin, smri_min(begin + p->strip_rows, p->rows.length)};
 }
 
 /* Positions [*begin, *end) of a plane's row that hold source pixels; the others of its `pitch` are padding. */
 static void inside(const struct smri_amx_axis *a, size_t plane, size_t pitch, size_t *begin, size_t *end) {
-    *begin = a->lead > plane ? least(smri_chunk_count(a->lead - plane, a->source_step), pitch) : 0;
+    *begin = a->lead > plane ? smri_min(smri_chunk_count(a->lead - plane, a->source_step), pitch) : 0;
     const size_t past = a->source + a->lead; /* position * step + plane must stay below */
-    *end = past > plane ? least(smri_chunk_count(past - plane, a->source_step), pitch) : 0;
+    *end = past > plane ? smri_min(smri_chunk_count(past - plane, a->source_step), pitch) : 0;
     if (*end < *begin) *end = *begin;
 }
 
@@ -114,7 +112,7 @@ static void copy_slices(const struct job *job, char *unit, const struct place *p
 static void copy_windows(const struct job *job, char *unit, const struct place *place) {
     const struct smri_amx_plan *p = &job->plan;
     const size_t pixel = p->source_channels * sizeof(smri_bf16), pad = p->rows.lead;
-    const size_t begin = least(p->cols.lead, p->pitch), end = least(p->cols.lead + p->cols.source, p->pitch);
+    const size_t begin = smri_min(p->cols.lead, p->pitch), end = smri_min(p->cols.lead + p->cols.source, p->pitch);
     for (size_t i = 0; i < p->plane_rows; i++, unit += p->pitch * pixel) {
         const size_t u = place->begin * p->rows.stride + i;
         memset(unit, 0, begin * pixel);
@@ -263,7 +261,7 @@ static struct smri_amx_product new_product(const struct job *job, const struct s
 static void multiply_phase(const struct job *job, const struct task *task, struct walk *walk, size_t begin, size_t end) {
     const struct smri_amx_plan *p = &job->plan;
     const size_t rows = smri_amx_phase_length(&p->rows, walk->row_phase);
-    walk->rows = least(rows, walk->place.end) - least(rows, walk->place.begin);
+    walk->rows = smri_min(rows, walk->place.end) - smri_min(rows, walk->place.begin);
     walk->cols = smri_amx_phase_length(&p->cols, walk->col_phase);
     if (walk->rows == 0 || walk->cols == 0) return;
     walk->row_halves = smri_chunk_count(walk->cols * p->group, SMRI_AMX_HALF);
@@ -289,7 +287,7 @@ static void run_unit(void *context, size_t index, size_t worker) {
     for (size_t begin = task.first; begin < task.last; begin += p->panel_cols)
         for (walk.row_phase = 0; walk.row_phase < p->rows.result_step; walk.row_phase++)
             for (walk.col_phase = 0; walk.col_phase < p->cols.result_step; walk.col_phase++)
-                multiply_phase(job, &task, &walk, begin, least(begin + p->panel_cols, task.last));
+                multiply_phase(job, &task, &walk, begin, smri_min(begin + p->panel_cols, task.last));
     job->kernels->end();
 }
 
@@ -314,13 +312,13 @@ static void run_pointwise(void *context, size_t index, size_t worker) {
     const struct smri_amx_plan *p = &job->plan;
     const struct task task = begin_task(job, index, worker);
     const size_t pixels = p->images * p->rows.result * p->cols.result;
-    const size_t first = task.unit * p->chunk_rows, end = least(first + p->chunk_rows, pixels);
+    const size_t first = task.unit * p->chunk_rows, end = smri_min(first + p->chunk_rows, pixels);
     const struct smri_amx_tap tap = {0, 0};
     for (size_t begin = task.first; begin < task.last; begin += p->panel_cols)
         for (size_t at = first; at < end; at += SMRI_AMX_PIXELS) {
             struct smri_amx_product t = new_product(job, &tap);
             place_pixels(job, &t, at, end, task.copy);
-            multiply_columns(job, &task, &t, begin, least(begin + p->panel_cols, task.last));
+            multiply_columns(job, &task, &t, begin, smri_min(begin + p->panel_cols, task.last));
         }
     job->kernels->end();
 }
@@ -355,35 +353,25 @@ static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction di
 }
 
 /* Shared: panels, and units. */
-static void run(struct job *job, const struct smri_workspace *workspace, smri_pool *pool) {
-    const struct smri_amx_plan *p = &job->plan;
+static void run(bool backward, const void *source, const struct smri_conv2d_call *call) {
+    struct job job = {.shape = call->shape, .plan = smri_amx_plan_of(backward, call->shape), .result = call->out,
+                      .source = source, .w = call->w, .accumulate = call->accumulate};
+    const struct smri_amx_plan *p = &job.plan;
     const size_t numbers = p->images * p->rows.result * p->cols.result * p->result_channels;
-    job->kernels = &smri_kernels_get()->amx;
-    job->streamed = !job->accumulate && smri_is_streamed(numbers * sizeof(smri_bf16));
-    job->panels = workspace->shared;
-    job->units = (char *)workspace->shared + shared_panels_bytes(p);
-    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
+    job.kernels = &smri_kernels_get()->amx;
+    job.streamed = !job.accumulate && smri_is_streamed(numbers * sizeof(smri_bf16));
+    job.panels = call->workspace.shared;
+    job.units = (char *)call->workspace.shared + shared_panels_bytes(p);
+    job.per_thread = call->workspace.per_thread, job.per_thread_stride = call->workspace.per_thread_stride;
     const size_t blocks = smri_chunk_count(p->result_channels, SMRI_AMX_BLOCK);
-    if (p->units > 1) smri_pool_run(pool, blocks * p->slices, pack_shared, job);
-    if (p->shared) smri_pool_run(pool, p->units * p->group, copy_shared, job);
+    if (p->units > 1) smri_pool_run(call->pool, blocks * p->slices, pack_shared, &job);
+    if (p->shared) smri_pool_run(call->pool, p->units * p->group, copy_shared, &job);
     const bool pointwise = p->layout == SMRI_AMX_POINTWISE;
-    smri_pool_run(pool, p->units * p->col_groups, pointwise ? run_pointwise : run_unit, job);
+    smri_pool_run(call->pool, p->units * p->col_groups, pointwise ? run_pointwise : run_unit, &job);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
-                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)fused;
-    struct job job = {.shape = shape, .plan = smri_amx_plan_of(false, shape), .result = y, .source = x, .w = w};
-    run(&job, workspace, pool);
-}
-
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
-                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)fusion;
-    struct job job = {.shape = shape, .plan = smri_amx_plan_of(true, shape), .result = dx, .source = dy, .w = w};
-    job.accumulate = accumulate;
-    run(&job, workspace, pool);
-}
+static void forward(const struct smri_conv2d_call *call) { run(false, call->x, call); }
+static void backward_data(const struct smri_conv2d_call *call) { run(true, call->dy, call); }
 
 /* The reference kernels compute the same products everywhere, so any machine can test this file. The gradient of the weights
  * takes windows of up to 16 x 16. */
@@ -394,5 +382,6 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 }
 
 const struct smri_conv2d_ops smri_conv2d_amx_ops = {
-    "amx", supports, workspace_bytes, forward, backward_data, smri_conv2d_amx_backward_weights, false, NULL, NULL,
+    .name = "amx", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .backward_data = backward_data, .backward_weights_begin = smri_conv2d_amx_backward_weights,
 };

@@ -1,4 +1,4 @@
-/* Shared by the files of the tiles method: bf16 convolution on the tile registers of AMX. */
+/* Shared by the files of the amx method: bf16 convolution on the tile registers of AMX. */
 #ifndef SMRI_LAYERS_CONV2D_AMX_H
 #define SMRI_LAYERS_CONV2D_AMX_H
 
@@ -7,7 +7,6 @@
 /* amx_wgrad.c */
 bool smri_conv2d_amx_supports_weights(const struct smri_conv2d *shape);
 struct smri_workspace_bytes smri_conv2d_amx_wgrad_bytes(const struct smri_conv2d *shape);
-void smri_conv2d_amx_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                        const struct smri_workspace *workspace, smri_pool *pool);
+void smri_conv2d_amx_backward_weights(const struct smri_conv2d_call *call);
 
 #endif

@@ -64,7 +64,6 @@ struct job {
     size_t per_thread_stride, per_thread_bytes;
 };
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 static size_t round_up(size_t n, size_t to) { return smri_chunk_count(n, to) * to; }
 
 /* A 1x1 window without padding becomes one over just the pixels that it reads; if that is all of them, over one row. */
@@ -87,10 +86,10 @@ static size_t columns_under(const struct job *job, size_t n) { return (n - 1) * 
 /* Sums of many parts cost memory traffic, few parts leave threads without work. */
 static void set_parts(struct job *job) {
     const size_t affordable = SUMS_BYTES / (job->sums_floats * sizeof(float));
-    const size_t wanted = affordable < PARTS_MIN ? PARTS_MIN : smaller(affordable, PARTS_MAX);
+    const size_t wanted = affordable < PARTS_MIN ? PARTS_MIN : smri_min(affordable, PARTS_MAX);
     job->part_units = smri_chunk_count(job->units, wanted);
     job->parts = smri_chunk_count(job->units, job->part_units);
-    job->parts_most = smaller(job->units, wanted);
+    job->parts_most = smri_min(job->units, wanted);
 }
 
 /* Blocks of a task: as many columns as stay in the second-level cache, and rows so that there are tasks enough. */
@@ -123,14 +122,14 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.group_images = round_up(smri_chunk_count(s->N, job.groups), 2);
 
     const size_t outputs_bytes = (job.dy.step + job.R * job.stride * job.x.step) * sizeof(smri_bf16);
-    job.chunk = job.by_parts ? smaller(job.Q, round_up(UNIT_BYTES / outputs_bytes + 1, 8)) : job.Q;
+    job.chunk = job.by_parts ? smri_min(job.Q, round_up(UNIT_BYTES / outputs_bytes + 1, 8)) : job.Q;
     job.chunks = smri_chunk_count(job.Q, job.chunk);
     job.units = job.groups * job.P * job.chunks;
     set_parts(&job);
     set_tasks(&job);
     const size_t columns = columns_under(&job, job.chunk);
     job.dy.packed_row = job.chunk * job.dy.step;
-    job.x.packed_row = job.windows ? (columns * s->C + SIDE) * SMRI_AMX_WGRAD_IMAGES : smaller(columns, job.W) * job.x.step;
+    job.x.packed_row = job.windows ? (columns * s->C + SIDE) * SMRI_AMX_WGRAD_IMAGES : smri_min(columns, job.W) * job.x.step;
     job.per_thread_bytes = job.by_parts ? (job.dy.packed_row + job.R * job.x.packed_row) * sizeof(smri_bf16)
                                  : BLOCK_SUMS * sizeof(float);
     return job;
@@ -197,7 +196,7 @@ static size_t first_column(const struct job *job, size_t q) {
 
 static size_t end_column(const struct job *job, size_t q_end) {
     const size_t end = (q_end - 1) * job->stride + job->S;
-    return end <= job->pad ? 0 : smaller(end - job->pad, job->W);
+    return end <= job->pad ? 0 : smri_min(end - job->pad, job->W);
 }
 
 /* Row h of x under the unit. With windows the row is one place of many channels, between zeros. */
@@ -209,7 +208,7 @@ static void pack_x_row(const struct job *job, smri_bf16 *out, const struct unit 
         return;
     }
     const size_t total = columns_under(job, u->q_end - u->q) * job->x.step;
-    const size_t left = u->q * job->stride < job->pad ? smaller((job->pad - u->q * job->stride) * job->x.step, total) : 0;
+    const size_t left = u->q * job->stride < job->pad ? smri_min((job->pad - u->q * job->stride) * job->x.step, total) : 0;
     const size_t inside = columns * job->x.step;
     memset(out, 0, left * sizeof *out);
     if (columns > 0) {
@@ -261,8 +260,8 @@ static void multiply(const struct job *job, float *sums, size_t group, bool accu
         .n_runs = n_runs,
         .a_step = first->step * first->places,
         .b_step = second->step * second->places,
-        .a_tiles = smaller(2, first->tiles - 2 * row_block),
-        .b_tiles = smaller(2, second->tiles - 2 * col_block),
+        .a_tiles = smri_min(2, first->tiles - 2 * row_block),
+        .b_tiles = smri_min(2, second->tiles - 2 * col_block),
     };
     job->kernels->product(&product);
 }
@@ -280,8 +279,8 @@ static void finish(const struct job *job, const float *sums, size_t tap, size_t 
             .in = sums + tile * SMRI_AMX_WGRAD_SUMS,
             .part_stride = job->sums_floats,
             .parts = job->by_parts ? job->parts : 1,
-            .rows = smaller(SIDE, job->channels - c),
-            .cols = k < job->K ? smaller(SIDE, job->K - k) : 0,
+            .rows = smri_min(SIDE, job->channels - c),
+            .cols = k < job->K ? smri_min(SIDE, job->K - k) : 0,
             .transposed = !job->x.rows,
             .accumulate = accumulate,
         };
@@ -312,7 +311,7 @@ static void add_unit(const struct job *job, const struct unit *u, float *sums, c
         for (size_t r = 0; r < job->R; r++) {
             size_t h;
             if (!row_under(job, u->p, r, &h)) continue;
-            add_row_of_taps(job, u, q, smaller(q + PLACES, u->q_end), r, sums, x + h % job->R * job->x.packed_row, dy);
+            add_row_of_taps(job, u, q, smri_min(q + PLACES, u->q_end), r, sums, x + h % job->R * job->x.packed_row, dy);
         }
 }
 
@@ -409,25 +408,24 @@ static void run_blocks(void *context, size_t begin, size_t end, size_t worker) {
     for (; begin < end; begin++) sum_blocks(context, begin, worker);
 }
 
-void smri_conv2d_amx_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                        const struct smri_workspace *workspace, smri_pool *pool) {
-    struct job *job = workspace->shared;
-    *job = new_job(shape);
-    job->dw = dw, job->x.data = x, job->dy.data = dy;
+void smri_conv2d_amx_backward_weights(const struct smri_conv2d_call *call) {
+    struct job *job = call->workspace.shared;
+    *job = new_job(call->shape);
+    job->dw = call->out, job->x.data = call->x, job->dy.data = call->dy;
     job->parts_done = memset(job + 1, 0, sizeof(unsigned));
     job->sums = (float *)((char *)job + job_bytes());
     job->packed = (smri_bf16 *)((char *)job->sums + sums_bytes(job));
-    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
+    job->per_thread = call->workspace.per_thread, job->per_thread_stride = call->workspace.per_thread_stride;
     if (job->by_parts) {
-        smri_pool_begin_ranges(pool, job->parts, 1, run_parts, job);
+        smri_pool_begin_ranges(call->pool, job->parts, 1, run_parts, job);
         return;
     }
-    const size_t tasks = smri_chunk_count(job->row_blocks, job->task_rows) * smri_chunk_count(job->col_blocks,
-                                                                                              job->task_cols);
+    const size_t row_tasks = smri_chunk_count(job->row_blocks, job->task_rows);
+    const size_t tasks = row_tasks * smri_chunk_count(job->col_blocks, job->task_cols);
     for (;; job->group++) {
-        smri_pool_run(pool, job->P + job->H, pack_group, job);
+        smri_pool_run(call->pool, job->P + job->H, pack_group, job);
         if (job->group + 1 == job->groups) break;
-        smri_pool_run_ranges(pool, tasks, 1, run_blocks, job);
+        smri_pool_run_ranges(call->pool, tasks, 1, run_blocks, job);
     }
-    smri_pool_begin_ranges(pool, tasks, 1, run_blocks, job);
+    smri_pool_begin_ranges(call->pool, tasks, 1, run_blocks, job);
 }

@@ -79,163 +79,103 @@ static const struct smri_conv2d_ops *const methods[SMRI_CONV2D_METHODS] = {
     [SMRI_CONV2D_VIA_FP32] = &smri_conv2d_via_fp32_ops,
 };
 
-const char *smri_conv2d_method_name(enum smri_conv2d_method method) { return methods[method]->name; }
+const char *smri_conv2d_method_name(enum smri_conv2d_method method) {
+    return method == SMRI_CONV2D_AUTO ? "auto" : methods[method]->name;
+}
+
+const struct smri_conv2d_ops *smri_conv2d_ops_of(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                                                 const struct smri_conv2d *shape) {
+    return methods[method == SMRI_CONV2D_AUTO ? smri_conv2d_choose(direction, shape) : method];
+}
 
 bool smri_conv2d_supports(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
                           const struct smri_conv2d *shape) {
-    return methods[method]->supports(direction, shape);
+    return smri_conv2d_ops_of(method, direction, shape)->supports(direction, shape);
 }
 
-struct smri_workspace_bytes smri_conv2d_method_workspace_bytes(enum smri_conv2d_method method,
-                                                               enum smri_conv2d_direction direction,
-                                                               const struct smri_conv2d *shape) {
-    return methods[method]->workspace_bytes(direction, shape);
+size_t smri_conv2d_part_rows(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                             const struct smri_conv2d *shape) {
+    const struct smri_conv2d_ops *ops = smri_conv2d_ops_of(method, direction, shape);
+    if (ops->part_rows == NULL || direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return 0;
+    return ops->part_rows(direction, shape);
 }
 
+static bool has_prologue(const struct smri_conv2d_ops *ops, const struct smri_conv2d *shape) {
+    return ops->has_prologue != NULL && ops->has_prologue(shape);
+}
+
+/* Room for what a pass in front of the method makes of x, and for what a pass behind it reads. */
 static size_t x_bytes(const struct smri_conv2d *shape) {
-    return smri_align(shape->N * shape->H * shape->W * shape->C * smri_precision_bytes(shape->precision));
-}
-
-static bool has_prologue(enum smri_conv2d_method method, const struct smri_conv2d *shape) {
-    return methods[method]->has_prologue != NULL && methods[method]->has_prologue(shape);
-}
-
-struct smri_workspace_bytes smri_conv2d_method_prologue_bytes(enum smri_conv2d_method method,
-                                                              const struct smri_conv2d *shape) {
-    struct smri_workspace_bytes bytes = methods[method]->workspace_bytes(SMRI_CONV2D_FORWARD, shape);
-    if (!has_prologue(method, shape)) bytes.shared += x_bytes(shape);
-    return bytes;
-}
-
-/* A smaller batch may need more: it may be computed by another method, or be cut into more parts. So each is asked. */
-struct smri_workspace_bytes smri_conv2d_workspace_bytes(const struct smri_conv2d *shape) {
-    struct smri_workspace_bytes largest = {0, 0};
-    struct smri_conv2d part = *shape;
-    for (part.N = 1; part.N <= shape->N; part.N++)
-        for (int direction = SMRI_CONV2D_FORWARD; direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++)
-            smri_workspace_enlarge(
-                &largest, smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &part), direction, &part));
-    return largest;
-}
-
-/* The same of forward alone, which needs as much as `bytes_of` says. */
-static struct smri_workspace_bytes largest_forward(
-    struct smri_workspace_bytes (*bytes_of)(enum smri_conv2d_method, const struct smri_conv2d *),
-    const struct smri_conv2d *shape) {
-    struct smri_workspace_bytes largest = {0, 0};
-    struct smri_conv2d part = *shape;
-    for (part.N = 1; part.N <= shape->N; part.N++)
-        smri_workspace_enlarge(&largest, bytes_of(smri_conv2d_choose(SMRI_CONV2D_FORWARD, &part), &part));
-    return largest;
-}
-
-struct smri_workspace_bytes smri_conv2d_prologue_workspace_bytes(const struct smri_conv2d *shape) {
-    return largest_forward(smri_conv2d_method_prologue_bytes, shape);
-}
-
-/* A method that does not apply the prologue itself multiplies a copy of x, in front of its workspace, that a pass makes. */
-void smri_conv2d_forward_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
-                            const struct smri_conv2d_prologue *prologue, const struct smri_conv2d_fusion *fusion,
-                            const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
-    assert(fusion == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_FORWARD, shape) > 0);
-    assert(prologue == NULL || fusion == NULL || fusion->produce_src == NULL);
-    struct smri_conv2d_fused_args fused = {.prologue = prologue, .fusion = fusion};
-    if (prologue == NULL || has_prologue(method, shape)) {
-        methods[method]->forward(y, x, w, &fused, shape, workspace, pool);
-        return;
-    }
-    const struct smri_batchnorm2d panel = {prologue->groups, shape->N / prologue->groups * shape->H * shape->W, shape->C,
-                                           shape->precision};
-    const struct smri_scale_shift_add_relu terms = {.x = x, .scale = prologue->scale, .shift = prologue->shift, .relu = true};
-    smri_scale_shift_add_relu(workspace->shared, &terms, &panel, pool);
-    fused.prologue = NULL;
-    const struct smri_workspace behind = smri_workspace_behind(workspace, x_bytes(shape));
-    methods[method]->forward(y, workspace->shared, w, &fused, shape, &behind, pool);
+    return smri_align(smri_conv2d_x_numbers(shape) * smri_precision_bytes(shape->precision));
 }
 
 static size_t y_bytes(const struct smri_conv2d *shape) {
-    const size_t pixels = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape);
-    return smri_align(pixels * shape->K * smri_precision_bytes(shape->precision));
+    return smri_align(smri_conv2d_y_numbers(shape) * smri_precision_bytes(shape->precision));
 }
 
-struct smri_workspace_bytes smri_conv2d_method_epilogue_bytes(enum smri_conv2d_method method,
-                                                              const struct smri_conv2d *shape) {
-    struct smri_workspace_bytes bytes = methods[method]->workspace_bytes(SMRI_CONV2D_FORWARD, shape);
-    if (!methods[method]->has_epilogue) bytes.shared += y_bytes(shape);
+struct smri_workspace_bytes smri_conv2d_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
+                                                        enum smri_conv2d_extra extra, const struct smri_conv2d *shape) {
+    const struct smri_conv2d_ops *ops = smri_conv2d_ops_of(method, direction, shape);
+    struct smri_workspace_bytes bytes = ops->workspace_bytes(direction, shape);
+    if (extra == SMRI_CONV2D_WITH_PROLOGUE && !has_prologue(ops, shape)) bytes.shared += x_bytes(shape);
+    if (extra == SMRI_CONV2D_WITH_EPILOGUE && !ops->has_epilogue) bytes.shared += y_bytes(shape);
     return bytes;
 }
 
-struct smri_workspace_bytes smri_conv2d_epilogue_workspace_bytes(const struct smri_conv2d *shape) {
-    return largest_forward(smri_conv2d_method_epilogue_bytes, shape);
+/* A method that does not apply the prologue itself multiplies a copy of x, in front of its workspace, that a pass makes. */
+static void forward_behind_prologue(const struct smri_conv2d_ops *ops, const struct smri_conv2d_call *whole) {
+    struct smri_conv2d_call call = *whole;
+    const struct smri_conv2d *shape = call.shape;
+    const size_t groups = call.prologue->groups;
+    const struct smri_batchnorm2d panel = {groups, shape->N / groups * shape->H * shape->W, shape->C, shape->precision};
+    const struct smri_scale_shift_add_relu terms = {
+        .x = call.x, .scale = call.prologue->scale, .shift = call.prologue->shift, .relu = true};
+    smri_scale_shift_add_relu(call.workspace.shared, &terms, &panel, call.pool);
+    call.x = call.workspace.shared, call.prologue = NULL;
+    call.workspace = smri_workspace_behind(&call.workspace, x_bytes(shape));
+    ops->forward(&call);
 }
 
 /* A method without an epilogue leaves its result in front of its workspace, and a pass over it does the rest. */
-void smri_conv2d_forward_epilogue_by(enum smri_conv2d_method method, void *y, const void *x, const float *w,
-                                     const struct smri_conv2d_epilogue *epilogue, const struct smri_conv2d *shape,
-                                     const struct smri_workspace *workspace, smri_pool *pool) {
-    assert(smri_conv2d_supports(method, SMRI_CONV2D_FORWARD, shape));
-    struct smri_conv2d_fused_args fused = {.epilogue = epilogue};
-    if (methods[method]->has_epilogue) {
-        methods[method]->forward(y, x, w, &fused, shape, workspace, pool);
-        return;
-    }
-    fused.epilogue = NULL;
-    const struct smri_workspace behind = smri_workspace_behind(workspace, y_bytes(shape));
-    methods[method]->forward(workspace->shared, x, w, &fused, shape, &behind, pool);
-    const size_t rows = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape);
-    const struct smri_batchnorm2d panel = {1, rows, shape->K, shape->precision};
-    const struct smri_scale_shift_add_relu terms = {.x = workspace->shared, .residual = epilogue->accumulate ? y : NULL,
-                                      .scale = epilogue->scale, .shift = epilogue->shift, .relu = epilogue->relu};
-    smri_scale_shift_add_relu(y, &terms, &panel, pool);
+static void forward_before_epilogue(const struct smri_conv2d_ops *ops, const struct smri_conv2d_call *whole) {
+    struct smri_conv2d_call call = *whole;
+    const struct smri_conv2d *shape = call.shape;
+    const struct smri_conv2d_epilogue *epilogue = call.epilogue;
+    call.out = call.workspace.shared, call.epilogue = NULL;
+    call.workspace = smri_workspace_behind(&call.workspace, y_bytes(shape));
+    ops->forward(&call);
+    const struct smri_batchnorm2d panel = {1, smri_conv2d_y_numbers(shape) / shape->K, shape->K, shape->precision};
+    const struct smri_scale_shift_add_relu terms = {.x = call.out, .residual = epilogue->accumulate ? whole->out : NULL,
+                                                    .scale = epilogue->scale, .shift = epilogue->shift,
+                                                    .relu = epilogue->relu};
+    smri_scale_shift_add_relu(whole->out, &terms, &panel, call.pool);
 }
 
-size_t smri_conv2d_method_part_rows(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
-                                    const struct smri_conv2d *shape) {
-    if (methods[method]->part_rows == NULL || direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return 0;
-    return methods[method]->part_rows(direction == SMRI_CONV2D_BACKWARD_DATA, shape);
+static const struct smri_conv2d_ops *checked_ops(const struct smri_conv2d_call *call, enum smri_conv2d_direction direction) {
+    const struct smri_conv2d_ops *ops = smri_conv2d_ops_of(call->method, direction, call->shape);
+    assert(ops->supports(direction, call->shape));
+    assert(call->fusion == NULL || smri_conv2d_part_rows(call->method, direction, call->shape) > 0);
+    assert(call->fusion == NULL || call->fusion->produce_src == NULL || call->prologue == NULL);
+    assert(call->epilogue == NULL || (call->prologue == NULL && call->fusion == NULL));
+    return ops;
 }
 
-void smri_conv2d_backward_data_by(enum smri_conv2d_method method, void *dx, const void *dy, const float *w,
-                                  bool accumulate, const struct smri_conv2d_fusion *fusion,
-                                  const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_DATA, shape));
-    assert(fusion == NULL || smri_conv2d_method_part_rows(method, SMRI_CONV2D_BACKWARD_DATA, shape) > 0);
-    methods[method]->backward_data(dx, dy, w, accumulate, fusion, shape, workspace, pool);
+void smri_conv2d_forward(const struct smri_conv2d_call *call) {
+    const struct smri_conv2d_ops *ops = checked_ops(call, SMRI_CONV2D_FORWARD);
+    if (call->prologue != NULL && !has_prologue(ops, call->shape)) forward_behind_prologue(ops, call);
+    else if (call->epilogue != NULL && !ops->has_epilogue) forward_before_epilogue(ops, call);
+    else ops->forward(call);
 }
 
-void smri_conv2d_backward_weights_by(enum smri_conv2d_method method, float *dw, const void *x, const void *dy,
-                                     const struct smri_conv2d *shape, const struct smri_workspace *workspace,
-                                         smri_pool *pool) {
-    assert(smri_conv2d_supports(method, SMRI_CONV2D_BACKWARD_WEIGHTS, shape));
-    methods[method]->backward_weights(dw, x, dy, shape, workspace, pool);
+void smri_conv2d_backward_data(const struct smri_conv2d_call *call) {
+    checked_ops(call, SMRI_CONV2D_BACKWARD_DATA)->backward_data(call);
 }
 
-void smri_conv2d_forward(void *y, const void *x, const float *w, const struct smri_conv2d_prologue *prologue,
-                         const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
-                         const struct smri_workspace *workspace, smri_pool *pool) {
-    smri_conv2d_forward_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, prologue, fusion, shape, workspace, pool);
+void smri_conv2d_backward_weights_begin(const struct smri_conv2d_call *call) {
+    checked_ops(call, SMRI_CONV2D_BACKWARD_WEIGHTS)->backward_weights_begin(call);
 }
 
-void smri_conv2d_forward_epilogue(void *y, const void *x, const float *w, const struct smri_conv2d_epilogue *epilogue,
-                                  const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    smri_conv2d_forward_epilogue_by(smri_conv2d_choose(SMRI_CONV2D_FORWARD, shape), y, x, w, epilogue, shape, workspace,
-                                    pool);
-}
-
-size_t smri_conv2d_part_rows(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    return smri_conv2d_method_part_rows(smri_conv2d_choose(direction, shape), direction, shape);
-}
-
-void smri_conv2d_backward_data(void *dx, const void *dy, const float *w, bool accumulate,
-                               const struct smri_conv2d_fusion *fusion, const struct smri_conv2d *shape,
-                               const struct smri_workspace *workspace, smri_pool *pool) {
-    smri_conv2d_backward_data_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_DATA, shape), dx, dy, w, accumulate, fusion, shape,
-                                 workspace, pool);
-}
-
-void smri_conv2d_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                  const struct smri_workspace *workspace, smri_pool *pool) {
-    smri_conv2d_backward_weights_by(smri_conv2d_choose(SMRI_CONV2D_BACKWARD_WEIGHTS, shape), dw, x, dy, shape, workspace,
-                                    pool);
+void smri_conv2d_backward_weights(const struct smri_conv2d_call *call) {
+    smri_conv2d_backward_weights_begin(call);
+    smri_pool_finish(call->pool, smri_pool_begun(call->pool));
 }

@@ -369,26 +369,28 @@ static size_t offsets_bytes(const struct job *job) {
 /* What the threads share: the zeros and the tables of offsets. */
 static size_t shared_bytes(const struct job *job) { return zeros_bytes(job) + offsets_bytes(job); }
 
-struct smri_workspace_bytes smri_conv2d_gather_bytes(bool backward, const struct smri_conv2d *shape) {
-    const struct job job = new_job(backward, shape);
+static bool is_backward(enum smri_conv2d_direction direction) { return direction == SMRI_CONV2D_BACKWARD_DATA; }
+
+struct smri_workspace_bytes smri_conv2d_gather_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    const struct job job = new_job(is_backward(direction), shape);
     return (struct smri_workspace_bytes){shared_bytes(&job), job.tiles_bytes + room_bytes(&job)};
 }
 
 /* Elsewhere the pixels of a chunk do not follow each other. */
-size_t smri_conv2d_gather_part_rows(bool backward, const struct smri_conv2d *shape) {
-    const struct job job = new_job(backward, shape);
+size_t smri_conv2d_gather_part_rows(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    const struct job job = new_job(is_backward(direction), shape);
     return job.mode == POINTWISE ? job.chunk_rows : 0;
 }
 
 /* Strided and larger windows would activate a pixel once for each of their taps. */
 bool smri_conv2d_gather_has_prologue(const struct smri_conv2d *shape) { return smri_conv2d_is_pointwise(shape); }
 
-void smri_conv2d_gather(void *out, const void *source, const void *weights, const struct smri_conv2d_gather *how,
-                        const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    struct job job = new_job(how->backward, shape);
-    job.out = out, job.source = source, job.weights = weights;
-    job.accumulate = how->accumulate, job.prologue = how->fused.prologue, job.fusion = how->fused.fusion;
-    const struct smri_conv2d_epilogue *epilogue = how->fused.epilogue;
+void smri_conv2d_gather(enum smri_conv2d_direction direction, const void *weights, const struct smri_conv2d_call *call) {
+    const struct smri_conv2d *shape = call->shape;
+    struct job job = new_job(is_backward(direction), shape);
+    job.out = call->out, job.source = job.backward ? call->dy : call->x, job.weights = weights;
+    job.accumulate = call->accumulate, job.prologue = call->prologue, job.fusion = call->fusion;
+    const struct smri_conv2d_epilogue *epilogue = call->epilogue;
     if (epilogue != NULL) {
         job.accumulate = epilogue->accumulate;
         job.epilogue = (struct smri_epilogue){epilogue->scale, epilogue->shift, epilogue->relu};
@@ -396,12 +398,12 @@ void smri_conv2d_gather(void *out, const void *source, const void *weights, cons
     /* In fp32, whose 16 results fill a line; not when someone is about to read them. */
     job.streamed = !job.accumulate && !is_watched(&job) && shape->precision == SMRI_FP32 &&
                    smri_is_streamed(job.pixels * job.cols * sizeof(float));
-    job.zeros = memset(workspace->shared, 0, job.depth * job.number_bytes);
-    size_t *offsets = (size_t *)((char *)workspace->shared + zeros_bytes(&job));
+    job.zeros = memset(call->workspace.shared, 0, job.depth * job.number_bytes);
+    size_t *offsets = (size_t *)((char *)call->workspace.shared + zeros_bytes(&job));
     job.row_offsets = offsets, job.col_offsets = offsets + job.I * shape->R;
     if (job.mode == TAPS) tabulate_offsets(&job, offsets, offsets + job.I * shape->R);
-    job.per_thread = workspace->per_thread, job.per_thread_stride = workspace->per_thread_stride;
-    smri_pool_run_ranges(pool, job.chunks * job.col_tasks, job.col_tasks, run_tasks, &job);
+    job.per_thread = call->workspace.per_thread, job.per_thread_stride = call->workspace.per_thread_stride;
+    smri_pool_run_ranges(call->pool, job.chunks * job.col_tasks, job.col_tasks, run_tasks, &job);
 }
 
 struct transposition {
@@ -434,25 +436,19 @@ static size_t transposed_bytes(const struct smri_conv2d *s) {
 
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_igemm_wgrad_bytes(shape);
-    const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
-    struct smri_workspace_bytes bytes = smri_conv2d_gather_bytes(backward, shape);
-    if (backward) bytes.shared += transposed_bytes(shape);
+    struct smri_workspace_bytes bytes = smri_conv2d_gather_bytes(direction, shape);
+    if (direction == SMRI_CONV2D_BACKWARD_DATA) bytes.shared += transposed_bytes(shape);
     return bytes;
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
-                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    const struct smri_conv2d_gather how = {.fused = *fused};
-    smri_conv2d_gather(y, x, w, &how, shape, workspace, pool);
-}
+static void forward(const struct smri_conv2d_call *call) { smri_conv2d_gather(SMRI_CONV2D_FORWARD, call->w, call); }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
-                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    float *transposed = workspace->shared;
-    const struct smri_workspace behind = smri_workspace_behind(workspace, transposed_bytes(shape));
-    smri_conv2d_transpose_weights(transposed, w, shape, pool);
-    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .fused.fusion = fusion};
-    smri_conv2d_gather(dx, dy, transposed, &how, shape, &behind, pool);
+static void backward_data(const struct smri_conv2d_call *whole) {
+    struct smri_conv2d_call call = *whole;
+    float *transposed = call.workspace.shared;
+    call.workspace = smri_workspace_behind(&call.workspace, transposed_bytes(call.shape));
+    smri_conv2d_transpose_weights(transposed, call.w, call.shape, call.pool);
+    smri_conv2d_gather(SMRI_CONV2D_BACKWARD_DATA, transposed, &call);
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
@@ -461,6 +457,7 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 }
 
 const struct smri_conv2d_ops smri_conv2d_igemm_ops = {
-    "igemm", supports, workspace_bytes, forward, backward_data, smri_conv2d_igemm_backward_weights, true,
-    smri_conv2d_gather_has_prologue, smri_conv2d_gather_part_rows,
+    .name = "igemm", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .backward_data = backward_data, .backward_weights_begin = smri_conv2d_igemm_backward_weights, .has_epilogue = true,
+    .has_prologue = smri_conv2d_gather_has_prologue, .part_rows = smri_conv2d_gather_part_rows,
 };

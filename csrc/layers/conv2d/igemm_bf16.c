@@ -45,36 +45,38 @@ static size_t forward_depth(const struct smri_conv2d *s) {
 
 static size_t forward_taps(const struct smri_conv2d *s) { return smri_conv2d_packs_windows(s) ? 1 : s->R * s->S; }
 
-static size_t pairs_bytes(bool backward, const struct smri_conv2d *s) {
-    const size_t words = backward ? smri_conv2d_blocks(s->C) * s->R * s->S * tap_words(s->K)
-                                  : smri_conv2d_blocks(s->K) * forward_taps(s) * tap_words(forward_depth(s));
+static size_t pairs_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *s) {
+    const size_t words = direction == SMRI_CONV2D_BACKWARD_DATA
+                             ? smri_conv2d_blocks(s->C) * s->R * s->S * tap_words(s->K)
+                             : smri_conv2d_blocks(s->K) * forward_taps(s) * tap_words(forward_depth(s));
     return smri_align(words * sizeof(uint32_t));
 }
 
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_igemm_wgrad_bytes(shape);
-    const bool backward = direction == SMRI_CONV2D_BACKWARD_DATA;
-    struct smri_workspace_bytes bytes = smri_conv2d_gather_bytes(backward, shape);
-    bytes.shared += pairs_bytes(backward, shape);
+    struct smri_workspace_bytes bytes = smri_conv2d_gather_bytes(direction, shape);
+    bytes.shared += pairs_bytes(direction, shape);
     return bytes;
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
-                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    struct pairing pairing = {shape, smri_kernels_get(), workspace->shared, w, forward_depth(shape)};
-    smri_pool_run(pool, smri_conv2d_blocks(shape->K) * forward_taps(shape), pair_tap, &pairing);
-    const struct smri_conv2d_gather how = {.fused = *fused};
-    const struct smri_workspace behind = smri_workspace_behind(workspace, pairs_bytes(false, shape));
-    smri_conv2d_gather(y, x, workspace->shared, &how, shape, &behind, pool);
+/* Pairs the weights by `tasks` calls of `task`, then multiplies. */
+static void gather(enum smri_conv2d_direction direction, void (*task)(void *, size_t, size_t), size_t tasks,
+                   const struct smri_conv2d_call *whole) {
+    struct smri_conv2d_call call = *whole;
+    struct pairing pairing = {call.shape, smri_kernels_get(), call.workspace.shared, call.w, forward_depth(call.shape)};
+    smri_pool_run(call.pool, tasks, task, &pairing);
+    call.workspace = smri_workspace_behind(&call.workspace, pairs_bytes(direction, call.shape));
+    smri_conv2d_gather(direction, pairing.out, &call);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
-                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    struct pairing pairing = {shape, smri_kernels_get(), workspace->shared, w, 0};
-    smri_pool_run(pool, smri_conv2d_blocks(shape->C) * smri_conv2d_blocks(shape->K), pair_transposed, &pairing);
-    const struct smri_conv2d_gather how = {.backward = true, .accumulate = accumulate, .fused.fusion = fusion};
-    const struct smri_workspace behind = smri_workspace_behind(workspace, pairs_bytes(true, shape));
-    smri_conv2d_gather(dx, dy, workspace->shared, &how, shape, &behind, pool);
+static void forward(const struct smri_conv2d_call *call) {
+    const struct smri_conv2d *s = call->shape;
+    gather(SMRI_CONV2D_FORWARD, pair_tap, smri_conv2d_blocks(s->K) * forward_taps(s), call);
+}
+
+static void backward_data(const struct smri_conv2d_call *call) {
+    const struct smri_conv2d *s = call->shape;
+    gather(SMRI_CONV2D_BACKWARD_DATA, pair_transposed, smri_conv2d_blocks(s->C) * smri_conv2d_blocks(s->K), call);
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
@@ -83,6 +85,7 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 }
 
 const struct smri_conv2d_ops smri_conv2d_bf16_dot2_ops = {
-    "bf16_dot2", supports, workspace_bytes, forward, backward_data, smri_conv2d_igemm_backward_weights, true,
-    smri_conv2d_gather_has_prologue, smri_conv2d_gather_part_rows,
+    .name = "bf16_dot2", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .backward_data = backward_data, .backward_weights_begin = smri_conv2d_igemm_backward_weights, .has_epilogue = true,
+    .has_prologue = smri_conv2d_gather_has_prologue, .part_rows = smri_conv2d_gather_part_rows,
 };

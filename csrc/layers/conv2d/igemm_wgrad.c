@@ -50,8 +50,6 @@ struct job {
     size_t per_thread_stride, per_thread_bytes;
 };
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
 /* Whether the rows of a 1x1 window over C channels are multiplied where they lie. The bits are the same. Zen 4 gains 4
  * to 12 % where a core of the Sapphire Rapids class lost 10 to 30. */
 static bool reads_in_place(size_t C) { return C <= UNPACKED_CHANNELS_MAX || smri_cpu_has_fast_bf16_dot2(); }
@@ -72,12 +70,12 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.channel_groups = smri_chunk_count(job.rows, CHANNELS_PER_TASK);
     job.column_tasks = smri_chunk_count(s->K, SMRI_CONV_COLS);
     /* an odd number of cache lines, so that a column of the panel spreads over the sets of the first-level cache */
-    job.panel_stride = smaller(job.rows, CHANNELS_PER_TASK) / 32 * 32 + 16 + (job.rows % 32 > 16 ? 32 : 0);
+    job.panel_stride = smri_min(job.rows, CHANNELS_PER_TASK) / 32 * 32 + 16 + (job.rows % 32 > 16 ? 32 : 0);
     job.weights_floats = smri_conv2d_packed_size(s);
     const size_t runs = job.channel_groups * smri_chunk_count(job.column_tasks, TASKS_PER_RUN);
     size_t parts = smri_chunk_count(RUNS_WANTED, runs);
-    parts = smaller(parts, job.pixels / PART_PIXELS_MIN);
-    parts = smaller(parts, PARTS_BYTES_MAX / (job.weights_floats * sizeof(float)));
+    parts = smri_min(parts, job.pixels / PART_PIXELS_MIN);
+    parts = smri_min(parts, PARTS_BYTES_MAX / (job.weights_floats * sizeof(float)));
     if (parts == 0) parts = 1;
     job.part_pixels = rounded(smri_chunk_count(job.pixels, parts));
     job.parts = smri_chunk_count(job.pixels, job.part_pixels);
@@ -122,7 +120,7 @@ static void pack_dy(const struct job *job, char *panels, size_t m, size_t m_end,
     for (size_t row = 0; row < depth; row++, m += job->pixels_per_row) {
         char *panel = panels;
         for (size_t col = k; col < k_end; col += SMRI_CONV_COLS) {
-            const size_t left = smaller(k_end - col, SMRI_CONV_COLS), width = panel_width(left);
+            const size_t left = smri_min(k_end - col, SMRI_CONV_COLS), width = panel_width(left);
             char *to = panel + row * width * WORD_BYTES;
             const void *second = m + 1 < m_end ? number_at(job, job->dy, (m + 1) * K + col) : NULL;
             pack_row(job, to, number_at(job, job->dy, m * K + col), second, left);
@@ -132,39 +130,22 @@ static void pack_dy(const struct job *job, char *panels, size_t m, size_t m_end,
     }
 }
 
-/* Where a walk over the output pixels stands. */
-struct cursor {
-    size_t n, p, q;
-};
-
-static struct cursor cursor_at(const struct job *job, size_t m) {
-    return (struct cursor){m / job->Q / job->P, m / job->Q % job->P, m % job->Q};
-}
-
-static void advance(const struct job *job, struct cursor *at) {
-    if (++at->q < job->Q) return;
-    at->q = 0;
-    if (++at->p < job->P) return;
-    at->p = 0, at->n++;
-}
-
 /* Channel c of the pixel of x under tap (r, t) of an output pixel, or NULL in the padding. */
-static const void *under_tap(const struct job *job, struct cursor at, size_t r, size_t t, size_t c) {
-    const struct smri_conv2d *s = &job->shape;
-    const size_t h = at.p * s->stride + r - s->pad, w = at.q * s->stride + t - s->pad;
-    return h < s->H && w < s->W ? number_at(job, job->x, ((at.n * s->H + h) * s->W + w) * s->C + c) : NULL;
+static const void *under_tap(const struct job *job, struct smri_conv2d_cursor at, size_t r, size_t t, size_t c) {
+    const size_t pixel = smri_conv2d_pixel_under(&job->shape, at, r, t);
+    return pixel != SMRI_CONV2D_NOWHERE ? number_at(job, job->x, pixel * job->shape.C + c) : NULL;
 }
 
 /* Channels [c, c_end) of the pixels of x under `tap` of output pixels [m, m_end), row by row. */
 static void pack_x(const struct job *job, char *panel, size_t tap, size_t m, size_t m_end, size_t c, size_t c_end) {
     const size_t r = tap / job->shape.S, t = tap % job->shape.S;
-    struct cursor at = cursor_at(job, m);
+    struct smri_conv2d_cursor at = smri_conv2d_cursor_at(job->P, job->Q, m);
     for (; m < m_end; m += job->pixels_per_row, panel += job->panel_stride * WORD_BYTES) {
         const void *first = under_tap(job, at, r, t, c), *second = NULL;
-        advance(job, &at);
+        smri_conv2d_advance(&at, job->P, job->Q);
         if (job->pixels_per_row == 2 && m + 1 < m_end) {
             second = under_tap(job, at, r, t, c);
-            advance(job, &at);
+            smri_conv2d_advance(&at, job->P, job->Q);
         }
         pack_row(job, panel, first, second, c_end - c);
     }
@@ -174,10 +155,10 @@ static void pack_x(const struct job *job, char *panel, size_t tap, size_t m, siz
 static void pack_windows(const struct job *job, char *panel, char *windows, size_t m, size_t m_end, size_t c, size_t c_end) {
     const bool whole = job->pixels_per_row == 1 && c == 0 && c_end == job->rows;
     const size_t window_bytes = job->rows * smri_precision_bytes(job->shape.precision);
-    struct cursor at = cursor_at(job, m);
+    struct smri_conv2d_cursor at = smri_conv2d_cursor_at(job->P, job->Q, m);
     for (; m < m_end; m += job->pixels_per_row, panel += job->panel_stride * WORD_BYTES) {
-        const size_t pixels = smaller(job->pixels_per_row, m_end - m);
-        for (size_t i = 0; i < pixels; i++, advance(job, &at))
+        const size_t pixels = smri_min(job->pixels_per_row, m_end - m);
+        for (size_t i = 0; i < pixels; i++, smri_conv2d_advance(&at, job->P, job->Q))
             smri_conv2d_pack_window(whole ? panel : windows + i * window_bytes, job->x, &job->shape, job->kernels, at.n,
                                     at.p, at.q);
         if (whole) continue;
@@ -197,8 +178,8 @@ static size_t task_count(const struct job *job) { return job->parts * job->chann
 
 /* The run that begins with task `begin`, not beyond `end`. */
 static struct range range_of(const struct job *job, size_t begin, size_t end) {
-    const size_t first = begin % job->column_tasks, count = smaller(end - begin, TASKS_PER_RUN);
-    const size_t last = smaller(first + count, job->column_tasks);
+    const size_t first = begin % job->column_tasks, count = smri_min(end - begin, TASKS_PER_RUN);
+    const size_t last = smri_min(first + count, job->column_tasks);
     const size_t channel_group = begin / job->column_tasks % job->channel_groups;
     const size_t part = begin / job->column_tasks / job->channel_groups;
     return (struct range){
@@ -206,7 +187,7 @@ static struct range range_of(const struct job *job, size_t begin, size_t end) {
         .c = channel_group * CHANNELS_PER_TASK,
         .c_end = smri_chunk_end(job->rows, CHANNELS_PER_TASK, channel_group),
         .k = first * SMRI_CONV_COLS,
-        .k_end = smaller(last * SMRI_CONV_COLS, job->shape.K),
+        .k_end = smri_min(last * SMRI_CONV_COLS, job->shape.K),
         .m = part * job->part_pixels,
         .m_end = smri_chunk_end(job->pixels, job->part_pixels, part),
     };
@@ -233,10 +214,11 @@ static struct smri_prefetch_stream rows_stream(const struct job *job, const void
 /* The whole rows of x that the windows of output pixels [m, m_end) see, one after the other. */
 static struct smri_prefetch_stream windows_stream(const struct job *job, size_t m, size_t m_end, size_t c, size_t c_end) {
     const struct smri_conv2d *s = &job->shape;
-    const struct cursor from = cursor_at(job, m), to = cursor_at(job, m_end - 1);
+    const struct smri_conv2d_cursor from = smri_conv2d_cursor_at(job->P, job->Q, m);
+    const struct smri_conv2d_cursor to = smri_conv2d_cursor_at(job->P, job->Q, m_end - 1);
     const size_t top = from.p * s->stride, bottom = to.p * s->stride + s->R; /* in the padded image */
     const size_t first = (from.n * s->H + (top > s->pad ? top - s->pad : 0)) * s->W;
-    const size_t end = (to.n * s->H + smaller(bottom > s->pad ? bottom - s->pad : 0, s->H)) * s->W;
+    const size_t end = (to.n * s->H + smri_min(bottom > s->pad ? bottom - s->pad : 0, s->H)) * s->W;
     return rows_stream(job, job->x, s->C, first, end > first ? end - first : 0, c, c_end);
 }
 
@@ -245,7 +227,7 @@ static struct smri_prefetch_stream windows_stream(const struct job *job, size_t 
  * to 1.25 times faster. */
 static void fill_queue(const struct job *job, struct run *run, const struct range *next, size_t m, size_t depth) {
     const struct smri_conv2d *s = &job->shape;
-    const size_t m_end = smaller(m + job->chunk_pixels, next->m_end);
+    const size_t m_end = smri_min(m + job->chunk_pixels, next->m_end);
     run->prefetch[0] = rows_stream(job, job->dy, s->K, m, m_end - m, next->k, next->k_end);
     run->prefetch[1] = smri_conv2d_is_pointwise(s) ? rows_stream(job, job->x, s->C, m, m_end - m, next->c, next->c_end)
                      : job->windows              ? windows_stream(job, m, m_end, 0, s->C)
@@ -271,7 +253,7 @@ static void add_chunk(const struct job *job, struct run *run, size_t tap, const 
             const struct smri_gemm_tn call = {
                 .out = dw + c * SMRI_CONV_BLOCK,
                 .block_stride = block_floats,
-                .rows = smaller(run->at.c_end - c, SMRI_CONV_ROWS),
+                .rows = smri_min(run->at.c_end - c, SMRI_CONV_ROWS),
                 .blocks = blocks,
                 .accumulate = accumulate,
                 .a = (const char *)a + (c - run->at.c) * WORD_BYTES,
@@ -305,7 +287,7 @@ static void multiply(const struct job *job, struct range at, const struct range 
     char *x_panel = dy_panel + CHUNK_ROWS * COLS_PER_RUN * WORD_BYTES;
     char *windows = x_panel + CHUNK_ROWS * job->panel_stride * WORD_BYTES;
     for (size_t m = at.m; m < at.m_end; m += job->chunk_pixels) {
-        const size_t m_end = smaller(m + job->chunk_pixels, at.m_end), depth = smri_chunk_count(m_end - m,
+        const size_t m_end = smri_min(m + job->chunk_pixels, at.m_end), depth = smri_chunk_count(m_end - m,
                                                                                                 job->pixels_per_row);
         const void *dy = dy_panel;
         if (job->dy_in_place)
@@ -370,14 +352,13 @@ static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
     }
 }
 
-void smri_conv2d_igemm_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                         const struct smri_workspace *workspace, smri_pool *pool) {
-    struct job *job = workspace->shared;
-    *job = new_job(shape);
-    job->dw = dw, job->x = x, job->dy = dy;
-    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
+void smri_conv2d_igemm_backward_weights(const struct smri_conv2d_call *call) {
+    struct job *job = call->workspace.shared;
+    *job = new_job(call->shape);
+    job->dw = call->out, job->x = call->x, job->dy = call->dy;
+    job->per_thread = call->workspace.per_thread, job->per_thread_stride = call->workspace.per_thread_stride;
     char *after = (char *)job + smri_align(sizeof *job);
     job->parts_done = memset(after, 0, counters_bytes(job));
     job->partial = (float *)(after + counters_bytes(job));
-    smri_pool_begin_ranges(pool, task_count(job), TASKS_PER_RUN, run_tasks, job);
+    smri_pool_begin_ranges(call->pool, task_count(job), TASKS_PER_RUN, run_tasks, job);
 }

@@ -52,10 +52,11 @@ static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction di
     return (struct smri_workspace_bytes){0, tile};
 }
 
-static struct job new_job(enum smri_conv2d_direction direction, const struct smri_conv2d *s,
-                          const struct smri_workspace *workspace) {
-    struct job job = {.shape = s, .P = smri_conv2d_out_rows(s), .Q = smri_conv2d_out_cols(s)};
-    job.per_thread = workspace->per_thread, job.per_thread_stride = workspace->per_thread_stride;
+static struct job new_job(enum smri_conv2d_direction direction, const struct smri_conv2d_call *call) {
+    const struct smri_conv2d *s = call->shape;
+    struct job job = {.shape = s, .P = smri_conv2d_out_rows(s), .Q = smri_conv2d_out_cols(s), .out = call->out};
+    job.accumulate = call->accumulate;
+    job.per_thread = call->workspace.per_thread, job.per_thread_stride = call->workspace.per_thread_stride;
     job.pixels = s->N * job.P * job.Q;
     job.window = s->R * s->S * s->C;
     job.tile_rows = tile_rows(row_floats(direction, s));
@@ -63,15 +64,14 @@ static struct job new_job(enum smri_conv2d_direction direction, const struct smr
     return job;
 }
 
-static float *worker_tile(const struct job *job,
-                          size_t worker) { return (float *)(job->per_thread + worker * job->per_thread_stride); }
+static float *worker_tile(const struct job *job, size_t worker) {
+    return (float *)(job->per_thread + worker * job->per_thread_stride);
+}
 
 /* The input pixel under tap (r, t) of output pixel m; NULL in the padding. */
 static const float *source(const struct job *job, const float *x, size_t m, size_t r, size_t t) {
-    const struct smri_conv2d *s = job->shape;
-    const size_t q = m % job->Q, p = m / job->Q % job->P, n = m / job->Q / job->P;
-    const size_t h = p * s->stride + r - s->pad, w = q * s->stride + t - s->pad; /* wraps to huge when negative */
-    return h < s->H && w < s->W ? x + ((n * s->H + h) * s->W + w) * s->C : NULL;
+    const size_t pixel = smri_conv2d_pixel_under(job->shape, smri_conv2d_cursor_at(job->P, job->Q, m), r, t);
+    return pixel != SMRI_CONV2D_NOWHERE ? x + pixel * job->shape->C : NULL;
 }
 
 static void copy_pixel(float *to, const float *from, size_t C) {
@@ -100,12 +100,10 @@ static void forward_tile(void *context, size_t index, size_t worker) {
                    job->out + begin * s->K + block * SMRI_CONV2D_BLOCK, s->K, false);
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
-                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)fused;
-    struct job job = new_job(SMRI_CONV2D_FORWARD, shape, workspace);
-    job.out = y, job.a = x, job.b = w;
-    smri_pool_run(pool, smri_chunk_count(job.pixels, job.tile_rows), forward_tile, &job);
+static void forward(const struct smri_conv2d_call *call) {
+    struct job job = new_job(SMRI_CONV2D_FORWARD, call);
+    job.a = call->x, job.b = call->w;
+    smri_pool_run(call->pool, smri_chunk_count(job.pixels, job.tile_rows), forward_tile, &job);
 }
 
 /* The gradient of the windows of output pixels [begin, end). */
@@ -146,15 +144,13 @@ static void backward_data_image(void *context, size_t n, size_t worker) {
     }
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
-                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)fusion;
-    struct job job = new_job(SMRI_CONV2D_BACKWARD_DATA, shape, workspace);
-    job.out = dx, job.a = dy, job.b = w, job.accumulate = accumulate;
+static void backward_data(const struct smri_conv2d_call *call) {
+    struct job job = new_job(SMRI_CONV2D_BACKWARD_DATA, call);
+    job.a = call->dy, job.b = call->w;
     if (job.pointwise)
-        smri_pool_run(pool, smri_chunk_count(job.pixels, job.tile_rows), backward_data_tile, &job);
+        smri_pool_run(call->pool, smri_chunk_count(job.pixels, job.tile_rows), backward_data_tile, &job);
     else
-        smri_pool_run(pool, shape->N, backward_data_image, &job);
+        smri_pool_run(call->pool, call->shape->N, backward_data_image, &job);
 }
 
 /* One task: one tap and a few blocks of output channels; the sum runs over the tiles of pixels in order. */
@@ -182,14 +178,14 @@ static void backward_weights_tap(void *context, size_t index, size_t worker) {
     }
 }
 
-static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                             const struct smri_workspace *workspace, smri_pool *pool) {
-    struct job job = new_job(SMRI_CONV2D_BACKWARD_WEIGHTS, shape, workspace);
-    job.out = dw, job.a = x, job.b = dy;
-    const size_t groups = smri_chunk_count(smri_conv2d_blocks(shape->K), BLOCKS_PER_TASK);
-    smri_pool_run(pool, groups * shape->R * shape->S, backward_weights_tap, &job);
+static void backward_weights(const struct smri_conv2d_call *call) {
+    struct job job = new_job(SMRI_CONV2D_BACKWARD_WEIGHTS, call);
+    job.a = call->x, job.b = call->dy;
+    const size_t groups = smri_chunk_count(smri_conv2d_blocks(call->shape->K), BLOCKS_PER_TASK);
+    smri_pool_run(call->pool, groups * call->shape->R * call->shape->S, backward_weights_tap, &job);
 }
 
 const struct smri_conv2d_ops smri_conv2d_im2col_ops = {
-    "im2col", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
+    .name = "im2col", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .backward_data = backward_data, .backward_weights_begin = backward_weights,
 };

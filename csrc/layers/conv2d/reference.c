@@ -122,32 +122,28 @@ static void backward_weights_channel(void *context, size_t index, size_t worker)
             }
 }
 
-static struct job new_job(void *out, const void *a, const void *b, bool accumulate, const struct smri_conv2d *shape) {
-    return (struct job){shape, smri_conv2d_out_rows(shape), smri_conv2d_out_cols(shape), out, a, b, accumulate};
+static struct job new_job(const struct smri_conv2d_call *call, const void *a, const void *b) {
+    const struct smri_conv2d *shape = call->shape;
+    return (struct job){shape, smri_conv2d_out_rows(shape), smri_conv2d_out_cols(shape), call->out, a, b, call->accumulate};
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
-                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)fused, (void)workspace;
-    struct job job = new_job(y, x, w, false, shape);
-    smri_pool_run(pool, shape->N, forward_image, &job);
+static void forward(const struct smri_conv2d_call *call) {
+    struct job job = new_job(call, call->x, call->w);
+    smri_pool_run(call->pool, call->shape->N, forward_image, &job);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
-                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)fusion;
-    (void)workspace;
-    struct job job = new_job(dx, dy, w, accumulate, shape);
-    smri_pool_run(pool, shape->N, backward_data_image, &job);
+static void backward_data(const struct smri_conv2d_call *call) {
+    struct job job = new_job(call, call->dy, call->w);
+    smri_pool_run(call->pool, call->shape->N, backward_data_image, &job);
 }
 
-static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                             const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)workspace;
-    struct job job = new_job(dw, x, dy, false, shape);
-    smri_pool_run(pool, smri_conv2d_blocks(shape->K) * SMRI_CONV2D_BLOCK * shape->C, backward_weights_channel, &job);
+static void backward_weights(const struct smri_conv2d_call *call) {
+    struct job job = new_job(call, call->x, call->dy);
+    const size_t channels = smri_conv2d_blocks(call->shape->K) * SMRI_CONV2D_BLOCK * call->shape->C;
+    smri_pool_run(call->pool, channels, backward_weights_channel, &job);
 }
 
 const struct smri_conv2d_ops smri_conv2d_reference_ops = {
-    "reference", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
+    .name = "reference", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .backward_data = backward_data, .backward_weights_begin = backward_weights,
 };

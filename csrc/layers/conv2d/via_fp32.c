@@ -34,33 +34,18 @@ static void convert(enum conversion conversion, void *out, const void *in, size_
     smri_pool_run(pool, smri_chunk_count(n, GRAIN), convert_part, &job);
 }
 
-/* The fp32 convolution that is run, and its pieces of the workspace. */
-struct widened {
-    struct smri_conv2d shape;
-    size_t x_numbers, y_numbers;
-    float *x, *y, *w;
-    struct smri_workspace workspace;
-};
-
 static size_t floats_bytes(size_t n) { return smri_align(n * sizeof(float)); }
 
-static size_t floats_in_all(const struct widened *wide) {
-    return floats_bytes(wide->x_numbers) + floats_bytes(wide->y_numbers) +
-        floats_bytes(smri_conv2d_packed_size(&wide->shape));
+static struct smri_conv2d widened(const struct smri_conv2d *shape) {
+    struct smri_conv2d wide = *shape;
+    wide.precision = SMRI_FP32;
+    return wide;
 }
 
-static struct widened widen_shape(const struct smri_conv2d *shape, const struct smri_workspace *workspace) {
-    struct widened wide = {.shape = *shape};
-    wide.shape.precision = SMRI_FP32;
-    wide.x_numbers = shape->N * shape->H * shape->W * shape->C;
-    wide.y_numbers = shape->N * smri_conv2d_out_rows(shape) * smri_conv2d_out_cols(shape) * shape->K;
-    if (workspace == NULL) return wide;
-    char *at = workspace->shared;
-    wide.x = (float *)at;
-    wide.y = (float *)(at += floats_bytes(wide.x_numbers));
-    wide.w = (float *)(at += floats_bytes(wide.y_numbers));
-    wide.workspace = smri_workspace_behind(workspace, floats_in_all(&wide));
-    return wide;
+/* In front of the fp32 convolution's workspace: x, y and the weights. */
+static size_t copies_bytes(const struct smri_conv2d *s) {
+    return floats_bytes(smri_conv2d_x_numbers(s)) + floats_bytes(smri_conv2d_y_numbers(s)) +
+           floats_bytes(smri_conv2d_packed_size(s));
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
@@ -69,41 +54,50 @@ static bool supports(enum smri_conv2d_direction direction, const struct smri_con
 }
 
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    const struct widened wide = widen_shape(shape, NULL);
-    struct smri_workspace_bytes bytes =
-        smri_conv2d_method_workspace_bytes(smri_conv2d_choose(direction, &wide.shape), direction, &wide.shape);
-    bytes.shared += floats_in_all(&wide);
+    const struct smri_conv2d wide = widened(shape);
+    struct smri_workspace_bytes bytes = smri_conv2d_workspace_bytes(SMRI_CONV2D_AUTO, direction, SMRI_CONV2D_PLAIN, &wide);
+    bytes.shared += copies_bytes(shape);
     return bytes;
 }
 
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
-                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)fused;
-    const struct widened wide = widen_shape(shape, workspace);
-    convert(WIDEN, wide.x, x, wide.x_numbers, pool);
-    convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
-    smri_conv2d_forward(wide.y, wide.x, wide.w, NULL, NULL, &wide.shape, &wide.workspace, pool);
-    convert(NARROW, y, wide.y, wide.y_numbers, pool);
+/* The fp32 convolution that is run, on copies of what the direction reads; `shape` is where its shape is put. */
+static struct smri_conv2d_call widen(struct smri_conv2d *shape, enum smri_conv2d_direction direction,
+                                     const struct smri_conv2d_call *call) {
+    *shape = widened(call->shape);
+    const size_t x_numbers = smri_conv2d_x_numbers(shape), y_numbers = smri_conv2d_y_numbers(shape);
+    char *const x = call->workspace.shared, *const y = x + floats_bytes(x_numbers), *const w = y + floats_bytes(y_numbers);
+    if (direction != SMRI_CONV2D_BACKWARD_DATA) convert(WIDEN, x, call->x, x_numbers, call->pool);
+    if (direction != SMRI_CONV2D_FORWARD) convert(WIDEN, y, call->dy, y_numbers, call->pool);
+    if (direction != SMRI_CONV2D_BACKWARD_WEIGHTS)
+        convert(ROUND, w, call->w, smri_conv2d_packed_size(shape), call->pool);
+    return (struct smri_conv2d_call){.shape = shape, .x = x, .dy = y, .w = (const float *)w, .pool = call->pool,
+                                     .workspace = smri_workspace_behind(&call->workspace, copies_bytes(shape))};
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
-                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)fusion;
-    const struct widened wide = widen_shape(shape, workspace);
-    convert(WIDEN, wide.y, dy, wide.y_numbers, pool);
-    convert(ROUND, wide.w, w, smri_conv2d_packed_size(shape), pool);
-    smri_conv2d_backward_data(wide.x, wide.y, wide.w, false, NULL, &wide.shape, &wide.workspace, pool);
-    convert(accumulate ? ADD : NARROW, dx, wide.x, wide.x_numbers, pool);
+static void forward(const struct smri_conv2d_call *call) {
+    struct smri_conv2d shape;
+    struct smri_conv2d_call wide = widen(&shape, SMRI_CONV2D_FORWARD, call);
+    wide.out = (void *)wide.dy; /* y's place, which is ours */
+    smri_conv2d_forward(&wide);
+    convert(NARROW, call->out, wide.out, smri_conv2d_y_numbers(&shape), call->pool);
 }
 
-static void backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                             const struct smri_workspace *workspace, smri_pool *pool) {
-    const struct widened wide = widen_shape(shape, workspace);
-    convert(WIDEN, wide.x, x, wide.x_numbers, pool);
-    convert(WIDEN, wide.y, dy, wide.y_numbers, pool);
-    smri_conv2d_backward_weights(dw, wide.x, wide.y, &wide.shape, &wide.workspace, pool);
+static void backward_data(const struct smri_conv2d_call *call) {
+    struct smri_conv2d shape;
+    struct smri_conv2d_call wide = widen(&shape, SMRI_CONV2D_BACKWARD_DATA, call);
+    wide.out = (void *)wide.x;
+    smri_conv2d_backward_data(&wide);
+    convert(call->accumulate ? ADD : NARROW, call->out, wide.out, smri_conv2d_x_numbers(&shape), call->pool);
+}
+
+static void backward_weights(const struct smri_conv2d_call *call) {
+    struct smri_conv2d shape;
+    struct smri_conv2d_call wide = widen(&shape, SMRI_CONV2D_BACKWARD_WEIGHTS, call);
+    wide.out = call->out;
+    smri_conv2d_backward_weights_begin(&wide);
 }
 
 const struct smri_conv2d_ops smri_conv2d_via_fp32_ops = {
-    "via_fp32", supports, workspace_bytes, forward, backward_data, backward_weights, false, NULL, NULL,
+    .name = "via_fp32", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .backward_data = backward_data, .backward_weights_begin = backward_weights,
 };

@@ -44,15 +44,15 @@ struct job {
 };
 
 static size_t chunk_channels(const struct job *job, size_t chunk) {
-    return smri_winograd_min(job->depth, job->in.C - chunk * job->depth);
+    return smri_min(job->depth, job->in.C - chunk * job->depth);
 }
 
 static size_t pair_channels(const struct job *job, size_t pair) {
-    return smri_winograd_min(SMRI_WINOGRAD_COLS, job->out.C - pair * SMRI_WINOGRAD_COLS);
+    return smri_min(SMRI_WINOGRAD_COLS, job->out.C - pair * SMRI_WINOGRAD_COLS);
 }
 
 static size_t block_end(const struct job *job, size_t block) {
-    return smri_winograd_min((block + 1) * job->tiles, job->grid.total);
+    return smri_min((block + 1) * job->tiles, job->grid.total);
 }
 
 static size_t weights_stride(size_t depth) { return depth * SMRI_WINOGRAD_COLS + SMRI_WINOGRAD_SKEW; }
@@ -69,8 +69,8 @@ static struct job plan(bool transposed, const struct smri_conv2d *s) {
     }
     job.grid = smri_winograd_grid(s->N, job.out.H, job.out.W);
     job.share_weights = s->C * s->K <= SHARED_U_LIMIT;
-    job.depth = smri_winograd_min(DEPTH, smri_winograd_lanes(job.in.C));
-    job.tiles = smri_winograd_min(job.share_weights ? TILES_SHARED_U : TILES_PRIVATE_U, job.grid.total);
+    job.depth = smri_min(DEPTH, smri_winograd_lanes(job.in.C));
+    job.tiles = smri_min(job.share_weights ? TILES_SHARED_U : TILES_PRIVATE_U, job.grid.total);
     job.n_chunks = smri_chunk_count(job.in.C, job.depth);
     job.n_pairs = smri_chunk_count(job.out.C, SMRI_WINOGRAD_COLS);
     job.n_blocks = smri_chunk_count(job.grid.total, job.tiles);
@@ -107,8 +107,8 @@ static void weights_block(const struct job *job, float *u, size_t pair, size_t b
     for (size_t k = 0; k < depth; k += SMRI_CONV2D_BLOCK) {
         float turned[SMRI_WINOGRAD_WINDOW][SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK];
         const float *w = job->w + ((first + k) / SMRI_CONV2D_BLOCK * SMRI_WINOGRAD_WINDOW * C + c) * SMRI_CONV2D_BLOCK;
-        const size_t cols = smri_winograd_min(depth - k, SMRI_CONV2D_BLOCK);
-        const size_t rows = smri_winograd_min(C - c, SMRI_CONV2D_BLOCK);
+        const size_t cols = smri_min(depth - k, SMRI_CONV2D_BLOCK);
+        const size_t rows = smri_min(C - c, SMRI_CONV2D_BLOCK);
         for (size_t tap = 0; tap < SMRI_WINOGRAD_WINDOW; tap++)
             job->kernels->conv.transpose(turned[SMRI_WINOGRAD_WINDOW - 1 - tap], w + tap * tap_stride, rows, cols);
         job->kernels->winograd[job->in.precision].weights(u + k * SMRI_CONV2D_BLOCK, stride, turned[0],
@@ -156,7 +156,7 @@ static void multiply(const struct job *job, float *m, const float *v, size_t pan
         for (size_t tile = 0; tile < tiles; tile += SMRI_CONV_ROWS, step++) {
             struct smri_conv_tap tap = {.weights = 0};
             struct smri_conv_tile product = {
-                .rows = smri_winograd_min(SMRI_CONV_ROWS, tiles - tile), .cols = cols, .accumulate = accumulate,
+                .rows = smri_min(SMRI_CONV_ROWS, tiles - tile), .cols = cols, .accumulate = accumulate,
                 .taps = &tap, .n_taps = 1, .depth = depth,
                 .weights = u + point * weights_stride(depth), .block_stride = depth * SMRI_CONV2D_BLOCK,
             };
@@ -271,10 +271,10 @@ static void block_of_tiles(const struct job *job, size_t begin, size_t end, size
 /* Tasks are as many tiles as a product takes; those that come together are done a block at a time. */
 static void run_blocks(void *context, size_t begin, size_t end, size_t worker) {
     const struct job *job = context;
-    const size_t last = smri_winograd_min(end * SMRI_CONV_ROWS, job->grid.total);
+    const size_t last = smri_min(end * SMRI_CONV_ROWS, job->grid.total);
     for (size_t tile = begin * SMRI_CONV_ROWS; tile < last; tile += job->tiles) {
-        const size_t stop = smri_winograd_min(tile + job->tiles, last);
-        block_of_tiles(job, tile, stop, smri_winograd_min(stop + job->tiles, last), worker);
+        const size_t stop = smri_min(tile + job->tiles, last);
+        block_of_tiles(job, tile, stop, smri_min(stop + job->tiles, last), worker);
     }
 }
 
@@ -309,51 +309,46 @@ static void run_pairs(void *context, size_t begin, size_t end, size_t worker) {
         const size_t block = begin / BLOCK_PARTS / job->n_pairs, pair = begin / BLOCK_PARTS % job->n_pairs;
         const size_t tiles = block_end(job, block) - block * job->tiles;
         const size_t part_tiles = smri_chunk_count(tiles, BLOCK_PARTS * SMRI_CONV_ROWS) * SMRI_CONV_ROWS;
-        const size_t part = begin % BLOCK_PARTS, parts = smri_winograd_min(end - begin, BLOCK_PARTS - part);
-        const size_t last = smri_winograd_min((part + parts) * part_tiles, tiles);
+        const size_t part = begin % BLOCK_PARTS, parts = smri_min(end - begin, BLOCK_PARTS - part);
+        const size_t last = smri_min((part + parts) * part_tiles, tiles);
         if (part * part_tiles < last) pair_of_tiles(job, block, part * part_tiles, last, pair, worker);
         begin += parts;
     }
 }
 
-static void run(struct job *job, void *out, const void *in, const float *w, const struct smri_workspace *workspace,
-                smri_pool *pool) {
+static void run(struct job *job, const void *in, const struct smri_conv2d_call *call) {
     const size_t edge = smri_winograd_lanes(job->in.C);
     job->in.data = (char *)in; /* read only: the type is shared with the output's */
-    job->in.edge = memset(workspace->shared, 0, edge * sizeof(float));
-    job->out.data = out;
-    job->w = w;
-    job->shared = (float *)workspace->shared + edge;
-    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
-    if (job->share_weights)
-        smri_pool_run(pool, 2 * shared_panels(job), share_weights, job);
-    else
-        smri_pool_run(pool, shared_panels(job), share_inputs, job);
-    if (job->share_weights)
-        smri_pool_run_ranges(pool, smri_chunk_count(job->grid.total, SMRI_CONV_ROWS),
+    job->in.edge = memset(call->workspace.shared, 0, edge * sizeof(float));
+    job->out.data = call->out;
+    job->w = call->w;
+    job->shared = (float *)call->workspace.shared + edge;
+    job->per_thread = call->workspace.per_thread, job->per_thread_stride = call->workspace.per_thread_stride;
+    if (job->share_weights) {
+        smri_pool_run(call->pool, 2 * shared_panels(job), share_weights, job);
+        smri_pool_run_ranges(call->pool, smri_chunk_count(job->grid.total, SMRI_CONV_ROWS),
                              smri_chunk_count(job->n_blocks, RUNS) * smri_chunk_count(job->tiles, SMRI_CONV_ROWS), run_blocks,
                              job);
-    else
-        smri_pool_run_ranges(pool, job->n_blocks * job->n_pairs * BLOCK_PARTS, BLOCK_PARTS, run_pairs, job);
-}
-
-static void forward(void *y, const void *x, const float *w, const struct smri_conv2d_fused_args *fused,
-                    const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    struct job job = plan(false, shape);
-    job.in.prologue = fused->prologue, job.in.shape = shape;
-    if (fused->epilogue != NULL) {
-        job.accumulate = fused->epilogue->accumulate;
-        job.epilogue = (struct smri_epilogue){fused->epilogue->scale, fused->epilogue->shift, fused->epilogue->relu};
+    } else {
+        smri_pool_run(call->pool, shared_panels(job), share_inputs, job);
+        smri_pool_run_ranges(call->pool, job->n_blocks * job->n_pairs * BLOCK_PARTS, BLOCK_PARTS, run_pairs, job);
     }
-    run(&job, y, x, w, workspace, pool);
 }
 
-static void backward_data(void *dx, const void *dy, const float *w, bool accumulate, const struct smri_conv2d_fusion *fusion,
-                          const struct smri_conv2d *shape, const struct smri_workspace *workspace, smri_pool *pool) {
-    (void)fusion;
-    struct job job = plan(true, shape);
-    job.accumulate = accumulate;
-    run(&job, dx, dy, w, workspace, pool);
+static void forward(const struct smri_conv2d_call *call) {
+    struct job job = plan(false, call->shape);
+    job.in.prologue = call->prologue, job.in.shape = call->shape;
+    if (call->epilogue != NULL) {
+        job.accumulate = call->epilogue->accumulate;
+        job.epilogue = (struct smri_epilogue){call->epilogue->scale, call->epilogue->shift, call->epilogue->relu};
+    }
+    run(&job, call->x, call);
+}
+
+static void backward_data(const struct smri_conv2d_call *call) {
+    struct job job = plan(true, call->shape);
+    job.accumulate = call->accumulate;
+    run(&job, call->dy, call);
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *s) {
@@ -372,6 +367,7 @@ static bool has_prologue(const struct smri_conv2d *shape) {
 }
 
 const struct smri_conv2d_ops smri_conv2d_winograd_ops = {
-    "winograd", supports, workspace_bytes, forward, backward_data, smri_winograd_backward_weights, true, has_prologue,
-    NULL,
+    .name = "winograd", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .backward_data = backward_data, .backward_weights_begin = smri_winograd_backward_weights, .has_epilogue = true,
+    .has_prologue = has_prologue,
 };

@@ -48,8 +48,6 @@ static inline size_t smri_winograd_panel(size_t rows, size_t channels) {
     return SMRI_WINOGRAD_POINTS * smri_winograd_stride(rows, channels);
 }
 
-static inline size_t smri_winograd_min(size_t a, size_t b) { return a < b ? a : b; }
-
 /* pixels[side * side]: where the pixels of a tile begin at `channel`. */
 static inline void smri_winograd_pixels(void **pixels, const struct smri_winograd_tensor *x,
                                         const struct smri_winograd_grid *grid, size_t tile, size_t side,
@@ -102,7 +100,6 @@ static inline void smri_winograd_input_panel(float *panel, const struct smri_win
 
 /* backward-weights has a file of its own. */
 struct smri_workspace_bytes smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape);
-void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                    const struct smri_workspace *workspace, smri_pool *pool);
+void smri_winograd_backward_weights(const struct smri_conv2d_call *call);
 
 #endif

@@ -38,7 +38,7 @@ struct job {
 
 /* The size of each of `parts` parts of n tiles, a multiple of what the products unroll by. */
 static size_t even_share(size_t n, size_t parts) {
-    return smri_winograd_min(n, smri_chunk_count(n, parts * TILES_GRAIN) * TILES_GRAIN);
+    return smri_min(n, smri_chunk_count(n, parts * TILES_GRAIN) * TILES_GRAIN);
 }
 
 static struct job plan(const struct smri_conv2d *s) {
@@ -54,8 +54,8 @@ static struct job plan(const struct smri_conv2d *s) {
     job.group_tiles = even_share(job.grid.total, smri_chunk_count(MIN_TASKS, job.n_blocks));
     job.n_groups = smri_chunk_count(job.grid.total, job.group_tiles);
     job.tiles = even_share(job.group_tiles, smri_chunk_count(job.group_tiles, TILES));
-    job.v_floats = smri_winograd_panel(job.tiles, smri_winograd_min(SIDE, s->C));
-    job.d_floats = smri_winograd_panel(job.tiles, smri_winograd_min(SMRI_WINOGRAD_COLS, s->K));
+    job.v_floats = smri_winograd_panel(job.tiles, smri_min(SIDE, s->C));
+    job.d_floats = smri_winograd_panel(job.tiles, smri_min(SMRI_WINOGRAD_COLS, s->K));
     return job;
 }
 
@@ -77,11 +77,11 @@ struct smri_workspace_bytes smri_winograd_backward_weights_bytes(const struct sm
 }
 
 static size_t side_channels(const struct job *job, size_t side) {
-    return smri_winograd_min(SIDE, job->shape.C - side * SIDE);
+    return smri_min(SIDE, job->shape.C - side * SIDE);
 }
 
 static size_t pair_channels(const struct job *job, size_t pair) {
-    return smri_winograd_min(SMRI_WINOGRAD_COLS, job->shape.K - pair * SMRI_WINOGRAD_COLS);
+    return smri_min(SMRI_WINOGRAD_COLS, job->shape.K - pair * SMRI_WINOGRAD_COLS);
 }
 
 /* panel[point][tile - begin][lanes of the pair's channels] of A dY A^T for the tiles [begin, end). */
@@ -104,7 +104,7 @@ static void multiply(const struct job *job, float *product, const float *v, cons
             const struct smri_gemm_tn call = {
                 .out = product + point * PRODUCT_STRIDE + c * SMRI_CONV2D_BLOCK,
                 .block_stride = SIDE * SMRI_CONV2D_BLOCK,
-                .rows = smri_winograd_min(SMRI_CONV_ROWS, channels - c), .blocks = smri_conv2d_blocks(cols),
+                .rows = smri_min(SMRI_CONV_ROWS, channels - c), .blocks = smri_conv2d_blocks(cols),
                 .accumulate = accumulate, .a = v + point * v_stride + c, .lda = smri_winograd_lanes(channels),
                 .b = d + point * d_stride, .depth = tiles,
             };
@@ -129,7 +129,7 @@ static void add_groups(const struct job *job, size_t side, size_t pair) {
     for (size_t b = 0; b < smri_conv2d_blocks(pair_channels(job, pair)); b++)
         for (size_t row = 0; row < channels; row += SUM_ROWS)
             store_weights(job, job->products + block * PRODUCT_FLOATS, job->n_groups, pair, b, side * SIDE + row,
-                          smri_winograd_min(SUM_ROWS, channels - row));
+                          smri_min(SUM_ROWS, channels - row));
 }
 
 /* A block's products of one group of tiles; whoever does its last group adds them up. */
@@ -137,12 +137,12 @@ static void block_task(void *context, size_t index, size_t worker) {
     const struct job *job = context;
     const size_t side = index % job->n_sides, pair = index / job->n_sides % job->n_pairs;
     const size_t first = index / job->n_blocks * job->group_tiles;
-    const size_t last = smri_winograd_min(first + job->group_tiles, job->grid.total);
+    const size_t last = smri_min(first + job->group_tiles, job->grid.total);
     const size_t channels = side_channels(job, side), cols = pair_channels(job, pair);
     float *v = (float *)(job->per_thread + worker * job->per_thread_stride), *d = v + job->v_floats;
     float *product = job->n_groups > 1 ? job->products + index * PRODUCT_FLOATS : d + job->d_floats;
     for (size_t begin = first; begin < last; begin += job->tiles) {
-        const size_t end = smri_winograd_min(begin + job->tiles, last);
+        const size_t end = smri_min(begin + job->tiles, last);
         smri_winograd_input_panel(v, &job->x, &job->grid, begin, end, side * SIDE, channels);
         gradient_panel(job, d, begin, end, pair);
         multiply(job, product, v, d, end - begin, channels, cols, begin > first);
@@ -159,17 +159,16 @@ static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
     for (; begin < end; begin++) block_task(context, begin, worker);
 }
 
-void smri_winograd_backward_weights(float *dw, const void *x, const void *dy, const struct smri_conv2d *shape,
-                                    const struct smri_workspace *workspace, smri_pool *pool) {
-    struct job *job = workspace->shared;
-    *job = plan(shape);
+void smri_winograd_backward_weights(const struct smri_conv2d_call *call) {
+    struct job *job = call->workspace.shared;
+    *job = plan(call->shape);
     char *after = (char *)job + smri_align(sizeof *job);
     job->groups_done = memset(after, 0, counters_bytes(job));
     float *edge = memset(after + counters_bytes(job), 0, edge_floats(job) * sizeof(float));
     job->x.edge = job->dy.edge = edge;
-    job->x.data = (char *)x, job->dy.data = (char *)dy; /* read only: the type is shared with the forward's output */
-    job->dw = dw;
-    job->per_thread = workspace->per_thread, job->per_thread_stride = workspace->per_thread_stride;
+    job->x.data = (char *)call->x, job->dy.data = (char *)call->dy; /* read only: the type is shared with the forward's output */
+    job->dw = call->out;
+    job->per_thread = call->workspace.per_thread, job->per_thread_stride = call->workspace.per_thread_stride;
     job->products = edge + edge_floats(job);
-    smri_pool_begin_ranges(pool, job->n_groups * job->n_blocks, 1, run_tasks, job);
+    smri_pool_begin_ranges(call->pool, job->n_groups * job->n_blocks, 1, run_tasks, job);
 }

@@ -226,24 +226,6 @@ def test_denormals_are_kept_or_flushed(method, shape):
     assert ((np.abs(y - expected) <= bound) | (np.abs(y - expected) <= 8 * length * FLUSHED)).all()
 
 
-# Where a smaller batch needs more: another method below six tiles of Winograd's; more parts of the pixels.
-UNSTEADY = [
-    (32, 4, 4, 512, 512, 3, 3, 1, 1),
-    (32, 32, 32, 128, 128, 3, 3, 2, 1),
-    (60, 16, 16, 64, 64, 1, 1, 1, 0),
-    (64, 32, 32, 1, 64, 7, 7, 2, 3),
-]
-
-
-@pytest.mark.parametrize("shape", [*RESNET[::2], *UNSTEADY])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_planned_workspace_serves_every_smaller_batch(isa_bf16, shape, precision):
-    planned = _core.conv2d_workspace_bytes(shape, 2, precision=precision)
-    for images in range(1, shape[0] + 1):
-        for _, needed in _core.conv2d_plan((images, *shape[1:]), 2, precision=precision):
-            assert needed <= planned
-
-
 @pytest.mark.skipif("avx512bf16" not in SUPPORTED, reason="pairs are chosen with AVX512_BF16 only")
 def test_chosen_methods_without_tile_registers():
     def chosen(*sizes):
