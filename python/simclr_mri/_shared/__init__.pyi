@@ -38,6 +38,7 @@ from ._names import Precision as Precision
 from ._notebook import NotebookBar as NotebookBar
 from ._notebook import in_notebook as in_notebook
 from ._progress import Progress as Progress
+from ._progress import chief_columns as chief_columns
 from ._progress import is_quiet as is_quiet
 from ._progress import quietly as quietly
 from ._progress import say as say
@@ -54,6 +55,7 @@ from ._text import natural_key as natural_key
 from ._text import seconds_text as seconds_text
 from ._text import short as short
 from ._text import some as some
+from ._text import text_table as text_table
 from ._version import __version__ as __version__
 
 __all__ = ["Report"]

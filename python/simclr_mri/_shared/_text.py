@@ -42,6 +42,25 @@ def choose(argument: str, value: Any, known: Sequence[Any]) -> Any:
     return value
 
 
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "right") -> str:
+    """Rows of text under a head, in columns as wide as they need.
+
+    Examples
+    --------
+    >>> print(text_table(["labels", "random"], [["1 %", "0.31"], ["100 %", "0.62"]]))
+    labels  random
+       1 %    0.31
+     100 %    0.62
+    """
+    table = [list(head), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        cells = zip(row, widths, strict=True)
+        lines.append("  ".join(c.rjust(w) if align == "right" else c.ljust(w) for c, w in cells).rstrip())
+    return "\n".join(lines)
+
+
 def natural_key(text: str) -> list[tuple[bool, int, str]]:
     """Sorts `non_2.jpg` before `non_10.jpg`."""
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text)]

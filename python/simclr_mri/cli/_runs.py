@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .._shared import bytes_text, counted
+from .._shared import bytes_text, counted, text_table
 from ..learning import CHECKPOINT_FILE
 from ..weights import safetensors_metadata
 from ._settings import Settings
@@ -25,10 +25,7 @@ def runs(args: argparse.Namespace) -> int:
     if not rows:
         print(f"no runs under {root}")
         return 0
-    table = [COLUMNS, *rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(COLUMNS))]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(text_table(COLUMNS, rows, "left"))
     size = sum(path.stat().st_size for folder in found for path in folder.glob("*") if path.is_file())
     print(f"{counted(len(rows), 'run')}, {bytes_text(size)}. validation, test: balanced accuracy by slice")
     return 0

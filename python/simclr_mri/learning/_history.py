@@ -7,11 +7,13 @@ import io
 import math
 from typing import Any
 
-from .._shared import html_table
+from .._shared import chief_columns, html_table, text_table
 
 
 class History(list):
     """One dictionary an epoch; prints as a table, shows as one in a notebook, plots itself.
+
+    The table has five columns; `columns`, `to_frame` and `to_csv` have all.
 
     Examples
     --------
@@ -51,9 +53,8 @@ class History(list):
         return text.getvalue()
 
     def __str__(self) -> str:
-        rows = [self.columns, *([_cell(row.get(name)) for name in self.columns] for row in self)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+        names = chief_columns(self.columns)
+        return text_table(names, ([_cell(row.get(name)) for name in names] for row in self))
 
     def _repr_html_(self) -> str:
         if not self:
@@ -67,7 +68,8 @@ class History(list):
         )
 
     def _table(self) -> str:
-        return html_table(self.columns, ([_cell(row.get(name)) for name in self.columns] for row in self))
+        names = chief_columns(self.columns)
+        return html_table(names, ([_cell(row.get(name)) for name in names] for row in self))
 
 
 def _cell(value: Any) -> str:

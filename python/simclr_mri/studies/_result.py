@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from .._shared import html_table
+from .._shared import html_table, text_table
 from ..datasets import labels_of
 from ..explain import CamChecks, CamResult
 from ..learning import History
@@ -256,7 +257,8 @@ class StudyResult:
         return f"<StudyResult: {len(self._pooled)} arms, {len(self.rows)} runs, judged by {self.level}>"
 
     def __str__(self) -> str:
-        return f"{self.caption()}\n{self.to_markdown()}\n{self.conclusions()}"
+        said = "\n".join(textwrap.fill(line, 100) for line in self.conclusions().splitlines())
+        return f"{textwrap.fill(self.caption(), 100)}\n\n{text_table(*self.table())}\n\n{said}"
 
     def _repr_html_(self) -> str:
         return f"<p>{self.caption()}</p>{html_table(*self.table())}<p>{self.conclusions()}</p>"
