@@ -42,7 +42,6 @@ static struct smri_conv2d_call call_of(const struct smri_run *run, const struct 
                                      .x = read_at(run, op->x),
                                      .dy = read_at(run, op->dy),
                                      .w = run->network->weights + run->network->conv_bns[op->conv_bn].weight,
-                                     .accumulate = op->accumulate,
                                      .workspace = workspace,
                                      .pool = run->threads};
 }
@@ -192,6 +191,7 @@ static void run_conv_data(const struct smri_run *run, const struct smri_op *op) 
         parts.consumer_reads = behind.from.x;
     }
     struct smri_conv2d_call call = call_of(run, op, &shape);
+    call.accumulate = op->accumulate;
     if (parts.produce_src != NULL || parts.init_dst != NULL || parts.consume_dst != NULL) call.fusion = &parts;
     smri_conv2d_backward_data(&call);
 }

@@ -154,6 +154,7 @@ static void forward_before_epilogue(const struct smri_conv2d_ops *ops, const str
 static const struct smri_conv2d_ops *checked_ops(const struct smri_conv2d_call *call, enum smri_conv2d_direction direction) {
     const struct smri_conv2d_ops *ops = smri_conv2d_ops_of(call->method, direction, call->shape);
     assert(ops->supports(direction, call->shape));
+    assert(!call->accumulate || direction == SMRI_CONV2D_BACKWARD_DATA);
     assert(call->fusion == NULL || smri_conv2d_part_rows(call->method, direction, call->shape) > 0);
     assert(call->fusion == NULL || call->fusion->produce_src == NULL || call->prologue == NULL);
     assert(call->epilogue == NULL || (call->prologue == NULL && call->fusion == NULL));
