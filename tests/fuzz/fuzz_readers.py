@@ -16,6 +16,8 @@ import struct
 import sys
 import tempfile
 import time
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from safetensors.numpy import save
 from simclr_mri.config import read_toml
 from simclr_mri.datasets._tables import read_rows
 from simclr_mri.learning._checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from simclr_mri.weights import CheckpointError, WeightsError, read_weights
+from simclr_mri.weights import CheckpointError, WeightsError, open_weights, read_weights
 
 Reader = Callable[[Path], object]
 MOST_SECONDS = 5.0
@@ -44,7 +46,41 @@ def _pth_seeds(folder: Path) -> list[bytes]:
     head = made.MAGIC + pickle.dumps(1001, protocol=2) + pickle.dumps({"little_endian": True}, protocol=2)
     seeds = [made.zipped(good, s0=numbers, s1=numbers), made.zipped(wrapped, s0=numbers, s1=numbers)]
     seeds.append(head + good + pickle.dumps(["0", "1"], protocol=2) + stored)
-    return seeds + [made.zipped(harm, s0=numbers) for harm in made.HARM.values() if len(harm) < 2000]
+    seeds += [made.zipped(harm, s0=numbers) for harm in made.HARM.values() if len(harm) < 2000]
+    return seeds + _torchs_own_seeds(folder)
+
+
+def _torchs_own_seeds(folder: Path) -> list[bytes]:
+    """What torch.save writes of kinds that are tedious to make by hand, where it is installed."""
+    try:
+        import torch
+    except ImportError:
+        return []
+    values = torch.arange(6.0).reshape(2, 3)
+    kinds = (torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.uint8, torch.bool, torch.uint16)
+    names = {str(kind): (values.to(torch.int32) if kind == torch.uint16 else values).to(kind) for kind in kinds}
+    trees = [
+        {"state_dict": names, "epoch": 3, "arch": "resnet18", "lr": 0.1, "flags": (True, None, b"bytes", [1, {2}])},
+        {"a": torch.nn.Parameter(values), "b": values.T, "c": values[:, 1], "empty": torch.zeros(0, 3)},
+        torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)),
+    ]
+    seeds = []
+    for tree in trees:
+        for options in ({}, {"_use_new_zipfile_serialization": False}, {"pickle_protocol": 4}):
+            path = folder / "torchs.pth"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.save(tree, path, **options)
+            seeds.append(path.read_bytes())
+    with zipfile.ZipFile(path) as plain:
+        members = {info.filename: plain.read(info) for info in plain.infolist()}
+    for order in (b"little", b"big"):  # deflated, as other programs pack them anew
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, data in members.items():
+                packed.writestr(name, order if name.endswith("byteorder") else data)
+        seeds.append(path.read_bytes())
+    path.unlink()
+    return seeds
 
 
 def _safetensors_seeds(folder: Path) -> list[bytes]:
@@ -81,9 +117,17 @@ def _toml_seeds(folder: Path) -> list[bytes]:
     return [b'[pretrain]\nepochs = 3\nlr = 1e-3\narch = "resnet18"\n', b"[data]\npath = 'x'\nsize = [1, 2]\n"]
 
 
+def _read_in_both_ways(path: Path) -> None:
+    """All at once, as a state dictionary; and one tensor after another, wherever they are nested."""
+    tensors = open_weights(path)
+    for tensor in tensors.values():
+        np.asarray(tensor)
+    read_weights(path)
+
+
 READERS: dict[str, tuple[str, Callable[[Path], list[bytes]], Reader, tuple[type[Exception], ...]]] = {
-    "pth": (".pth", _pth_seeds, read_weights, (WeightsError,)),
-    "safetensors": (".safetensors", _safetensors_seeds, read_weights, (WeightsError,)),
+    "pth": (".pth", _pth_seeds, _read_in_both_ways, (WeightsError,)),
+    "safetensors": (".safetensors", _safetensors_seeds, _read_in_both_ways, (WeightsError,)),
     "checkpoint": (".safetensors", _checkpoint_seeds, read_checkpoint, (CheckpointError,)),
     "table": (".csv", _table_seeds, read_rows, (ValueError,)),
     "toml": (".toml", _toml_seeds, read_toml, (ValueError,)),

@@ -382,7 +382,11 @@ class _Machine:
         return Inert(module, name, Items(), 1)
 
     def storage(self) -> None:
-        self.push(_storage(self.pop()))
+        named = self.pop()
+        if type(named) is Items and len(named) == 4 and named[0] == "module" and type(named[1]) is Inert:
+            self.push(named[1])  # before PyTorch 1.6 a class of modules is named with its source, which is not read
+        else:
+            self.push(_storage(named))
 
     def call(self) -> None:
         """REDUCE, and NEWOBJ, which makes an object of a class: both of a function and a tuple."""
@@ -468,12 +472,12 @@ def _tensor_of_dtype(arguments: list[Any]) -> Any:
     """A tensor of one of the dtypes that have no storage of their own; what numpy has no dtype for is passed over."""
     tensor = _tensor(arguments)
     dtype = arguments[6] if len(arguments) > 6 else None
-    if type(dtype) is not Inert or tensor.storage.kind != "UntypedStorage":
+    if type(dtype) not in (str, Inert) or tensor.storage.kind != "UntypedStorage":
         raise WeightsError("a tensor of a dtype that is not named: damaged")
-    if dtype.name not in ("uint16", "uint32", "uint64"):
+    if dtype not in ("uint16", "uint32", "uint64"):
         return None
-    size = tensor.storage.size // ITEM_BYTES[dtype.name]
-    return Tensor(Storage(dtype.name, tensor.storage.key, size), tensor.offset, tensor.shape, tensor.stride)
+    size = tensor.storage.size // ITEM_BYTES[dtype]
+    return Tensor(Storage(dtype, tensor.storage.key, size), tensor.offset, tensor.shape, tensor.stride)
 
 
 def _parameter(arguments: list[Any]) -> Tensor:

@@ -229,8 +229,9 @@ def test_files_by_content(tmp_path, model, name):
     same_features(path, peer)
 
 
-def test_a_whole_pickled_model(tmp_path, model):
-    torch.save(model, tmp_path / "model.pt")
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_whole_pickled_model(tmp_path, model, zipped):
+    torch.save(model, tmp_path / "model.pt", _use_new_zipfile_serialization=zipped)
     same_features(tmp_path / "model.pt", model)
 
 

@@ -26,7 +26,21 @@ def example() -> dict:
         "bfloat16": torch.randn(5, generator=generator).bfloat16(),
         "double": torch.randn(5, generator=generator).double(),
         "empty": torch.zeros(0, 3),
+        **{str(kind): torch.arange(6, dtype=torch.int32).to(kind) for kind in INTEGERS},
     }
+
+
+INTEGERS = [
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.uint16,
+    torch.int32,
+    torch.uint32,
+    torch.int64,
+    torch.uint64,
+    torch.bool,
+]
 
 
 def assert_same(read: dict[str, np.ndarray], tensors: dict) -> None:
