@@ -2,7 +2,9 @@ from ._advice import call_text as call_text
 from ._advice import for_the_shell as for_the_shell
 from ._advice import in_shell as in_shell
 from ._advice import option_text as option_text
+from ._figures import FORMATS as FORMATS
 from ._figures import close_figure as close_figure
+from ._figures import describe as describe
 from ._figures import our_figure as our_figure
 from ._figures import png_tag as png_tag
 from ._figures import save_figure as save_figure
@@ -46,6 +48,7 @@ from ._progress import say_next as say_next
 from ._progress import tell as tell
 from ._records import ArrayRecord as ArrayRecord
 from ._records import same as same
+from ._report import Picture as Picture
 from ._report import Report as Report
 from ._text import bytes_text as bytes_text
 from ._text import choose as choose

@@ -7,15 +7,42 @@ from __future__ import annotations
 import base64
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+_NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+(e[-+]?\d+)?( ?(%|x|s|px))?")
+
 
 def html_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A plain table; cells are escaped."""
-    top = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    """A plain table; cells are escaped.
+
+    The first cell of a row names it (`scope="row"`). Columns of nothing but numbers have the class "n".
+
+    Examples
+    --------
+    >>> html_table(["", ""], [["images", 4]])
+    '<table><tbody><tr><th scope="row">images</th><td class="n">4</td></tr></tbody></table>'
+    """
+    names = [str(cell) for cell in head]
+    lines = [[str(cell) for cell in row] for row in rows]
+    kinds = [' class="n"' if i and _is_numeric(line[i : i + 1] for line in lines) else "" for i in range(len(names))]
+    top = "".join(f'<th scope="col"{kind}>{html.escape(name)}</th>' for name, kind in zip(names, kinds, strict=True))
+    top = f"<thead><tr>{top}</tr></thead>" if any(names) else ""
+    body = "".join(_row(line, kinds) for line in lines)
+    return f"<table>{top}<tbody>{body}</tbody></table>"
+
+
+def _row(cells: Sequence[str], kinds: Sequence[str]) -> str:
+    first = "".join(f'<th scope="row">{html.escape(cell)}</th>' for cell in cells[:1])
+    rest = zip(cells[1:], kinds[1:], strict=False)
+    return f"<tr>{first}{''.join(f'<td{kind}>{html.escape(cell)}</td>' for cell, kind in rest)}</tr>"
+
+
+def _is_numeric(cells: Iterable[Sequence[str]]) -> bool:
+    """Whether all of a column's cells are numbers, but for those that are empty or a dash."""
+    filled = [cell[0] for cell in cells if cell and cell[0] not in ("", "-")]
+    return bool(filled) and all(_NUMBER.fullmatch(cell) for cell in filled)
 
 
 def rows_of(values: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -137,7 +137,9 @@ def audit_report(audit: Audit) -> Report:
     """
     report = Report(f"Audit of {audit.dataset.name}").text(audit.verdict, "lead")
     report.section("Checks").table(
-        ["check", "judgement", "result"], [[f.check, WORDS[f.level], f.result] for f in audit.findings]
+        ["check", "judgement", "result"],
+        [[f.check, WORDS[f.level], f.result] for f in audit.findings],
+        "What was looked for, and what was found.",
     )
     if audit.baselines:
         report.section("Classifiers that know nothing")
@@ -148,7 +150,11 @@ def audit_report(audit: Audit) -> Report:
             "sequences."
         )
         report.figure(plot_audit(audit), "Hatched: labels shuffled among the subjects.")
-        report.table(["classifier", "split by", "labels", "accuracy", "balanced accuracy"], _baseline_rows(audit))
+        report.table(
+            ["classifier", "split by", "labels", "accuracy", "balanced accuracy"],
+            _baseline_rows(audit),
+            "Scores of these classifiers.",
+        )
     if len(audit.groups.links):
         report.section("Who is who, by the pixels")
         report.figures(

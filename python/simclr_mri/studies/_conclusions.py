@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from ._result import StudyResult
 
 
+_OPENINGS = {
+    "it helped": "SimCLR pretraining helped",
+    "it hurt": "SimCLR pretraining hurt",
+    "not distinguishable from zero": "No effect of SimCLR pretraining was shown",
+    "too few subjects to tell": "There are too few test subjects to tell whether SimCLR pretraining helps",
+    "ahead with this one seed; another was not tried": "SimCLR pretraining was ahead with the one seed that was tried",
+    "behind with this one seed; another was not tried": "SimCLR pretraining was behind with the one seed that was "
+    "tried",
+}
+"""How the one sentence begins, by verdict."""
+
 STARTS = {"random": "random weights", "simclr": "SimCLR"}
 """What the starts are called in sentences."""
 
@@ -29,11 +40,51 @@ def conclusions(result: StudyResult, metric: str = "balanced_accuracy") -> str:
     str
         One paragraph.
     """
+    return " ".join(findings(result, metric))
+
+
+def findings(result: StudyResult, metric: str = "balanced_accuracy") -> list[str]:
+    """The same, each finding by itself."""
     parts = [_size(result), _rates(result)]
     if {"random", "simclr"} <= set(result.inits):
         parts += _comparison(result, metric)
-    parts += [_level(result, metric), _spread(result, metric), _leak(result)]
-    return " ".join(part for part in parts if part)
+    parts += [_level(result, metric), _spread(result, metric), leak(result)]
+    return [part for part in parts if part]
+
+
+def headline(result: StudyResult, metric: str = "balanced_accuracy") -> str:
+    """One sentence: whether pretraining helped, by how much, over whom, and what the study could have seen.
+
+    Without both starts it names the best arm.
+    """
+    fractions = [f for f, _ in result.differences("random", "simclr", metric)]
+    d = result.mean_difference("random", "simclr", metric)
+    if d is None:
+        return _level(result, metric)
+    where = f"over all {len(fractions)} label fractions together" if len(fractions) > 1 else _labels(fractions[0])
+    text = (
+        f"{_OPENINGS[verdict(d)]}: {where}, {NAMES.get(metric, metric)} by {result.level} was {d.b:.3f} after SimCLR "
+        f"and {d.a:.3f} from random weights, a difference of {d.difference.value:+.3f}"
+    )
+    if np.isnan(d.difference.low):
+        return f"{text} on {_tested(result)}."
+    over = f"{_tested(result)} and {d.n_seeds} seeds" if d.n_seeds > 1 else f"{_tested(result)} of one seed"
+    return (
+        f"{text} (95 % interval {d.difference.low:+.3f} to {d.difference.high:+.3f}, over {over}; four of five such "
+        f"studies would show a true difference of {d.detectable:.3f})."
+    )
+
+
+def opening_table(result: StudyResult, metric: str = "balanced_accuracy") -> tuple[list[str], list[list[str]]]:
+    """Head and rows: label fractions down, starts across, and what the difference of the two starts allows to say."""
+    head, rows = result.table(metric)
+    found = dict(result.differences("random", "simclr", metric))
+    head = [STARTS.get(name, name) for name in head]
+    if not found:
+        return head, rows
+    for f, row in zip(result.fractions, rows, strict=True):
+        row += [signed(found[f].difference), verdict(found[f])] if f in found else ["", ""]
+    return [*head, "difference (95 % interval)", "pretraining"], rows
 
 
 def verdict(difference: Difference) -> str:
@@ -136,6 +187,11 @@ def _power(result: StudyResult, differences: list[Difference]) -> str:
     )
 
 
+def signed(e: Estimate) -> str:
+    """A difference with its interval in brackets, or with why it has none."""
+    return f"{e.value:+.3f} ({e.note or f'{e.low:+.3f} to {e.high:+.3f}'})"
+
+
 def _signed(e: Estimate) -> str:
     return f"{e.value:+.3f}" if np.isnan(e.low) else f"{e.value:+.3f}, {e.low:+.3f} to {e.high:+.3f}"
 
@@ -163,13 +219,18 @@ def _spread(result: StudyResult, metric: str) -> str:
     return f"Runs of one arm differ by a standard deviation of {what}."
 
 
-def _leak(result: StudyResult) -> str:
+def leak(result: StudyResult) -> str:
+    """What a split by image means for the scores; empty for one by subject."""
     if result.split.by == "subject":
         return ""
     return (
         "The split is by image, so other slices of the test heads were in training: the scores say how well heads are "
         "remembered, not how well the disease is recognised."
     )
+
+
+def _labels(fraction: float) -> str:
+    return f"with {100 * fraction:g} % of the labels"
 
 
 def _list(items: list[str]) -> str:

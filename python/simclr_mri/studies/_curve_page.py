@@ -35,26 +35,26 @@ def label_curve_report(curve: LabelCurve) -> Report:
     """
     report = Report(f"Label curve: {curve.about['data']}")
     report.text(_opening(curve), "lead")
-    report.text("Area under the curve by subject, linear probe, by number of labelled subjects:")
-    report.table(*curve.table())
+    caption = "Area under the curve by subject, linear probe, by number of labelled subjects."
+    report.table(*curve.table(), caption, key="main")
+    for name, note in curve.notes.items():
+        report.text(f"{name}: {note}.", "note")
+    report.section("Scores by number of labelled subjects")
+    report.text("{figure:scores} draws the figures of {table:main}.")
     report.figure(
         curve.plot(),
         "Area under the curve by subject of a linear probe on frozen features, by number of labelled subjects. Bands "
         "are 95 % intervals of each start; they do not judge differences, which are paired and stand below.",
+        key="scores",
     )
-    for name, note in curve.notes.items():
-        report.text(f"{name}: {note}.", "note")
     report.section("Differences")
-    for line in curve.conclusion().splitlines():
-        report.text(line)
+    report.items(curve.conclusion().splitlines())
     report.text(INTERVALS)
     for a, b in curve.pairs():
-        report.text(f"{b} against {a}, linear probe, {LABELS['auc']}:")
-        report.table(*curve.difference_table(a, b))
+        report.table(*curve.difference_table(a, b), f"{b} against {a}, linear probe, {LABELS['auc']} by subject.")
     report.section("The other probe and metric")
     for metric, probe in (("auc", "knn"), ("balanced_accuracy", "linear"), ("balanced_accuracy", "knn")):
-        report.text(f"{LABELS[metric].capitalize()} by subject, {PROBE_LABELS[probe]}:")
-        report.table(*curve.table(metric, probe))
+        report.table(*curve.table(metric, probe), f"{LABELS[metric].capitalize()} by subject, {PROBE_LABELS[probe]}.")
     report.section("How it was done")
     report.text(f"{curve.design()}. {HOW}")
     report.text(

@@ -1,4 +1,4 @@
-"""The report of a study: what was done, on what, what came out, and what the networks look at."""
+"""The report of a study: the conclusion first, then what was done, on what, what came out, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import plot
-from .._shared import Report, bytes_text, counted, html_table, rows_of, seconds_text
-from ..explain import CamResult
-from ._arm import METRICS, Arm
-from ._conclusions import STARTS, conclusions, verdict
+from .._shared import Picture, Report, bytes_text, counted, rows_of, seconds_text
+from ..metrics import NAMES
+from ._arm import METRICS
+from ._conclusions import STARTS, findings, headline, leak, opening_table, signed, verdict
+from ._page_pictures import checks_section, confusion_section, heat_section
 from ._rates import rates_table
 from ._result import StudyResult
 
@@ -25,7 +26,7 @@ def study_report(
     pretrain_batch_size: int | None = None,
     features: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Report:
-    """Everything about a study in one page.
+    """Everything about a study in one page, which opens with its conclusion and its main table.
 
     Parameters
     ----------
@@ -47,18 +48,32 @@ def study_report(
     >>> study_report(result, title="Kaggle, by subject").write("report.html")  # doctest: +SKIP
     """
     report = Report(title)
-    report.text(intro)
-    report.text(conclusions(result), "lead")
+    _opening(report, result)
+    _conclusions(report, result, intro)
     _data(report, result, views)
     _pretraining(report, result, pretrain_batch_size, features)
     _scores(report, result)
     _curves(report, result)
-    _confusions(report, result)
-    _heat(report, result)
-    _checks(report, result)
+    confusion_section(report, result)
+    heat_section(report, result)
+    checks_section(report, result)
     _looks(report, result)
     _costs(report, result)
     return report
+
+
+def _opening(report: Report, result: StudyResult) -> None:
+    report.text(headline(result), "lead")
+    if leak(result):
+        report.text(leak(result), "note")
+    report.table(*opening_table(result), f"{result.caption()}.", key="main")
+
+
+def _conclusions(report: Report, result: StudyResult, intro: str) -> None:
+    report.section("Conclusions")
+    if intro:
+        report.text(intro)
+    report.items([*findings(result), "The figures are those of {table:main}, drawn in {figure:scores}."])
 
 
 def _data(report: Report, result: StudyResult, views: str) -> None:
@@ -66,35 +81,51 @@ def _data(report: Report, result: StudyResult, views: str) -> None:
     report.section("Data")
     size = f"{ds.image_size} x {ds.image_size}"
     who = "" if ds.subjects is None else f" of {ds.n_subjects:,} subjects"
-    report.text(f"{ds.name}: {len(ds):,} images of {size} pixels{who}, {len(ds.classes)} classes.")
-    report.figure(plot.montage(ds), "Images of each class, each of another subject where there are enough.")
+    report.text(
+        f"{ds.name}: {len(ds):,} images of {size} pixels{who}, {len(ds.classes)} classes ({{figure:images}}). "
+        "{table:sets} counts them by set."
+    )
+    report.figure(
+        plot.montage(ds),
+        "Images of each class, each of another subject where there are enough.",
+        alt=f"Grid of brain slices, a row a class: {', '.join(ds.classes)}.",
+        key="images",
+    )
     why = (
-        "The sets are split by subject: all slices of a head are in one set. Slices of one head resemble each other, "
-        "so a network that has seen some of them would be tested on its memory."
+        "The sets are split by subject: all slices of a subject are in one set. Slices of one subject resemble each "
+        "other, so a network that has seen some of them would be tested on its memory."
         if split.by == "subject"
-        else "The sets are split by image, so slices of one head are in training and in test: the scores below say "
-        "how well heads are remembered, not how well the disease is recognised."
+        else "The sets are split by image, so slices of one subject are in training and in test: the scores below say "
+        "how well subjects are remembered, not how well the disease is recognised."
     )
     report.text(why)
-    if len(result.splits) > 1:
+    several = len(result.splits) > 1
+    if several:
         report.text(
             f"There are {len(result.splits)} splits, and every network, the pretrained ones too, was trained anew for "
-            "each, without its test set. The first one:"
+            "each, without its test set."
         )
-    names = list(split.indices)
+    caption = f"Images by class and set{', in the first split' if several else ''}."
+    report.table(["class", *split.indices], _counts(result), caption, key="sets")
+    report.figure(
+        plot.views(split.train, kind=views),
+        "What SimCLR learns from: two random views of a slice are to agree.",
+        alt=f'Three slices, a row each. The slice is on the left, then six random views "{views}" of it.',
+    )
+
+
+def _counts(result: StudyResult) -> list[list[str]]:
+    """A row a class: images, and subjects where they are known, of each set of the first split."""
+    split = result.split
     counts = {name: split.dataset[index].counts() for name, index in split.indices.items()}
     rows = []
-    for i, c in enumerate(ds.classes):
+    for i, name in enumerate(split.dataset.classes):
         cells = []
-        for name in names:
-            count = counts[name]
+        for count in counts.values():
             subjects = "" if count.subjects is None else f" ({count.subjects[i]:,} subjects)"
             cells.append(f"{count.images[i]:,}{subjects}")
-        rows.append([c, *cells])
-    report.table(["class", *names], rows)
-    report.figure(
-        plot.views(split.train, kind=views), "What SimCLR learns from: two random views of a slice are to agree."
-    )
+        rows.append([name, *cells])
+    return rows
 
 
 def _pretraining(report: Report, result: StudyResult, batch_size: int | None, features: Any) -> None:
@@ -104,17 +135,23 @@ def _pretraining(report: Report, result: StudyResult, batch_size: int | None, fe
     several = len(result.pretraining) > 1
     history = next(iter(result.pretraining.values()))
     report.text(
-        f"SimCLR, {counted(len(history), 'epoch')}. The loss starts near ln(2N - 1), which an embedding that knows "
-        "nothing would have, and falls as views of one slice come together. The nearest-neighbour score uses labels "
-        "only to look: it is fitted on training images and scored on validation images."
+        f"SimCLR, {counted(len(history), 'epoch')} ({{figure:pretraining}}). The loss starts near ln(2N - 1), which an "
+        "embedding that knows nothing would have, and falls as views of one slice come together. The nearest-neighbour "
+        "score uses labels only to look: it is fitted on training images and scored on validation images."
     )
     first = " The first of several." if several else ""
-    pictures = [(plot.history(history, batch_size=batch_size), f"Loss and nearest-neighbour accuracy by epoch.{first}")]
+    loss = plot.history(history, batch_size=batch_size)
+    pictures = [Picture(loss, f"Loss and nearest-neighbour accuracy by epoch.{first}", key="pretraining")]
     if any("uniformity" in row for row in history):
-        pictures.append((plot.collapse(history), "Whether the embeddings of different images keep apart."))
+        pictures.append(Picture(plot.collapse(history), "Whether the embeddings of different images keep apart."))
     if features is not None:
-        ax = plot.embedding(*features, result.split.dataset.classes)
-        pictures.append((ax, "Pretrained features of validation images, which no label has shaped, in two dimensions."))
+        pictures.append(
+            Picture(
+                plot.embedding(*features, result.split.dataset.classes),
+                "Pretrained features of validation images, which no label has shaped, in two dimensions.",
+                "Scatter plot of the first two principal components of the features, coloured by class.",
+            )
+        )
     report.figures(pictures)
     if several:
         names = {"loss": "loss", "knn_accuracy": "nearest neighbours", "probe_balanced_accuracy": "linear probe"}
@@ -122,29 +159,33 @@ def _pretraining(report: Report, result: StudyResult, batch_size: int | None, fe
             [f"split {k}, seed {seed}", *(f"{h.column(name)[-1]:.3f}" if h.column(name) else "-" for name in names)]
             for (k, seed), h in result.pretraining.items()
         ]
-        report.text("The last epoch of each (the probe by balanced accuracy):")
-        report.table(["pretraining", *names.values()], rows)
+        caption = "The last epoch of each pretraining; the probe by balanced accuracy."
+        report.table(["pretraining", *names.values()], rows, caption)
 
 
 def _scores(report: Report, result: StudyResult) -> None:
     report.section("How much do few labels teach?")
-    report.text(f"{result.caption()}. Balanced accuracy is the mean of the classes' recalls. {_fairness(result)}")
-    report.figures((result.plot(metric), "") for metric in result.main_metrics)
-    report.table(*result.table())
+    report.text(
+        f"Balanced accuracy is the mean of the classes' recalls. {{figure:scores}} shows it by share of the labels. "
+        f"{_fairness(result)}"
+    )
+    keys = ["scores", *[""] * len(result.main_metrics)]
+    report.figures(
+        Picture(result.plot(metric), f"{result.caption(metric)}.", key=key)
+        for metric, key in zip(result.main_metrics, keys, strict=False)
+    )
     for metric in result.main_metrics[1:]:
-        report.text(f"{result.caption(metric)}:")
-        report.table(*result.table(metric))
+        report.table(*result.table(metric), f"{result.caption(metric)}.")
     _differences(report, result)
     if result.trials:
-        report.text(f"{result.rates_caption()}:")
-        report.table(*rates_table(result.trials))
-    report.text("Every metric by slice, each image counted once, mean over the runs:")
+        report.table(*rates_table(result.trials), f"{result.rates_caption()}.")
     rows = []
     for line in result.summary():
         mine = [r for r in result.rows if (r["init"], r["label_fraction"]) == (line["init"], line["label_fraction"])]
         means = [f"{np.mean([r[f'slice_{m}'] for r in mine]):.3f}" for m in METRICS]
         rows.append([STARTS.get(line["init"], line["init"]), f"{100 * line['label_fraction']:g} %", *means])
-    report.table(["start", "labels", "balanced accuracy", "accuracy", "macro F1", "area under curve", "kappa"], rows)
+    head = ["start", "labels", *(NAMES[metric] for metric in METRICS)]
+    report.table(head, rows, "Every metric by slice, each image counted once, mean over the runs.")
 
 
 def _fairness(result: StudyResult) -> str:
@@ -166,94 +207,35 @@ def _differences(report: Report, result: StudyResult) -> None:
     if mean is not None and len(rows) > 1:
         rows.append(["their mean", *_difference(mean), "", verdict(mean)])
     report.text(
-        "The two starts compared: the same resampled test subjects judge both, so that what makes a subject easy for "
-        "both cancels."
+        "{table:differences} compares the two starts: the same resampled test subjects judge both, so that what makes "
+        "a subject easy for both cancels."
     )
-    report.table(["labels", "random", "SimCLR", "difference (95 % interval)", "p", "runs ahead", "pretraining"], rows)
+    head = ["labels", "random", "SimCLR", "difference (95 % interval)", "p", "runs ahead", "pretraining"]
+    caption = f"Balanced accuracy by {result.level} from random weights and after SimCLR, paired."
+    report.table(head, rows, caption, key="differences")
 
 
 def _difference(d: Any) -> list[str]:
-    found = d.difference
-    bounds = found.note or f"{found.low:+.3f} to {found.high:+.3f}"
-    return [f"{d.a:.3f}", f"{d.b:.3f}", f"{found.value:+.3f} ({bounds})", "-" if np.isnan(d.p) else f"{d.p:.3f}"]
+    return [f"{d.a:.3f}", f"{d.b:.3f}", signed(d.difference), "-" if np.isnan(d.p) else f"{d.p:.3f}"]
 
 
 def _curves(report: Report, result: StudyResult) -> None:
     report.section("Learning curves")
     each = " Each line is a run." if len(result.rows) > len(result.summary()) else ""
+    fractions = ", ".join(f"{100 * f:g} %" for f in result.fractions)
+    starts = " and ".join(STARTS.get(name, Path(name).name) for name in result.inits)
     report.figure(
         result.plot_learning_curves(),
-        f"By share of the labels. Where labels are few the budget of steps makes more epochs.{each}",
+        f"Training loss and validation score by share of the labels. Where labels are few the budget of steps makes "
+        f"more epochs.{each}",
+        alt=f"Panels for {fractions} of the labels: training loss above, score below, by epoch, from {starts}.",
     )
-
-
-def _confusions(report: Report, result: StudyResult) -> None:
-    report.section("Confusion matrices")
-    runs = " Summed over the runs of an arm." if len(result.rows) > len(result.summary()) else ""
-    report.text(f"By {result.level}: rows are the truth, columns the answer.{runs}")
-    for f in result.fractions:
-        report.figures(
-            (
-                plot.confusion(
-                    result.confusion(name, f),
-                    result.split.dataset.classes,
-                    title=f"{STARTS.get(name, Path(name).name)}, {100 * f:g} %",
-                ),
-                "",
-            )
-            for name in result.inits
-            if result.runs(name, f)
-        )
-
-
-def _heat(report: Report, result: StudyResult) -> None:
-    if not result.cams:
-        return
-    report.section("Where the networks look")
-    top = max(arm.label_fraction for arm in result.cams)
-    arms = [arm for arm in result.cams if arm.label_fraction == top]
-    one = result.cams[arms[0]]
-    report.text(
-        f"Grad-CAM at {one.layer} for the predicted class, with {100 * top:g} % of the labels, on the same test "
-        "images. Each map is scaled by itself: bright says where, not how much."
-    )
-    for arm in arms:
-        report.figure(plot.cam(result.cams[arm]), f"Start: {_name(arm)}.")
-    regions = [row["region"] for row in one.region_shares()]
-    if regions and not result.checks:  # the checks have them, of more images
-        report.text(
-            "Share of the heat inside each region, beside the region's share of the picture (even heat would give "
-            "that):"
-        )
-        report.table(["region", "share of the picture", *(_name(arm) for arm in arms)], _region_rows(result.cams, arms))
-
-
-def _checks(report: Report, result: StudyResult) -> None:
-    if not result.checks:
-        return
-    report.section("Can the heat maps be believed?")
-    report.text(
-        "Pixels are taken away and filled from their surroundings, the hottest first or the coldest first: maps that "
-        "mark what the network uses leave a gap between the two curves. Weights drawn anew must change a map, or it "
-        "shows the picture and not what was learnt. The third column is what a map that knows nothing would give."
-    )
-    for arm, found in result.checks.items():
-        report.text(
-            f"Start: {_name(arm)}, {100 * arm.label_fraction:g} % of the labels, {len(found.cams)} test images."
-        )
-        report.table(*found.table())
-        report.figures(
-            [
-                (found.plot(), "Deletion and insertion."),
-                (plot.class_maps(found), "Mean map of each class that was answered."),
-            ]
-        )
 
 
 def _looks(report: Report, result: StudyResult) -> None:
     if not result.looks:
         return
-    report.section("Looks at the test sets")
+    report.section("Test-set access log")
     judged = [look for look in result.looks if look["purpose"] == "judged"]
     again = len(judged) - len(result.rows)
     other = [look for look in result.looks if look["purpose"] != "judged"]
@@ -263,25 +245,14 @@ def _looks(report: Report, result: StudyResult) -> None:
         text += "Nothing was chosen on a test set, and no other look is on record."
     report.text(text)
     if other:
-        report.table(
-            ["time", "purpose", "of"],
-            [[look["time"], look["purpose"], look.get("model") or _who(look)] for look in other],
-        )
+        rows = [[look["time"], look["purpose"], look.get("model") or _who(look)] for look in other]
+        report.table(["time", "purpose", "of"], rows, "Other looks at a test set.")
     keys = ("time", "purpose", "init", "label_fraction", "seed", "split", "images", "test_set")
-    rows = [[look.get(key, "") for key in keys] for look in result.looks]
-    report.html(f"<details><summary>The record</summary>{html_table(keys, rows)}</details>")
+    report.folded_table("The record", keys, [[look.get(key, "") for key in keys] for look in result.looks])
 
 
 def _who(look: dict[str, Any]) -> str:
     return f"{look['init']}, {100 * look['label_fraction']:g} %, seed {look['seed']}, split {look['split']}"
-
-
-def _region_rows(cams: dict[Arm, CamResult], arms: list[Arm]) -> list[list[str]]:
-    shares = {arm: {row["region"]: row for row in cams[arm].region_shares()} for arm in arms}
-    return [
-        [name, f"{row['area']:.1%}", *(f"{shares[arm][name]['heat']:.1%}" for arm in arms)]
-        for name, row in shares[arms[0]].items()
-    ]
 
 
 def _costs(report: Report, result: StudyResult) -> None:
@@ -298,7 +269,7 @@ def _costs(report: Report, result: StudyResult) -> None:
         "processor": f"{manifest['versions'].get('cpu', '')}, {manifest['versions'].get('isa', '')}",
         "command": " ".join([Path(manifest["command"][0]).name, *manifest["command"][1:]]),
     }
-    report.table(["", ""], rows_of(speed))
+    report.table(["", ""], rows_of(speed), "Cost of the study.")
     rows = [
         [
             f"{arm}, split {arm.split}" if len(result.splits) > 1 else str(arm),
@@ -312,9 +283,5 @@ def _costs(report: Report, result: StudyResult) -> None:
         for arm, row in zip(result.evaluations, result.rows, strict=True)
     ]
     head = ["run", "labelled images", "rate", "epochs", "epoch kept", "training, s", "balanced accuracy"]
-    report.html(f"<details><summary>All {len(rows)} runs</summary>{html_table(head, rows)}</details>")
+    report.folded_table(f"All {len(rows)} runs", head, rows)
     report.details("Manifest: every option, version, seed and fingerprint", manifest)
-
-
-def _name(arm: Arm) -> str:
-    return STARTS.get(arm.init, Path(arm.init).name)

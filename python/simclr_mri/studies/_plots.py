@@ -25,7 +25,8 @@ def scores(result: StudyResult, metric: str = "balanced_accuracy", *, ax: Axes |
     >>> ax = scores(study(ds, out="runs/study"))  # doctest: +SKIP
     """
     chance = 1 / len(result.split.dataset.classes) if metric == "balanced_accuracy" else None
-    ax = plot.label_fractions(result.summary(), metric=metric, chance=chance, ax=ax)
+    lines = [{**line, "init": STARTS.get(line["init"], line["init"])} for line in result.summary()]
+    ax = plot.label_fractions(lines, metric=metric, chance=chance, ax=ax)
     if len(result.rows) > len(result.summary()):
         places = plot.spread_places(len(result.inits))
         for i, name in enumerate(result.inits):

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from simclr_mri import History, Report
-from simclr_mri._shared import Progress, bytes_text, seconds_text, versions
+from simclr_mri._shared import Picture, Progress, bytes_text, describe, html_table, seconds_text, versions
 from simclr_mri.learning import RunLog
 
 VOID = {"meta", "img", "br"}
@@ -45,8 +45,34 @@ def test_a_report_is_one_whole_file(tmp_path):
     assert parser.open == [] and text.startswith("<!doctype html>")
     assert "Heads &amp; &lt;tails&gt;" in text and "&lt;i&gt;" in text and "a &lt; b" in text
     assert "http" not in text and text.count("<img") == 1
+    assert "<b>Figure 1.</b> a &quot;caption&quot;" in text and "<nav" not in text  # one section needs no contents
     assert plt.get_fignums() == [ax.figure.number]  # a figure of the caller stays open
     plt.close(ax.figure)
+
+
+def test_figures_and_tables_are_numbered_and_mentioned_by_number():
+    report = Report("T").text("{figure:b} and {table:t}, not {figure:unknown}.").section("One").section("Two & more")
+    report.figures([(plt.subplots()[1], "first"), Picture(plt.subplots()[1], "second", "seen", "b")])
+    report.table(["a", "b"], [["x", 1]], "counts", key="t")
+    text = report.to_html()
+    assert '<a href="#figure-2">Figure 2</a> and <a href="#table-1">Table 1</a>, not {figure:unknown}.' in text
+    assert 'alt="seen"' in text and 'id="figure-2"' in text and '<a href="#section-2">Two &amp; more</a>' in text
+    assert "Figure 2 and Table 1, not" in report._repr_html_()  # a notebook has one page, and links would lose it
+
+
+def test_a_table_names_its_heads_and_lines_up_its_numbers():
+    table = html_table(["class", "n", "share"], [["a<b", "1,204", "3.1 %"], ["c", "-", "12 (of 3)"]])
+    assert '<th scope="col" class="n">n</th><th scope="col">share</th>' in table
+    assert '<th scope="row">a&lt;b</th><td class="n">1,204</td><td>3.1 %</td>' in table
+
+
+def test_a_figure_is_put_into_words():
+    ax = plt.subplots()[1]
+    ax.plot([1, 2], [0.25, 0.5], label="SimCLR")
+    ax.axhline(0.1, label="chance")
+    ax.set(xlabel="epoch", ylabel="loss")
+    ax.twinx().plot([1], [3.0], label="score")
+    assert describe(ax) == "Loss by epoch. SimCLR: 0.25 at 1, 0.5 at 2. Chance: 0.1. Score: 3."
 
 
 @pytest.mark.parametrize(
