@@ -7,9 +7,9 @@ import io
 from pathlib import Path
 
 import pytest
-from reference.browser import CHROMIUM, Browser, browser
 
 import simclr_mri as sm
+from reference.browser import CHROMIUM, Browser, browser
 from simclr_mri.cli import main
 
 SHORT = [
@@ -134,7 +134,9 @@ def test_pictures_enlarge_by_keyboard_and_come_back(chromium: Browser, pages: li
     chromium.open(pages[0], 390)
     chromium.run("document.querySelector('button.enlarge').focus()")
     chromium.press("Enter")
-    shown = "document.querySelector('dialog').open && document.querySelector('dialog img').getBoundingClientRect().width"
+    shown = (
+        "document.querySelector('dialog').open && document.querySelector('dialog img').getBoundingClientRect().width"
+    )
     assert chromium.run(shown) > chromium.run("document.querySelector('button.enlarge img').clientWidth")
     chromium.press("Escape")
     assert chromium.run("!document.querySelector('dialog').open")

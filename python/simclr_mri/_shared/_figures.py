@@ -48,7 +48,7 @@ def png_tag(figure: Any, alt: str, *, dpi: int = 150) -> str:
     return f'<img src="data:image/png;base64,{data}" width="{width}" alt="{html.escape(alt, quote=True)}">'
 
 
-def save_figure(figure: Any, path: str | Path, *, formats: Sequence[str] = ("png",), **options: Any) -> list[Path]:
+def save_figure(figure: Any, path: str | Path, *, formats: Sequence[str] = FORMATS, **options: Any) -> list[Path]:
     """Write a figure, each file whole or not at all, and close the figure if this package made it.
 
     Parameters

@@ -1,6 +1,7 @@
 from ._bootstrap import METRICS as METRICS
 from ._calibration import temperature_scale as temperature_scale
 from ._compare import paired_difference as paired_difference
+from ._curves import Curve as Curve
 from ._evaluate import balanced_accuracy as balanced_accuracy
 from ._evaluate import evaluate_predictions as evaluate_predictions
 from ._evaluate import pool_subjects as pool_subjects
@@ -23,6 +24,7 @@ __all__ = [
     "METRICS",
     "NAMES",
     "ClassResult",
+    "Curve",
     "Difference",
     "Estimate",
     "Evaluation",

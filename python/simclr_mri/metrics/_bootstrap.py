@@ -154,7 +154,7 @@ def _weighted_auc(sample: Sample, weights: np.ndarray) -> np.ndarray:
     blocks = []
     for start in range(0, len(weights), step):
         block = weights[start : start + step].astype(np.float64)
-        each = [_weighted_auc_of(sample, c, block) for c in ([1] if k == 2 else range(k))]
+        each = [weighted_auc(sample, c, block) for c in ([1] if k == 2 else range(k))]
         blocks.append(np.stack(each))
     values = np.concatenate(blocks, axis=1)
     found = ~np.isnan(values)
@@ -162,8 +162,8 @@ def _weighted_auc(sample: Sample, weights: np.ndarray) -> np.ndarray:
     return np.where(n > 0, np.where(found, values, 0).sum(axis=0) / np.maximum(n, 1), np.nan)
 
 
-def _weighted_auc_of(sample: Sample, c: int, weights: np.ndarray) -> np.ndarray:
-    """P(score of a positive > score of a negative) + P(equal) / 2, over weighted pairs."""
+def weighted_auc(sample: Sample, c: int, weights: np.ndarray) -> np.ndarray:
+    """P(score of a positive > score of a negative) + P(equal) / 2, over weighted pairs; ndarray of shape (B,)."""
     scores = sample.probabilities[:, c]
     order = np.argsort(scores, kind="stable")
     positive = (sample.labels == c)[order]

@@ -62,13 +62,18 @@ class Resamples:
 
     def judge(self, sample: Sample, units: np.ndarray, arm: int = 0, only: str | None = None) -> dict[str, np.ndarray]:
         """All metrics of a sample in each resample; `units` (N,) says whose each of its rows is."""
+        wider, weights = self.extended(sample, units, arm)
+        return confusion_metrics(wider, weights, only=only)
+
+    def extended(self, sample: Sample, units: np.ndarray, arm: int = 0) -> tuple[Sample, np.ndarray]:
+        """The sample with the imagined subjects' rows, and the weights (B, rows) of both."""
         k, n = sample.n_classes, len(sample.labels)
         rows_each = n / len(np.unique(units))
         answers = self.imagined.sum(axis=3 if arm == 0 else 2).reshape(len(self.weights), k * k)
         labels = np.concatenate([sample.labels, np.repeat(np.arange(k), k)])
         probabilities = np.concatenate([sample.probabilities, np.tile(_typical(sample), (k, 1))])
         weights = np.concatenate([self.weights[:, units], rows_each * answers], axis=1)
-        return confusion_metrics(Sample(labels, probabilities), weights, only=only)
+        return Sample(labels, probabilities), weights
 
 
 def draw_resamples(strata: np.ndarray, k: int, n_bootstrap: int, seed: int, *, by_class: bool = False) -> Resamples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -11,11 +11,8 @@ from matplotlib.axes import Axes
 from .._shared import short
 from ._style import COLOURS, LINES, MARKERS, axes_of_size, draw_tiles, styled
 
-if TYPE_CHECKING:
-    pass
-
-
 HEAT = "inferno"
+TILE_INCHES, LINE_INCHES = 1.35, 0.16  # of an image, and of a line of 7 points above it
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -58,21 +55,26 @@ def cam(images: Any, maps: Any = None, *, columns: int = 6, ax: Axes | None = No
         rows.append(list(pictures[part]))
         rows.append([overlay(image, m) for image, m in zip(pictures[part], heat[part], strict=True)])
     columns = min(columns, len(heat))
-    ax = axes_of_size(ax, (1.35 * columns, 1.35 * len(rows) + 0.35 * (len(rows) // 2)))
-    height, width = draw_tiles(ax, rows)
+    n_lines = max((caption.count("\n") + 1 for caption in captions if caption), default=0)
+    inches = LINE_INCHES * n_lines
+    space = round(inches / TILE_INCHES * heat.shape[1])  # of the text, in pixels of the images
+    ax = axes_of_size(ax, (TILE_INCHES * columns + 0.7, (TILE_INCHES * len(rows)) + inches * (len(rows) // 2)))
+    height, width = draw_tiles(ax, rows, above=[space, 0] * (len(rows) // 2))
     for i, caption in enumerate(captions):
-        row, column = 2 * (i // columns), i % columns
-        ax.text(
-            column * width + 2,
-            row * height + 2,
-            caption,
-            color="white",
-            fontsize=7.5,
-            va="top",
-            ha="left",
-            bbox={"facecolor": "black", "alpha": 0.55, "pad": 1.5, "edgecolor": "none"},
-        )
+        pair, column = i // columns, i % columns
+        ax.text(column * width, pair * (2 * height + space) + space - 1, caption, fontsize=7, va="bottom", ha="left")
+    heat_bar(ax, "heat of each map, from its coldest to its hottest pixel")
     return ax
+
+
+def heat_bar(ax: Axes, label: str) -> None:
+    """A colour bar beside heat maps: what the colours of `overlay` mean."""
+    used = matplotlib.colormaps[HEAT](np.linspace(0.25, 1, 256))
+    colours = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), matplotlib.colors.ListedColormap(used))
+    bar = ax.figure.colorbar(colours, ax=ax, fraction=0.03, pad=0.02, aspect=30, ticks=[0, 0.5, 1])
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
 
 
 @styled
@@ -112,8 +114,9 @@ def class_maps(checks: Any, *, ax: Axes | None = None) -> Axes:
     pictures = [checks.class_images[name] for name in names]
     heats = [checks.class_maps[name] for name in names]
     hot = [overlay(image, heat / max(heat.max(), 1e-9)) for image, heat in zip(pictures, heats, strict=True)]
-    ax = axes_of_size(ax, (1.6 * len(names), 3.5))
+    ax = axes_of_size(ax, (1.6 * len(names) + 0.8, 3.5))
     _, width = draw_tiles(ax, [pictures, hot])
     for i, name in enumerate(names):
         ax.text((i + 0.5) * width, -4, short(name), ha="center", va="bottom", fontsize=9)
+    heat_bar(ax, "mean heat, over its hottest pixel")
     return ax

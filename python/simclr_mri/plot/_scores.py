@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .._shared import choose, short
-from ._style import COLOURS, LINES, MARKERS, axes_of_size, styled
+from ._style import COLOURS, LINES, MARKERS, axes_of_size, readable_on, styled
 
 
 @styled
@@ -17,6 +17,8 @@ def confusion(
     matrix: Any, classes: Sequence[str] = (), *, level: str = "slice", title: str = "", ax: Axes | None = None
 ) -> Axes:
     """A confusion matrix: rows are true classes, colour is the share of the row, numbers are counts.
+
+    The title ends in how many are counted.
 
     Parameters
     ----------
@@ -32,13 +34,16 @@ def confusion(
     """
     if hasattr(matrix, "levels"):
         matrix, classes = matrix.levels[choose("level", level, tuple(matrix.levels))].confusion, matrix.classes
+        unit = f"{level}s"
+    else:
+        unit = ""
     counts = np.asarray(matrix)
     names = [short(name) for name in classes]
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax = axes_of_size(ax, (0.85 * len(names) + 1.6, 0.75 * len(names) + 1.2))
-    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    cells = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(*counts.shape):
-        colour = "white" if share[i, j] > 0.55 else "black"
+        colour = readable_on(cells.to_rgba(share[i, j]))
         ax.text(j, i, f"{counts[i, j]:,}\n{share[i, j]:.0%}", ha="center", va="center", color=colour, fontsize=9)
     ax.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
@@ -46,8 +51,8 @@ def confusion(
     ax.set_ylabel("true")
     ax.grid(False)
     ax.spines[:].set_visible(False)
-    if title:
-        ax.set_title(title)
+    n = f"n = {counts.sum():,} {unit}".rstrip()
+    ax.set_title(f"{title} ({n})" if title else n)
     return ax
 
 

@@ -37,6 +37,7 @@ STYLE: Any = {  # matplotlib types the keys by name
     "figure.dpi": 110,
     "savefig.dpi": 150,
     "font.size": 10,
+    "pdf.fonttype": 42,
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
@@ -69,15 +70,33 @@ def axes_of_size(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return ax
 
 
-def draw_tiles(ax: Axes, rows: Sequence[Sequence[np.ndarray]], gap: int = 3) -> tuple[int, int]:
-    """Shows rows of images (H, W[, 1 or 3]) in [0, 255] as one picture; returns a tile's height and width."""
+def readable_on(background: Sequence[float]) -> str:
+    """ "black" or "white", whichever stands out more from a colour (r, g, b[, a]) in [0, 1]: by at least 4.58 to 1.
+
+    References
+    ----------
+    Web Content Accessibility Guidelines 2.2, definition of contrast ratio.
+    """
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in background[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"
+
+
+def draw_tiles(
+    ax: Axes, rows: Sequence[Sequence[np.ndarray]], gap: int = 3, above: Sequence[int] | None = None
+) -> tuple[int, int]:
+    """Shows rows of images (H, W[, 1 or 3]) in [0, 255] as one picture; returns a tile's height and width.
+
+    `above` leaves so many more white pixels above each row, for text.
+    """
     height, width = rows[0][0].shape[:2]
     columns = max(map(len, rows))
-    canvas = np.full((len(rows) * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
-    for r, row in enumerate(rows):
+    tops = np.cumsum([0, *(above or [0] * len(rows))])[1:] + np.arange(len(rows)) * (height + gap)
+    canvas = np.full((tops[-1] + height, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for top, row in zip(tops, rows, strict=True):
         for c, image in enumerate(row):
             image = np.asarray(image, np.uint8)
-            top, left = r * (height + gap), c * (width + gap)
+            left = c * (width + gap)
             canvas[top : top + height, left : left + width] = image[..., None] if image.ndim == 2 else image
     ax.imshow(canvas, interpolation="nearest")
     ax.set_axis_off()

@@ -12,7 +12,7 @@ from .._shared import Picture, Report, bytes_text, counted, rows_of, seconds_tex
 from ..metrics import NAMES
 from ._arm import METRICS
 from ._conclusions import STARTS, findings, headline, leak, opening_table, signed, verdict
-from ._page_pictures import checks_section, confusion_section, heat_section
+from ._page_pictures import checks_section, confusion_section, heat_section, ranking_section
 from ._rates import rates_table
 from ._result import StudyResult
 
@@ -55,6 +55,7 @@ def study_report(
     _scores(report, result)
     _curves(report, result)
     confusion_section(report, result)
+    ranking_section(report, result)
     heat_section(report, result)
     checks_section(report, result)
     _looks(report, result)

@@ -9,6 +9,8 @@ import numpy as np
 
 from .. import plot
 from .._shared import Picture, Report
+from ..datasets import labels_of
+from ..metrics import evaluate_predictions
 from ._conclusions import STARTS
 
 if TYPE_CHECKING:
@@ -34,6 +36,32 @@ def _confusion(result: StudyResult, init: str, fraction: float) -> Picture:
     return Picture(
         plot.confusion(matrix, classes, title=name), caption, f"Confusion matrix, {name}. Right: {', '.join(right)}."
     )
+
+
+def ranking_section(report: Report, result: StudyResult) -> None:
+    """ROC, precision-recall and reliability curves of each start with the most labels, of the first seed."""
+    top, labels = max(result.fractions), labels_of(result.split.dataset)
+    ds = result.split.dataset
+    report.section("Ranking and calibration")
+    seeds = len({arm.seed for arm in result.evaluations})
+    first = ", of the first seed" if seeds > 1 else ""
+    report.text(
+        f"With {100 * top:g} % of the labels{first}, by {result.level}. {{figure:roc}} and the curves beside it hold "
+        "each class against the rest; of two classes there is one curve, of the second. Brackets are 95 % intervals."
+    )
+    for i, name in enumerate(result.inits):
+        if not result.runs(name, top):
+            continue
+        once = result.repetitions(name, top)[0]
+        subjects = None if ds.subjects is None else ds.subjects[once.rows]
+        found = evaluate_predictions(
+            labels[once.rows], once.probabilities, ds.classes, subjects, n_bootstrap=result.n_bootstrap
+        )
+        draw = {"ROC": plot.roc, "Precision and recall": plot.precision_recall, "Reliability": plot.reliability}
+        report.figures(
+            Picture(f(found, level=result.level), f"{what}, {_start(name)}.", key="" if i or key else "roc")
+            for key, (what, f) in enumerate(draw.items())
+        )
 
 
 def heat_section(report: Report, result: StudyResult) -> None:

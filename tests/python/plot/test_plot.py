@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from types import SimpleNamespace
 
 import matplotlib
 
@@ -36,6 +38,10 @@ PLOTS = {
     "empty history": lambda ax: plot.history(History(), ax=ax),
     "confusion": lambda ax: plot.confusion(EVALUATION, level="subject", ax=ax),
     "confusion of an array": lambda ax: plot.confusion([[3, 1], [0, 2]], ["a", "b"], title="t", ax=ax),
+    "roc": lambda ax: plot.roc(EVALUATION, ax=ax),
+    "roc of several": lambda ax: plot.roc({"random": EVALUATION, "SimCLR": EVALUATION}, level="slice", ax=ax),
+    "precision_recall": lambda ax: plot.precision_recall(EVALUATION, ax=ax),
+    "reliability": lambda ax: plot.reliability(EVALUATION, ax=ax),
     "label_fractions": lambda ax: plot.label_fractions(ROWS, chance=0.25, ax=ax),
     "cam": lambda ax: plot.cam(DS.images[:3], RNG.random((3, 32, 32)), ax=ax),
     "embedding pca": lambda ax: plot.embedding(RNG.normal(size=(24, 5)), DS.labels, DS.classes, ax=ax),
@@ -65,7 +71,65 @@ def test_overlay_keeps_what_is_cold():
     assert not np.array_equal(over[2, 2], image[2, 2].repeat(3))
 
 
+def contrast(one: str, two: Sequence[float]) -> float:
+    """Ratio of relative luminances, from the standard's formula."""
+    light = []
+    for colour in (matplotlib.colors.to_rgb(one), two[:3]):
+        rgb = np.array(colour)
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        light.append(linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+    return max(light) / min(light)
+
+
+def test_numbers_can_be_read_in_every_cell():
+    steps = np.linspace(0, 100, 26).astype(int)
+    for share in steps:
+        ax = plot.confusion([[share, 100 - share], [0, 1]], ["a", "b"])
+        (cells,) = ax.images
+        for text in ax.texts:
+            column, row = text.get_position()
+            background = cells.to_rgba(cells.get_array()[row, column])
+            assert contrast(text.get_color(), background) >= 4.5, share
+        plt.close(ax.figure)
+
+
+def test_a_confusion_matrix_says_how_many_it_counts():
+    assert plot.confusion([[1200, 3], [6, 12]], ["a", "b"], title="val").get_title(loc="left") == "val (n = 1,221)"
+    assert plot.confusion(EVALUATION, level="subject").get_title(loc="left") == "n = 12 subjects"
+
+
+def test_words_of_heat_maps_lie_beside_the_pictures_and_a_bar_says_what_is_hot():
+    captions = ["Non 52%", "Mild 40%\n(is Non)"]
+    result = SimpleNamespace(maps=RNG.random((2, 32, 32)), images=DS.images[:2], captions=lambda: captions)
+    ax = plot.cam(result)
+    ax.figure.canvas.draw()
+    canvas = ax.images[0].get_array()
+    for text, caption in zip(ax.texts, captions, strict=True):
+        box = text.get_window_extent().transformed(ax.transData.inverted())
+        rows, columns = sorted((box.y0, box.y1)), sorted((box.x0, box.x1))
+        assert text.get_text() == caption and rows[0] >= -1
+        assert (canvas[: int(rows[1]), int(columns[0]) : int(columns[1])] == 255).all()
+    bar = ax.figure.axes[1]
+    assert "heat" in bar.get_ylabel() and list(bar.get_yticks()) == [0, 0.5, 1]
+
+
+def test_saved_figures_hold_their_fonts_and_are_the_same_each_time(tmp_path):
+    for name in ("one", "two"):
+        matplotlib.rcParams["pdf.fonttype"] = 3  # what a user may have
+        written = plot.save(plot.confusion([[3, 1], [0, 2]], ["a", "b"]), tmp_path / name)
+        assert [path.suffix for path in written] == [".png", ".pdf", ".svg"]
+    for suffix in (".png", ".pdf", ".svg"):
+        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes(), suffix
+    text = (tmp_path / "one.pdf").read_bytes()
+    assert b"/FontFile2" in text and b"/Type3" not in text
+    assert [path.name for path in plot.save(plt.figure(), tmp_path / "a.b.pdf")] == ["a.b.pdf"]
+    with pytest.raises(ValueError, match="format='jpg' is unknown"):
+        plot.save(plt.figure(), tmp_path / "a.jpg")
+
+
 def test_mistakes_are_named():
+    with pytest.raises(TypeError, match=r"expected an Evaluation, got ndarray.*evaluate_predictions"):
+        plot.roc(np.eye(2))
     with pytest.raises(ValueError, match="Did you mean 'tsne'"):
         plot.embedding(np.zeros((4, 2)), np.zeros(4, int), ["a"], method="t-sne")
     with pytest.raises(ValueError, match="level='head' is unknown"):

@@ -191,7 +191,8 @@ def test_label_curve_is_the_same_again_and_goes_on(phantoms, tmp_path):
     again = sm.label_curve(phantoms, {**starts, "random": "random"}, **options, out=tmp_path, progress=told.append)
     assert (again.mean()[:3] == plain.mean()).all() and told
     assert {p.name for p in tmp_path.iterdir()} >= {
-        "label_curve.csv", "differences.csv", "label_curve.json", "label_curve.png", "report.html",
+        "label_curve.csv", "differences.csv", "label_curve.json", "report.html",
+        "label_curve.png", "label_curve.pdf", "label_curve.svg",
     }  # fmt: skip
     rows = json.loads((tmp_path / "label_curve.json").read_text())["scores"]
     assert len(rows) == 4 * 2 * 2 * 2 and rows[0]["mean"] == pytest.approx(float(plain.mean()[0, 0]))
