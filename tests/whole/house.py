@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "weights": set(),
     "views": {"datasets"},
     "splits": {"datasets"},
-    "plot": {"datasets", "views"},
+    "plot": {"metrics", "datasets", "views"},
     "explain": {"metrics", "datasets", "views", "plot"},
     "audits": {"datasets", "splits", "plot"},
     "learning": {"metrics", "config", "datasets", "views", "weights", "splits", "plot"},

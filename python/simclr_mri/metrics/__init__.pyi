@@ -2,6 +2,7 @@ from ._bootstrap import METRICS as METRICS
 from ._calibration import temperature_scale as temperature_scale
 from ._compare import paired_difference as paired_difference
 from ._curves import Curve as Curve
+from ._curves import curves as curves
 from ._evaluate import balanced_accuracy as balanced_accuracy
 from ._evaluate import evaluate_predictions as evaluate_predictions
 from ._evaluate import pool_subjects as pool_subjects
@@ -30,6 +31,7 @@ __all__ = [
     "Evaluation",
     "Level",
     "balanced_accuracy",
+    "curves",
     "evaluate_predictions",
     "paired_difference",
     "pool_subjects",

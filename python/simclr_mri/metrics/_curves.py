@@ -17,7 +17,6 @@ Brown, Cai and DasGupta, Interval estimation for a binomial proportion, Statisti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, logit
@@ -26,11 +25,8 @@ from sklearn import metrics as sk
 
 from ._bootstrap import Sample, weighted_auc
 from ._evaluate import pool_subjects
-from ._records import LEAST_PER_CLASS, LEAST_SUBJECTS, TOO_FEW, Estimate
+from ._records import LEAST_PER_CLASS, LEAST_SUBJECTS, TOO_FEW, Estimate, Evaluation
 from ._resampling import draw_resamples, interval
-
-if TYPE_CHECKING:
-    from ._records import Evaluation
 
 KINDS = ("roc", "precision_recall", "reliability")
 LEAST_FOR_PRECISION = 9
@@ -68,8 +64,34 @@ class Curve:
     high: np.ndarray | None = None
 
 
-def curves_of(evaluation: Evaluation, kind: str, level: str) -> tuple[Curve, ...]:
-    """See `Evaluation.curves`."""
+def curves(evaluation: Evaluation, kind: str, level: str | None = None) -> tuple[Curve, ...]:
+    """ROC, precision-recall or reliability curves, as `plot.roc` and its like draw them.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    kind : {"roc", "precision_recall", "reliability"}
+    level : {"slice", "subject"} or None
+        None: by subject where subjects are known.
+
+    Returns
+    -------
+    tuple of Curve
+        Of two classes one, of the second; of more one a class, against the rest. A class without images, or with all
+        of them, has none.
+
+    Examples
+    --------
+    >>> from simclr_mri import evaluate_predictions
+    >>> probabilities = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]]
+    >>> found = evaluate_predictions([0, 0, 1, 1], probabilities, ("well", "sick"), n_bootstrap=0)
+    >>> [(curve.name, curve.area.value) for curve in curves(found, "roc")]
+    [('sick', 0.75)]
+    """
+    for name, given, known in (("kind", kind, KINDS), ("level", level, (None, *evaluation.levels))):
+        if given not in known:
+            raise ValueError(f"{name}={given!r}: expected one of {', '.join(map(repr, known))}")
+    level = level or ("subject" if evaluation.subjects is not None else "slice")
     labels, probabilities, groups = evaluation.labels, evaluation.probabilities, evaluation.groups
     units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     strata, means, _ = pool_subjects(labels, probabilities, units)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._bootstrap import METRICS
-
-if TYPE_CHECKING:
-    from ._curves import Curve
 
 NAMES = {
     "accuracy": "accuracy",
@@ -161,28 +157,6 @@ class Evaluation:
     def levels(self) -> dict[str, Level]:
         """ "slice" and, if known, "subject"."""
         return {"slice": self.slices} | ({} if self.subjects is None else {"subject": self.subjects})
-
-    def curves(self, kind: str, level: str | None = None) -> tuple[Curve, ...]:
-        """ROC, precision-recall or reliability curves, as `plot.roc` and its like draw them.
-
-        Parameters
-        ----------
-        kind : {"roc", "precision_recall", "reliability"}
-        level : {"slice", "subject"} or None
-            None: by subject where subjects are known.
-
-        Returns
-        -------
-        tuple of Curve
-            Of two classes one, of the second; of more one a class, against the rest. A class without images, or with
-            all of them, has none.
-        """
-        from ._curves import KINDS, curves_of
-
-        for name, value, known in (("kind", kind, KINDS), ("level", level, (None, *self.levels))):
-            if value not in known:
-                raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, known))}")
-        return curves_of(self, kind, level or ("subject" if self.subjects is not None else "slice"))
 
     def to_dict(self) -> dict[str, object]:
         """Everything but the inputs, for JSON."""

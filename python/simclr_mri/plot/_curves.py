@@ -95,7 +95,7 @@ def reliability(evaluation: Any, *, level: str | None = None, ax: Axes | None = 
 def _by_name(evaluation: Any) -> Mapping[str, Any]:
     found = evaluation if isinstance(evaluation, Mapping) else {"": evaluation}
     for one in found.values():
-        if not hasattr(one, "curves"):
+        if not hasattr(one, "probabilities"):
             raise TypeError(
                 f"expected an Evaluation, got {type(one).__name__}. Make one first: "
                 "evaluate_predictions(labels, probabilities, classes, subjects)"
@@ -105,10 +105,12 @@ def _by_name(evaluation: Any) -> Mapping[str, Any]:
 
 def _named(kind: str, evaluation: Any, level: str | None) -> list[tuple[str, Any]]:
     """Curves with their labels: the name where there are several evaluations, the class, and how many are of it."""
+    from ..metrics import curves
+
     return [
         (f"{name + ': ' if name else ''}{short(curve.name)} (n = {curve.n:,})", curve)
         for name, one in _by_name(evaluation).items()
-        for curve in one.curves(kind, level)
+        for curve in curves(one, kind, level)
     ]
 
 

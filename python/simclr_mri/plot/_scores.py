@@ -43,7 +43,7 @@ def confusion(
     ax = axes_of_size(ax, (0.85 * len(names) + 1.6, 0.75 * len(names) + 1.2))
     cells = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(*counts.shape):
-        colour = readable_on(cells.to_rgba(share[i, j]))
+        colour = readable_on(tuple(cells.to_rgba(share[i, j])))
         ax.text(j, i, f"{counts[i, j]:,}\n{share[i, j]:.0%}", ha="center", va="center", color=colour, fontsize=9)
     ax.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)

@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from reference.studies import CLASSES, population
-from simclr_mri.metrics import evaluate_predictions
+from simclr_mri.metrics import curves, evaluate_predictions
 from simclr_mri.metrics._bootstrap import Sample, weighted_auc
 
 RNG = np.random.default_rng(0)
@@ -33,7 +33,8 @@ def test_a_weight_is_worth_as_many_copies():
 @pytest.mark.parametrize("kind", ["roc", "precision_recall"])
 def test_areas_are_scikit_learns_and_lie_in_their_intervals(k, kind):
     labels, probabilities = rounded(120, k)
-    found = evaluate_predictions(labels, probabilities, CLASSES[:k], n_bootstrap=200).curves(kind)
+    found = evaluate_predictions(labels, probabilities, CLASSES[:k], n_bootstrap=200)
+    found = curves(found, kind)
     assert [curve.name for curve in found] == list(CLASSES[:k] if k > 2 else CLASSES[1:2])
     for curve in found:
         c = CLASSES.index(curve.name)
@@ -46,10 +47,10 @@ def test_areas_are_scikit_learns_and_lie_in_their_intervals(k, kind):
 def test_by_subject_each_counts_once():
     labels, probabilities = np.repeat(np.arange(40) % 2, 3), np.repeat(rounded(40, 2)[1], 3, axis=0)
     found = evaluate_predictions(labels, probabilities, CLASSES[:2], np.repeat(np.arange(40), 3), n_bootstrap=50)
-    (by_subject,), (by_slice,) = found.curves("roc"), found.curves("roc", "slice")
+    (by_subject,), (by_slice,) = curves(found, "roc"), curves(found, "roc", "slice")
     assert by_subject.n == 20 and by_slice.n == 60 and by_subject.area.value == pytest.approx(by_slice.area.value)
     assert by_subject.area.low == pytest.approx(by_slice.area.low, abs=0.02)  # resampled by subject in both
-    (bins,), (dependent,) = found.curves("reliability"), found.curves("reliability", "slice")
+    (bins,), (dependent,) = curves(found, "reliability"), curves(found, "reliability", "slice")
     assert dependent.low is None and bins.low is not None
     assert bins.y.mean() == pytest.approx(0.5) and (bins.low <= bins.y).all() and (bins.y <= bins.high).all()
 
@@ -57,12 +58,12 @@ def test_by_subject_each_counts_once():
 def test_few_subjects_have_no_interval_and_an_absent_class_no_curve():
     labels, probabilities = np.array([0, 0, 1, 1, 0, 1]), np.eye(3)[[0, 0, 1, 1, 0, 1]] * 0.9 + 0.1 / 3
     found = evaluate_predictions(labels, probabilities, CLASSES[:3], n_bootstrap=20)
-    assert [curve.name for curve in found.curves("roc")] == ["none", "mild"]
-    assert all(curve.area.note == "too few" for curve in found.curves("roc"))
+    assert [curve.name for curve in curves(found, "roc")] == ["none", "mild"]
+    assert all(curve.area.note == "too few" for curve in curves(found, "roc"))
     with pytest.raises(ValueError, match="kind='RoC': expected one of 'roc', 'precision_recall', 'reliability'"):
-        found.curves("RoC")
+        curves(found, "RoC")
     with pytest.raises(ValueError, match="level='subject'"):
-        found.curves("roc", "subject")
+        curves(found, "roc", "subject")
 
 
 def test_intervals_of_single_areas_cover_the_truth():
@@ -75,6 +76,6 @@ def test_intervals_of_single_areas_cover_the_truth():
         labels, probabilities, _ = of.study(counts, np.random.default_rng(i))
         evaluation = evaluate_predictions(labels, probabilities, CLASSES[:3], n_bootstrap=100, seed=i)
         for kind in scores:
-            for c, curve in enumerate(evaluation.curves(kind)):
+            for c, curve in enumerate(curves(evaluation, kind)):
                 held[kind].append(curve.area.low <= true[kind][c] <= curve.area.high)
     assert all(0.9 < np.mean(found) <= 1 for found in held.values()), held
