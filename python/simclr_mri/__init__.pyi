@@ -33,6 +33,7 @@ from .learning import TrainingInterrupted as TrainingInterrupted
 from .learning import cross_val_proba as cross_val_proba
 from .metrics import evaluate_predictions as evaluate_predictions
 from .splits import Split as Split
+from .splits import kfold as kfold
 from .splits import label_fractions as label_fractions
 from .splits import split as split
 from .studies import LabelCurve as LabelCurve
@@ -71,6 +72,7 @@ __all__ = [
     "export_onnx",
     "export_weights",
     "grad_cam",
+    "kfold",
     "label_curve",
     "label_fractions",
     "metrics",

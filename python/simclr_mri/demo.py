@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import datasets, splits
-from ._shared import bytes_text, counted, is_quiet, say, seconds_text
+from ._shared import Resume, bytes_text, counted, is_quiet, say, seconds_text
 from .config import DEMO_CHOICES, DataOptions, DemoOptions, StudyOptions
 from .learning import Classifier, SimCLR
 from .studies import StudyResult, study, study_report
@@ -37,7 +37,7 @@ def run_demo(
     pretrain: SimCLR | None = None,
     finetune: Classifier | None = None,
     *,
-    resume: str = "auto",
+    resume: Resume = "auto",
 ) -> DemoResult:
     """Run the demo, or go on with it.
 

@@ -53,10 +53,16 @@ CLF = sm.Classifier(arch="resnet18", verbose=0)
 def test_what_is_no_data_set(call, ds):
     with pytest.raises(TypeError, match=r"expected a Dataset, got 'Dataset/'\. Open a folder with datasets.open_data"):
         call("Dataset/")
-    with pytest.raises(TypeError, match=r"expected a Dataset, got ndarray\. Wrap arrays: Dataset\(images, labels"):
-        call(np.zeros((4, 32, 32), np.uint8))
     with pytest.raises(TypeError, match=r"got a Split\. Unpack it: train, val, test = split\(ds\)"):
         call(sm.split(ds))
+
+
+def test_arrays_are_taken_where_labels_are_and_elsewhere_the_way_is_shown():
+    images = np.zeros((4, 32, 32), np.uint8)
+    with pytest.raises(ValueError, match=r"requires y to be passed.*fit\(X, y\) with arrays, or fit\(train\)"):
+        CLF.fit(images)
+    with pytest.raises(TypeError, match=r"expected a Dataset, got ndarray\. Wrap arrays: Dataset.from_arrays\(images"):
+        sm.split(images)
 
 
 def test_evaluate_wants_a_data_set_of_the_same_classes(clf):

@@ -78,8 +78,8 @@ def _answers_to_others(found: Judged) -> dict[str, dict[str, Any]]:
     """What the classifier calls the images whose class it does not know."""
     answers = {}
     for name, images in found.others.items():
-        counts = np.bincount(found.clf.predict(images), minlength=len(found.clf.classes_))
-        predicted = {c: int(n) for c, n in zip(found.clf.classes_, counts, strict=True) if n}
+        counts = np.bincount(found.clf.predict(images), minlength=len(found.clf.class_names_))
+        predicted = {c: int(n) for c, n in zip(found.clf.class_names_, counts, strict=True) if n}
         answers[name] = {"n": len(images), "predicted": predicted}
     return answers
 

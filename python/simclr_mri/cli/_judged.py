@@ -59,13 +59,13 @@ def judged(args: argparse.Namespace, section: str) -> Judged:
     if foreign is None:
         ds = open_data(settings.data)
         others: dict[str, Dataset] = {}
-        if ds.classes != clf.classes_:
+        if ds.classes != clf.class_names_:
             raise ValueError(
-                f"the model knows the classes {', '.join(clf.classes_)}; {settings.data.path} has "
+                f"the model knows the classes {', '.join(clf.class_names_)}; {settings.data.path} has "
                 f"{', '.join(ds.classes)}"
             )
     else:
-        ds, others = match_classes(foreign, clf.classes_)
+        ds, others = match_classes(foreign, clf.class_names_)
     on = chosen.on or ("test" if foreign is None else ALL)
     if on == ALL:
         return Judged(clf, ds, settings, on, foreign is not None, others)
@@ -94,8 +94,10 @@ def _foreign_data(
         return None
     if hasattr(args, "task") and options.task:
         return plain.with_task(options.task)
-    tasks = [name for name, joined in TASKS.items() if clf.classes_ == tuple(joined)]
-    return min(_readings(plain, options.task or next(iter(tasks), None)), key=lambda ds: n_unmatched(ds, clf.classes_))
+    tasks = [name for name, joined in TASKS.items() if clf.class_names_ == tuple(joined)]
+    return min(
+        _readings(plain, options.task or next(iter(tasks), None)), key=lambda ds: n_unmatched(ds, clf.class_names_)
+    )
 
 
 def _readings(plain: Dataset, task: str | None) -> list[Dataset]:

@@ -1,4 +1,6 @@
 from ._alzheimer import AlzheimerMRI as AlzheimerMRI
+from ._arrays import encode_labels as encode_labels
+from ._arrays import label_values as label_values
 from ._classes import SEVERITY as SEVERITY
 from ._classes import TASKS as TASKS
 from ._classes import ClassCounts as ClassCounts

@@ -188,7 +188,14 @@ class Dataset(FromArraysAndTables):
         return None if self.subjects is None else len(np.unique(self.subjects))
 
     def __getitem__(self, key: int | slice | Sequence[int] | np.ndarray) -> Dataset:
-        """A subset by index, slice, list of indices or boolean mask; always a `Dataset`."""
+        """A subset by index, slice, list of indices or boolean mask; always a `Dataset`.
+
+        `ds[key, ...]` is the same, which is how scikit-learn takes rows of what has a shape.
+        """
+        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
+            key = key[0]
+        if isinstance(key, tuple):
+            raise IndexError("a Dataset has images only, no rows or columns; those are in ds.images")
         if isinstance(key, (int, np.integer)):
             if not -len(self) <= key < len(self):
                 raise IndexError(f"image {key} of a data set of {len(self)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -59,10 +60,12 @@ def masks_of(ds: Dataset) -> dict[str, np.ndarray]:
     return masks
 
 
-def require_labels(ds: Dataset, argument: str) -> None:
-    """ValueError if a data set cannot teach or test a classifier."""
-    check_dataset(ds, argument)
+def require_labels(value: object, argument: str) -> Dataset:
+    """A data set that can teach or test a classifier; TypeError or ValueError for anything else."""
+    check_dataset(value, argument)
+    ds = cast(Dataset, value)
     if ds.labels is None:
         raise ValueError(f"{argument}: the data set has no labels")
     if len(ds) == 0:
         raise ValueError(f"{argument}: the data set is empty")
+    return ds

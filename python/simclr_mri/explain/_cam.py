@@ -68,7 +68,7 @@ def grad_cam(
     model.check_fitted()
     pixels = as_images(model.model_.checked(images))
     n = len(pixels)
-    wanted = None if target is None else np.full(n, _class_index(target, model.classes_), np.int64)
+    wanted = None if target is None else np.full(n, _class_index(target, model.class_names_), np.int64)
     threads = n_threads(model.n_jobs)
     maps, outputs = [], []
     grid: dict[str, tuple[int, int]] = {}
@@ -91,7 +91,7 @@ def grad_cam(
             )
     from ..metrics import softmax
 
-    probabilities = softmax(np.concatenate(outputs)) if n else np.empty((0, len(model.classes_)))
+    probabilities = softmax(np.concatenate(outputs)) if n else np.empty((0, len(model.class_names_)))
     known = images if isinstance(images, Dataset) else None
     masks = dict(known.masks or {}) if known is not None else {}
     masks["black background"] = pixels.max(axis=3) < BACKGROUND_LEVEL
@@ -100,7 +100,7 @@ def grad_cam(
         images=as_images(images),
         targets=probabilities.argmax(axis=1) if wanted is None else wanted,
         probabilities=probabilities,
-        classes=model.classes_,
+        classes=model.class_names_,
         layer="+".join(layers),
         method=method,
         labels=None if known is None else known.labels,

@@ -11,21 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import Progress, sole_writer
+from .._shared import Progress, Resume
 from ..config import FinetuneOptions, as_dict, checked, documents_options, takes_recipe
 from ..datasets import Dataset, Groups, PictureStream, VolumeStream, labels_of, require_labels, stream_pictures
 from ..metrics import Evaluation, softmax
 from ..splits import draw_labelled
 from ..views import Preprocess
-from ._callbacks import check_callbacks
 from ._checkpoint import Checkpoint, checkpoint_path, read_checkpoint, restoring
 from ._classifier_task import ClassifierTask
 from ._data import describe_data
-from ._estimator import NetworkEstimator, plain_config, stoppable_preparation, warn_oddities
+from ._estimator import NetworkEstimator, Plan, plain_config
+from ._inputs import Inputs, inputs_of
 from ._judging import Judge
 from ._model import Model, network_config
 from ._predict_table import PredictionTable, check_probabilities
-from ._resume import run_to_continue
 from ._seen import SEEN, seen_note
 from ._starts import Start, check_start, is_lost, known_start, read_start, start_network, start_title
 from ._task import Estimate
@@ -44,7 +43,10 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
     Attributes
     ----------
-    classes_ : tuple of str
+    classes_ : tuple of str, or ndarray
+        The names of the data set's classes; after `fit(X, y)` the sorted values of y, which `predict` answers with.
+    class_names_ : tuple of str
+        The names in either case.
     labelled_ : ndarray of int64
         Which training images' labels were used.
     best_epoch_ : int
@@ -70,8 +72,12 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
     section = "finetune"
 
     @property
-    def classes_(self) -> tuple[str, ...]:
+    def class_names_(self) -> tuple[str, ...]:
         return self._fitted().classes
+
+    @property
+    def label_values_(self) -> np.ndarray | None:
+        return self._fitted().label_values
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters; `arch` and `features` are those of a start that brings its own.
@@ -85,22 +91,32 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
     def fit(
         self,
-        train: Dataset,
-        val: Dataset | None = None,
+        X: Any = None,
+        y: Any = None,
         *,
+        groups: Any = None,
+        val: Any = None,
+        train: Dataset | None = None,
         checkpoint: str | Path | None = None,
-        resume: str = "auto",
+        resume: Resume = "auto",
         facts: dict[str, Any] | None = None,
         callbacks: Sequence[Any] = (),
     ) -> Classifier:
-        """Train.
+        """Train: `fit(train)`, `fit(train, val)` with data sets, or `fit(X, y)` with arrays.
 
         Parameters
         ----------
-        train : Dataset
-            With labels, of which `label_fraction` is used.
-        val : Dataset, optional
+        X : Dataset with labels, or array-like of shape (N, H, W) or (N, H, W, C)
+            Arrays are uint8, or float in [0, 1]. `label_fraction` of the labels is used.
+        y : array-like of shape (N,), or Dataset, optional
+            Labels, as whole numbers or names; `predict` answers with these. With a data set as X, the labels to learn
+            in the place of its own, or a data set as `val`.
+        groups : array-like of shape (N,), optional
+            Who is in each image.
+        val : Dataset, or tuple (X, y), optional
             Where the best epoch is chosen; without it the last epoch is kept.
+        train : Dataset, optional
+            Another name of X.
         checkpoint, resume, facts, callbacks
             As for `SimCLR.fit`.
 
@@ -115,57 +131,65 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             As `SimCLR.fit`.
         """
         options = self._checked_options()
-        require_labels(train, "train")
-        if val is not None and len(val):
-            require_labels(val, "val")
-            if val.classes != train.classes:
-                raise ValueError(f"val: expected the classes {', '.join(train.classes)}, got {', '.join(val.classes)}")
-        users = check_callbacks(callbacks)
+        given = self._inputs(X, y, groups, val, train)
         lost = _lost_start(self.init, checkpoint, resume)
         if lost is None:
             check_start(self.init)
         title = f"fine-tune {start_title(self.init)} {options.label_fraction:.0%}"
-        with sole_writer(checkpoint):
-            with stoppable_preparation(title):
-                start = lost or read_start(self.init, train.n_channels)
-                indices, labelled = _draw_labels(options, train)
-                fingerprint = labelled.fingerprint()
-                data = {**describe_data(labelled, facts, fingerprint), **start.pretrained_on}
-                options = _with_network_of(options, start)
-                config = plain_config(as_dict(options), start.name)
-                network = _network(options, train)
-                found = run_to_continue(
-                    checkpoint,
-                    resume,
-                    kind=self.kind,
-                    section=FinetuneOptions,
-                    config=config,
-                    network=network,
-                    fingerprint=fingerprint,
-                )
-                if found is not None and found.progress["finished"]:
-                    self._restore(found, str(checkpoint))
-                    self.labelled_ = indices
-                    return self
-                _say_oddities(options)
-                model = _model(options, start, train, network, data)
-                task = ClassifierTask(title, options, config, model, labelled, indices, val, _effective_lr(options))
-                if found is not None:
-                    task.resume(found, str(checkpoint))
-            self._train(task, None if checkpoint is None else Path(checkpoint).expanduser(), users, options.verbose)
+        self._run(
+            title,
+            lambda: self._plan(title, options, given, lost, facts),
+            checkpoint=checkpoint,
+            resume=resume,
+            callbacks=callbacks,
+            verbose=options.verbose,
+        )
         return self
 
-    def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
-        """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
-        options = self._checked_options()
-        require_labels(train, "train")
-        check_start(self.init)
-        start = read_start(self.init, train.n_channels)
-        options = _with_network_of(options, start)
+    def _inputs(self, X: Any, y: Any, groups: Any, val: Any, train: Any) -> Inputs:
+        given = inputs_of("Classifier", X, y, groups=groups, val=val, train=train, with_labels=True)
+        require_labels(given.train, "train")
+        if given.val is not None and len(given.val):
+            require_labels(given.val, "val")
+            names, theirs = given.train.classes, given.val.classes
+            if names != theirs:
+                raise ValueError(f"val: expected the classes {', '.join(names)}, got {', '.join(theirs)}")
+        return given
+
+    def _plan(
+        self, title: str, options: FinetuneOptions, given: Inputs, lost: Start | None, facts: dict[str, Any] | None
+    ) -> Plan:
+        train = given.train
+        start = lost or read_start(self.init, train.n_channels)
         indices, labelled = _draw_labels(options, train)
-        model = _model(options, start, train, _network(options, train), {})
-        task = ClassifierTask("", options, {}, model, labelled, indices, val, _effective_lr(options))
-        return task.measure(n_predicted=min(task.epochs, options.epochs) * (0 if val is None else len(val)))
+        fingerprint = labelled.fingerprint()
+        data = {**describe_data(labelled, facts, fingerprint), **start.pretrained_on}
+        options = _with_network_of(options, start)
+        config, network = plain_config(as_dict(options), start.name), _network(options, train)
+
+        def make_task() -> ClassifierTask:
+            model = _model(options, start, given, network, data)
+            return ClassifierTask(title, options, config, model, labelled, indices, given.val, _effective_lr(options))
+
+        def when_finished() -> None:
+            self.labelled_, self.model_.label_values = indices, given.label_values
+
+        return Plan(config, network, fingerprint, make_task, oddities=_oddities(options), when_finished=when_finished)
+
+    def estimate(
+        self, X: Any = None, y: Any = None, *, groups: Any = None, val: Any = None, train: Dataset | None = None
+    ) -> Estimate:
+        """Time and memory of `fit` with the same data, by timing a few real steps; changes nothing here."""
+        options = self._checked_options()
+        given = self._inputs(X, y, groups, val, train)
+        check_start(self.init)
+        start = read_start(self.init, given.train.n_channels)
+        options = _with_network_of(options, start)
+        indices, labelled = _draw_labels(options, given.train)
+        model = _model(options, start, given, _network(options, given.train), {})
+        task = ClassifierTask("", options, {}, model, labelled, indices, given.val, _effective_lr(options))
+        n_val = 0 if given.val is None else len(given.val)
+        return task.measure(n_predicted=min(task.epochs, options.epochs) * n_val)
 
     def check_start(self) -> None:
         """FileNotFoundError when `init` names a file that is not there, TypeError when it names nothing."""
@@ -205,12 +229,24 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
     # ---- use ------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, data: Dataset, *, n_bootstrap: int = 1000, seed: int = 0) -> Evaluation:
+    def evaluate(
+        self, data: Dataset | np.ndarray, y: Any = None, *, groups: Any = None, n_bootstrap: int = 1000, seed: int = 0
+    ) -> Evaluation:
         """All metrics by slice and by subject, with bootstrap intervals; see `metrics.evaluate_predictions`.
 
         Warns, and leaves a note in the result, when the model was trained or pretrained on some of the images.
+
+        Parameters
+        ----------
+        data, y, groups
+            A data set, or arrays of images, labels and subjects.
+        n_bootstrap, seed
+            As of `metrics.evaluate_predictions`.
         """
         self.check_fitted()
+        if y is not None or groups is not None:
+            data = self._judged(data, y, groups)
+        data = require_labels(data, "evaluate")
         found = super().evaluate(data, n_bootstrap=n_bootstrap, seed=seed)
         note = seen_note(self.data_, data)
         if note is None:
@@ -223,7 +259,8 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
         Parameters
         ----------
-        data : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C), uint8
+        data : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C)
+            Arrays are uint8, or float in [0, 1].
 
         Returns
         -------
@@ -289,7 +326,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             raise ValueError(f"predict_table: no pictures that can be read in {data}")
         named = [part for part in subjects if part is not None]
         known = np.concatenate(named) if len(named) == len(subjects) else None
-        return PredictionTable(tuple(files), np.concatenate(found), self.classes_, known)
+        return PredictionTable(tuple(files), np.concatenate(found), self.class_names_, known)
 
     def stream(self, path: str | Path, *, groups: Groups = None, errors: str = "raise") -> PictureStream | VolumeStream:
         """The pictures of a folder as this model takes them, piece by piece; see `datasets.stream_pictures`."""
@@ -332,16 +369,17 @@ def _network(options: FinetuneOptions, train: Dataset) -> dict[str, Any]:
 
 
 def _model(
-    options: FinetuneOptions, start: Start, train: Dataset, network: dict[str, Any], data: dict[str, Any]
+    options: FinetuneOptions, start: Start, given: Inputs, network: dict[str, Any], data: dict[str, Any]
 ) -> Model:
     model = Model.build(
         network,
-        start.preprocess or Preprocess.of(train, options.normalize),
+        start.preprocess or Preprocess.of(given.train, options.normalize),
         seed=options.random_state,
         n_jobs=options.n_jobs,
         precision=options.precision,
         data=data,
-        classes=train.classes,
+        classes=given.train.classes,
+        label_values=given.label_values,
     )
     if start.weights is not None:
         model.load_backbone(start.weights, start.name)
@@ -369,10 +407,10 @@ def _effective_lr(options: FinetuneOptions) -> float:
     return 1e-3 if options.optimizer == "adamw" else 0.01
 
 
-def _say_oddities(options: FinetuneOptions) -> None:
+def _oddities(options: FinetuneOptions) -> list[str]:
     oddities = ["the best epoch is chosen on the set given as val, where the notebooks give the test set"]
     if options.features == "flatten":
         oddities.append("the last stage is flattened instead of averaged")
     if isinstance(options.init, str) and options.init == "random":
         oddities.append("the start is random")
-    warn_oddities(options.recipe, oddities)
+    return oddities

@@ -150,7 +150,9 @@ class ClassifierTask(Task):
     def extra(self) -> dict[str, Any]:
         score = self.best_score if math.isfinite(self.best_score) else None
         chosen = {"classes": list(self.model.classes), "best_epoch": self.best_epoch, "best_score": score}
-        return {**super().extra(), **chosen, "labelled": self.labelled_indices.tolist()}
+        values = self.model.label_values
+        more = {} if values is None else {"label_values": values.tolist()}
+        return {**super().extra(), **chosen, "labelled": self.labelled_indices.tolist(), **more}
 
     def resume(self, found: Checkpoint, source: str) -> None:
         super().resume(found, source)

@@ -21,7 +21,7 @@ def estimator_html(estimator: Any) -> str:
 
 def _state(estimator: Any) -> str:
     if hasattr(estimator, "encoder_"):  # a linear probe
-        return f"on {type(estimator.encoder_).__name__}'s features, {len(estimator.classes_)} classes"
+        return f"on {type(estimator.encoder_).__name__}'s features, {len(estimator.class_names_)} classes"
     position = getattr(estimator, "position_", None)
     if position is None:
         return f"{estimator.get_params(deep=False).get('arch', '')}, not fitted yet".removeprefix(", ")

@@ -10,35 +10,66 @@ import contextlib
 import errno
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
-from .._shared import LAYERS, PRECISIONS, Precision, bytes_text, choose, versions
+from .._shared import LAYERS, PRECISIONS, Precision, bytes_text, choose, sole_writer, versions
 from ..config import as_dict, checked, option_fields, recipe_values
 from ..datasets import Dataset
 from ..views import Preprocess
 from ..weights import CheckpointError
-from ._callbacks import Checkpoints, LogWriter, ProgressBar
+from ._callbacks import Checkpoints, LogWriter, ProgressBar, check_callbacks
 from ._checkpoint import Checkpoint, arrays_of, checkpoint_path, read_checkpoint, restoring, write_checkpoint
 from ._display import RichRepr
 from ._history import History
 from ._loop import Loop
 from ._model import Model
 from ._position import Position
-from ._resume import BEFORE_IT_WAS_AN_OPTION
+from ._resume import BEFORE_IT_WAS_AN_OPTION, run_to_continue
 from ._runlog import RunLog
 from ._seen import SEEN
 from ._task import Task
 
 
-class NetworkEstimator(RichRepr, BaseEstimator):
+@dataclass(frozen=True)
+class Plan:
+    """A run that could begin: what tells it from others, and how its task is made.
+
+    Attributes
+    ----------
+    config, network : dict
+        The options as JSON has them, and what builds the network.
+    fingerprint : str
+        Of the training data.
+    make_task : callable () -> Task
+    older_fingerprint : callable () -> str, optional
+        What versions before this one made of the same data.
+    callbacks : sequence
+        Of the estimator itself.
+    oddities : sequence of str
+        Of the published notebooks, which the options reproduce.
+    when_finished : callable () -> None, optional
+        Called after a finished run of the folder was taken over.
+    """
+
+    config: dict[str, Any]
+    network: dict[str, Any]
+    fingerprint: str
+    make_task: Callable[[], Task]
+    older_fingerprint: Callable[[], str] | None = None
+    callbacks: Sequence[Any] = ()
+    oddities: Sequence[str] = ()
+    when_finished: Callable[[], None] | None = None
+
+
+class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
     """Base of the estimators; `fit` is theirs.
 
     Attributes
@@ -87,6 +118,13 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         """NotFittedError before `fit`."""
         self._fitted()
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return "model_" in vars(self)
+
+    def __sklearn_tags__(self) -> Any:
+        """Images, not tables."""
+        return image_tags(super().__sklearn_tags__())
+
     def _forward(self, data: Dataset | np.ndarray, output: str) -> np.ndarray:
         return self._fitted().forward(data, output, n_jobs=self.n_jobs, precision=self.precision)
 
@@ -95,7 +133,8 @@ class NetworkEstimator(RichRepr, BaseEstimator):
 
         Parameters
         ----------
-        data : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C), uint8
+        data : Dataset, or ndarray of shape (N, H, W) or (N, H, W, C)
+            Arrays are uint8, or float in [0, 1].
         layer : {"stem", "layer1", "layer2", "layer3", "layer4"}
             The stage whose activations are averaged.
         grid : int
@@ -152,6 +191,54 @@ class NetworkEstimator(RichRepr, BaseEstimator):
         return {name: new[name] for name in changed if getattr(self, name) == old[name]}
 
     # ---- training ----------------------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        title: str,
+        prepare: Callable[[], Plan],
+        *,
+        checkpoint: str | Path | None,
+        resume: str,
+        callbacks: Sequence[Any],
+        verbose: int,
+    ) -> None:
+        """What every `fit` does: start, go on, or take over what is finished; then train.
+
+        Parameters
+        ----------
+        title : str
+            Of the progress bar, and in messages.
+        prepare : callable () -> Plan
+            Reads weights and data; Ctrl-C in it changes nothing.
+        checkpoint, resume, callbacks
+            As of `fit`.
+        verbose : int
+        """
+        users = check_callbacks(callbacks)
+        with sole_writer(checkpoint):
+            with stoppable_preparation(title):
+                plan = prepare()
+                found = run_to_continue(
+                    checkpoint,
+                    resume,
+                    kind=self.kind,
+                    section=_section_of(type(self)),
+                    config=plan.config,
+                    network=plan.network,
+                    fingerprint=plan.fingerprint,
+                    older_fingerprint=plan.older_fingerprint,
+                )
+                if found is not None and found.progress["finished"]:
+                    self._restore(found, str(checkpoint))
+                    if plan.when_finished is not None:
+                        plan.when_finished()
+                    return
+                _warn_oddities(plan.config["recipe"], plan.oddities)
+                task = plan.make_task()
+                if found is not None:
+                    task.resume(found, str(checkpoint))
+            folder = None if checkpoint is None else Path(checkpoint).expanduser()
+            self._train(task, folder, [*plan.callbacks, *users], verbose)
 
     def _train(self, task: Task, folder: Path | None, callbacks: Sequence[Any], verbose: int) -> None:
         """Run a task to its end, or to Ctrl-C, and adopt what came of it, also when it fails."""
@@ -298,11 +385,19 @@ class NetworkEstimator(RichRepr, BaseEstimator):
                 precision=self.precision,
                 data=found.extra["data"],
                 classes=tuple(found.extra.get("classes", ())),
+                label_values=found.extra.get("label_values"),
             )
             self.model_.network.load(arrays_of(found.best or found.model))
             self.position_, self.history_ = Position(**found.progress), History(found.history)
             self._config, self._extra = found.config, found.extra
             self._unfinished = None if found.progress["finished"] else found
+
+
+def image_tags(tags: Any) -> Any:
+    """scikit-learn's description of an estimator, with images (N, H, W[, C]) as its input."""
+    tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+    tags.transformer_tags.preserves_dtype = ["float32"]
+    return tags
 
 
 _OLD_PARTS = ("network_", "network_config_", "preprocess_", "data_")
@@ -358,9 +453,9 @@ def stoppable_preparation(title: str) -> Iterator[None]:
         ) from None
 
 
-def warn_oddities(recipe: str, oddities: list[str]) -> None:
-    """Say aloud which of the seed recipe's oddities are reproduced."""
+def _warn_oddities(recipe: str, oddities: Sequence[str]) -> None:
+    """Say aloud which of the published recipe's oddities are reproduced."""
     if recipe == "seed" and oddities:
         warnings.warn(
-            f"recipe 'seed' reproduces the published notebooks, oddities included: {'; '.join(oddities)}.", stacklevel=3
+            f"recipe 'seed' reproduces the published notebooks, oddities included: {'; '.join(oddities)}.", stacklevel=4
         )

@@ -5,7 +5,7 @@ It is what predicts, is saved, exported, pickled and explained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,6 +35,8 @@ class Model:
         Name, fingerprint and size of the training data, what `fit` was told about the split, the images seen.
     classes : tuple of str
         What the outputs of a classifier stand for; empty for SimCLR.
+    label_values : ndarray of shape (classes,), or None
+        What `predict` answers for each class, where that is not its index.
     """
 
     network: _core.Network
@@ -42,6 +44,7 @@ class Model:
     preprocess: Preprocess
     data: dict[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    label_values: np.ndarray | None = None
 
     @classmethod
     def build(
@@ -54,10 +57,12 @@ class Model:
         precision: Precision = "fp32",
         data: dict[str, Any] | None = None,
         classes: tuple[str, ...] = (),
+        label_values: Sequence[Any] | np.ndarray | None = None,
     ) -> Model:
         """A model with the weights that `seed` draws."""
         warn_if_emulated(precision)
-        return cls(build_network(config, seed, n_jobs), config, preprocess, data or {}, classes)
+        values = None if label_values is None else np.asarray(label_values)
+        return cls(build_network(config, seed, n_jobs), config, preprocess, data or {}, classes, values)
 
     def checked(self, data: Dataset | np.ndarray) -> Dataset | np.ndarray:
         """A data set, or uint8 (N, H, W, C); ValueError if the images do not fit the network."""

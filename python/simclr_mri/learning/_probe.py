@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -22,9 +23,11 @@ from ..splits import draw_labelled
 from ._checkpoint import checkpoint_path, is_own_checkpoint, read_metadata
 from ._classifier import Classifier
 from ._display import RichRepr
-from ._estimator import NetworkEstimator, copy_of_parameters
+from ._estimator import NetworkEstimator, copy_of_parameters, image_tags
+from ._inputs import inputs_of
 from ._judging import Judge
 from ._simclr import SimCLR
+from ._starts import check_start, unfrozen
 
 POOLS = ("slice", "mean", "stack")
 
@@ -43,7 +46,7 @@ class Pixels(BaseEstimator):
         return images.reshape(len(images), -1).astype(np.float32) / 255
 
 
-class LinearProbe(RichRepr, Judge, BaseEstimator):
+class LinearProbe(RichRepr, Judge, TransformerMixin, BaseEstimator):
     """Logistic regression on a frozen network's features: what the features know by themselves.
 
     Parameters
@@ -64,7 +67,8 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
 
     Attributes
     ----------
-    classes_ : tuple of str
+    classes_, class_names_
+        See `Classifier`.
     encoder_ : estimator
         Its `transform` gives the features of images.
     model_ : sklearn.pipeline.Pipeline
@@ -102,13 +106,22 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, train: Dataset, val: Dataset | None = None) -> LinearProbe:
-        """Fit on the labelled share of `train`; `val` is not used."""
+    def fit(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        groups: Any = None,
+        val: Dataset | None = None,
+        train: Dataset | None = None,
+    ) -> LinearProbe:
+        """Fit on the labelled share of the training data; arguments as of `Classifier.fit`, and `val` is not used."""
         choose("pool", self.pool, POOLS)
-        require_labels(train, "train")
-        labelled = train[draw_labelled(self, train)]
-        self.encoder_ = self._encoder(train)
-        self.classes_ = train.classes
+        given = inputs_of("LinearProbe", X, y, groups=groups, val=val, train=train, with_labels=True)
+        require_labels(given.train, "train")
+        labelled = given.train[draw_labelled(self, given.train)]
+        self.encoder_ = self._encoder(given.train)
+        self._class_names, self._label_values = given.train.classes, given.label_values
         self.slices_ = _slices_to_stack(labelled, "train") if self.pool == "stack" else ()
         features, members = self._examples(labelled, "train")
         labels = np.empty(len(features), np.int64)
@@ -116,10 +129,34 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
         self.model_ = self._regression(*features.shape).fit(features, labels)
         return self
 
+    @property
+    def class_names_(self) -> tuple[str, ...]:
+        self.check_fitted()
+        found = vars(self)
+        return found["_class_names"] if "_class_names" in found else found["classes_"]  # a pickle of version 0.1
+
+    @property
+    def label_values_(self) -> np.ndarray | None:
+        self.check_fitted()
+        return vars(self).get("_label_values")
+
+    def check_fitted(self) -> None:
+        """NotFittedError before `fit`."""
+        if "model_" not in vars(self):
+            raise NotFittedError("this LinearProbe is not fitted yet: call fit first")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "model_" in vars(self)
+
+    def __sklearn_tags__(self) -> Any:
+        """Images, not tables."""
+        return image_tags(super().__sklearn_tags__())
+
     def _encoder(self, train: Dataset) -> Any:
-        if isinstance(self.init, NetworkEstimator):
-            self.init.check_fitted()
-            return self.init
+        init = unfrozen(self.init)
+        if isinstance(init, NetworkEstimator):
+            check_start(init)
+            return init
         if isinstance(self.init, str) and self.init == "pixels":
             return Pixels()
         if isinstance(self.init, str) and self.init == "random":
@@ -172,13 +209,16 @@ class LinearProbe(RichRepr, Judge, BaseEstimator):
 
     def transform(self, data: Dataset | np.ndarray) -> np.ndarray:
         """The frozen features of each image, float32 (N, D)."""
+        self.check_fitted()
         return self.encoder_.transform(data)
 
     def predict_proba(self, data: Dataset | np.ndarray) -> np.ndarray:
         """Probability of each class, float64 (N, classes), a row an image; 0 for classes without a labelled image."""
+        self.check_fitted()
         features, members = self._examples(data, "data")
-        found = self.model_.predict_proba(features)[members]
-        full = np.zeros((len(found), len(self.classes_)))
+        # In float64 an image's probabilities do not depend on which others are asked about with it.
+        found = self.model_.predict_proba(features.astype(np.float64))[members]
+        full = np.zeros((len(found), len(self.class_names_)))
         full[:, self.model_.classes_] = found
         return full
 

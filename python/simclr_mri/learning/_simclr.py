@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._shared import FEATURE_SIZE, sole_writer
+from .._shared import FEATURE_SIZE, Resume
 from ..config import PretrainOptions, as_dict, checked, documents_options, takes_recipe
-from ..datasets import Dataset, check_dataset
+from ..datasets import Dataset
 from ..views import Preprocess
-from ._callbacks import check_callbacks
 from ._checkpoint import load_weights
 from ._data import describe_data, unlabelled_fingerprint
-from ._estimator import NetworkEstimator, plain_config, stoppable_preparation, warn_oddities
+from ._estimator import NetworkEstimator, Plan, plain_config
+from ._inputs import Inputs, inputs_of
 from ._model import Model, network_config
-from ._resume import run_to_continue
 from ._simclr_task import Monitor, SimCLRTask
 from ._task import Estimate
 
@@ -63,22 +62,29 @@ class SimCLR(PretrainOptions, NetworkEstimator):
 
     def fit(
         self,
-        train: Dataset,
-        val: Dataset | None = None,
+        X: Any = None,
+        y: Any = None,
         *,
+        groups: Any = None,
+        val: Any = None,
+        train: Dataset | None = None,
         checkpoint: str | Path | None = None,
-        resume: str = "auto",
+        resume: Resume = "auto",
         facts: dict[str, Any] | None = None,
         callbacks: Sequence[Any] = (),
     ) -> SimCLR:
-        """Pretrain.
+        """Pretrain: `fit(train)`, `fit(train, val)` with data sets, or `fit(X)` with an array of images.
 
         Parameters
         ----------
-        train : Dataset
-            Labels, if there are any, only serve the nearest-neighbour monitor.
-        val : Dataset, optional
-            Images that the monitor is scored on. Never the test set.
+        X : Dataset, or array-like of shape (N, H, W) or (N, H, W, C)
+            Arrays are uint8, or float in [0, 1]. Labels of a data set only serve the nearest-neighbour monitor.
+        y : Dataset, optional
+            Images that the monitor is scored on. Never the test set. Labels are passed over, as pipelines hand them on.
+        groups : array-like of shape (N,), optional
+            Who is in each image, for an array.
+        val, train : Dataset, optional
+            Other names of a data set as y and as X.
         checkpoint : path, optional
             Folder for checkpoints, log.csv, log.jsonl and manifest.json.
         resume : {"auto", "never"}
@@ -106,46 +112,38 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             The loss or the gradients are not finite; the weights are those from before that step.
         """
         options = checked(self, PretrainOptions)
-        check_dataset(train, "train")
-        if val is not None:
-            check_dataset(val, "val")
-        users = check_callbacks(callbacks)
-        with sole_writer(checkpoint):
-            with stoppable_preparation("SimCLR"):
-                _check_batch(options, len(train))
-                fingerprint = unlabelled_fingerprint(train, with_subjects=_uses_subjects(options))
-                data = describe_data(train, facts, fingerprint)
-                config, network = plain_config(as_dict(options)), self._network(options, train)
-                found = run_to_continue(
-                    checkpoint,
-                    resume,
-                    kind=self.kind,
-                    section=PretrainOptions,
-                    config=config,
-                    network=network,
-                    fingerprint=fingerprint,
-                    older_fingerprint=train.fingerprint,
-                )
-                if found is not None and found.progress["finished"]:
-                    self._restore(found, str(checkpoint))
-                    return self
-                _say_oddities(options)
-                task = self._task(options, config, network, train, data)
-                monitor = Monitor(train, val, options.knn_every)
-                task.later_columns = SimCLRTask.later_columns if monitor.every else ()
-                if found is not None:
-                    task.resume(found, str(checkpoint))
-            self._train(
-                task, None if checkpoint is None else Path(checkpoint).expanduser(), [monitor, *users], options.verbose
-            )
+        given = inputs_of("SimCLR", X, y, groups=groups, val=val, train=train, with_labels=False)
+        self._run(
+            "SimCLR",
+            lambda: self._plan(options, given, facts),
+            checkpoint=checkpoint,
+            resume=resume,
+            callbacks=callbacks,
+            verbose=options.verbose,
+        )
         return self
 
-    def estimate(self, train: Dataset, val: Dataset | None = None) -> Estimate:
-        """Time and memory of `fit`, by timing a few real steps on `train`; changes nothing here."""
-        options = checked(self, PretrainOptions)
-        check_dataset(train, "train")
+    def _plan(self, options: PretrainOptions, given: Inputs, facts: dict[str, Any] | None) -> Plan:
+        train = given.train
         _check_batch(options, len(train))
-        return self._task(options, {}, self._network(options, train), train, {}).measure()
+        fingerprint = unlabelled_fingerprint(train, with_subjects=_uses_subjects(options))
+        data = describe_data(train, facts, fingerprint)
+        config, network = plain_config(as_dict(options)), self._network(options, train)
+        monitor = Monitor(train, given.val, options.knn_every)
+
+        def make_task() -> SimCLRTask:
+            task = self._task(options, config, network, train, data)
+            task.later_columns = SimCLRTask.later_columns if monitor.every else ()
+            return task
+
+        return Plan(config, network, fingerprint, make_task, train.fingerprint, [monitor], _oddities(options))
+
+    def estimate(self, X: Any = None, y: Any = None, *, val: Any = None, train: Dataset | None = None) -> Estimate:
+        """Time and memory of `fit` with the same data, by timing a few real steps; changes nothing here."""
+        options = checked(self, PretrainOptions)
+        given = inputs_of("SimCLR", X, y, groups=None, val=val, train=train, with_labels=False).train
+        _check_batch(options, len(given))
+        return self._task(options, {}, self._network(options, given), given, {}).measure()
 
     def effective_lr(self) -> float:
         """The highest learning rate that `fit` will use.
@@ -208,7 +206,7 @@ def _check_batch(options: PretrainOptions, n: int) -> None:
         raise ValueError(f"micro_batch={options.micro_batch}: expected a divisor of batch_size={options.batch_size}")
 
 
-def _say_oddities(options: PretrainOptions) -> None:
+def _oddities(options: PretrainOptions) -> list[str]:
     oddities = ["batch statistics of the two views apart"] if options.separate_views else []
     if options.temperature_drops:
         oddities.append("the temperature drops with the loss")
@@ -218,4 +216,4 @@ def _say_oddities(options: PretrainOptions) -> None:
         oddities.append(
             "but the start is random, because no ImageNet weights were given (weights='resnet50.safetensors')"
         )
-    warn_oddities(options.recipe, oddities)
+    return oddities

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import NotFittedError
 
 from .._shared import ARCHS
 from ..views import Preprocess
@@ -57,6 +58,11 @@ class Start:
     pretrained_on: Mapping[str, Any] = field(default_factory=dict)
 
 
+def unfrozen(init: Any) -> Any:
+    """The estimator within scikit-learn's FrozenEstimator, which its copies keep fitted; others as they are."""
+    return init.estimator if type(init).__name__ == "FrozenEstimator" else init
+
+
 def read_start(init: Any, n_channels: int) -> Start:
     """The weights that `init` stands for.
 
@@ -72,6 +78,7 @@ def read_start(init: Any, n_channels: int) -> Start:
         Pretrained on another number of channels.
     CheckpointError, FileNotFoundError
     """
+    init = unfrozen(init)
     if _is_random(init):
         return Start()
     if isinstance(init, NetworkEstimator):
@@ -110,6 +117,7 @@ def _digest(weights: Mapping[str, np.ndarray]) -> str:
 def start_network(init: Any) -> dict[str, str]:
     """arch and features of a start that brings its own; empty for others. Reads a file's head only."""
     config: Mapping[str, Any] = {}
+    init = unfrozen(init)
     if isinstance(init, NetworkEstimator):
         config = init.network_config_ if hasattr(init, "model_") else vars(init)
     elif isinstance(init, (str, os.PathLike)) and not _is_random(init) and checkpoint_path(init).is_file():
@@ -121,6 +129,7 @@ def start_network(init: Any) -> dict[str, str]:
 
 def start_title(init: Any) -> str:
     """A start in a few words."""
+    init = unfrozen(init)
     if isinstance(init, NetworkEstimator):
         return type(init).__name__
     return "random" if _is_random(init) else Path(str(init)).name
@@ -139,8 +148,13 @@ def is_lost(init: Any) -> bool:
 
 def check_start(init: Any) -> None:
     """TypeError, FileNotFoundError, ValueError or NotFittedError when `init` is no start."""
+    init = unfrozen(init)
     if isinstance(init, NetworkEstimator):
-        init.check_fitted()
+        if not hasattr(init, "model_"):
+            raise NotFittedError(
+                f"init: this {type(init).__name__} is not fitted yet: call fit first. In a grid of parameters, whose "
+                "estimators scikit-learn copies unfitted, give FrozenEstimator(ssl) of sklearn.frozen, or a run folder"
+            )
         return
     if not isinstance(init, (str, os.PathLike)):
         raise TypeError(f"init: expected {STARTS}, got {type(init).__name__}")

@@ -7,6 +7,7 @@ from ._deal import units_of as units_of
 from ._fractions import draw_labelled as draw_labelled
 from ._fractions import label_fractions as label_fractions
 from ._fractions import nested_order as nested_order
+from ._kfold import Folds as Folds
 from ._kfold import kfold as kfold
 from ._overlap import LeakageError as LeakageError
 from ._overlap import Overlap as Overlap
@@ -23,6 +24,7 @@ from ._split import split as split
 __all__ = [
     "SET_NAMES",
     "Copies",
+    "Folds",
     "LeakageError",
     "LeakageWarning",
     "Overlap",

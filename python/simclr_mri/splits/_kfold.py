@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def kfold(
     repeats: int = 1,
     stratify: bool = True,
     val: float = 0.0,
-) -> Iterator[Split]:
+) -> Folds:
     """Cross-validation: every subject (or image) is tested once in each repeat.
 
     Parameters
@@ -37,10 +38,11 @@ def kfold(
         Share of what a fold does not test that is kept for validation; 0 for none. A class of which only one subject
         is left goes to train.
 
-    Yields
-    ------
-    Split
-        With "train" and "test", and "val" between them if asked for.
+    Returns
+    -------
+    Folds
+        An iterator of `Split`, with "train" and "test", and "val" between them if asked for. Also a splitter for the
+        `cv=` of scikit-learn, which gets the indices of train and test.
 
     Examples
     --------
@@ -48,6 +50,11 @@ def kfold(
     >>> ds = datasets.phantoms(n_subjects=20, slices=2, image_size=32, task="cdr0")
     >>> [len(fold.test) for fold in kfold(ds, n_splits=4)]
     [10, 10, 10, 10]
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from simclr_mri import LinearProbe
+    >>> scores = cross_val_score(LinearProbe("pixels"), ds, ds.labels, cv=kfold(ds, n_splits=4))
+    >>> scores.shape
+    (4,)
     """
     check_by(ds, by)
     units, labels, members = units_of(ds, by)
@@ -66,7 +73,43 @@ def kfold(
             )
     if not 0 <= val < 1:
         raise ValueError(f"val: expected a share from 0 to below 1, got {val}")
-    return _folds(ds, units, strata, members, n_splits, by, seed, repeats, val)
+    return Folds(ds, n_splits * repeats, lambda: _folds(ds, units, strata, members, n_splits, by, seed, repeats, val))
+
+
+class Folds(Iterator[Split]):
+    """The splits of a cross-validation, one after the other; also a splitter for the `cv=` of scikit-learn.
+
+    `len()` is the number of splits.
+    """
+
+    def __init__(self, ds: Dataset, n: int, begin: Callable[[], Iterator[Split]]) -> None:
+        self._ds, self._n, self._begin = ds, n, begin
+        self._going: Iterator[Split] | None = None
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __next__(self) -> Split:
+        if self._going is None:
+            self._going = self._begin()
+        return next(self._going)
+
+    def __repr__(self) -> str:
+        return f"<Folds: {self._n} splits of {self._ds.name!r}>"
+
+    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Indices of train and test in each split, always from the first one; X has to be as long as the data set.
+
+        Classes and subjects are those of the data set, whatever y and groups are.
+        """
+        n = len(self._ds) if X is None else len(X)
+        if n != len(self._ds):
+            raise ValueError(f"cv: these folds are of {len(self._ds):,} images, and X has {n:,}")
+        return ((fold.indices["train"], fold.indices["test"]) for fold in self._begin())
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """How many there are."""
+        return self._n
 
 
 def _folds(ds, units, strata, members, n_splits, by, seed, repeats, val) -> Iterator[Split]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import splits as _splits
-from .._shared import atomic_writer
+from .._shared import Resume, atomic_writer
 from ..datasets import Dataset
 from ..learning import CHECKPOINT_FILE, Classifier
 
@@ -76,7 +76,7 @@ class RateSearch:
     """
 
     lrs: tuple[float, ...]
-    resume: str = "auto"
+    resume: Resume = "auto"
     trials: list[dict[str, Any]] = field(default_factory=list)
     _chosen: dict[tuple[str, float, int], float] = field(default_factory=dict)
 
@@ -148,7 +148,7 @@ def trial_name(lr: float) -> str:
     return f"lr_{lr:g}"
 
 
-def adopt_trial(trial: Path, folder: Path, resume: str) -> None:
+def adopt_trial(trial: Path, folder: Path, resume: Resume) -> None:
     """A trial becomes the run of `folder`, unless one is there: the checkpoint last, so that it is whole if there."""
     if resume == "auto" and (folder / CHECKPOINT_FILE).exists():
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import splits as _splits
-from .._shared import atomic_writer, save_figure, say
+from .._shared import Resume, atomic_writer, save_figure, say
 from ..explain import grad_cam
 from ..learning import Classifier, RunLog, SimCLR, checkpoint_path
 from ..metrics import Evaluation
@@ -33,7 +33,7 @@ class Run:
     lrs: tuple[float, ...]
     cam_layer: str
     n_bootstrap: int
-    resume: str
+    resume: Resume
     facts: dict[str, Any]
     _open: Fold | None = field(default=None, init=False)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import splits as _splits
-from .._shared import sole_writer
+from .._shared import Resume, sole_writer
 from ..datasets import Dataset
 from ..explain import default_layer
 from ..learning import Classifier, SimCLR, checkpoint_path
@@ -39,7 +39,7 @@ def study(
     lrs: Sequence[float] | None = None,
     cam_layer: str | None = None,
     n_bootstrap: int = 1000,
-    resume: str = "auto",
+    resume: Resume = "auto",
     facts: Mapping[str, Any] | None = None,
 ) -> StudyResult:
     """Compare starts at several label fractions.

@@ -81,7 +81,7 @@ def model_facts(model: Any) -> dict[str, str]:
         "features": config["features"],
         "mean": preprocess.mean,
         "std": preprocess.std,
-        "classes": getattr(model, "classes_", None),
+        "classes": getattr(model, "class_names_", None),
         "simclr_mri": __version__,
     }
     return {name: json.dumps(value) for name, value in facts.items() if value is not None}
@@ -89,7 +89,7 @@ def model_facts(model: Any) -> dict[str, str]:
 
 def torch_lines(model: Any, path: Path, rgb_stem: bool) -> list[str]:
     """Python that loads an exported file in torchvision's network."""
-    config, classes = model.network_config_, getattr(model, "classes_", None)
+    config, classes = model.network_config_, getattr(model, "class_names_", None)
     lines = ["import torch, torchvision, safetensors.torch"]
     lines.append(f"model = torchvision.models.{config['arch']}({f'num_classes={len(classes)}' if classes else ''})")
     if config["in_channels"] == 1 and not rgb_stem:

@@ -135,7 +135,7 @@ def _build(model: Any, opset: int) -> ModelProto:
     features = _encoder(graph, x, config)
     n_features = state[_head_layers(config)[0] + ".weight"].shape[1]
     outputs = [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["N", n_features])]
-    classes = getattr(model, "classes_", None)
+    classes = getattr(model, "class_names_", None)
     if classes is not None:
         _classify(graph, features, _head_layers(config))
         outputs.insert(0, helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(classes)]))
