@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import datasets, splits
-from ._shared import Resume, bytes_text, counted, is_quiet, say, seconds_text
+from ._shared import Record, Resume, bytes_text, counted, is_quiet, say, seconds_text
 from .config import DEMO_CHOICES, DataOptions, DemoOptions, StudyOptions
 from .learning import Classifier, SimCLR
 from .studies import StudyResult, study, study_report
@@ -21,7 +21,7 @@ REPORT_S = 12.0  # bootstraps, heat maps and pictures; measured on 2 cores of a 
 
 
 @dataclass(frozen=True)
-class DemoResult:
+class DemoResult(Record):
     """Where the report is, and what is in it."""
 
     report: Path

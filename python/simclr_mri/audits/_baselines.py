@@ -21,6 +21,7 @@ from sklearn.metrics import accuracy_score, recall_score
 from threadpoolctl import threadpool_limits
 
 from .. import _core
+from .._shared import Record
 from ..datasets import Dataset, DataWarning, dark_share, labels_of, subjects_of
 from ..splits import LeakageWarning, kfold
 
@@ -38,7 +39,7 @@ RIDGE_ALPHA = 1000.0
 
 
 @dataclass(frozen=True)
-class Baseline:
+class Baseline(Record):
     """One row of the table of baselines.
 
     Attributes

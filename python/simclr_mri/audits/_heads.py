@@ -15,11 +15,13 @@ Otsu, IEEE Transactions on Systems, Man, and Cybernetics 9:62, 1979. Ashman et a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from .. import _core
+from .._shared import ArrayRecord
 
 SIDE_PX = 32
 
@@ -42,8 +44,8 @@ MAX_BETWEEN = 0.06
 """Share of links near the threshold up to which groups are called clear (measured: 0 to .054, and .08 with gaps)."""
 
 
-@dataclass(frozen=True)
-class Groups:
+@dataclass(frozen=True, eq=False)
+class Groups(ArrayRecord):
     """Images that seem to show the same head.
 
     Attributes
@@ -68,6 +70,13 @@ class Groups:
     links: np.ndarray
     neighbours: np.ndarray
     similarities: np.ndarray
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary an image: its group, and the most similar other image."""
+        return [
+            {"group": name, "neighbour": int(other), "similarity": float(how)}
+            for name, other, how in zip(self.names().tolist(), self.neighbours, self.similarities, strict=True)
+        ]
 
     @property
     def n_groups(self) -> int:

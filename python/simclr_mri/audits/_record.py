@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .._shared import ArrayRecord, Record, plain_row
 from ..datasets import Dataset
 from ..splits import Copies
 from ._baselines import Baseline
@@ -13,7 +14,7 @@ from ._heads import Groups
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Record):
     """One line of the audit's table; `level` is "good", "note" or "bad"."""
 
     check: str
@@ -21,8 +22,8 @@ class Finding:
     level: str
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, eq=False)
+class Audit(ArrayRecord):
     """What `audit` found. Prints as a table and a verdict; `plot()` draws it, `to_html()` makes a page.
 
     Attributes
@@ -72,9 +73,11 @@ class Audit:
         rows = [b for b in self.baselines if (b.method, b.by, b.shuffled) == (method, by, shuffled)]
         return rows[0] if rows else None
 
-    def table(self) -> list[dict[str, str]]:
-        """One dictionary a finding, for `pandas.DataFrame(audit.table())`."""
-        return [{"check": f.check, "result": f.result, "level": f.level} for f in self.findings]
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary a finding; `to_frame()` has them as a table."""
+        return [plain_row(finding) for finding in self.findings]
+
+    table = rows
 
     def to_dict(self) -> dict[str, object]:
         """Plain numbers, lists and strings, for JSON."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import Precision, bytes_text, n_threads
+from .._shared import Precision, Record, bytes_text, n_threads
 
 COUNTED = "(counted: the operations of direct convolution, of which Winograd's method saves a part)"
 
@@ -25,7 +25,7 @@ DIRECTIONS = ("conv forward", "conv backward data", "conv backward weights")
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(Record):
     """What is measured: `images` go through a step (twice the pairs for SimCLR)."""
 
     name: str
@@ -57,7 +57,7 @@ ROWS = {
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(Record):
     """Seconds a step (median), memory, and where the time of a pass went.
 
     Attributes
@@ -82,6 +82,11 @@ class Measurement:
     operations: list[tuple[str, str, float, float]]
     flops: float
     peak_flops: float
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary an operation of a step."""
+        names = ("operation", "layer", "seconds", "flops")
+        return [dict(zip(names, operation, strict=True)) for operation in self.operations]
 
     @property
     def per_s(self) -> float:

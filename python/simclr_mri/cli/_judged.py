@@ -16,7 +16,7 @@ from ._settings import Settings
 ALL = "all"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """A classifier, the images that it is asked about, and where these come from.
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._shared import ArrayRecord
+
 SEVERITY = ("Non_Demented", "Very_Mild_Demented", "Mild_Demented", "Moderate_Demented")
 """The classes of the Alzheimer MRI data set, by clinical dementia rating 0, 0.5, 1 and 2."""
 
@@ -22,8 +24,8 @@ TASKS: dict[str, dict[str, tuple[str, ...]]] = {
 """How each task joins the four classes: two subjects of the rarest class cannot fill three sets."""
 
 
-@dataclass(frozen=True)
-class ClassCounts:
+@dataclass(frozen=True, eq=False)
+class ClassCounts(ArrayRecord):
     """Images and subjects by class; prints as a table.
 
     Examples

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .._shared import same
 from ._class_names import merge_text, task_members
 from ._classes import SEVERITY, TASKS, ClassCounts
 from ._columns import checked_labels, checked_mask, checked_slices, checked_subjects, frozen
@@ -228,6 +229,19 @@ class Dataset(FromArraysAndTables):
         out = object.__new__(Dataset)
         out.__dict__.update(self.__dict__, _fingerprint=None, **changes)
         return out
+
+    def __eq__(self, other: object) -> bool:
+        """The same pixels, labels, subjects, names and masks, in the same order."""
+        if not isinstance(other, Dataset):
+            return NotImplemented
+        names = ("shape", "classes", "labels", "subjects", "slices", "parts", "files", "name")
+        if self is other or not all(same(getattr(self, name), getattr(other, name)) for name in names):
+            return self is other
+        pixels = all(np.array_equal(a, b) for a, b in zip(self.chunks(), other.chunks(), strict=True))
+        return pixels and same(self.masks, other.masks)
+
+    def __hash__(self) -> int:
+        return hash((self.shape, self.classes))
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in _FIXED and name in self.__dict__:

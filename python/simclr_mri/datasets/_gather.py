@@ -22,7 +22,7 @@ from ._walk import EXTENSIONS, Listing, counted_by_reason, ending
 from ._words import normal
 
 
-@dataclass
+@dataclass(eq=False)
 class Found:
     """Files and what is known of each; all lists are in the same order.
 

@@ -52,7 +52,7 @@ def _exception_of(kinds: set[str]) -> type[Exception]:
     return _core.DecodeError if "DecodeError" in kinds else OSError
 
 
-@dataclass
+@dataclass(eq=False)
 class Pictures:
     """Decoded files.
 

@@ -12,7 +12,7 @@ import numpy as np
 from .. import _core
 
 
-@dataclass
+@dataclass(eq=False)
 class Volume:
     """A volume in standard orientation.
 

@@ -36,7 +36,7 @@ class Columns:
     part: str | None = AUTO
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """What a table says, row by row; without pixels.
 

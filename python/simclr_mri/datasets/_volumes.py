@@ -56,7 +56,7 @@ class Cut:
         check_cut(self.plane, self.every, self.range)
 
 
-@dataclass
+@dataclass(eq=False)
 class Slice:
     """One slice with what is known of it."""
 

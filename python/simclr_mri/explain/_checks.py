@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import atomic_writer, html_table, png_tag
+from .._shared import ArrayRecord, atomic_writer, html_table, png_tag
 from ..datasets import Dataset, find_head
 from ._cam import grad_cam
 from ._randomised import SAME_MAP, randomised_weights
@@ -34,8 +34,8 @@ OUTSIDE = "outside the head"
 NEARLY_EVEN = 0.9  # share of the heat outside the head, over its share of the area, from which a map is as good as even
 
 
-@dataclass(frozen=True)
-class CamChecks:
+@dataclass(frozen=True, eq=False)
+class CamChecks(ArrayRecord):
     """What `check_cams` found. Prints as a table; shows itself in a notebook.
 
     Attributes
@@ -68,6 +68,10 @@ class CamChecks:
     regions: list[dict[str, Any]]
     class_maps: dict[str, np.ndarray]
     class_images: dict[str, np.ndarray]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary a region: its share of the heat and of the area, and how often it holds the hottest pixel."""
+        return [dict(row) for row in self.regions]
 
     @property
     def areas(self) -> np.ndarray:

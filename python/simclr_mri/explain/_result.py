@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import atomic_writer, html_table, png_tag, short
+from .._shared import ArrayRecord, atomic_writer, html_table, png_tag, short
 
 
-@dataclass(frozen=True)
-class CamResult:
+@dataclass(frozen=True, eq=False)
+class CamResult(ArrayRecord):
     """Heat maps with what they explain. Usable as the array of its maps.
 
     Attributes
@@ -108,6 +108,18 @@ class CamResult:
             rows.append(
                 {"region": name, "heat": share, "area": by_area, "ratio": share / by_area if by_area else float("nan")}
             )
+        return rows
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary an image: what was explained, how surely it was predicted, and where the map is hottest."""
+        rows = []
+        for i, target in enumerate(self.targets.tolist()):
+            y, x = np.unravel_index(int(self.maps[i].argmax()), self.maps[i].shape)
+            row: dict[str, Any] = {"file": self.files[i]} if self.files else {}
+            row |= {"explained_class": self.classes[target], "probability": float(self.probabilities[i, target])}
+            if self.labels is not None:
+                row["class"] = self.classes[self.labels[i]]
+            rows.append({**row, "hottest_row": int(y), "hottest_column": int(x)})
         return rows
 
     def captions(self) -> list[str]:

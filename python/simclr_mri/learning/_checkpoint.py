@@ -39,7 +39,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 """Endings of files of weights: told from a run folder by them where nothing is there yet."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Checkpoint:
     """What a run leaves behind.
 

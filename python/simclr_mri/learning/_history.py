@@ -7,7 +7,7 @@ import io
 import math
 from typing import Any
 
-from .._shared import chief_columns, html_table, text_table
+from .._shared import chief_columns, frame_of, html_table, text_table
 
 
 class History(list):
@@ -31,13 +31,13 @@ class History(list):
         """Names in the order in which they first appear."""
         return list(dict.fromkeys(key for row in self for key in row))
 
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary an epoch."""
+        return list(self)
+
     def to_frame(self) -> Any:
         """A pandas DataFrame; ImportError says what to install."""
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("History.to_frame needs pandas: pip install pandas") from None
-        return pandas.DataFrame(list(self), columns=self.columns)
+        return frame_of(self.rows(), "History", self.columns)
 
     def plot(self, ax: Any = None) -> Any:
         """The loss and the validation scores by epoch."""

@@ -11,7 +11,7 @@ from sklearn.utils import column_or_1d
 from ..datasets import Dataset, check_dataset, encode_labels, label_values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """The data of a run.
 

@@ -21,7 +21,7 @@ from ._interrupts import abandonable
 AT_ONCE = 512  # images whose float copies are in memory together
 
 
-@dataclass
+@dataclass(eq=False)
 class Model:
     """A network, the normalisation of its images, and where it comes from.
 

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from .._shared import Record
+
 KS = (1, 10, 50, 100)
 
 
@@ -98,7 +100,7 @@ def probe_balanced_accuracy(
 
 
 @dataclass(frozen=True)
-class Collapse:
+class Collapse(Record):
     """How the embeddings of one batch lie on the sphere; the formulas are at the top of this file.
 
     Attributes

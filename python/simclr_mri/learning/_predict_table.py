@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import atomic_writer, html_table
+from .._shared import ArrayRecord, atomic_writer, frame_of, html_table
 
 FORMATS = (".csv", ".parquet")
 _COLUMNS = ("file", "subject", "predicted", "n_slices")
 
 
-@dataclass(frozen=True)
-class PredictionTable:
+@dataclass(frozen=True, eq=False)
+class PredictionTable(ArrayRecord):
     """Class probabilities of pictures. Prints as a summary; `to_frame()` and `save()` give the table.
 
     Attributes
@@ -96,12 +96,8 @@ class PredictionTable:
         return names, sums / counts[:, None], counts
 
     def to_frame(self, level: str = "slice") -> Any:
-        """A pandas DataFrame; ImportError says what to install."""
-        try:
-            import pandas
-        except ImportError:
-            raise ImportError("PredictionTable.to_frame needs pandas: pip install pandas") from None
-        return pandas.DataFrame(list(self.cells(level)), columns=self.columns(level))
+        """`rows(level)` as a pandas DataFrame; ImportError says what to install."""
+        return frame_of(self.rows(level), "PredictionTable", self.columns(level))
 
     def to_csv(self, level: str = "slice") -> str:
         """The table as text; probabilities with six digits."""

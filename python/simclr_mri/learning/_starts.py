@@ -33,7 +33,7 @@ STARTS = "'random', a fitted SimCLR, a run folder or a file of weights"
 _DIGEST = re.compile(r" #[0-9a-f]{12}$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Start:
     """What a classifier begins with.
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import bytes_text, check_fits, peak_memory_bytes, seconds_text, versions
+from .._shared import Record, bytes_text, check_fits, peak_memory_bytes, seconds_text, versions
 from ..weights import CheckpointError, TensorToCopy
 from ._checkpoint import Checkpoint, arrays_of, restoring
 from ._history import History
@@ -28,7 +28,7 @@ from ._schedule import Schedule
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Record):
     """What a run will take on this machine, from a few real steps."""
 
     seconds: float

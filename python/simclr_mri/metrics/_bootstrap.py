@@ -24,7 +24,7 @@ CHUNK = 1 << 22
 """Weights handled at a time in the rank statistic: 32 MB of float64."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """Labels of shape (N,) and probabilities of shape (N, K)."""
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm, t
 
+from .._shared import ArrayRecord, plain_row
 from ._bootstrap import METRICS, Sample, evaluate_sample
 from ._evaluate import pool_subjects
 from ._records import Difference, Estimate
@@ -31,7 +32,7 @@ RANGES = {"kappa": (-1.0, 1.0), "brier": (0.0, 2.0)}
 """Of metrics that do not lie between 0 and 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Repetition:
     """Predictions in which no image occurs twice.
 
@@ -69,8 +70,8 @@ def join(runs: Sequence[Repetition]) -> list[Repetition]:
     ]
 
 
-@dataclass(frozen=True)
-class Pooled:
+@dataclass(frozen=True, eq=False)
+class Pooled(ArrayRecord):
     """All metrics of an arm: `pooled["auc"]` is an `Estimate`.
 
     Attributes
@@ -95,6 +96,10 @@ class Pooled:
 
     def __getitem__(self, name: str) -> Estimate:
         return self.metrics[name]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary a metric."""
+        return [{"metric": name, **plain_row(estimate)} for name, estimate in self.metrics.items()]
 
 
 def pooled_metrics(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from .._shared import ArrayRecord, plain_row
 from ._bootstrap import METRICS
 
 NAMES = {
@@ -29,8 +31,8 @@ LEAST_SUBJECTS = 10
 """Subjects below which a proportion of them has no interval: one more or less decides between 88 and 99 % coverage."""
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, eq=False)
+class Estimate(ArrayRecord):
     """A value and its 95 % interval; NaN where it is not defined.
 
     Attributes
@@ -44,6 +46,9 @@ class Estimate:
     low: float = float("nan")
     high: float = float("nan")
     note: str = ""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash((self.note, *(None if np.isnan(v) else v for v in self._all())))
 
     def __float__(self) -> float:
         return self.value
@@ -70,8 +75,8 @@ class Estimate:
         return self.value, self.low, self.high
 
 
-@dataclass(frozen=True)
-class ClassResult:
+@dataclass(frozen=True, eq=False)
+class ClassResult(ArrayRecord):
     """Recall and precision of one class, with the number that each is a share of."""
 
     name: str
@@ -81,8 +86,8 @@ class ClassResult:
     precision: Estimate
 
 
-@dataclass(frozen=True)
-class Level:
+@dataclass(frozen=True, eq=False)
+class Level(ArrayRecord):
     """Results over slices, or over subjects. `level["balanced_accuracy"]` is an `Estimate`."""
 
     n: int
@@ -93,6 +98,13 @@ class Level:
 
     def __getitem__(self, name: str) -> Estimate:
         return self.metrics[name]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary a metric."""
+        return [
+            {"metric": name, "value": e.value, "low": e.low, "high": e.high, "n": self.n}
+            for name, e in self.metrics.items()
+        ]
 
     @property
     def estimates(self) -> list[Estimate]:
@@ -119,8 +131,8 @@ class Level:
         }
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, eq=False)
+class Evaluation(ArrayRecord):
     """What `evaluate` returns.
 
     Attributes
@@ -168,13 +180,11 @@ class Evaluation:
             **{name: level.to_dict() for name, level in self.levels.items()},
         }
 
-    def table(self) -> list[dict[str, object]]:
-        """One dictionary a metric and level, for `pandas.DataFrame(evaluation.table())`."""
-        return [
-            {"level": name, "metric": metric, "value": e.value, "low": e.low, "high": e.high, "n": level.n}
-            for name, level in self.levels.items()
-            for metric, e in level.metrics.items()
-        ]
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary a metric and level; `to_frame()` has them as a table."""
+        return [{"level": name, **row} for name, level in self.levels.items() for row in level.rows()]
+
+    table = rows
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self.slices.n:,} slices, balanced accuracy {self['balanced_accuracy']}>"
@@ -223,8 +233,8 @@ class Evaluation:
         )
 
 
-@dataclass(frozen=True)
-class Difference:
+@dataclass(frozen=True, eq=False)
+class Difference(ArrayRecord):
     """A metric of arm b less that of arm a, on the same images.
 
     Attributes
@@ -248,6 +258,13 @@ class Difference:
     p: float
     n_bootstrap: int
     n_seeds: int = 1
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash((self.metric, self.level, self.a, self.b, self.n_bootstrap, self.n_seeds))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary."""
+        return [{**plain_row(self), "detectable": self.detectable}]
 
     @property
     def detectable(self) -> float:

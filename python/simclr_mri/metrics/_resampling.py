@@ -45,7 +45,7 @@ NEVER = ("ece",)
 (Kumar, Liang and Ma, Verified uncertainty calibration, NeurIPS 2019): no resampling gives it an interval that holds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Resamples:
     """Weights of B resamples.
 

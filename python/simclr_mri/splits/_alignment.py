@@ -35,7 +35,7 @@ _MARGIN_PX = 4
 _INNER = (np.abs(_Y) < CENTRE - _MARGIN_PX) & (np.abs(_X) < CENTRE - _MARGIN_PX)
 
 
-@dataclass
+@dataclass(eq=False)
 class Alignment:
     """Maps of images `a` onto images `b`: p -> linear (p - centre) + centre + shift, rows before columns, at 64 x 64.
 

@@ -13,11 +13,13 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
+from .._shared import ArrayRecord
 from . import _alignment as align
 from . import _fourier_mellin as fm
 
@@ -68,8 +70,8 @@ SOUGHT = (
 BLIND = "elastic deformation, smaller crops, stronger noise, and other slices or scans of the same head"
 
 
-@dataclass(frozen=True)
-class Copies:
+@dataclass(frozen=True, eq=False)
+class Copies(ArrayRecord):
     """What `find_copies` found.
 
     Attributes
@@ -101,6 +103,10 @@ class Copies:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary a pair: both indices and how the pictures differ."""
+        return [{"first": int(a), "second": int(b), "edit": self.edit(i)} for i, (a, b) in enumerate(self.pairs)]
 
     def edit(self, i: int) -> str:
         """How pair i differs, in words: "mirrored, turned by 20 degrees, zoomed to 110 %"."""
@@ -236,7 +242,7 @@ def _search(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pairs, maps[once]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Pictures:
     """Grey levels and local contrast at 64 x 64."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .._shared import counted
+from .._shared import Record, counted, plain_row
 from ..datasets import Dataset
 
 
@@ -15,7 +16,7 @@ class LeakageError(ValueError):
 
 
 @dataclass(frozen=True)
-class Overlap:
+class Overlap(Record):
     """What two sets share: subjects, pictures, and the images of `b` that these touch.
 
     Attributes
@@ -50,6 +51,11 @@ class Overlap:
     def share(self) -> float:
         """Share of the images of `b` whose subject is also in `a`."""
         return self.n_images_of_shared_subjects / self.n_images if self.n_images else 0.0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary."""
+        n_subjects = None if self.subjects is None else len(self.subjects)
+        return [{**plain_row(self), "n_shared_subjects": n_subjects, "share": self.share}]
 
     def __bool__(self) -> bool:
         return bool(self.subjects) or self.n_identical > 0 or bool(self.n_edited)

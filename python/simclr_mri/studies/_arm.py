@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._shared import Record
 from ..splits import Split
 
 METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "auc", "kappa")
 
 
 @dataclass(frozen=True)
-class Arm:
+class Arm(Record):
     """One run of a study. `split` counts from 0."""
 
     init: str

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special, stats
 
 from .. import plot
-from .._shared import choose, counted, html_table
+from .._shared import Record, choose, counted, frame_of, html_table, same
 from ._curve_scores import CURVE_METRICS, Scores
 from ._probes import PROBES
 
@@ -25,7 +25,7 @@ PROBE_LABELS = {"linear": "linear probe", "knn": "nearest neighbours"}
 
 
 @dataclass(frozen=True)
-class CurveDifference:
+class CurveDifference(Record):
     """Two starts with as many labelled subjects; all in units of the metric.
 
     Attributes
@@ -244,6 +244,15 @@ class LabelCurve:
                     row |= {"mean": means[i, j], "low": low, "high": high}
                     found.append(row | {"draws_10": spread[i, j, 0], "draws_90": spread[i, j, 1]})
         return [{k: float(v) if isinstance(v, np.floating) else v for k, v in row.items()} for row in found]
+
+    def to_frame(self) -> Any:
+        """`rows()` as a pandas DataFrame; ImportError says what to install."""
+        return frame_of(self.rows(), "LabelCurve")
+
+    def __eq__(self, other: object) -> bool:
+        return same(vars(self), vars(other)) if isinstance(other, LabelCurve) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
     def difference_rows(self) -> list[dict[str, Any]]:
         """One dictionary a compared pair, number of labelled subjects, probe and metric."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._shared import same
 from ._probes import PROBES
 
 CURVE_METRICS = ("auc", "balanced_accuracy")
@@ -108,6 +109,14 @@ class Scores:
         self._parts = {key: np.zeros((n_starts, len(sizes), len(labels))) for key in keys}
         self._times = {key: np.zeros((n_starts, len(sizes), len(labels))) for key in keys}
         self.labels, self.n_classes = labels, n_classes
+
+    def __eq__(self, other: object) -> bool:
+        names = ("_sums", "_folds", "_parts", "_times", "labels", "n_classes")
+        if not isinstance(other, Scores):
+            return NotImplemented
+        return all(same(vars(self)[name], vars(other)[name]) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def add(self, start: int, repeat: int, fold: FoldScores) -> None:
         for (size, probe, metric), values in fold.draws.items():

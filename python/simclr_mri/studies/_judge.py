@@ -16,7 +16,7 @@ from ._fold import N_EXAMPLES
 from ._looks import model_digest
 
 
-@dataclass
+@dataclass(eq=False)
 class RunJudge:
     """What a trained classifier says about its test set, computed once and kept beside it.
 

@@ -28,7 +28,7 @@ from ._starts import Extractor, Start, named_starts
 SIZES = (4, 8, 16, 40, 80, 160, 320, 640)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
     """One fold of one repeat, in subjects."""
 

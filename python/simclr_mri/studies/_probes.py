@@ -29,7 +29,7 @@ CHUNK_BYTES = 1 << 26
 """Bound of the systems that are solved at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gram:
     """Inner products of one fold's subjects.
 

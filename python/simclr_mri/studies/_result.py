@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import html_table, text_table
+from .._shared import Rows, frame_of, html_table, same_fields, text_table
 from ..datasets import labels_of
 from ..explain import CamChecks, CamResult
 from ..learning import History
@@ -33,15 +33,15 @@ from ._rates import rates_table
 N_COMPARISONS = 2000  # bootstrap samples of a comparison, as in metrics.paired_difference
 
 
-@dataclass
+@dataclass(eq=False)
 class StudyResult:
     """What a study found.
 
     Attributes
     ----------
     rows : list of dict
-        One a run: init, label_fraction, seed, split, n_labelled, and each metric at `level` with the bounds of its
-        interval (`balanced_accuracy_low`, ...); `slice_<metric>` by slice.
+        Also as `rows()`. One a run: init, label_fraction, seed, split, n_labelled, and each metric at `level` with the
+        bounds of its interval (`balanced_accuracy_low`, ...); `slice_<metric>` by slice.
     evaluations, histories : dict of Arm to Evaluation, to History
     pretraining : dict of (split, seed) to History
     cams : dict of Arm to CamResult
@@ -75,6 +75,18 @@ class StudyResult:
     looks: list[dict[str, Any]] = field(default_factory=list)
     n_bootstrap: int = 1000
     trials: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rows = Rows(self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, StudyResult) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_frame(self) -> Any:
+        """`rows` as a pandas DataFrame; ImportError says what to install."""
+        return frame_of(list(self.rows), "StudyResult")
 
     @property
     def split(self) -> Split:

@@ -11,7 +11,7 @@ ATROPHY_SPREAD = 0.5
 signs it lets the best linear reading of the true sizes reach a balanced accuracy of about 0.7 over the four classes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Anatomy:
     """One subject. The disease changes `ventricles`, `cortex_mm`, `sulcus_mm`, `hippocampus` and `gap_mm`.
 
