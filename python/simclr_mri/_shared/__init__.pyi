@@ -53,8 +53,8 @@ from ._records import Rows as Rows
 from ._records import frame_of as frame_of
 from ._records import plain_row as plain_row
 from ._records import same as same
-from ._report import Picture as Picture
 from ._records import same_fields as same_fields
+from ._report import Picture as Picture
 from ._report import Report as Report
 from ._text import bytes_text as bytes_text
 from ._text import choose as choose
