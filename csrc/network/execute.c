@@ -25,209 +25,206 @@ static const void *read_at(const struct smri_run *run, short value) {
     return at(run, value);
 }
 
-static struct smri_conv2d conv_shape(const struct smri_run *run, const struct smri_conv_bn *conv_bn) {
-    struct smri_conv2d shape = conv_bn->conv;
-    shape.N = run->n;
-    shape.precision = run->precision;
-    return shape;
-}
-
 /* A convolution's call, but for what goes along with it. */
 static struct smri_conv2d_call call_of(const struct smri_run *run, const struct smri_op *op,
                                        const struct smri_conv2d *shape) {
     const struct smri_workspace workspace = {at(run, op->scratch), at(run, run->program->per_thread),
                                              run->program->per_thread_stride};
     return (struct smri_conv2d_call){.shape = shape,
+                                     .method = op->method,
                                      .out = at(run, op->out),
                                      .x = read_at(run, op->x),
                                      .dy = read_at(run, op->dy),
-                                     .w = run->network->weights + run->network->conv_bns[op->conv_bn].weight,
+                                     .w = run->network->weights + run->network->conv_bns[op->unit].weight,
                                      .workspace = workspace,
                                      .pool = run->threads};
 }
 
-static struct smri_batchnorm2d norm_shape(const struct smri_run *run, const struct smri_conv_bn *conv_bn) {
-    return (struct smri_batchnorm2d){run->groups, run->n / run->groups * conv_bn->P * conv_bn->Q, conv_bn->conv.K,
-                                     run->precision};
+static struct smri_conv2d conv_of(const struct smri_run *run, const struct smri_op *op) {
+    return smri_op_conv(run->program, run->network, op);
 }
 
-static struct smri_maxpool2d maxpool_shape(const struct smri_run *run) {
+static struct smri_maxpool2d maxpool_of(const struct smri_run *run, const struct smri_op *op) {
     struct smri_maxpool2d shape = run->network->maxpool;
-    shape.N = run->n;
-    shape.precision = run->precision;
+    shape.N = op->n;
+    shape.precision = run->program->config.precision;
     return shape;
 }
 
-/* The rows of the parts in which a conv_bn's convolution works, if it does. */
-static size_t part_rows(const struct smri_run *run, enum smri_conv2d_direction direction, short conv_bn) {
-    const struct smri_conv2d shape = conv_shape(run, &run->network->conv_bns[conv_bn]);
-    return smri_conv2d_part_rows(SMRI_CONV2D_AUTO, direction, &shape);
-}
-
-/* What a CONV_DATA computes the gradient of. */
-static struct smri_conv2d data_shape(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_conv2d shape = conv_shape(run, &run->network->conv_bns[op->conv_bn]);
-    return op->compact_pointwise ? smri_conv2d_compact_pointwise(&shape) : shape;
-}
-
-static void run_statistics(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
-    const size_t u = (size_t)op->conv_bn;
-    const struct smri_batchnorm2d shape = norm_shape(run, conv_bn);
-    float *mean = smri_run_statistics(run, u, MEAN), *var = smri_run_statistics(run, u, VAR);
-    const float *weights = run->network->weights;
-    const size_t rows = op->reduced_by != 0 ? part_rows(run, SMRI_CONV2D_FORWARD, op->reduced_by) : 0;
-    smri_batchnorm2d_statistics(mean, var, read_at(run, op->x), &shape, rows, at(run, rows > 0 ? op->sums : op->scratch),
-                                run->threads);
-    smri_batchnorm2d_fold(smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT), weights + conv_bn->gamma,
-                          weights + conv_bn->beta, mean, var, SMRI_BN_EPS, &shape);
-}
-
-/* Whether the convolution `op` makes its own source, which another operation has left to it. */
-static bool makes_source(const struct smri_run *run, const struct smri_op *op) {
-    if (op->fused_producer == 0) return false;
-    if (op->kind == SMRI_OP_CONV) return part_rows(run, SMRI_CONV2D_FORWARD, op->conv_bn) > 0;
-    const struct smri_conv2d shape = data_shape(run, op);
-    return smri_conv2d_part_rows(SMRI_CONV2D_AUTO, SMRI_CONV2D_BACKWARD_DATA, &shape) > 0;
-}
-
-static bool leaves_out(const struct smri_run *run, const struct smri_op *op) {
-    return op->fused_into != 0 && makes_source(run, &run->program->ops[op->fused_into]);
-}
-
-static struct smri_scale_shift_add_relu scale_shift_of(const struct smri_run *run, const struct smri_op *op) {
-    const size_t u = (size_t)op->conv_bn;
-    struct smri_scale_shift_add_relu terms = {.x = read_at(run, op->x), .residual = read_at(run, op->aux), .relu = op->relu};
-    terms.mask = at(run, op->mask);
-    terms.scale = smri_run_statistics(run, u, SCALE);
-    terms.shift = smri_run_statistics(run, u, SHIFT);
-    if (op->aux != SMRI_VALUE_NONE && op->aux_conv_bn != 0) {
-        terms.residual_scale = smri_run_statistics(run, (size_t)op->aux_conv_bn, SCALE);
-        terms.residual_shift = smri_run_statistics(run, (size_t)op->aux_conv_bn, SHIFT);
-    }
-    return terms;
-}
-
-static void run_scale_shift(const struct smri_run *run, const struct smri_op *op) {
-    if (leaves_out(run, op)) return;
-    const struct smri_batchnorm2d shape = norm_shape(run, &run->network->conv_bns[op->conv_bn]);
-    const struct smri_scale_shift_add_relu terms = scale_shift_of(run, op);
-    smri_scale_shift_add_relu(at(run, op->out), &terms, &shape, run->threads);
-}
-
-/* What the gradient of conv_bn u's norm is computed from, but for dy. */
-static struct smri_batchnorm2d_gradient gradient_of(const struct smri_run *run, const struct smri_op *op, size_t u) {
-    struct smri_batchnorm2d_gradient from = {.x = read_at(run, op->x), .eps = SMRI_BN_EPS, .relu = op->relu};
-    from.gamma = run->network->weights + run->network->conv_bns[u].gamma;
-    from.mean = smri_run_statistics(run, u, MEAN);
-    from.var = smri_run_statistics(run, u, VAR);
-    from.scale = smri_run_statistics(run, u, SCALE);
-    from.shift = smri_run_statistics(run, u, SHIFT);
-    from.mask = at(run, op->mask);
-    from.ds = at(run, op->aux);
-    return from;
-}
-
-static size_t sums_rows(const struct smri_run *run, const struct smri_op *op) {
-    return op->reduced_by != 0 ? part_rows(run, SMRI_CONV2D_BACKWARD_DATA, op->reduced_by) : 0;
-}
-
-static void run_norm_backward(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
-    const struct smri_batchnorm2d shape = norm_shape(run, conv_bn);
-    struct smri_batchnorm2d_gradient from = gradient_of(run, op, (size_t)op->conv_bn);
-    from.dy = read_at(run, op->dy);
-    const size_t rows = sums_rows(run, op);
-    void *dx = leaves_out(run, op) ? NULL : at(run, op->out), *scratch = at(run, rows > 0 ? op->sums : op->scratch);
-    if (run->kind == SMRI_PLAN_EXPLAIN)
-        smri_batchnorm2d_backward_fixed(dx, NULL, NULL, &from, &shape, scratch, run->threads);
-    else
-        smri_batchnorm2d_backward(dx, run->gradients + conv_bn->gamma, run->gradients + conv_bn->beta, &from, &shape,
-                                  rows, scratch,
-                                  run->threads);
-}
-
-/* A norm's gradient, and what a convolution needs to do one of its passes part by part. */
-struct norm_parts {
+/* What a norm is computed from, and what a convolution needs to do one of its passes part by part. */
+struct norm {
     struct smri_batchnorm2d shape;
     struct smri_batchnorm2d_gradient from;
     struct smri_batchnorm2d_parts parts;
 };
 
-static void norm_parts_of(struct norm_parts *norm, const struct smri_run *run, const struct smri_op *op, short conv_bn,
-                          const void *dy, size_t rows, void *workspace) {
-    norm->shape = norm_shape(run, &run->network->conv_bns[conv_bn]);
-    norm->from = gradient_of(run, op, (size_t)conv_bn);
-    norm->from.dy = dy;
-    norm->parts = (struct smri_batchnorm2d_parts){NULL, &norm->from, &norm->shape, rows, workspace};
+/* Of a STATISTICS or a NORM_BACKWARD. `norm` must stay where it is while it is used. */
+static void norm_of(struct norm *norm, const struct smri_run *run, const struct smri_op *op) {
+    const size_t u = (size_t)op->unit;
+    norm->shape = smri_op_norm(run->program, run->network, op);
+    norm->from = (struct smri_batchnorm2d_gradient){
+        .dy = read_at(run, op->dy),
+        .x = read_at(run, op->x),
+        .gamma = run->network->weights + run->network->conv_bns[u].gamma,
+        .mean = smri_run_statistics(run, u, MEAN),
+        .var = smri_run_statistics(run, u, VAR),
+        .scale = smri_run_statistics(run, u, SCALE),
+        .shift = smri_run_statistics(run, u, SHIFT),
+        .eps = SMRI_BN_EPS,
+        .relu = op->relu,
+        .mask = at(run, op->mask),
+        .ds = at(run, op->ds),
+    };
+    norm->parts =
+        (struct smri_batchnorm2d_parts){at(run, op->out), &norm->from, &norm->shape, op->part_rows, at(run, op->scratch)};
 }
 
-/* Backward-data. On the way, where the op names them and there are parts: dy from the norm in front of it (as seen
- * from here), what it is added to from a shortcut's, and the sums of the norm behind it. */
+typedef void (*first_pass)(void *parts, size_t first, size_t rows, size_t channel, size_t channels);
+
+static first_pass first_pass_of(const struct smri_op *norm) {
+    return norm->kind == SMRI_OP_STATISTICS ? smri_batchnorm2d_moments_part : smri_batchnorm2d_sum_part;
+}
+
+struct part_job {
+    first_pass pass;
+    struct smri_batchnorm2d_parts *parts;
+};
+
+static void run_part(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct part_job *job = context;
+    const struct smri_batchnorm2d *shape = job->parts->shape;
+    const size_t first = index * job->parts->rows, end = smri_chunk_end(shape->groups * shape->rows, job->parts->rows, index);
+    job->pass(job->parts, first, end - first, 0, shape->C);
+}
+
+/* The first pass of a norm where no convolution has done it, cut as that would have done. */
+static void run_first_pass(const struct smri_run *run, const struct smri_op *op, struct norm *norm) {
+    if (op->part_rows == 0 || op->is_reduced) return;
+    struct part_job job = {first_pass_of(op), &norm->parts};
+    smri_pool_run(run->threads, smri_chunk_count(norm->shape.groups * norm->shape.rows, op->part_rows), run_part, &job);
+}
+
+static void run_statistics(const struct smri_run *run, const struct smri_op *op) {
+    struct norm norm;
+    norm_of(&norm, run, op);
+    run_first_pass(run, op, &norm);
+    const size_t u = (size_t)op->unit;
+    float *mean = smri_run_statistics(run, u, MEAN), *var = smri_run_statistics(run, u, VAR);
+    smri_batchnorm2d_statistics(mean, var, norm.from.x, &norm.shape, op->part_rows, norm.parts.workspace, run->threads);
+    smri_batchnorm2d_fold(smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT), norm.from.gamma,
+                          run->network->weights + run->network->conv_bns[u].beta, mean, var, SMRI_BN_EPS, &norm.shape);
+}
+
+static struct smri_scale_shift_add_relu scale_shift_of(const struct smri_run *run, const struct smri_op *op) {
+    const size_t u = (size_t)op->unit;
+    struct smri_scale_shift_add_relu terms = {.x = read_at(run, op->x),
+                                              .residual = read_at(run, op->residual),
+                                              .scale = smri_run_statistics(run, u, SCALE),
+                                              .shift = smri_run_statistics(run, u, SHIFT),
+                                              .relu = op->relu,
+                                              .mask = at(run, op->mask)};
+    if (op->residual_unit != SMRI_NO_UNIT) {
+        terms.residual_scale = smri_run_statistics(run, (size_t)op->residual_unit, SCALE);
+        terms.residual_shift = smri_run_statistics(run, (size_t)op->residual_unit, SHIFT);
+    }
+    return terms;
+}
+
+static void run_scale_shift(const struct smri_run *run, const struct smri_op *op) {
+    if (op->is_produced) return;
+    const struct smri_batchnorm2d shape = smri_op_norm(run->program, run->network, op);
+    const struct smri_scale_shift_add_relu terms = scale_shift_of(run, op);
+    smri_scale_shift_add_relu(at(run, op->out), &terms, &shape, run->threads);
+}
+
+static void run_norm_backward(const struct smri_run *run, const struct smri_op *op) {
+    struct norm norm;
+    norm_of(&norm, run, op);
+    run_first_pass(run, op, &norm);
+    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->unit];
+    void *dx = op->is_produced ? NULL : norm.parts.dx, *scratch = norm.parts.workspace;
+    if (run->program->config.kind == SMRI_PLAN_EXPLAIN)
+        smri_batchnorm2d_backward_fixed(dx, NULL, NULL, &norm.from, &norm.shape, scratch, run->threads);
+    else
+        smri_batchnorm2d_backward(dx, run->gradients + conv_bn->gamma, run->gradients + conv_bn->beta, &norm.from,
+                                  &norm.shape, op->part_rows, scratch, run->threads);
+}
+
+/* What a convolution does for its neighbours; must stay where it is while it is used. */
+struct fused {
+    struct smri_conv2d_fusion fusion;
+    struct norm producer, reduced;
+    struct smri_scale_shift_add_relu terms;
+    struct smri_scale_shift_call map;
+    struct smri_conv2d scattered_shape;
+    struct smri_strided_scatter scatter;
+};
+
+static void make_source(struct fused *fused, const struct smri_run *run, const struct smri_op *producer) {
+    struct smri_conv2d_fusion *fusion = &fused->fusion;
+    norm_of(&fused->producer, run, producer);
+    if (producer->kind == SMRI_OP_NORM_BACKWARD) {
+        const struct smri_batchnorm2d_gradient *from = &fused->producer.from;
+        fusion->produce_src = smri_batchnorm2d_make_dx, fusion->producer = &fused->producer.parts;
+        fusion->producer_reads[0] = from->ds != NULL ? from->ds : from->dy, fusion->producer_reads[1] = from->x;
+    } else {
+        fused->terms = scale_shift_of(run, producer);
+        fused->map = (struct smri_scale_shift_call){at(run, producer->out), &fused->terms, &fused->producer.shape};
+        fusion->produce_src = smri_scale_shift_produce, fusion->producer = &fused->map;
+        fusion->producer_reads[0] = fused->terms.x, fusion->producer_reads[1] = fused->terms.residual;
+    }
+}
+
+/* The fusion of a convolution, or NULL. */
+static const struct smri_conv2d_fusion *fusion_of(struct fused *fused, const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_op *ops = run->program->ops;
+    struct smri_conv2d_fusion *fusion = &fused->fusion;
+    *fusion = (struct smri_conv2d_fusion){0};
+    if (op->producer != SMRI_NO_OP) make_source(fused, run, &ops[op->producer]);
+    if (op->scatters != SMRI_NO_OP) {
+        struct smri_op strided = ops[op->scatters];
+        strided.is_compact = false;
+        fused->scattered_shape = conv_of(run, &strided);
+        fused->scatter = (struct smri_strided_scatter){at(run, op->out), read_at(run, strided.out), &fused->scattered_shape};
+        fusion->init_dst = smri_strided_scatter_part, fusion->init_ctx = &fused->scatter;
+    }
+    if (op->reduces != SMRI_NO_OP) {
+        norm_of(&fused->reduced, run, &ops[op->reduces]);
+        fusion->consume_dst = first_pass_of(&ops[op->reduces]), fusion->consumer = &fused->reduced.parts;
+        if (op->kind == SMRI_OP_CONV_DATA) fusion->consumer_reads = fused->reduced.from.x;
+    }
+    return op->producer != SMRI_NO_OP || op->scatters != SMRI_NO_OP || op->reduces != SMRI_NO_OP ? fusion : NULL;
+}
+
 static void run_conv_data(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_conv2d shape = data_shape(run, op);
-    const size_t rows = smri_conv2d_part_rows(SMRI_CONV2D_AUTO, SMRI_CONV2D_BACKWARD_DATA, &shape);
-    const struct smri_conv2d scatter_shape = conv_shape(run, &run->network->conv_bns[op->scatter_of]);
-    struct smri_strided_scatter scatter = {at(run, op->out), read_at(run, op->scatter), &scatter_shape};
-    struct smri_conv2d_fusion parts = {0};
-    struct norm_parts in_front, behind;
-    if (makes_source(run, op)) {
-        const struct smri_op *norm = &run->program->ops[op->fused_producer];
-        const size_t summed_rows = sums_rows(run, norm);
-        norm_parts_of(&in_front, run, norm, norm->conv_bn, read_at(run, norm->dy), summed_rows,
-                      at(run, summed_rows > 0 ? norm->sums : norm->scratch));
-        in_front.parts.dx = at(run, op->dy);
-        parts.produce_src = smri_batchnorm2d_make_dx, parts.producer = &in_front.parts;
-        parts.producer_reads[0] = in_front.from.ds != NULL ? in_front.from.ds : in_front.from.dy;
-        parts.producer_reads[1] = in_front.from.x;
-    }
-    if (op->scatter != SMRI_VALUE_NONE) {
-        if (rows > 0) parts.init_dst = smri_strided_scatter_part, parts.init_ctx = &scatter;
-        else smri_strided_scatter(&scatter, run->threads);
-    }
-    if (op->reduces_bn_of != 0 && rows > 0) {
-        norm_parts_of(&behind, run, op, op->reduces_bn_of, at(run, op->out), rows, at(run, op->sums));
-        parts.consume_dst = smri_batchnorm2d_sum_part, parts.consumer = &behind.parts;
-        parts.consumer_reads = behind.from.x;
-    }
+    const struct smri_conv2d shape = conv_of(run, op);
+    struct fused fused;
     struct smri_conv2d_call call = call_of(run, op, &shape);
     call.accumulate = op->accumulate;
-    if (parts.produce_src != NULL || parts.init_dst != NULL || parts.consume_dst != NULL) call.fusion = &parts;
+    call.fusion = fusion_of(&fused, run, op);
     smri_conv2d_backward_data(&call);
 }
 
-/* Forward. On the way: x from the block's end in front of it, and the sums of its own statistics. */
-static void run_conv_forward(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
-    const struct smri_conv2d shape = conv_shape(run, conv_bn);
-    const struct smri_conv2d_prologue prologue = {smri_run_statistics(run, (size_t)op->x_conv_bn, SCALE),
-                                                  smri_run_statistics(run, (size_t)op->x_conv_bn, SHIFT), run->groups};
-    struct smri_conv2d_fusion parts = {0};
-    struct smri_batchnorm2d norm;
-    struct smri_scale_shift_add_relu terms;
-    struct smri_scale_shift_call map = {at(run, op->x), &terms, &norm};
-    if (makes_source(run, op)) {
-        const struct smri_op *scale_shift = &run->program->ops[op->fused_producer];
-        norm = norm_shape(run, &run->network->conv_bns[scale_shift->conv_bn]);
-        terms = scale_shift_of(run, scale_shift);
-        parts.produce_src = smri_scale_shift_produce, parts.producer = &map;
-        parts.producer_reads[0] = terms.x, parts.producer_reads[1] = terms.residual;
-    }
-    const struct smri_batchnorm2d behind = norm_shape(run, conv_bn);
-    const struct smri_batchnorm2d_gradient from = {.x = at(run, op->out)};
-    struct smri_batchnorm2d_parts sums = {NULL, &from, &behind, 0, at(run, op->sums)};
-    if (op->sums != SMRI_VALUE_NONE) sums.rows = part_rows(run, SMRI_CONV2D_FORWARD, op->conv_bn);
-    if (sums.rows > 0) parts.consume_dst = smri_batchnorm2d_moments_part, parts.consumer = &sums;
+static void run_conv(const struct smri_run *run, const struct smri_op *op) {
+    const struct smri_conv2d shape = conv_of(run, op);
+    struct fused fused;
+    struct smri_conv2d_prologue prologue;
     struct smri_conv2d_call call = call_of(run, op, &shape);
-    if (parts.produce_src != NULL || parts.consume_dst != NULL) call.fusion = &parts;
-    if (op->x_conv_bn != 0) call.prologue = &prologue;
+    call.fusion = fusion_of(&fused, run, op);
+    if (op->prologue_unit != SMRI_NO_UNIT) {
+        const size_t u = (size_t)op->prologue_unit;
+        prologue = (struct smri_conv2d_prologue){smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
+                                                 run->program->config.bn_groups};
+        call.prologue = &prologue;
+    }
     smri_conv2d_forward(&call);
 }
 
 /* Forward with the batch norm of the running statistics. */
 static void run_conv_normalised(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_conv2d shape = conv_shape(run, &run->network->conv_bns[op->conv_bn]);
-    const size_t u = (size_t)op->conv_bn;
+    const struct smri_conv2d shape = conv_of(run, op);
+    const size_t u = (size_t)op->unit;
     const struct smri_conv2d_epilogue epilogue = {smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
                                                   op->accumulate, op->relu};
     struct smri_conv2d_call call = call_of(run, op, &shape);
@@ -236,16 +233,15 @@ static void run_conv_normalised(const struct smri_run *run, const struct smri_op
 }
 
 static void run_conv_weights(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_conv_bn *conv_bn = &run->network->conv_bns[op->conv_bn];
-    const struct smri_conv2d shape = conv_shape(run, conv_bn);
+    const struct smri_conv2d shape = conv_of(run, op);
     struct smri_conv2d_call call = call_of(run, op, &shape);
-    call.out = run->gradients + conv_bn->weight;
+    call.out = run->gradients + run->network->conv_bns[op->unit].weight;
     smri_conv2d_backward_weights_begin(&call);
 }
 
 static void run_linear(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_dense *dense = &run->network->dense[op->conv_bn];
-    const struct smri_linear shape = {run->n, dense->in, dense->out};
+    const struct smri_dense *dense = &run->network->dense[op->unit];
+    const struct smri_linear shape = {op->n, dense->in, dense->out};
     const float *w = run->network->weights + dense->weight, *b = run->network->weights + dense->bias;
     float *dw = run->gradients != NULL ? run->gradients + dense->weight : NULL;
     float *db = run->gradients != NULL ? run->gradients + dense->bias : NULL;
@@ -257,43 +253,40 @@ static void run_linear(const struct smri_run *run, const struct smri_op *op) {
 }
 
 static void run_dropout(const struct smri_run *run, const struct smri_op *op) {
-    const struct smri_dense *dense = &run->network->dense[op->conv_bn];
+    const struct smri_dense *dense = &run->network->dense[op->unit];
     const struct smri_masks *masks = &run->masks;
-    const struct smri_dropout dropout = {dense->dropout, masks->seed, masks->step, (uint32_t)op->conv_bn, masks->first_row};
-    smri_dropout_apply(at(run, op->out), read_at(run, op->x), &dropout, run->n, dense->in, run->threads);
+    const struct smri_dropout dropout = {dense->dropout, masks->seed, masks->step, (uint32_t)op->unit, masks->first_row};
+    smri_dropout_apply(at(run, op->out), read_at(run, op->x), &dropout, op->n, dense->in, run->threads);
 }
 
 static void run_op(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_network *network = run->network;
-    const struct smri_maxpool2d maxpool = maxpool_shape(run);
-    const size_t pixels = network->side * network->side;
+    const struct smri_maxpool2d maxpool = maxpool_of(run, op);
+    const size_t pixels = network->side * network->side, channels = network->channels, numbers = op->n * op->numbers;
+    const enum smri_precision precision = run->program->config.precision;
+    const void *x = read_at(run, op->x), *dy = read_at(run, op->dy);
     void *out = at(run, op->out);
+    smri_pool *pool = run->threads;
     switch (op->kind) {
-    case SMRI_OP_NARROW: smri_narrow(out, read_at(run, op->x), run->n * op->numbers, run->threads); break;
-    case SMRI_OP_WIDEN: smri_widen(out, read_at(run, op->x), run->n * op->numbers, run->threads); break;
-    case SMRI_OP_CONV: run_conv_forward(run, op); break;
+    case SMRI_OP_NARROW: smri_narrow(out, x, numbers, pool); break;
+    case SMRI_OP_WIDEN: smri_widen(out, x, numbers, pool); break;
+    case SMRI_OP_CONV: run_conv(run, op); break;
     case SMRI_OP_CONV_NORMALISED: run_conv_normalised(run, op); break;
     case SMRI_OP_CONV_WEIGHTS: run_conv_weights(run, op); break;
     case SMRI_OP_CONV_DATA: run_conv_data(run, op); break;
     case SMRI_OP_STATISTICS: run_statistics(run, op); break;
     case SMRI_OP_SCALE_SHIFT_ADD_RELU: run_scale_shift(run, op); break;
     case SMRI_OP_NORM_BACKWARD: run_norm_backward(run, op); break;
-    case SMRI_OP_MAXPOOL: smri_maxpool2d_forward(out, at(run, op->aux), read_at(run, op->x), &maxpool, run->threads); break;
-    case SMRI_OP_MAXPOOL_BACKWARD: smri_maxpool2d_backward(out, read_at(run, op->dy), at(run, op->aux), &maxpool,
-                                                           run->threads); break;
-    case SMRI_OP_AVGPOOL:
-        smri_avgpool_forward(out, read_at(run, op->x), run->n, pixels, network->channels, run->precision, run->threads);
-        break;
-    case SMRI_OP_AVGPOOL_BACKWARD:
-        smri_avgpool_backward(out, read_at(run, op->dy), run->n, pixels, network->channels, run->precision, run->threads);
-        break;
+    case SMRI_OP_MAXPOOL: smri_maxpool2d_forward(out, at(run, op->winners), x, &maxpool, pool); break;
+    case SMRI_OP_MAXPOOL_BACKWARD: smri_maxpool2d_backward(out, dy, at(run, op->winners), &maxpool, pool); break;
+    case SMRI_OP_AVGPOOL: smri_avgpool_forward(out, x, op->n, pixels, channels, precision, pool); break;
+    case SMRI_OP_AVGPOOL_BACKWARD: smri_avgpool_backward(out, dy, op->n, pixels, channels, precision, pool); break;
     case SMRI_OP_LINEAR:
     case SMRI_OP_LINEAR_BACKWARD: run_linear(run, op); break;
     case SMRI_OP_DROPOUT: run_dropout(run, op); break;
-    case SMRI_OP_RELU: smri_relu_forward(out, read_at(run, op->x), run->n * op->numbers, run->threads); break;
-    case SMRI_OP_RELU_BACKWARD:
-        smri_relu_backward(out, read_at(run, op->dy), read_at(run, op->x), run->n * op->numbers, run->threads);
-        break;
+    case SMRI_OP_RELU: smri_relu_forward(out, x, numbers, pool); break;
+    case SMRI_OP_RELU_BACKWARD: smri_relu_backward(out, dy, x, numbers, pool); break;
+    case SMRI_OP_TAP:
     case SMRI_OP_KINDS: break;
     }
 }
@@ -325,17 +318,18 @@ static smri_status run_ops(const struct smri_run *run, short first, short end, s
     return SMRI_OK;
 }
 
-/* The prefix operations, a few images at a time. */
-static smri_status run_prefix(const struct smri_run *run, short end, struct smri_poll poll) {
+/* The first stage, a few images at a time. */
+static smri_status run_prefix(const struct smri_run *run, struct smri_poll poll) {
     const struct smri_conv2d *stem = &run->network->conv_bns[0].conv;
-    const size_t images = run->program->prefix_images;
+    struct smri_run part = *run;
     smri_status status = SMRI_OK;
-    for (size_t first = 0; first < run->n && status == SMRI_OK; first += images) {
-        struct smri_run part = *run;
-        part.first = first;
-        part.n = run->n - first < images ? run->n - first : images;
-        part.images = run->images + first * stem->H * stem->W * stem->C;
-        status = run_ops(&part, 0, end, poll);
+    for (size_t i = 0; i < 2; i++) {
+        const struct smri_segment *segment = &run->program->prefix[i];
+        for (size_t count = 0; count < segment->count && status == SMRI_OK; count++) {
+            status = run_ops(&part, segment->begin, segment->end, poll);
+            part.first += segment->images;
+            part.images += segment->images * stem->H * stem->W * stem->C;
+        }
     }
     return status;
 }
@@ -344,7 +338,7 @@ smri_status smri_program_run(const struct smri_run *run, short first, short end,
     for (short i = first; i < end; i++) run->seconds[i] = 0.0;
     const short prefix = run->program->n_prefix;
     if (first >= prefix) return run_ops(run, first, end, poll);
-    const smri_status status = run_prefix(run, prefix, poll);
+    const smri_status status = run_prefix(run, poll);
     return status == SMRI_OK ? run_ops(run, prefix, end, poll) : status;
 }
 
@@ -352,10 +346,9 @@ void smri_program_fold_running(const struct smri_run *run) {
     const struct smri_network *network = run->network;
     for (size_t u = 0; u < network->n_conv_bns; u++) {
         const struct smri_conv_bn *conv_bn = &network->conv_bns[u];
-        const struct smri_batchnorm2d shape = norm_shape(run, conv_bn);
+        const struct smri_batchnorm2d shape = {1, 1, conv_bn->conv.K, run->program->config.precision};
         smri_batchnorm2d_fold(smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
                               network->weights + conv_bn->gamma, network->weights + conv_bn->beta,
-                                  network->buffers + conv_bn->mean,
-                              network->buffers + conv_bn->var, SMRI_BN_EPS, &shape);
+                              network->buffers + conv_bn->mean, network->buffers + conv_bn->var, SMRI_BN_EPS, &shape);
     }
 }

@@ -11,11 +11,13 @@
 #include "smri/memory.h"
 
 struct smri_plan {
-    struct smri_program program;
     struct smri_plan_config config;
     smri_network *network;
     smri_pool *threads;
+    /* One program for `batch` images, and one for the number of the latest incomplete batch, once there was one. */
+    struct smri_program *whole, *incomplete;
     char *arena;
+    size_t arena_bytes; /* for the larger of the two */
     float *statistics;
     size_t statistics_at[SMRI_CONV_BNS_MAX];
     double seconds[SMRI_OPS_MAX];
@@ -49,42 +51,53 @@ static size_t place_statistics(size_t *at, const struct smri_network *network, s
     return floats;
 }
 
-static smri_status write_program(struct smri_program *program, const smri_network *network,
-                                 const struct smri_plan_config *config, size_t n_threads) {
-    smri_status status = check_config(config);
-    if (status == SMRI_OK) status = smri_program_write(program, network, config, n_threads);
-    if (status == SMRI_OK) status = smri_program_lay_out(program);
+/* A program for n images. */
+static smri_status write_program(struct smri_program **out, const smri_network *network,
+                                 const struct smri_plan_config *config, size_t n, size_t n_threads) {
+    struct smri_plan_config exact = *config;
+    exact.batch = n;
+    struct smri_program *program = malloc(sizeof *program);
+    if (program == NULL) return smri_fail(SMRI_MEMORY, "plan: memory refused by the system");
+    const smri_status status = smri_program_write(program, network, &exact, n_threads);
+    if (status == SMRI_OK) *out = program;
+    else free(program);
     return status;
 }
 
-static size_t bytes_of(const struct smri_program *program, const smri_network *network, size_t groups) {
-    return sizeof(struct smri_plan) + program->arena_bytes + place_statistics(NULL, network, groups) * sizeof(float);
+static size_t bytes_of(size_t n_programs, size_t arena_bytes, const smri_network *network, size_t groups) {
+    return sizeof(struct smri_plan) + n_programs * sizeof(struct smri_program) + arena_bytes +
+           place_statistics(NULL, network, groups) * sizeof(float);
 }
 
 smri_status smri_plan_measure(size_t *bytes, const smri_network *network, const struct smri_plan_config *config,
                               size_t n_threads) {
-    struct smri_program *program = malloc(sizeof *program);
-    if (program == NULL) return smri_fail(SMRI_MEMORY, "plan: memory refused by the system");
-    const smri_status status = write_program(program, network, config, n_threads);
-    if (status == SMRI_OK) *bytes = bytes_of(program, network, config->bn_groups);
+    struct smri_program *program = NULL;
+    smri_status status = check_config(config);
+    if (status == SMRI_OK) status = write_program(&program, network, config, config->batch, n_threads);
+    if (status == SMRI_OK) *bytes = bytes_of(1, program->arena_bytes, network, config->bn_groups);
     free(program);
     return status;
 }
 
 smri_status smri_plan_create(smri_plan **out, smri_network *network, const struct smri_plan_config *config, smri_pool *pool) {
     *out = NULL;
+    smri_status status = check_config(config);
+    if (status != SMRI_OK) return status;
     struct smri_plan *plan = calloc(1, sizeof *plan);
     if (plan == NULL) return smri_fail(SMRI_MEMORY, "plan: memory refused by the system");
     plan->config = *config;
     plan->network = network;
     plan->threads = pool;
     plan->isa = smri_isa_selected();
-    smri_status status = write_program(&plan->program, network, config, smri_pool_size(pool));
+    status = write_program(&plan->whole, network, config, config->batch, smri_pool_size(pool));
     if (status == SMRI_OK) {
         const size_t floats = place_statistics(plan->statistics_at, network, config->bn_groups);
         status = smri_aligned_alloc((void **)&plan->statistics, floats * sizeof(float), "batch statistics");
     }
-    if (status == SMRI_OK) status = smri_aligned_alloc((void **)&plan->arena, plan->program.arena_bytes, "activations");
+    if (status == SMRI_OK) {
+        plan->arena_bytes = plan->whole->arena_bytes;
+        status = smri_aligned_alloc((void **)&plan->arena, plan->arena_bytes, "activations");
+    }
     if (status != SMRI_OK) {
         smri_plan_destroy(plan);
         return status;
@@ -95,12 +108,41 @@ smri_status smri_plan_create(smri_plan **out, smri_network *network, const struc
 
 void smri_plan_destroy(smri_plan *plan) {
     if (plan == NULL) return;
+    free(plan->whole);
+    free(plan->incomplete);
     smri_aligned_free(plan->arena);
     smri_aligned_free(plan->statistics);
     free(plan);
 }
 
-size_t smri_plan_bytes(const smri_plan *plan) { return bytes_of(&plan->program, plan->network, plan->config.bn_groups); }
+size_t smri_plan_bytes(const smri_plan *plan) {
+    return bytes_of(plan->incomplete != NULL ? 2 : 1, plan->arena_bytes, plan->network, plan->config.bn_groups);
+}
+
+/* The program for n images, written anew when the latest incomplete batch had another number (about 1 ms). A smaller batch may
+ * take another method that needs more memory; then the arena grows. */
+static smri_status program_for(const struct smri_program **out, struct smri_plan *plan, size_t n) {
+    if (n == plan->config.batch || (plan->incomplete != NULL && plan->incomplete->config.batch == n)) {
+        *out = n == plan->config.batch ? plan->whole : plan->incomplete;
+        return SMRI_OK;
+    }
+    struct smri_program *program = NULL;
+    char *arena = NULL;
+    smri_status status = write_program(&program, plan->network, &plan->config, n, smri_pool_size(plan->threads));
+    if (status == SMRI_OK && program->arena_bytes > plan->arena_bytes)
+        status = smri_aligned_alloc((void **)&arena, program->arena_bytes, "activations");
+    if (status != SMRI_OK) {
+        free(program);
+        return status;
+    }
+    if (arena != NULL) {
+        smri_aligned_free(plan->arena);
+        plan->arena = arena, plan->arena_bytes = program->arena_bytes;
+    }
+    free(plan->incomplete);
+    *out = plan->incomplete = program;
+    return SMRI_OK;
+}
 
 static const char *kind_name(const smri_plan *plan) {
     return plan->config.kind == SMRI_PLAN_TRAIN ? "training" : plan->config.kind == SMRI_PLAN_INFER ? "inference" : "explaining";
@@ -108,7 +150,7 @@ static const char *kind_name(const smri_plan *plan) {
 
 static const void *value_at(const smri_plan *plan, short value) {
     if (value == SMRI_VALUE_DOUTPUT) return plan->run.doutput;
-    return plan->arena + plan->program.values[value].offset;
+    return plan->arena + plan->run.program->values[value].offset;
 }
 
 smri_status smri_plan_forward(smri_plan *plan, const float **output, const float *images, size_t n,
@@ -120,22 +162,25 @@ smri_status smri_plan_forward(smri_plan *plan, const float **output, const float
                          smri_isa_name(plan->isa), smri_isa_name(smri_isa_selected()));
     if (n == 0 || n > plan->config.batch || n % groups != 0)
         return smri_fail(SMRI_SHAPE, "images: expected 1 to %zu, a multiple of %zu, got %zu", plan->config.batch, groups, n);
+    const struct smri_program *program;
+    smri_status status = program_for(&program, plan, n);
+    if (status != SMRI_OK) return status;
     plan->run = (struct smri_run){
-        .program = &plan->program, .network = plan->network, .arena = plan->arena, .statistics = plan->statistics,
-        .statistics_at = plan->statistics_at, .images = images, .n = n, .groups = groups, .kind = plan->config.kind,
-        .precision = plan->config.precision, .masks = *masks, .threads = plan->threads, .seconds = plan->seconds,
+        .program = program, .network = plan->network, .arena = plan->arena, .statistics = plan->statistics,
+        .statistics_at = plan->statistics_at, .images = images, .masks = *masks, .threads = plan->threads,
+        .seconds = plan->seconds,
     };
     if (plan->config.kind != SMRI_PLAN_TRAIN) smri_program_fold_running(&plan->run);
-    const smri_status status = smri_program_run(&plan->run, 0, plan->program.n_forward, poll);
+    status = smri_program_run(&plan->run, 0, program->n_forward, poll);
     if (status != SMRI_OK) return status;
     plan->forward_done = true;
-    *output = value_at(plan, plan->program.output);
+    *output = value_at(plan, program->output);
     return SMRI_OK;
 }
 
 const float *smri_plan_features(const smri_plan *plan, size_t *size) {
     *size = plan->network->features;
-    return value_at(plan, plan->program.features);
+    return value_at(plan, plan->run.program->features);
 }
 
 smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *doutput, const float *images,
@@ -147,7 +192,7 @@ smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *d
     plan->run.gradients = gradients;
     plan->run.doutput = doutput;
     plan->run.images = images;
-    return smri_program_run(&plan->run, plan->program.n_forward, plan->program.n_ops, poll);
+    return smri_program_run(&plan->run, plan->run.program->n_forward, plan->run.program->n_ops, poll);
 }
 
 smri_status smri_plan_commit_statistics(smri_plan *plan, float momentum) {
@@ -158,8 +203,9 @@ smri_status smri_plan_commit_statistics(smri_plan *plan, float momentum) {
     const struct smri_run *run = &plan->run;
     for (size_t i = 0; i < network->n_conv_bns; i++) {
         const struct smri_conv_bn *conv_bn = &network->conv_bns[i];
-        const struct smri_batchnorm2d shape = {run->groups, run->n / run->groups * conv_bn->P * conv_bn->Q, conv_bn->conv.K,
-                                               run->precision};
+        const struct smri_plan_config *config = &run->program->config;
+        const struct smri_batchnorm2d shape = {config->bn_groups, config->batch / config->bn_groups * conv_bn->P * conv_bn->Q,
+                                               conv_bn->conv.K, config->precision};
         smri_batchnorm2d_update_running(network->buffers + conv_bn->mean, network->buffers + conv_bn->var,
                                         smri_run_statistics(run, i, 0), smri_run_statistics(run, i, 1), momentum, &shape);
     }
@@ -183,14 +229,16 @@ smri_status smri_plan_explain(smri_plan *plan, float *activations, float *gradie
     if (!plan->forward_done) return smri_fail(SMRI_ARGUMENT, "explain: expected a forward pass before it, once for each");
     plan->forward_done = false;
     plan->run.doutput = doutput;
-    const struct smri_tap *tap = &plan->program.taps[stage];
-    const smri_status status = smri_program_run(&plan->run, plan->program.n_forward, tap->stop, poll);
+    const struct smri_program *program = plan->run.program;
+    short stop = program->n_forward;
+    while (program->ops[stop].kind != SMRI_OP_TAP || program->ops[stop].unit != (short)stage) stop++;
+    const smri_status status = smri_program_run(&plan->run, program->n_forward, stop, poll);
     if (status != SMRI_OK) return status;
     size_t shape[3];
     smri_network_stage_shape(shape, plan->network, stage);
-    const size_t numbers = plan->run.n * shape[0] * shape[1] * shape[2];
-    copy_out(plan, activations, tap->activations, numbers);
-    copy_out(plan, gradients, tap->gradients, numbers);
+    const size_t numbers = program->config.batch * shape[0] * shape[1] * shape[2];
+    copy_out(plan, activations, program->ops[stop].x, numbers);
+    copy_out(plan, gradients, program->ops[stop].dy, numbers);
     return SMRI_OK;
 }
 
@@ -213,25 +261,24 @@ static const char *const op_names[SMRI_OP_KINDS] = {
     [SMRI_OP_MAXPOOL_BACKWARD] = "maxpool backward",
     [SMRI_OP_AVGPOOL_BACKWARD] = "avgpool backward",
     [SMRI_OP_LINEAR_BACKWARD] = "linear backward",
+    [SMRI_OP_TAP] = "stage reached",
 };
 
 const struct smri_op_time *smri_plan_times(smri_plan *plan, size_t *count) {
     const struct smri_network *network = plan->network;
-    *count = (size_t)plan->program.n_ops;
+    const struct smri_program *program = plan->run.program != NULL ? plan->run.program : plan->whole;
+    *count = (size_t)program->n_ops;
     for (size_t i = 0; i < *count; i++) {
-        const struct smri_op *op = &plan->program.ops[i];
+        const struct smri_op *op = &program->ops[i];
         struct smri_op_time *time = &plan->times[i];
         *time = (struct smri_op_time){.op = op_names[op->kind], .layer = "", .seconds = plan->seconds[i]};
-        const bool is_conv = op->kind == SMRI_OP_CONV || op->kind == SMRI_OP_CONV_NORMALISED ||
-            op->kind == SMRI_OP_CONV_DATA ||
-                             op->kind == SMRI_OP_CONV_WEIGHTS;
         const bool is_norm = op->kind == SMRI_OP_STATISTICS || op->kind == SMRI_OP_SCALE_SHIFT_ADD_RELU ||
-            op->kind == SMRI_OP_NORM_BACKWARD;
-        if (!is_conv && !is_norm) continue;
-        const struct smri_conv_bn *conv_bn = &network->conv_bns[op->conv_bn];
+                             op->kind == SMRI_OP_NORM_BACKWARD;
+        if (!smri_op_is_conv(op) && !is_norm) continue;
+        const struct smri_conv_bn *conv_bn = &network->conv_bns[op->unit];
         time->layer = network->table[conv_bn->param].name;
-        if (is_conv)
-            time->flops = 2.0 * (double)(plan->run.n * conv_bn->P * conv_bn->Q * conv_bn->conv.K) *
+        if (!is_norm)
+            time->flops = 2.0 * (double)(op->n * conv_bn->P * conv_bn->Q * conv_bn->conv.K) *
                           (double)(conv_bn->conv.C * conv_bn->conv.R * conv_bn->conv.S);
     }
     return plan->times;

@@ -86,7 +86,8 @@ static smri_status list_pieces(struct piece pieces[N_PIECES], struct smri_traine
 }
 
 static struct smri_plan_config plan_config(const struct smri_trainer_config *config) {
-    return (struct smri_plan_config){SMRI_PLAN_TRAIN, part_size(config), config->bn_groups, config->precision};
+    return (struct smri_plan_config){.kind = SMRI_PLAN_TRAIN, .batch = part_size(config), .bn_groups = config->bn_groups,
+                                     .precision = config->precision};
 }
 
 static smri_status check_config(const struct smri_trainer_config *config) {

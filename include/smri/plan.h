@@ -23,6 +23,7 @@ struct smri_plan_config {
     size_t batch;     /* the most images in one pass */
     size_t bn_groups; /* TRAIN: statistics apart for that many equal parts of the batch (SimCLR's views); else 1 */
     enum smri_precision precision; /* of the activations between images and head, and of their gradients */
+    bool unfused; /* for tests: one operation after the other, each on its own. Slower, and the same bits */
 };
 
 /* Between layers the pass asks; nonzero stops it with SMRI_INTERRUPTED. May be NULL. */

@@ -119,7 +119,8 @@ static smri_status infer_plan(network_object *self, size_t batch, enum smri_prec
         return SMRI_OK;
     smri_plan_destroy(self->infer);
     self->infer = NULL;
-    self->infer_config = (struct smri_plan_config){SMRI_PLAN_INFER, batch, 1, precision};
+    self->infer_config = (struct smri_plan_config){
+        .kind = SMRI_PLAN_INFER, .batch = batch, .bn_groups = 1, .precision = precision};
     const smri_status status = smri_plan_create(&self->infer, self->network, &self->infer_config, self->pool);
     self->infer_isa = smri_isa_selected();
     return status;
@@ -218,7 +219,8 @@ static smri_status run_explain(network_object *self, struct explanation *job, st
     const struct smri_network_config *config = smri_network_config_of(self->network);
     const size_t image = config->image_size * config->image_size * config->in_channels;
     const size_t maps = job->shape[0] * job->shape[1] * job->shape[2];
-    const struct smri_plan_config plan_config = {SMRI_PLAN_EXPLAIN, job->batch, 1, job->precision};
+    const struct smri_plan_config plan_config = {
+        .kind = SMRI_PLAN_EXPLAIN, .batch = job->batch, .bn_groups = 1, .precision = job->precision};
     smri_plan *plan = NULL;
     smri_status status = smri_plan_create(&plan, self->network, &plan_config, self->pool);
     for (size_t i = 0; status == SMRI_OK && i < job->n; i += job->batch) {

@@ -54,6 +54,10 @@ def compile_and_run(installed: Path, source: Path, compiler: str = "cc") -> str:
     return done.stdout
 
 
+def test_fused_operations_have_the_bits_of_single_ones(installed):
+    compile_and_run(installed, ROOT / "tests" / "core" / "check_fusion.c")
+
+
 def test_every_kernel_agrees_with_its_reference(installed):
     """check_kernels.c exits with 1 when one is wrong, and prints a line for each of them."""
     lines = make("check", f"BUILD={installed / 'build'}").splitlines()

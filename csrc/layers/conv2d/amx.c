@@ -332,24 +332,11 @@ static size_t shared_panels_bytes(const struct smri_amx_plan *p) {
     return p->units > 1 ? panels_bytes(p, p->result_channels) : 0;
 }
 
-static struct smri_workspace_bytes bytes_for(bool backward, const struct smri_conv2d *shape) {
-    const struct smri_amx_plan plan = smri_amx_plan_of(backward, shape);
-    const size_t units = plan.shared ? plan.units * plan.unit_bytes : 0;
-    return (struct smri_workspace_bytes){shared_panels_bytes(&plan) + units, per_thread_bytes(&plan, shape)};
-}
-
-/* A smaller batch may take another layout, so all of them are asked; beyond 64 images the layout is the same. */
-static struct smri_workspace_bytes gather_bytes(bool backward, const struct smri_conv2d *shape) {
-    struct smri_conv2d smaller = *shape;
-    struct smri_workspace_bytes largest = bytes_for(backward, shape);
-    for (smaller.N = 1; smaller.N < shape->N && smaller.N <= SMRI_AMX_IMAGES_COUNTED; smaller.N++)
-        smri_workspace_enlarge(&largest, bytes_for(backward, &smaller));
-    return largest;
-}
-
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     if (direction == SMRI_CONV2D_BACKWARD_WEIGHTS) return smri_conv2d_amx_wgrad_bytes(shape);
-    return gather_bytes(direction == SMRI_CONV2D_BACKWARD_DATA, shape);
+    const struct smri_amx_plan plan = smri_amx_plan_of(direction == SMRI_CONV2D_BACKWARD_DATA, shape);
+    const size_t units = plan.shared ? plan.units * plan.unit_bytes : 0;
+    return (struct smri_workspace_bytes){shared_panels_bytes(&plan) + units, per_thread_bytes(&plan, shape)};
 }
 
 /* Shared: panels, and units. */

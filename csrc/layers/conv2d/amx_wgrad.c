@@ -54,7 +54,7 @@ struct job {
     size_t sums_floats;            /* of all dW */
     bool by_parts;
     size_t chunk, chunks, units;   /* outputs of a unit; units in a row; and in all */
-    size_t parts, part_units, parts_most; /* for this and every smaller N */
+    size_t parts, part_units;
     size_t task_rows, task_cols; /* blocks of a task of a packed group */
     size_t group; /* in work */
     float *dw, *sums;
@@ -89,7 +89,6 @@ static void set_parts(struct job *job) {
     const size_t wanted = affordable < PARTS_MIN ? PARTS_MIN : smri_min(affordable, PARTS_MAX);
     job->part_units = smri_chunk_count(job->units, wanted);
     job->parts = smri_chunk_count(job->units, job->part_units);
-    job->parts_most = smri_min(job->units, wanted);
 }
 
 /* Blocks of a task: as many columns as stay in the second-level cache, and rows so that there are tasks enough. */
@@ -143,7 +142,7 @@ bool smri_conv2d_amx_supports_weights(const struct smri_conv2d *shape) {
 }
 
 static size_t sums_bytes(const struct job *job) {
-    return job->by_parts ? job->parts_most * job->sums_floats * sizeof(float) : 0;
+    return job->by_parts ? job->parts * job->sums_floats * sizeof(float) : 0;
 }
 
 static size_t packed_bytes(const struct job *job) {
