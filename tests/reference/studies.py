@@ -63,22 +63,41 @@ def coverage(
     of: Population, counts: tuple[int, ...], level: str, n_studies: int, *, n_bootstrap: int = 400, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """By metric: the share of studies whose interval holds the truth, and the share that has an interval."""
-    truth, rng = of.truth(counts, level), np.random.default_rng(seed)
-    held: dict[str, list[bool]] = {name: [] for name in truth}
+    return coverages(of, counts, (level,), n_studies, n_bootstrap=n_bootstrap, seed=seed)[level]
+
+
+def coverages(
+    of: Population,
+    counts: tuple[int, ...],
+    levels: tuple[str, ...],
+    n_studies: int,
+    *,
+    n_bootstrap: int = 400,
+    seed: int = 0,
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """`coverage` by slice and by subject of the same studies."""
+    rng = np.random.default_rng(seed)
+    truths = {level: of.truth(counts, level) for level in levels}
+    held: dict[str, dict[str, list[bool]]] = {level: {name: [] for name in truths[level]} for level in levels}
     for i in range(n_studies):
         labels, probabilities, subjects = of.study(counts, rng)
-        if of.probabilities.shape[2] == 1 and level == "slice":
+        if of.probabilities.shape[2] == 1 and levels == ("slice",):
             subjects = None
         found = evaluate_predictions(
             labels, probabilities, CLASSES[: len(counts)], subjects, n_bootstrap=n_bootstrap, seed=i
-        ).levels[level]
-        estimates = dict(found.metrics)
-        estimates |= {f"recall {c}": result.recall for c, result in enumerate(found.by_class)}
-        estimates |= {f"precision {c}": result.precision for c, result in enumerate(found.by_class)}
-        for name, e in estimates.items():
-            if not np.isnan(e.low):
-                held[name].append(e.low - 1e-9 <= truth[name] <= e.high + 1e-9)
-    return {name: (float(np.mean(v)) if v else np.nan, len(v) / n_studies) for name, v in held.items()}
+        )
+        for level in levels:
+            judged = found.levels[level]
+            estimates = dict(judged.metrics)
+            estimates |= {f"recall {c}": result.recall for c, result in enumerate(judged.by_class)}
+            estimates |= {f"precision {c}": result.precision for c, result in enumerate(judged.by_class)}
+            for name, e in estimates.items():
+                if not np.isnan(e.low):
+                    held[level][name].append(e.low - 1e-9 <= truths[level][name] <= e.high + 1e-9)
+    return {
+        level: {name: (float(np.mean(v)) if v else np.nan, len(v) / n_studies) for name, v in of_level.items()}
+        for level, of_level in held.items()
+    }
 
 
 def paired_coverage(
