@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "splits": {"datasets"},
     "plot": {"metrics", "datasets", "views"},
     "explain": {"metrics", "datasets", "views", "plot"},
-    "audits": {"datasets", "splits", "plot"},
+    "audits": {"metrics", "datasets", "splits", "plot"},
     "learning": {"metrics", "config", "datasets", "views", "weights", "splits", "plot"},
 }
 MAY_IMPORT["studies"] = {*MAY_IMPORT["learning"], "learning", "explain"}

@@ -28,6 +28,8 @@ from ._baselines import Baseline, run_baselines
 from ._duplicates import report_copies
 from ._heads import Groups, infer_groups
 from ._record import Audit, Finding, percent
+from ._shortcut_report import judge_shortcuts, report_shortcuts
+from ._shortcuts import ShortcutSearch, find_shortcuts
 
 MANY_BLANK = 0.05
 """Share of blank images from which a set is not fit for use as it is."""
@@ -122,13 +124,20 @@ def _examine(
     if split is not None:
         _check_split(split, grouped, copies, source, inferred, findings)
     rows: list[Baseline] = []
-    if baselines and data.labels is not None and len(np.unique(data.labels)) > 1:
+    shortcuts = ShortcutSearch(not_seen="baselines=False")
+    if data.labels is None or len(np.unique(data.labels)) < 2:
+        shortcuts = ShortcutSearch(not_seen="there are no two classes to tell apart")
+    elif baselines:
+        tell("looking for shortcuts")
+        shortcuts = find_shortcuts(grouped, seed=seed)
         tell("running classifiers that know nothing")
         rows = run_baselines(grouped, seed=seed)
-    verdict = _judge(grouped, source, rows, findings)
+    report_shortcuts(shortcuts, findings)
+    verdict = _judge(grouped, source, rows, shortcuts, findings)
     seconds = time.monotonic() - start
     pairs = tuple(map(tuple, copies.pairs.tolist()))
-    return Audit(data, tuple(findings), inferred, agreement, tuple(rows), source, verdict, seconds, pairs, copies)
+    results = (tuple(findings), inferred, agreement, tuple(rows), source, verdict, seconds, pairs, copies, shortcuts)
+    return Audit(data, *results)
 
 
 def _read(root: Path, options: dict[str, Any], findings: list[Finding]) -> tuple[Dataset, Split | None]:
@@ -293,7 +302,7 @@ def _judge_neighbour(
     )
 
 
-def _judge(ds: Dataset, source: str, rows: list[Baseline], findings: list[Finding]) -> str:
+def _judge(ds: Dataset, source: str, rows: list[Baseline], shortcuts: ShortcutSearch, findings: list[Finding]) -> str:
     """The plain words at the end, from the figures."""
     found = {(b.method, b.by, b.shuffled): b for b in rows}
     text = []
@@ -307,13 +316,14 @@ def _judge(ds: Dataset, source: str, rows: list[Baseline], findings: list[Findin
             "The subjects were inferred from the pixels. Better give them: groups= when reading the folder; or use "
             "ds.with_subjects(audit.groups.names())."
         )
-    best = max(
-        (b for b in rows if b.by == "subject" and not b.shuffled), key=lambda b: b.balanced_accuracy, default=None
-    )
-    if best is not None:
+    text += judge_shortcuts(shortcuts)
+    rivals = [(b.balanced_accuracy, b.method) for b in rows if b.by == "subject" and not b.shuffled]
+    rivals += [(s.balanced_accuracy.value, s.name) for s in shortcuts.found if s.predicts and s.split_by == "subject"]
+    if rows and rivals:
+        value, name = max(rivals)
         text.append(
-            f"Whatever is claimed for new patients should beat a balanced accuracy of "
-            f"{percent(best.balanced_accuracy)} by subject, which {best.method} reaches."
+            f"Whatever is claimed for new patients should beat a balanced accuracy of {percent(value)} by subject, "
+            f"which {name} reaches."
         )
     bad = [f.check for f in findings if f.level == "bad"]
     if bad:

@@ -76,7 +76,7 @@ def run_baselines(ds: Dataset, *, seed: int = 0) -> list[Baseline]:
     -------
     list of Baseline
     """
-    ds = _at_most(ds, MAX_IMAGES, seed)
+    ds = at_most(ds, MAX_IMAGES, seed)
     y, k = labels_of(ds), len(ds.classes)
     shuffles = np.stack([shuffle_labels(ds, seed, i) for i in range(N_SHUFFLES)])
     rows = []
@@ -85,7 +85,7 @@ def run_baselines(ds: Dataset, *, seed: int = 0) -> list[Baseline]:
     pixels = _standard(_core.resize(ds.images, 24))
     dark = dark_share(ds.images)
     for by in ("image", "subject") if ds.subjects is not None else ("image",):
-        folds = _folds(ds, by, seed)
+        folds = folds_of(ds, by, seed)
         if folds is None:
             continue
         rows.append(_score("largest class", by, False, y, largest, k))
@@ -113,7 +113,8 @@ def shuffle_labels(ds: Dataset, seed: int, i: int = 0) -> np.ndarray:
     return rng.permutation(labels_of(ds)[first])[members]
 
 
-def _at_most(ds: Dataset, n: int, seed: int) -> Dataset:
+def at_most(ds: Dataset, n: int, seed: int) -> Dataset:
+    """Whole subjects, drawn until there are about `n` images."""
     if len(ds) <= n:
         return ds
     units = ds.subjects if ds.subjects is not None else np.arange(len(ds))
@@ -122,7 +123,7 @@ def _at_most(ds: Dataset, n: int, seed: int) -> Dataset:
     return ds[np.sort(np.argsort(rank, kind="stable")[:n])]
 
 
-def _folds(ds: Dataset, by: str, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
+def folds_of(ds: Dataset, by: str, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
     """Train and test indices; None when there are too few subjects."""
     n = len(ds) if by == "image" else len(np.unique(subjects_of(ds)))
     if n < 4:

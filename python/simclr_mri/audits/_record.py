@@ -11,6 +11,7 @@ from ..datasets import Dataset
 from ..splits import Copies
 from ._baselines import Baseline
 from ._heads import Groups
+from ._shortcuts import TOGETHER, Shortcut, ShortcutSearch
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Audit(ArrayRecord):
         Indices of images that show the same picture.
     copy_search : Copies or None
         How the copies differ, and how many planted ones the search found.
+    shortcuts : ShortcutSearch
+        How well properties of files and images name the class, with nothing of the disease in them.
 
     Examples
     --------
@@ -62,6 +65,7 @@ class Audit(ArrayRecord):
     seconds: float
     copies: tuple[tuple[int, int], ...] = field(default=(), repr=False)
     copy_search: Copies | None = field(default=None, repr=False)
+    shortcuts: ShortcutSearch = field(default=ShortcutSearch(), repr=False)
 
     @property
     def ok(self) -> bool:
@@ -96,6 +100,7 @@ class Audit(ArrayRecord):
             "subjects_from": self.subjects_from,
             "copies": self._copies(),
             "baselines": [vars(b) for b in self.baselines],
+            "shortcuts": self._shortcuts(),
             "seconds": self.seconds,
         }
 
@@ -106,6 +111,21 @@ class Audit(ArrayRecord):
         files = self.dataset.files
         pairs = [[files[a], files[b], search.edit(i)] for i, (a, b) in enumerate(search.pairs.tolist())]
         return {"pairs": pairs, "planted": search.n_controls, "planted_found": search.n_controls_found}
+
+    def _shortcuts(self) -> dict[str, object]:
+        search = self.shortcuts
+        rows = [
+            vars(s)
+            | {"balanced_accuracy": s.balanced_accuracy.to_dict(), "is_clear": s.is_clear}
+            | {"values": dict(zip(search.classes, s.values, strict=False))}
+            for s in search.found
+        ]
+        return {
+            "found": rows,
+            "constant": list(search.constant),
+            "left_out": list(search.left_out),
+            "files_not_seen": search.not_seen,
+        }
 
     def plot(self, ax: Any = None) -> Any:
         """Draws links, baselines and look-alikes; see `audit_page.plot_audit`."""
@@ -136,12 +156,26 @@ class Audit(ArrayRecord):
                 low, high = b.balanced_accuracy_range
                 line += f"  ({low:.3f} to {high:.3f} in 95 % of shuffles)"
             lines.append(line)
+        lines += _shortcut_lines(self.shortcuts.found)
         return "\n".join([*lines, "", self.verdict])
 
     def _repr_html_(self) -> str:
         from ._page import audit_report
 
         return audit_report(self)._repr_html_()
+
+
+def _shortcut_lines(found: tuple[Shortcut, ...]) -> list[str]:
+    """A table of what names the class better than by chance, and of all of a kind together."""
+    told = [s for s in found if s.predicts or s.name == TOGETHER]
+    if not told:
+        return []
+    lines = ["", f"{'shortcut':<26} {'of':<6} {'split by':<8} balanced  by chance  p (best of all by chance)"]
+    for s in told:
+        value = s.balanced_accuracy
+        row = f"{s.name:<26} {s.kind:<6} {s.split_by:<8} {value.value:8.3f}  {s.by_chance:9.3f}  {s.p:.3f}"
+        lines.append(row + ("" if value.low != value.low else f"  (95 % CI {value.low:.3f} to {value.high:.3f})"))
+    return lines
 
 
 def percent(share: float) -> str:

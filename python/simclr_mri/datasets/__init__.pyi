@@ -7,6 +7,7 @@ from ._classes import ClassCounts as ClassCounts
 from ._concatenate import concatenate as concatenate
 from ._dataset import Dataset as Dataset
 from ._examples import spread_examples as spread_examples
+from ._file_properties import file_properties as file_properties
 from ._folder import check_root as check_root
 from ._head import BACKGROUND_LEVEL as BACKGROUND_LEVEL
 from ._head import dark_share as dark_share

@@ -104,9 +104,11 @@ def AlzheimerMRI(
     labels = np.repeat(np.arange(len(SEVERITY)), list(counts.values())).tolist()
     subjects, levels = _published_subjects(files, labels)
     images, _ = read_images(root, files, image_size=image_size, channels=channels, n_jobs=n_jobs)
-    return Dataset(
-        images, labels, SEVERITY, subjects, files, name="Alzheimer MRI", slices=levels, copy=False
-    ).with_task(task)
+    sources = [str(root / file) for file in files]
+    ds = Dataset(
+        images, labels, SEVERITY, subjects, files, name="Alzheimer MRI", slices=levels, sources=sources, copy=False
+    )
+    return ds.with_task(task)
 
 
 def is_alzheimer_mri(root: str | Path) -> bool:

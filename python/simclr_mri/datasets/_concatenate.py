@@ -41,5 +41,6 @@ def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset
         np.concatenate([part.subjects for part in parts]) if known else None,
         [name for part in parts for name in part.files],
         name=name or " + ".join(part.name for part in parts),
+        sources=[path for part in parts for path in part.sources] if all(part.sources for part in parts) else (),
         copy=False,
     )

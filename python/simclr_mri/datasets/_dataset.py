@@ -49,6 +49,9 @@ class Dataset(FromArraysAndTables):
         when unknown.
     parts : array-like of shape (N,), str, or None
         The part of a ready-made split that each image lies in, such as "train" and "test". None where there is none.
+    sources : sequence of str
+        Path of the file that each image was read from, which `audit` examines; slices of a volume have one in common.
+        Empty where there is none.
     copy : bool
         False keeps the array of images itself, for one that nobody writes to any more, such as a memory map.
 
@@ -80,6 +83,7 @@ class Dataset(FromArraysAndTables):
         masks: Mapping[str, np.ndarray] | None = None,
         slices: Sequence[int] | np.ndarray | None = None,
         parts: Sequence[str] | np.ndarray | None = None,
+        sources: Sequence[str] = (),
         copy: bool = True,
     ) -> None:
         images = np.array(images) if copy else np.asanyarray(images)
@@ -107,7 +111,10 @@ class Dataset(FromArraysAndTables):
         names = [str(file) for file in files]
         if names and len(names) != n:
             raise ValueError(f"files: expected {n} names, one an image, got {len(names)}")
+        if len(sources) not in (0, n):
+            raise ValueError(f"sources: expected {n} paths, one an image, or none, got {len(sources)}")
         self._files = frozen(np.array(names or [f"image_{i:06d}" for i in range(n)], dtype=object))
+        self._sources = frozen(np.array([str(path) for path in sources], dtype=object)) if len(sources) else None
         self.name = name
 
     # -- views ------------------------------------------------------------------------------------------------------
@@ -174,6 +181,11 @@ class Dataset(FromArraysAndTables):
         return tuple(self._files)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Path of the file that each image was read from; empty where none is known."""
+        return () if self._sources is None else tuple(self._sources)
+
+    @property
     def image_size(self) -> int:
         """Rows of an image in pixels; images here are square unless the files were not."""
         return int(self._store.images.shape[1])
@@ -212,6 +224,7 @@ class Dataset(FromArraysAndTables):
             _index=here[key],
             _cache=None,
             _files=self._files[key],
+            _sources=None if self._sources is None else self._sources[key],
             labels=None if self.labels is None else frozen(self.labels[key]),
             subjects=None if self.subjects is None else frozen(self.subjects[key]),
             slices=None if self.slices is None else frozen(self.slices[key]),
@@ -267,7 +280,9 @@ class Dataset(FromArraysAndTables):
     def __setstate__(self, state: dict[str, object]) -> None:
         if isinstance(state["_store"], np.ndarray):  # pickled by version 0.1.0
             state = {**state, "_store": Store(state["_store"]), "_fingerprint": None}
-        self.__dict__.update({"parts": None, "understood": "", "reading": {}, "not_read": {}, **state})
+        self.__dict__.update(
+            {"parts": None, "_sources": None, "understood": "", "reading": {}, "not_read": {}, **state}
+        )
 
     def mirrored(self) -> Dataset:
         """The same images with left and right exchanged.

@@ -102,11 +102,13 @@ def ImageFolder(
     found = gather(listing, listing.pictures, Asked(groups, labels, layout, merge, class_order, labelled))
     options: dict[str, Any] = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
     pictures = decode(root, found.files, **options, intensity=intensity, fit=fit, max_pixels=max_pixels)
-    return as_dataset(found, pictures, name or root.absolute().name, fit)
+    return as_dataset(found, pictures, name or root.absolute().name, fit, root)
 
 
-def as_dataset(found: Found, pictures: Pictures, name: str, fit: str, stacklevel: int = 3) -> Dataset:
-    """The data set of what was found and read; warns of what is worth a note."""
+def as_dataset(
+    found: Found, pictures: Pictures, name: str, fit: str, root: Path | None = None, stacklevel: int = 3
+) -> Dataset:
+    """The data set of what was found and read; warns of what is worth a note. None: files have no path of their own."""
     for note in [*found.notes, *pictures.notes]:
         warnings.warn(note, DataWarning, stacklevel=stacklevel)
     kept = pictures.kept
@@ -120,6 +122,7 @@ def as_dataset(found: Found, pictures: Pictures, name: str, fit: str, stacklevel
         name=name,
         slices=pick(found.slices),
         parts=pick(found.parts),
+        sources=() if root is None else [str(root / found.files[i]) for i in kept],
         copy=False,
     )
     return ds.with_reading(found.reading, {"intensity": pictures.intensity, "fit": fit}, found.others)

@@ -102,7 +102,8 @@ def _open(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
     if not plain and is_slices_folder(root):
         asked = _asked_of_slices(root, asked)
     found = gather(listing, listing.pictures, asked)
-    return as_dataset(found, decode(root, found.files, **reading), root.absolute().name, reading["fit"], stacklevel=4)
+    pictures = decode(root, found.files, **reading)
+    return as_dataset(found, pictures, root.absolute().name, reading["fit"], root, stacklevel=4)
 
 
 def _rearranged(ds: Dataset, asked: Asked) -> Dataset:
@@ -173,7 +174,8 @@ def _open_file(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
     if asked.labels is None and asked.labelled:
         asked = replace(asked, labels=path)
     found = gather(listing, named, asked)
-    return as_dataset(found, decode(path.parent, found.files, **reading), path.stem, reading["fit"], stacklevel=5)
+    pictures = decode(path.parent, found.files, **reading)
+    return as_dataset(found, pictures, path.stem, reading["fit"], path.parent, stacklevel=5)
 
 
 def _open_parquet(paths: list[Path], root: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:

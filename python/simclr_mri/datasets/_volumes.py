@@ -174,6 +174,7 @@ def Volumes(
         name=name or root.absolute().name,
         slices=positions,
         parts=None if found.parts is None else found.parts[owners],
+        sources=[str(root / items[owner].place) for owner in owners],
         copy=False,
     )
     reading = {"intensity": intensity, "fit": fit, "plane": plane, "every": every, "range": cut.range}

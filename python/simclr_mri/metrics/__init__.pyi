@@ -4,6 +4,7 @@ from ._compare import paired_difference as paired_difference
 from ._curves import Curve as Curve
 from ._curves import curves as curves
 from ._evaluate import balanced_accuracy as balanced_accuracy
+from ._evaluate import balanced_accuracy_interval as balanced_accuracy_interval
 from ._evaluate import evaluate_predictions as evaluate_predictions
 from ._evaluate import pool_subjects as pool_subjects
 from ._evaluate import softmax as softmax

@@ -45,6 +45,38 @@ def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(recall_score(labels, predicted, labels=present, average="macro", zero_division=0))
 
 
+def balanced_accuracy_interval(
+    labels: np.ndarray, predicted: np.ndarray, units: np.ndarray, k: int, *, n_bootstrap: int = 1000, seed: int = 0
+) -> Estimate:
+    """Balanced accuracy of rows with its 95 % interval over subjects, quicker than all of `evaluate_predictions`.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of shape (N,), int
+    units : ndarray of shape (N,), int
+        Subject number of each row, from 0.
+    k : int
+        Number of classes.
+    n_bootstrap, seed : int
+
+    Examples
+    --------
+    >>> labels = np.repeat([0, 1], 10)
+    >>> print(balanced_accuracy_interval(labels, np.roll(labels, 2), np.arange(20), 2))
+    0.800 [0.579, 0.930]
+    """
+    confusion = np.zeros((int(units.max()) + 1, k, k))
+    np.add.at(confusion, (units, labels, predicted), 1)
+    strata = confusion.sum(axis=2).argmax(axis=1)
+    drawn = draw_resamples(strata, k, n_bootstrap, seed)
+    imagined = drawn.imagined.sum(axis=3) * (len(labels) / len(confusion))
+    resampled = (drawn.weights @ confusion.reshape(len(confusion), -1)).reshape(-1, k, k) + imagined
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recalls = np.einsum("bcc->bc", resampled) / resampled.sum(axis=2)
+    value, counts = balanced_accuracy(labels, predicted), np.bincount(strata, minlength=k)
+    return interval(value, np.nanmean(recalls, axis=1), has_interval("balanced_accuracy", counts))
+
+
 def evaluate_predictions(
     labels: Sequence[int] | np.ndarray,
     probabilities: np.ndarray,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from simclr_mri import audit, datasets
-from simclr_mri.audits._baselines import N_SHUFFLES, _folds, _ridge, _ridge_of_shuffles, _standard, run_baselines
+from simclr_mri.audits._baselines import N_SHUFFLES, _ridge, _ridge_of_shuffles, _standard, folds_of, run_baselines
 
 
 @pytest.mark.parametrize("task", ["cdr0", "3class"])
 def test_ridge_of_many_shuffles_is_ridge_of_each(task: str) -> None:
     ds = datasets.phantoms(seed=1, n_subjects=40, slices=2, image_size=32, task=task)
-    pixels, folds = _standard(ds.images), _folds(ds, "subject", 0)
+    pixels, folds = _standard(ds.images), folds_of(ds, "subject", 0)
     rng = np.random.default_rng(0)
     shuffles = np.stack([ds.labels, *(rng.permutation(ds.labels) for _ in range(2))])
     found = _ridge_of_shuffles(pixels, shuffles, folds)

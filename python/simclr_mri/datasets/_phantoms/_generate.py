@@ -13,6 +13,7 @@ import numbers
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -258,7 +259,8 @@ def load_phantoms(
     labels = [classes.index(row["class"]) for row in rows]
     name = f"phantoms (seed {about['seed']})"
     subjects, levels = [row["subject"] for row in rows], [int(row["slice"]) for row in rows]
-    return Dataset(images, labels, classes, subjects, files, name=name, masks=masks, slices=levels, copy=False)
+    more: dict[str, Any] = {"masks": masks, "slices": levels, "sources": [str(root / file) for file in files]}
+    return Dataset(images, labels, classes, subjects, files, name=name, **more, copy=False)
 
 
 def _resized(masks: np.ndarray, image_size: int | None) -> np.ndarray:
