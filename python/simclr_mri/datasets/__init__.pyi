@@ -19,6 +19,7 @@ from ._match import match_classes as match_classes
 from ._match import n_unmatched as n_unmatched
 from ._names import likely_subjects as likely_subjects
 from ._open import open_dataset as open_dataset
+from ._overlay import CutVolume as CutVolume
 from ._phantoms._generate import load_phantoms as load_phantoms
 from ._phantoms._generate import phantoms as phantoms
 from ._phantoms._generate import write_phantoms as write_phantoms

@@ -22,12 +22,15 @@ class Volume:
         Axes grow towards the subject's right, front and top (RAS), whatever the file's order was.
     spacing : tuple of 3 floats
         Millimetres between voxels along each axis.
+    affine : ndarray of shape (4, 4)
+        Voxel of `data` to millimetres in RAS.
     notes : list of str
         What was left out or had to be assumed.
     """
 
     data: np.ndarray
     spacing: tuple[float, float, float]
+    affine: np.ndarray
     notes: list[str] = field(default_factory=list)
 
 
@@ -125,4 +128,5 @@ def as_ras(data: np.ndarray, affine: np.ndarray, name: str) -> Volume:
     turned = nibabel.orientations.apply_orientation(np.asarray(data, np.float32), orientation)
     spacing = np.empty(3)
     spacing[orientation[:, 0].astype(int)] = sizes
-    return Volume(np.ascontiguousarray(turned), (float(spacing[0]), float(spacing[1]), float(spacing[2])))
+    lies = affine @ nibabel.orientations.inv_ornt_aff(orientation, data.shape)
+    return Volume(np.ascontiguousarray(turned), (float(spacing[0]), float(spacing[1]), float(spacing[2])), lies)

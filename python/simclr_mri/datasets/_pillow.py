@@ -135,6 +135,28 @@ def fitted(image: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
     return out
 
 
+def unfitted(image: np.ndarray, shape: tuple[int, int], fit: str) -> np.ndarray:
+    """The inverse of `fitted` for an image (H, W), float32: brought back to a shape, with 0 where it was cropped."""
+    if image.shape == shape:
+        return image
+    rows, columns = image.shape
+    if fit == "stretch" or shape[0] * columns == shape[1] * rows:
+        return resized(image, shape)
+    if fit == "crop":
+        h, w = _inscribed((rows, columns), shape)
+        top, left = (shape[0] - h) // 2, (shape[1] - w) // 2
+        out = np.zeros(shape, np.float32)
+        out[top : top + h, left : left + w] = resized(image, (h, w))
+        return out
+    h, w = _inscribed(shape, (rows, columns))
+    top, left = (rows - h) // 2, (columns - w) // 2
+    return resized(image[top : top + h, left : left + w], shape)
+
+
+def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return _core.resize(np.ascontiguousarray(image)[None, :, :, None], shape, 1)[0, ..., 0]
+
+
 def _inscribed(shape: tuple[int, int], into: tuple[int, int]) -> tuple[int, int]:
     """The largest size of this shape that fits into another."""
     (H, W), (rows, columns) = shape, into

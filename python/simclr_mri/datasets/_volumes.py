@@ -24,6 +24,7 @@ from ._gather import Asked, Found, gather
 from ._images import Intensity, check_reading
 from ._names import known_names
 from ._nifti import Volume, read_nifti
+from ._overlay import CutVolume
 from ._pillow import fitted
 from ._subjects import Groups
 from ._walk import Listing, walk
@@ -65,6 +66,7 @@ class Slice:
     item: int
     number: int
     position: int
+    volume: Volume
 
 
 def Volumes(
@@ -268,21 +270,40 @@ class VolumeStream:
         return len(self.items)
 
     def __iter__(self) -> Iterator[Dataset]:
-        size = (self.image_size, self.image_size)
+        for ds, _ in self.with_places():
+            yield ds
+
+    def with_places(self) -> Iterator[tuple[Dataset, CutVolume]]:
+        """Each volume's slices, and where in the volume they lie."""
         for item, pieces in groupby(
             iter_slices(self.found, self.items, self.cut, self.errors), lambda piece: piece.item
         ):
-            slices = list(pieces)
-            images = np.stack([fitted(piece.image[..., None], size, self.fit) for piece in slices])
-            yield Dataset(
-                np.repeat(images, 3, axis=3) if self.channels == 3 else images,
-                subjects=None if self.found.subjects is None else [self.found.subjects[item]] * len(slices),
-                files=[piece.file for piece in slices],
-                name=self.found.root.absolute().name,
-                slices=[piece.position for piece in slices],
-            )
+            yield self._volume(item, list(pieces))
         for note in self.found.notes:
             warnings.warn(note, DataWarning, stacklevel=2)
+
+    def _volume(self, item: int, slices: list[Slice]) -> tuple[Dataset, CutVolume]:
+        size = (self.image_size, self.image_size)
+        images = np.stack([fitted(piece.image[..., None], size, self.fit) for piece in slices])
+        ds = Dataset(
+            np.repeat(images, 3, axis=3) if self.channels == 3 else images,
+            subjects=None if self.found.subjects is None else [self.found.subjects[item]] * len(slices),
+            files=[piece.file for piece in slices],
+            name=self.found.root.absolute().name,
+            slices=[piece.position for piece in slices],
+        )
+        volume, first = slices[0].volume, slices[0].image
+        X, Y, Z = volume.data.shape
+        place = CutVolume(
+            _safe(self.items[item].name),
+            (X, Y, Z),
+            volume.affine,
+            self.cut.plane,
+            tuple(piece.number for piece in slices),
+            (first.shape[0], first.shape[1]),
+            self.fit,
+        )
+        return ds, place
 
 
 def iter_slices(found: Found, items: Sequence[Item], cut: Cut, errors: str = "raise") -> Iterator[Slice]:
@@ -303,7 +324,7 @@ def iter_slices(found: Found, items: Sequence[Item], cut: Cut, errors: str = "ra
             example.setdefault(note, item.place)
         options = {"plane": cut.plane, "every": cut.every, "range_": cut.range, "intensity": cut.intensity}
         for position, (number, image) in enumerate(slices_of(volume, **options), 1):
-            yield Slice(_file_name(found, i, item, cut.plane, number), image, i, number, position)
+            yield Slice(_file_name(found, i, item, cut.plane, number), image, i, number, position, volume)
     found.notes += [f"{n:,} volumes, such as {example[note]}: {note}" for note, n in notes.items()]
     if failures:
         found.notes.append(

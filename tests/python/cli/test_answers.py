@@ -168,6 +168,9 @@ def test_table_of_volumes(run, tmp_path):
     assert main(["explain", str(run), str(tmp_path / "bids"), "--n-images", "2", "--out", str(tmp_path / "maps")]) == 0
     with np.load(tmp_path / "maps" / "maps.npz") as found:
         assert found["maps"].shape == (2, 32, 32)
+    overlay = nibabel.load(tmp_path / "maps" / "sub-01_T1w_gradcam.nii.gz")
+    assert overlay.shape == (40, 44, 8) and overlay.get_fdata().max() > 0
+    np.testing.assert_array_equal(overlay.affine, np.diag([1.0, 1.0, 2.0, 1.0]))
 
 
 def test_a_read_only_model_folder_is_a_note(run, tmp_path, monkeypatch, capsys):

@@ -297,3 +297,35 @@ def test_volumes_are_streamed_for_answers(tmp_path: Path) -> None:
     assert [len(piece) for piece in pieces] == [len(ds) // 2] * 2
     np.testing.assert_array_equal(np.concatenate([piece.images for piece in pieces]), ds.images)
     assert sum((piece.files for piece in pieces), ()) == ds.files and set(pieces[1].subjects) == {"sub-2"}
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+def test_maps_of_slices_lie_where_the_slices_were(tmp_path: Path, plane: str, fit: str) -> None:
+    """The slices themselves, put back, are the volume that the scan's own affine places."""
+    import nibabel
+
+    data = head((20, 24, 18))
+    stored, affine = reoriented(data, (2, 0, 1), (1, -1, -1))
+    scan = nifti(tmp_path / "in" / "v.nii", stored, affine @ np.diag([1.0, 1.0, 2.0, 1.0]))
+    reading = {"plane": plane, "every": 1, "range": (0, 1), "fit": fit}
+    stream = stream_pictures(tmp_path / "in", image_size=48, reading=reading)
+    ds, place = next(stream.with_places())
+    place.save(ds.images[..., 0].astype(np.float32) / 255, tmp_path / "heat.nii.gz")
+    theirs = nibabel.as_closest_canonical(nibabel.load(scan))
+    heat = nibabel.load(tmp_path / "heat.nii.gz")
+    assert heat.shape == theirs.shape
+    np.testing.assert_allclose(heat.affine, theirs.affine)
+    low, high = np.percentile(theirs.get_fdata(), (1, 99))
+    gray = (np.clip(theirs.get_fdata(), low, high) - low) / (high - low)
+    kept = heat.get_fdata() > 0  # "crop" has nothing to lay over what it cuts off
+    assert kept.mean() > 0.3 and np.median(np.abs(gray - heat.get_fdata())[kept]) < 0.03  # resizing smooths edges
+
+
+def test_slices_between_get_the_nearest_map(tmp_path: Path) -> None:
+    nifti(tmp_path / "v.nii", head((8, 9, 12)))
+    reading = {"plane": "axial", "every": 3, "range": (3, 10)}
+    _, place = next(stream_pictures(tmp_path, image_size=16, reading=reading).with_places())
+    assert place.numbers == (3, 6, 9)
+    heat = place.overlay(np.stack([np.full((16, 16), v, np.float32) for v in (0.1, 0.2, 0.3)]))
+    np.testing.assert_allclose(heat.max(axis=(0, 1)), [0, 0, 0.1, 0.1, 0.2, 0.2, 0.2, 0.3, 0.3, 0, 0, 0], atol=1e-6)
