@@ -132,7 +132,8 @@ def test_explain_new_pictures(run, tmp_path, capsys):
         shutil.copy(path, flat / f"new_{i}.png")
     assert main(["explain", str(run), str(flat), "--n-images", "5", "--layer", "layer2"]) == 0
     out = run / "heat_maps_flat"
-    assert {path.name for path in out.iterdir()} == {"gradcam_layer2.png", "maps.npz", "regions.csv"}
+    pictures = {f"gradcam_layer2.{suffix}" for suffix in ("png", "pdf", "svg")}
+    assert {path.name for path in out.iterdir()} == {*pictures, "maps.npz", "regions.csv"}
     with np.load(out / "maps.npz") as found:
         assert found["maps"].shape == (5, 32, 32) and 0 < found["maps"].max() <= 1
         assert found["files"][0] == "new_0.png" and set(found["explained_class"]) <= set(found["classes"])
