@@ -163,7 +163,7 @@ def asam_step(model: torch.nn.Module, loss, optimizer: torch.optim.Optimizer, rh
 
 
 def test_20_steps_of_simclr_with_asam():
-    """The seed recipe in small: flattened features, two linear layers with dropout, the views normalised apart."""
+    """The paper recipe in small: flattened features, two linear layers with dropout, the views normalised apart."""
     options = {"image_size": 48, "features": "flatten", "head": [(32, 0.5, False), (16, 0.5, False)]}
     network, model = _core.Network(18, **options), ResNet(18, **options)
     settle(network)

@@ -37,6 +37,7 @@ from ._names import PRECISIONS as PRECISIONS
 from ._names import Fit as Fit
 from ._names import OnError as OnError
 from ._names import Precision as Precision
+from ._names import Recipe as Recipe
 from ._names import Resume as Resume
 from ._notebook import NotebookBar as NotebookBar
 from ._notebook import in_notebook as in_notebook

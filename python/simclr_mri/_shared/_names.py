@@ -20,6 +20,9 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Fit = Literal["pad", "crop", "stretch"]  # what becomes of images that are not square
 
 
+Recipe = Literal["default", "paper", "quick"]
+
+
 Resume = Literal["auto", "never"]  # what becomes of a run that is in the folder already
 
 

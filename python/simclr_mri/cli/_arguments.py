@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..config import hints, option_fields, optional_type
+from ..config import hints, new_name, option_fields, optional_type
 
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -42,14 +42,15 @@ def with_values(words: Sequence[str], actions: Mapping[str, argparse.Action]) ->
     return found
 
 
-def _parser_of(kind: Any, may_be_none: bool, words: Sequence[str] = ()) -> Callable[[str], Any]:
+def _parser_of(kind: Any, may_be_none: bool, words: Sequence[str] = (), name: str = "") -> Callable[[str], Any]:
     parsers: dict[Any, Callable[[str], Any]] = {bool: _parse_bool, int: int, float: float, str: str}
     plain = parsers[kind]
 
     def parse(text: str) -> Any:
         if text in words:
             return text
-        return None if may_be_none and text.lower() == "none" else plain(text)
+        value = None if may_be_none and text.lower() == "none" else plain(text)
+        return new_name(name, value, stacklevel=2)
 
     parse.__name__ = kind.__name__  # argparse names the type in its error messages
     return parse
@@ -100,7 +101,7 @@ def add_arguments(
         action = parser.add_argument(
             *names,
             dest=f"{prefix}{field.name}",
-            type=_parser_of(item, may_be_none, field.metadata["words"]),
+            type=_parser_of(item, may_be_none, field.metadata["words"], field.name),
             nargs="+" if is_tuple else ("?" if item is bool else None),
             choices=choices if choices is None or not may_be_none else [*choices, None],
             metavar=metavar,

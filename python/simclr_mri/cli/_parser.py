@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from .._shared import did_you_mean
-from ..config import DEMO_CHOICES, RECIPES, SECTIONS, recipe_values
+from ..config import DEMO_CHOICES, RECIPES, SECTIONS, new_name, recipe_values
 from ._arguments import add_arguments, flag, with_values
 from ._format import full_help, short_help
 from ._table import COMMANDS
@@ -172,6 +172,7 @@ def _add_standing_options(command: Parser, about: dict[str, Any]) -> None:
     if sections & {"data", "pretrain", "finetune"}:
         add(
             "--recipe",
+            type=lambda text: new_name("recipe", text, stacklevel=2),
             choices=RECIPES,
             metavar="{" + ",".join(RECIPES) + "}",
             default=argparse.SUPPRESS,

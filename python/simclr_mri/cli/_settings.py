@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 from .._shared import did_you_mean
-from ..config import SECTIONS, check_names, merged, option_fields, read_toml, recipe_values
+from ..config import SECTIONS, check_names, merged, new_name, option_fields, read_toml, recipe_values
 from ._arguments import flag, given_arguments, show_default
 from ._table import COMMANDS
 
@@ -33,9 +33,8 @@ class Settings:
             raise ValueError(f"{args.config}: recipe: expected the name of a recipe, found {named!r}")
         check_sections(file, args.config)
         _note_refused(file, about, args.config)
-        self.recipe: str = (
-            getattr(args, "recipe", None) or named or inherited.get("recipe") or about.get("recipe", "default")
-        )
+        named = getattr(args, "recipe", None) or new_name("recipe", named, stacklevel=2)
+        self.recipe: str = named or new_name("recipe", inherited.get("recipe")) or about.get("recipe", "default")
         self.sections: dict[str, Any] = {}
         self.sources: dict[str, str] = {}  # of what is not as by default: which option, and where it comes from
         for name, section in SECTIONS.items():

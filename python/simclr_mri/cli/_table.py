@@ -161,7 +161,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "data": "required",
         "examples": [
             "simclr-mri pretrain Dataset/ --out runs/ssl",
-            "simclr-mri pretrain Dataset/ --recipe seed --epochs 2 --out runs/seed",
+            "simclr-mri pretrain Dataset/ --recipe paper --epochs 2 --out runs/paper",
             "simclr-mri pretrain Dataset/ --arch resnet18 --image-size 64 --sharpness sam",
             "simclr-mri pretrain Scans/ --unlabelled --image-size 128",
         ],

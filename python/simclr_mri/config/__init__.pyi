@@ -4,11 +4,13 @@ from ._options import check_names as check_names
 from ._options import checked as checked
 from ._options import hints as hints
 from ._options import merged as merged
+from ._options import new_name as new_name
 from ._options import option_fields as option_fields
 from ._options import optional_type as optional_type
 from ._options import read_toml as read_toml
 from ._options import recipe_values as recipe_values
 from ._options import takes_recipe as takes_recipe
+from ._options import with_new_names as with_new_names
 from ._sections import DEMO_CHOICES as DEMO_CHOICES
 from ._sections import SECTIONS as SECTIONS
 from ._sections import AuditOptions as AuditOptions

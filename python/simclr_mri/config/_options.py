@@ -14,17 +14,40 @@ import math
 import tomllib
 import types
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from .._shared import choose, did_you_mean
+from .._shared import Recipe, choose, did_you_mean
 
 T = TypeVar("T")
 
 
-RECIPES = ("default", "seed", "quick")
+RECIPES: tuple[Recipe, ...] = get_args(Recipe)
+
+RENAMED = {"recipe": {"seed": "paper"}, "head": {"seed": "paper"}}
+"""Values of options that have another name now, by option: the old name works for one version, and warns."""
+
+
+def new_name(option: str, value: Any, stacklevel: int | None = None) -> Any:
+    """What the value of an option is called now; warns of an old name if it is said at which level of the stack."""
+    new = RENAMED.get(option, {}).get(value) if isinstance(value, str) else None
+    if new is None:
+        return value
+    if stacklevel is not None:
+        warnings.warn(
+            f"{option} {value!r} is called {new!r} now; the old name goes with the next version",
+            FutureWarning,
+            stacklevel=stacklevel + 1,
+        )
+    return new
+
+
+def with_new_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as an earlier version kept them, with the values' names of now."""
+    return {name: new_name(name, value) for name, value in config.items()}
 
 
 def option(
@@ -90,6 +113,7 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
         return value
     kind, may_be_none = optional_type(hints(section)[name])
     label = f"{where}: {name}" if where else name
+    value = new_name(name, value, stacklevel=2)
     if isinstance(value, (list, tuple)) and list(value) == [None]:  # "none" for an option that takes several values
         value = None
     if may_be_none and (value is None or (isinstance(value, str) and value.lower() == "none")):  # TOML has no null
@@ -162,7 +186,7 @@ def _recipe(name: str) -> dict[str, dict[str, Any]]:
 
 def recipe_values(name: str, section_name: str, section: type) -> dict[str, Any]:
     """What the recipe `name` says about one section (it may say nothing)."""
-    values = _recipe(name).get(section_name, {})
+    values = _recipe(new_name("recipe", name)).get(section_name, {})
     return {key: check_value(section, key, value, f"recipe {name} [{section_name}]") for key, value in values.items()}
 
 
@@ -193,6 +217,8 @@ def takes_recipe(section_name: str) -> Callable[[type[T]], type[T]]:
                     raise TypeError(f"{cls.__name__}: unknown argument '{name}'.{did_you_mean(name, known)}")
             given = signature.bind(self, *args, **kwargs).arguments
             given.pop("self")
+            for name in RENAMED.keys() & given.keys():
+                given[name] = new_name(name, given[name], stacklevel=2)
             plain(self, **{**recipe_values(given.get("recipe", "default"), section_name, cls), **given})
 
         cls.__init__ = __init__  # type: ignore[method-assign,assignment]

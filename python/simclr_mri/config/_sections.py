@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .._shared import ARCHS, CAM_METHODS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS, Precision
-from ._options import option
+from ._options import RECIPES, option
 
 SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
 
@@ -105,9 +105,7 @@ class TrainingOptions:
     """What pretraining and fine-tuning have in common."""
 
     arch: str = option("resnet50", "the network", group="network", choices=ARCHS)
-    recipe: str = option(
-        "default", "where options that are not given come from", group="run", choices=("default", "seed", "quick")
-    )
+    recipe: str = option("default", "where options that are not given come from", group="run", choices=RECIPES)
     features: str = option(
         "avgpool",
         "what the head sees: the average over the last stage, or all of it",
@@ -171,9 +169,9 @@ class PretrainOptions(TrainingOptions):
     )
     head: str = option(
         "mlp",
-        "projection head: mlp, or the seed recipe's dropout and two linear layers",
+        "projection head: mlp, or the paper recipe's dropout and two linear layers",
         group="network",
-        choices=("mlp", "seed"),
+        choices=("mlp", "paper"),
     )
     batch_size: int = option(
         32,
@@ -202,10 +200,10 @@ class PretrainOptions(TrainingOptions):
     temperature: float = option(0.2, "temperature of NT-Xent", group="optimization", at_least=1e-3)
     temperature_drops: bool = option(
         False,
-        "lower it to 0.3, 0.1, 0.05 as the loss per image falls under 0.045, 0.03, 0.02 (seed recipe)",
+        "lower it to 0.3, 0.1, 0.05 as the loss per image falls under 0.045, 0.03, 0.02 (paper recipe)",
         group="optimization",
     )
-    separate_views: bool = option(False, "batch statistics for each view apart (seed recipe)", group="network")
+    separate_views: bool = option(False, "batch statistics for each view apart (paper recipe)", group="network")
     warmup_epochs: float = option(
         10.0,
         "epochs over which the rate rises from 0, at most half of them (cosine only)",

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .._shared import check_path, some, to_json
+from ..config import with_new_names
 from ..weights import (
     CheckpointError,
     Tensors,
@@ -175,6 +176,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         check_tensors(tensors, values["progress"])
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    values["config"] = with_new_names(values["config"])
     groups: dict[str, dict[str, np.ndarray]] = {"model": {}, "optimizer": {}, "best": {}}
     for name, array in tensors.items():
         group, _, rest = name.partition("/")

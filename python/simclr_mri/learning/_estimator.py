@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
 from .._shared import LAYERS, PRECISIONS, Precision, bytes_text, choose, sole_writer, versions
-from ..config import as_dict, checked, option_fields, recipe_values
+from ..config import as_dict, checked, new_name, option_fields, recipe_values, with_new_names
 from ..datasets import Dataset
 from ..views import Preprocess
 from ..weights import CheckpointError
@@ -178,6 +178,8 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
         -------
         self
         """
+        for name, value in params.items():
+            params[name] = new_name(name, value, stacklevel=2)
         if params.get("recipe", self.recipe) != self.recipe:
             params = {**self._recipe_changes(params["recipe"]), **params}
         return super().set_params(**params)
@@ -283,7 +285,7 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
         return copy_of_parameters(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(with_new_names(state))
         if "network_config_" in state:
             self._take_over(state)
 
@@ -455,7 +457,8 @@ def stoppable_preparation(title: str) -> Iterator[None]:
 
 def _warn_oddities(recipe: str, oddities: Sequence[str]) -> None:
     """Say aloud which of the published recipe's oddities are reproduced."""
-    if recipe == "seed" and oddities:
+    if recipe == "paper" and oddities:
         warnings.warn(
-            f"recipe 'seed' reproduces the published notebooks, oddities included: {'; '.join(oddities)}.", stacklevel=4
+            f"recipe 'paper' reproduces the published notebooks, oddities included: {'; '.join(oddities)}.",
+            stacklevel=4,
         )

@@ -48,7 +48,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
     >>> from simclr_mri import SimCLR
     >>> SimCLR("resnet18", epochs=5).lr is None
     True
-    >>> SimCLR(recipe="seed").temperature
+    >>> SimCLR(recipe="paper").temperature
     0.5
     >>> from simclr_mri import datasets
     >>> ds = datasets.phantoms(n_subjects=16, slices=1, image_size=32)
@@ -182,7 +182,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
 
 
 def projection_head(options: PretrainOptions) -> list[tuple[int, float, bool]]:
-    if options.head == "seed":
+    if options.head == "paper":
         return [(2 * options.embedding_size, 0.5, False), (options.embedding_size, 0.5, False)]
     return [(FEATURE_SIZE[options.arch], 0.0, True), (options.embedding_size, 0.0, False)]
 

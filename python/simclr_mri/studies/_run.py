@@ -130,7 +130,7 @@ class Run:
             self._look(fold, arm, "the best epoch is chosen here", epochs=clf.epochs)
         with warnings.catch_warnings():
             if result.rows:  # said once is enough
-                warnings.filterwarnings("ignore", message="recipe 'seed' reproduces")
+                warnings.filterwarnings("ignore", message="recipe 'paper' reproduces")
             select = fold.test if on_test else fold.val
             clf.fit(fold.train, select, checkpoint=folder, resume=self.resume, facts=self._facts(fold))
         _stop_if_interrupted(clf)

@@ -1,7 +1,7 @@
 """From uint8 images to what the network sees: normalisation, and the augmentations by name.
 
 Size is the signal here (ventricles widen, the brain shrinks), so crops keep at least half of the image and nothing is
-flipped upside down; colours do not exist. "crop" is the seed recipe's, "mri" ours for SimCLR, "light" ours for
+flipped upside down; colours do not exist. "crop" is the paper recipe's, "mri" ours for SimCLR, "light" ours for
 fine-tuning. "intensity" changes no sizes at all, and what scanners differ in as much as "mri".
 """
 

@@ -151,7 +151,7 @@ def test_bad_sizes_are_named():
 
 
 def test_simclr_with_micro_batches():
-    """One view at a time is the seed recipe's "batch statistics for each view apart"."""
+    """One view at a time is the paper recipe's "batch statistics for each view apart"."""
     ds = datasets.phantoms(seed=0, n_subjects=8, slices=2, image_size=32)
     options = {"arch": "resnet18", "batch_size": 8, "epochs": 1, "verbose": 0, "lr": 0.01, "knn_every": 0, "n_jobs": 1}
     apart = SimCLR(**options, separate_views=True).fit(ds).history_[0]["loss"]

@@ -40,12 +40,12 @@ def test_estimators_have_the_options_of_their_sections():
         assert as_dict(estimator()) == as_dict(SECTIONS[name]())
 
 
-def test_the_seed_recipe_is_the_published_one():
-    ssl, clf = SimCLR(recipe="seed"), Classifier(recipe="seed")
+def test_the_paper_recipe_is_the_published_one():
+    ssl, clf = SimCLR(recipe="paper"), Classifier(recipe="paper")
     assert (ssl.arch, ssl.features, ssl.head, ssl.views, ssl.normalize) == (
         "resnet50",
         "flatten",
-        "seed",
+        "paper",
         "crop",
         False,
     )
@@ -59,10 +59,10 @@ def test_the_seed_recipe_is_the_published_one():
 
 
 def test_arguments_win_over_the_recipe_and_clones_keep_both():
-    ssl = SimCLR("resnet18", recipe="seed", epochs=2, temperature=0.2)
+    ssl = SimCLR("resnet18", recipe="paper", epochs=2, temperature=0.2)
     assert (ssl.arch, ssl.epochs, ssl.temperature, ssl.rho) == ("resnet18", 2, 0.2, 2.0)
     assert clone(ssl).get_params() == ssl.get_params()
-    assert Classifier(recipe="seed", class_weight="balanced").class_weight == "balanced"
+    assert Classifier(recipe="paper", class_weight="balanced").class_weight == "balanced"
 
 
 def test_sources_are_merged_in_order(tmp_path):
@@ -75,7 +75,7 @@ def test_sources_are_merged_in_order(tmp_path):
     assert pretrain.batch_size == 8  # command line over file
     args = build_parser().parse_args(["pretrain", "DATA", "--config", str(file), "--recipe", "default"])
     assert Settings(args).pretrain.arch == "resnet50"
-    inherited = {"recipe": "seed", "data": {"image_size": 64}}
+    inherited = {"recipe": "paper", "data": {"image_size": 64}}
     assert Settings(build_parser().parse_args(["pretrain", "DATA"]), inherited).data.image_size == 64
 
 
@@ -104,8 +104,8 @@ def test_mistakes_in_a_file_name_it_and_help(tmp_path, text, message):
 def test_mistakes_in_python_help():
     with pytest.raises(TypeError, match=r"unknown argument 'epoch'. Did you mean 'epochs'\?"):
         SimCLR(epoch=3)
-    with pytest.raises(ValueError, match="Did you mean 'seed'"):
-        SimCLR(recipe="sead")
+    with pytest.raises(ValueError, match="Did you mean 'paper'"):
+        SimCLR(recipe="papers")
     with pytest.raises(ValueError, match="arch='resnet' is unknown"):
         checked(SimCLR("resnet"), PretrainOptions)
     with pytest.raises(ValueError, match="epochs=-1: expected at least 0"):

@@ -163,20 +163,20 @@ def test_the_best_epoch_is_kept_in_memory_and_on_disk(parts, tmp_path):
     assert again.get_params()["arch"] == "resnet18"
 
 
-def test_the_seed_recipe_runs_and_says_its_oddities(parts):
+def test_the_paper_recipe_runs_and_says_its_oddities(parts):
     ds = Dataset(np.repeat(parts[0].images, 3, axis=3), parts[0].labels, parts[0].classes, parts[0].subjects)
     with pytest.warns(UserWarning, match="oddities included: .*no ImageNet weights"):
-        ssl = SimCLR("resnet18", recipe="seed", epochs=2, batch_size=8, verbose=0).fit(ds)
+        ssl = SimCLR("resnet18", recipe="paper", epochs=2, batch_size=8, verbose=0).fit(ds)
     assert ssl.network_config_["features"] == "flatten" and ssl.preprocess_.mean == (0.0, 0.0, 0.0)
     assert ssl.history_.column("temperature") == [0.5, 0.5]
     with pytest.warns(UserWarning, match="best epoch is chosen on the set given as val"):
-        clf = Classifier(ssl, recipe="seed", epochs=1, batch_size=8, verbose=0, fraction_by="image").fit(ds, ds)
+        clf = Classifier(ssl, recipe="paper", epochs=1, batch_size=8, verbose=0, fraction_by="image").fit(ds, ds)
     assert clf.network_.state()["fc.weight"].shape == (3, 512)  # 1 x 1 x 512 at 32 pixels
 
 
 def test_the_temperature_drops_with_the_loss_per_image():
     task = object.__new__(SimCLRTask)
-    task.options, task.history, task.position = SimCLR(recipe="seed"), History(), Position()
+    task.options, task.history, task.position = SimCLR(recipe="paper"), History(), Position()
     task.temperature = 0.5
     for loss, expected in ((0.05, 0.5), (0.044, 0.3), (0.029, 0.1), (0.0199, 0.05), (0.05, 0.05)):
         task.next_epoch({"epoch": 1, "loss": loss * task.options.batch_size})

@@ -83,8 +83,8 @@ def test_shuffling_is_what_it_was(ds, monkeypatch):
     assert seen[0][1] is not None  # class weights
 
 
-def test_both_are_off_in_the_seed_recipe():
-    values = recipe_values("seed", "finetune", Classifier)
+def test_both_are_off_in_the_paper_recipe():
+    values = recipe_values("paper", "finetune", Classifier)
     assert values["class_weight"] in (None, "none") and values["sampling"] == "shuffle"
-    clf = Classifier(recipe="seed")
+    clf = Classifier(recipe="paper")
     assert clf.class_weight is None and clf.sampling == "shuffle"
