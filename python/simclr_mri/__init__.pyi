@@ -37,8 +37,10 @@ from .splits import kfold as kfold
 from .splits import label_fractions as label_fractions
 from .splits import split as split
 from .studies import LabelCurve as LabelCurve
+from .studies import ModelCard as ModelCard
 from .studies import StudyResult as StudyResult
 from .studies import label_curve as label_curve
+from .studies import model_card as model_card
 from .studies import study as study
 from .studies import study_report as study_report
 from .weights import CheckpointError as CheckpointError
@@ -58,6 +60,7 @@ __all__ = [
     "History",
     "LabelCurve",
     "LinearProbe",
+    "ModelCard",
     "Report",
     "SimCLR",
     "Split",
@@ -76,6 +79,7 @@ __all__ = [
     "label_curve",
     "label_fractions",
     "metrics",
+    "model_card",
     "plot",
     "read_weights",
     "run_demo",

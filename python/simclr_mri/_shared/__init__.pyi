@@ -55,6 +55,7 @@ from ._records import frame_of as frame_of
 from ._records import plain_row as plain_row
 from ._records import same as same
 from ._records import same_fields as same_fields
+from ._report import NOT_A_DEVICE as NOT_A_DEVICE
 from ._report import Picture as Picture
 from ._report import Report as Report
 from ._text import bytes_text as bytes_text

@@ -7,6 +7,8 @@ from ._looks import LOOKS_FILE as LOOKS_FILE
 from ._looks import model_digest as model_digest
 from ._looks import record_look as record_look
 from ._looks import record_of as record_of
+from ._model_card import ModelCard as ModelCard
+from ._model_card import model_card as model_card
 from ._page import study_report as study_report
 from ._result import StudyResult as StudyResult
 from ._starts import Start as Start
@@ -16,10 +18,12 @@ __all__ = [
     "Arm",
     "CurveDifference",
     "LabelCurve",
+    "ModelCard",
     "Start",
     "StudyResult",
     "label_curve",
     "label_curve_report",
+    "model_card",
     "study",
     "study_report",
 ]

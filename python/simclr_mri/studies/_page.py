@@ -12,6 +12,7 @@ from .._shared import Picture, Report, bytes_text, counted, rows_of, seconds_tex
 from ..metrics import NAMES
 from ._arm import METRICS
 from ._conclusions import STARTS, findings, headline, leak, opening_table, signed, verdict
+from ._model_card import model_card
 from ._page_pictures import checks_section, confusion_section, heat_section, ranking_section
 from ._rates import rates_table
 from ._result import StudyResult
@@ -59,6 +60,7 @@ def study_report(
     heat_section(report, result)
     checks_section(report, result)
     _looks(report, result)
+    model_card(result).add_to(report)
     _costs(report, result)
     return report
 

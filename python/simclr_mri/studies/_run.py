@@ -17,6 +17,7 @@ from ._arm import METRICS, Arm, level_of
 from ._fold import Fold
 from ._judge import RunJudge
 from ._looks import read_looks, record_look
+from ._model_card import model_card
 from ._plan import Plan
 from ._rates import RateSearch, adopt_trial, trial_name, trials_become_runs
 from ._result import StudyResult
@@ -174,6 +175,8 @@ class Run:
             training_s=self._training_s(result),
             looks_at_test_sets=len(result.looks),
         )
+
+        model_card(result).write(self.out / "model_card.md")
 
     def _training_s(self, result: StudyResult) -> float:
         """Of all processes that worked on a study; the manifest's wall_s is that of the last one."""

@@ -58,9 +58,9 @@ def study(
         once, and the figures are those over all of them. Or splits of your own, such as
         `list(kfold(ds, repeats=3, val=0.2))`.
     out : path
-        Folder of the study: study.csv (a row a run), summary.csv (a row an arm), study.md, study.png, runs.md (what
-        is done and how long the rest will take), rates.csv (what each of `lrs` scored), test_looks.jsonl,
-        manifest.json and a folder for each run.
+        Folder of the study: study.csv (a row a run), summary.csv (a row an arm), study.md, study.png (also .pdf and
+        .svg), model_card.md, runs.md (what is done and how long the rest will take), rates.csv (what each of `lrs`
+        scored), test_looks.jsonl, manifest.json and a folder for each run.
     split : Split, optional
         By default by subject with seed 42. With K folds it says by what, from which seed, and how much is for
         validation.
