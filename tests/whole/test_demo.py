@@ -14,6 +14,7 @@ from simclr_mri.cli import main
 
 SHORT = [
     "--n-subjects", "24", "--slices", "2", "--image-size", "32", "--label-fractions", "0.3", "1", "--n-bootstrap", "20",
+    "--data.split", "0.6", "0.2", "0.2", "--data.task", "3class", "--seeds", "1",
     "--pretrain.epochs", "1", "--pretrain.batch-size", "8", "--finetune.epochs", "1", "--finetune.min-steps", "2",
     "--pretrain.verbose", "0",
 ]  # fmt: skip

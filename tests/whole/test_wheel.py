@@ -32,6 +32,7 @@ def test_a_wheel_runs_the_demo_without_a_compiler(tmp_path):
     short = [
         "--n-subjects", "24", "--slices", "2", "--image-size", "32", "--label-fractions", "1", "--n-bootstrap", "20",
         "--pretrain.epochs", "1", "--pretrain.batch-size", "8", "--finetune.epochs", "1", "--finetune.min-steps", "2",
+        "--data.split", "0.6", "0.2", "0.2", "--seeds", "1",
     ]  # fmt: skip
     command = [str(python), "-m", "simclr_mri", "demo", "--out", "demo", *short]
     environment = {"HOME": str(tmp_path), "PATH": str(python.parent), "MPLBACKEND": "agg"}
