@@ -54,6 +54,12 @@ def compile_and_run(installed: Path, source: Path, compiler: str = "cc") -> str:
     return done.stdout
 
 
+def test_amx_on_emulated_registers(installed):
+    """check_amx.c runs the AMX kernels, and the convolutions around them, on any processor."""
+    lines = make("check-amx", f"BUILD={installed / 'build'}").splitlines()
+    assert len(lines) == 36 and all(line.endswith(" ok") for line in lines), lines
+
+
 def test_fused_operations_have_the_bits_of_single_ones(installed):
     compile_and_run(installed, ROOT / "tests" / "core" / "check_fusion.c")
 

@@ -3,23 +3,12 @@
  * first-level cache. */
 #include <stdint.h>
 
+#include "kernels/conv/amx_registers.h"
 #include "kernels/conv/amx_tile.h"
-#include "kernels/lanes_avx512.h"
 
-#define UNROLL_16 _Pragma("GCC unroll 16")
+static const struct smri_amx_config config = SMRI_AMX_WHOLE_REGISTERS;
 
-/* Palette 1: eight registers of 16 rows x 64 bytes (Intel SDM volume 1, section 18.3). */
-struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-
-/* A constant in memory: gcc tells its optimizer of 8 of the 64 bytes that the instruction reads. */
-static const struct tile_config config = {
-    .palette = 1, .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
-
-static void begin_amx(void) { _tile_loadconfig(&config); }
+static void begin_amx(void) { smri_amx_configure(&config); }
 
 static void end_amx(void) {
     _tile_release();
@@ -28,7 +17,7 @@ static void end_amx(void) {
 
 /* Towards the second-level cache, whatever the address. */
 SMRI_INLINE void fetch_half(const char *next, size_t pixel_stride) {
-    UNROLL_16 for (size_t i = 0; i < SMRI_AMX_HALF; i++) _mm_prefetch(next + i * pixel_stride, _MM_HINT_T1);
+    SMRI_UNROLL_16 for (size_t i = 0; i < SMRI_AMX_HALF; i++) _mm_prefetch(next + i * pixel_stride, _MM_HINT_T1);
 }
 
 /* `both` halves of the pixels, both halves of the columns (`wide`) and `ahead` are constants at every call. Lines that will
@@ -137,41 +126,18 @@ static void pack_amx(smri_bf16 *panel, const float *w, size_t rows) {
         }
 }
 
-/* 16 x 16 pairs of numbers in registers: rows are interleaved by 1, 2, 4 and 8 lanes. */
-SMRI_INLINE void transpose_pairs(__m512i r[16]) {
-    __m512i t[16];
-    UNROLL_16 for (size_t i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    UNROLL_16 for (size_t i = 0; i < 16; i += 4)
-        for (size_t j = 0; j < 2; j++) {
-            r[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + j + 2]);
-            r[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + j + 2]);
-        }
-    UNROLL_16 for (size_t i = 0; i < 16; i += 8)
-        for (size_t j = 0; j < 4; j++) {
-            t[i + j] = _mm512_shuffle_i32x4(r[i + j], r[i + j + 4], 0x88);
-            t[i + j + 4] = _mm512_shuffle_i32x4(r[i + j], r[i + j + 4], 0xDD);
-        }
-    UNROLL_16 for (size_t j = 0; j < 8; j++) {
-        r[j] = _mm512_shuffle_i32x4(t[j], t[j + 8], 0x88);
-        r[j + 8] = _mm512_shuffle_i32x4(t[j], t[j + 8], 0xDD);
-    }
-}
-
 static void pack_transposed_amx(smri_bf16 *panel, const float *w, size_t rows) {
     for (size_t half = 0; half < 2; half++) {
         __m512i r[16];
-        UNROLL_16 for (size_t j = 0; j < 16; j++) {
+        SMRI_UNROLL_16 for (size_t j = 0; j < 16; j++) {
             const float *column = w + (half * 16 + j) * SMRI_AMX_SLICE;
             if (half * 16 + j < rows)
                 r[j] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(column + SMRI_LANES), _mm512_loadu_ps(column));
             else
                 r[j] = _mm512_setzero_si512();
         }
-        transpose_pairs(r);
-        UNROLL_16 for (size_t pair = 0; pair < 16; pair++) _mm512_storeu_si512(panel + (half * 16 + pair) * 32, r[pair]);
+        transpose_16x16(r);
+        SMRI_UNROLL_16 for (size_t pair = 0; pair < 16; pair++) _mm512_storeu_si512(panel + (half * 16 + pair) * 32, r[pair]);
     }
 }
 

@@ -2,13 +2,9 @@
  *
  * A product of two tiles takes 16 cycles, a load of one from the first-level cache 8: two by two tiles of sums need four
  * loads for four products. */
-#include <immintrin.h>
-#include <string.h>
-
+#include "kernels/conv/amx_registers.h"
 #include "kernels/conv/amx_wgrad.h"
 
-#define SMRI_INLINE static inline __attribute__((always_inline))
-#define UNROLL_16 _Pragma("GCC unroll 16")
 #define SIDE SMRI_AMX_WGRAD_SIDE
 #define TILE SMRI_AMX_WGRAD_NUMBERS
 #define ROW 32 /* bf16 numbers of a vector, and of a row of a tile */
@@ -31,13 +27,13 @@ SMRI_INLINE void pack_images(const struct smri_wtile_pack *p, size_t first, cons
     smri_bf16 *out = p->out + first / 2 * ROW;
     for (size_t place = 0; place < p->places; place++, in += p->in_place, out += p->out_place) {
         for (size_t c = 0; c < whole; c += ROW)
-            UNROLL_16 for (size_t i = 0; i < images; i += 2) {
+            SMRI_UNROLL_16 for (size_t i = 0; i < images; i += 2) {
                 const smri_bf16 *a = in + i * p->in_image + c;
                 const __m512i b = i + 1 < images ? _mm512_loadu_si512(a + p->in_image) : _mm512_setzero_si512();
                 interleave(out + c / SIDE * TILE + i / 2 * ROW, _mm512_loadu_si512(a), b, true);
             }
         if (left == 0) continue;
-        UNROLL_16 for (size_t i = 0; i < images; i += 2) {
+        SMRI_UNROLL_16 for (size_t i = 0; i < images; i += 2) {
             const smri_bf16 *a = in + i * p->in_image + whole;
             const __m512i b = i + 1 < images ? _mm512_maskz_loadu_epi16(mask, a + p->in_image) : _mm512_setzero_si512();
             interleave(out + whole / SIDE * TILE + i / 2 * ROW, _mm512_maskz_loadu_epi16(mask, a), b, left > SIDE);
@@ -45,26 +41,12 @@ SMRI_INLINE void pack_images(const struct smri_wtile_pack *p, size_t first, cons
     }
 }
 
-/* A tile of 16 x 16 pairs, in place: rows are interleaved by 1, 2, 4 and 8 lanes of 32 bits. */
+/* A tile of 16 x 16 pairs, in place. */
 SMRI_INLINE void transpose(smri_bf16 *tile) {
-    __m512i r[16], t[16];
-    UNROLL_16 for (size_t i = 0; i < 16; i++) r[i] = _mm512_load_si512(tile + i * ROW);
-    UNROLL_16 for (size_t i = 0; i < 16; i += 2)
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]), t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    UNROLL_16 for (size_t i = 0; i < 16; i += 4)
-        UNROLL_16 for (size_t j = 0; j < 2; j++) {
-            r[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + j + 2]);
-            r[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + j + 2]);
-        }
-    UNROLL_16 for (size_t i = 0; i < 16; i += 8)
-        UNROLL_16 for (size_t j = 0; j < 4; j++) {
-            t[i + j] = _mm512_shuffle_i32x4(r[i + j], r[i + j + 4], 0x88);
-            t[i + j + 4] = _mm512_shuffle_i32x4(r[i + j], r[i + j + 4], 0xDD);
-        }
-    UNROLL_16 for (size_t j = 0; j < 8; j++) {
-        _mm512_store_si512(tile + j * ROW, _mm512_shuffle_i32x4(t[j], t[j + 8], 0x88));
-        _mm512_store_si512(tile + (j + 8) * ROW, _mm512_shuffle_i32x4(t[j], t[j + 8], 0xDD));
-    }
+    __m512i r[16];
+    SMRI_UNROLL_16 for (size_t i = 0; i < 16; i++) r[i] = _mm512_load_si512(tile + i * ROW);
+    transpose_16x16(r);
+    SMRI_UNROLL_16 for (size_t i = 0; i < 16; i++) _mm512_store_si512(tile + i * ROW, r[i]);
 }
 
 static void pack_amx(const struct smri_wtile_pack *p) {
@@ -78,19 +60,12 @@ static void pack_amx(const struct smri_wtile_pack *p) {
         for (size_t tile = 0; tile < tiles; tile++) transpose(p->out + place * p->out_place + tile * TILE);
 }
 
-struct config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-
 static void begin_amx(size_t images) {
     const size_t pairs = (images + 1) / 2;
-    struct config config = {.palette = 1};
-    for (size_t i = 0; i < 8; i++) config.row_bytes[i] = 64, config.rows[i] = SIDE;
+    struct smri_amx_config config = SMRI_AMX_WHOLE_REGISTERS;
     config.row_bytes[4] = config.row_bytes[5] = (uint16_t)(4 * pairs); /* a */
     config.rows[6] = config.rows[7] = (uint8_t)pairs;                  /* b */
-    __asm__ volatile("ldtilecfg %0" : : "m"(config));
+    smri_amx_configure(&config);
 }
 
 static void end_amx(void) {

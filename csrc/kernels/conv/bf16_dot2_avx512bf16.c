@@ -2,10 +2,8 @@
  * products to a float, flushing denormals, and the movers of data. */
 #include "kernels/conv/bf16_dot2.h"
 
-#include <immintrin.h>
-#include <string.h>
+#include "kernels/lanes_avx512.h"
 
-#define SMRI_INLINE static inline __attribute__((always_inline))
 #define SMRI_IGEMM_NUMBERS 2
 #define SMRI_IGEMM_OUT_BYTES sizeof(smri_bf16)
 
@@ -48,8 +46,6 @@ static void weights(uint32_t *out, const float *in, size_t rows) {
             _mm512_storeu_si512(out, pairs_of(rounded(in + i), odd));
         }
 }
-
-static __mmask16 lanes_of(size_t left) { return left >= SMRI_LANES ? 0xFFFF : (__mmask16)((1u << left) - 1); }
 
 /* Words 0 to 15 of a and b in turn; 16 to 31 are 16 further. */
 static const uint16_t in_turn[32] __attribute__((aligned(64))) = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38,

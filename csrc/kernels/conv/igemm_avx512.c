@@ -1,10 +1,7 @@
 /* The convolution kernels with 512-bit vectors: the tiles of igemm_loops_avx512.h on floats, and the movers of data. */
-#include <immintrin.h>
-#include <stdint.h>
-
 #include "kernels/conv/igemm.h"
+#include "kernels/lanes_avx512.h"
 
-#define SMRI_INLINE static inline __attribute__((always_inline))
 #define SMRI_IGEMM_NUMBERS 1
 #define SMRI_IGEMM_OUT_BYTES sizeof(float)
 
@@ -25,39 +22,15 @@ static void store_fence_avx512(void) { _mm_sfence(); }
 
 #include "kernels/conv/igemm_loops_avx512.h"
 
-#define UNROLL_16 _Pragma("GCC unroll 16")
-
-/* 16 x 16 in registers: pairs of rows are interleaved by 1, 2, 4 and 8 lanes. */
-SMRI_INLINE void transpose16(__m512 r[16]) {
-    __m512 t[16];
-    UNROLL_16 for (size_t i = 0; i < 16; i += 2)
-        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]), t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-    UNROLL_16 for (size_t i = 0; i < 16; i += 4)
-        for (size_t j = 0; j < 2; j++) {
-            const __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
-            r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-            r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-        }
-    UNROLL_16 for (size_t i = 0; i < 16; i += 8)
-        for (size_t j = 0; j < 4; j++) {
-            t[i + j] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0x88);
-            t[i + j + 4] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0xDD);
-        }
-    UNROLL_16 for (size_t j = 0; j < 8; j++) {
-        r[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
-        r[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xDD);
-    }
-}
-
 static void transpose_avx512(float *out, const float *in, size_t rows, size_t cols) {
     for (size_t j = 0; j < cols; j += SMRI_LANES)
         for (size_t i = 0; i < SMRI_CONV_BLOCK; i += SMRI_LANES) {
-            __m512 r[16];
-            UNROLL_16 for (size_t k = 0; k < 16; k++)
-                r[k] = i + k < rows ? _mm512_loadu_ps(in + (i + k) * SMRI_CONV_BLOCK + j) : _mm512_setzero_ps();
-            transpose16(r);
-            UNROLL_16 for (size_t k = 0; k < 16; k++)
-                if (j + k < cols) _mm512_storeu_ps(out + (j + k) * SMRI_CONV_BLOCK + i, r[k]);
+            __m512i r[16];
+            SMRI_UNROLL_16 for (size_t k = 0; k < 16; k++)
+                r[k] = i + k < rows ? _mm512_loadu_si512(in + (i + k) * SMRI_CONV_BLOCK + j) : _mm512_setzero_si512();
+            transpose_16x16(r);
+            SMRI_UNROLL_16 for (size_t k = 0; k < 16; k++)
+                if (j + k < cols) _mm512_storeu_si512(out + (j + k) * SMRI_CONV_BLOCK + i, r[k]);
         }
 }
 

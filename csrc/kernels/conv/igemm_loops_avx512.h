@@ -15,13 +15,12 @@
 #ifndef SMRI_KERNELS_CONV_IGEMM_LOOPS_AVX512_H
 #define SMRI_KERNELS_CONV_IGEMM_LOOPS_AVX512_H
 
-#include <immintrin.h>
 #include <math.h>
 
 #include "kernels/conv/igemm.h"
+#include "kernels/lanes_avx512.h"
 
 #define SMRI_UNROLL_ALL _Pragma("GCC unroll 8")
-#define SMRI_LANES 16
 #define SMRI_IGEMM_STEPS 4 /* between two requests for memory ahead */
 
 /* A row of weights: two vectors of each block. Words are loaded as floats, whatever they hold. */

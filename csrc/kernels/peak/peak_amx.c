@@ -2,24 +2,14 @@
  * enough to hide its latency (52 cycles, one every 16 on the first cores that have it). */
 #include "kernels/peak/peak.h"
 
-#include <immintrin.h>
-#include <stdint.h>
+#include "kernels/conv/amx_registers.h"
 
 enum { SUMS = 4, ROWS = 16, COLUMNS = 16, DEPTH = 32 };
 
-/* LDTILECFG's operand (Intel SDM). Static, because the intrinsic tells the compiler only of its first bytes. */
-static const struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tiles = {
-    .palette = 1,
-    .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
-    .rows = {ROWS, ROWS, ROWS, ROWS, ROWS, ROWS, ROWS, ROWS},
-};
+static const struct smri_amx_config tiles = SMRI_AMX_WHOLE_REGISTERS;
 
 static double multiply_add_amx(size_t rounds) {
-    _tile_loadconfig(&tiles);
+    smri_amx_configure(&tiles);
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
