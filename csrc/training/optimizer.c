@@ -70,6 +70,7 @@ void smri_adamw_step(float *weights, float *m, float *v, const float *gradients,
 
 struct norm_job {
     const float *gradients, *weights;
+    float eta;
     size_t n, grain;
     double sums[MAX_SUMS];
 };
@@ -79,11 +80,12 @@ static void norm_task(void *context, size_t index, size_t worker) {
     struct norm_job *job = context;
     const size_t first = index * job->grain, n = smri_chunk_end(job->n, job->grain, index) - first;
     job->sums[index] = smri_kernels_get()->optimizer.norm2(
-        job->gradients + first, job->weights != NULL ? job->weights + first : NULL, n);
+        job->gradients + first, job->weights != NULL ? job->weights + first : NULL, job->eta, n);
 }
 
-double smri_gradient_norm2(const float *gradients, const float *weights, bool adaptive, size_t n, smri_pool *pool) {
-    struct norm_job job = {.gradients = gradients, .weights = adaptive ? weights : NULL, .n = n, .grain = GRAIN};
+double smri_gradient_norm2(const float *gradients, const float *weights, bool adaptive, float eta, size_t n,
+                           smri_pool *pool) {
+    struct norm_job job = {gradients, adaptive ? weights : NULL, eta, n, GRAIN, {0}};
     if (smri_chunk_count(n, GRAIN) > MAX_SUMS) job.grain = smri_chunk_count(n, MAX_SUMS);
     const size_t count = smri_chunk_count(n, job.grain);
     smri_pool_run(pool, count, norm_task, &job);
@@ -95,7 +97,7 @@ double smri_gradient_norm2(const float *gradients, const float *weights, bool ad
 struct perturb_job {
     float *weights, *copy;
     const float *gradients;
-    float step;
+    float step, eta;
     bool adaptive;
     size_t n;
 };
@@ -105,12 +107,12 @@ static void perturb_task(void *context, size_t index, size_t worker) {
     const struct perturb_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->optimizer.perturb(job->weights + first, job->copy != NULL ? job->copy + first : NULL,
-                                          job->gradients + first, job->step, job->adaptive,
+                                          job->gradients + first, job->step, job->adaptive, job->eta,
                                           smri_is_streamed(job->n * sizeof(float)), n);
 }
 
-void smri_sam_perturb(float *weights, float *copy, const float *gradients, float rho, double norm, bool adaptive, size_t n,
-                      smri_pool *pool) {
-    struct perturb_job job = {weights, copy, gradients, (float)((double)rho / (norm + 1e-12)), adaptive, n};
+void smri_sam_perturb(float *weights, float *copy, const float *gradients, float rho, double norm, bool adaptive, float eta,
+                      size_t n, smri_pool *pool) {
+    struct perturb_job job = {weights, copy, gradients, (float)((double)rho / (norm + 1e-12)), eta, adaptive, n};
     smri_pool_run(pool, smri_chunk_count(n, GRAIN), perturb_task, &job);
 }

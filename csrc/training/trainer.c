@@ -91,7 +91,7 @@ static struct smri_plan_config plan_config(const struct smri_trainer_config *con
 }
 
 static smri_status check_config(const struct smri_trainer_config *config) {
-    if ((unsigned)config->optimizer > SMRI_ADAMW || (unsigned)config->sharpness > SMRI_ASAM)
+    if ((unsigned)config->optimizer > SMRI_ADAMW || (unsigned)config->sharpness > SMRI_ASAM_AUTHORS)
         return smri_fail(SMRI_ARGUMENT, "trainer: unknown optimizer %d or sharpness %d", (int)config->optimizer,
                          (int)config->sharpness);
     if (!(config->weight_decay >= 0.0) || !isfinite((float)config->weight_decay))
@@ -278,9 +278,45 @@ static smri_status run_pass(smri_trainer *trainer, struct smri_step_result *resu
     return status;
 }
 
-static smri_status measure_gradients(smri_trainer *trainer, double *norm, bool adaptive, const struct smri_step *step) {
+/* Floats begin .. end - 1 of the arena, and how the ascent is scaled there. */
+struct ascent_span {
+    size_t begin, end;
+    bool adaptive;
+    float eta;
+};
+
+static bool is_weight(const struct smri_parameter *row) {
+    const char *dot = strrchr(row->name, '.');
+    return strcmp(dot != NULL ? dot + 1 : row->name, "weight") == 0;
+}
+
+/* The whole arena at once, but for ASAM_AUTHORS, where weights and biases lie side by side behind those that decay. */
+static size_t list_spans(struct ascent_span spans[SMRI_PARAMS_MAX + 1], const smri_network *network,
+                         enum smri_sharpness sharpness) {
+    if (sharpness != SMRI_ASAM_AUTHORS) {
+        spans[0] = (struct ascent_span){0, network->size, sharpness == SMRI_ASAM, 0.0f};
+        return 1;
+    }
+    size_t count = 0;
+    spans[count++] = (struct ascent_span){0, network->n_decaying, true, SMRI_ASAM_ETA};
+    for (size_t i = 0; i < network->n_params; i++) {
+        const struct smri_parameter *row = &network->table[i];
+        if (!row->is_buffer && !row->decays)
+            spans[count++] = (struct ascent_span){row->offset, row->offset + row->floats, is_weight(row), SMRI_ASAM_ETA};
+    }
+    return count;
+}
+
+static smri_status measure_gradients(smri_trainer *trainer, double *norm, enum smri_sharpness sharpness,
+                                     const struct smri_step *step) {
     const smri_network *network = trainer->network;
-    *norm = sqrt(smri_gradient_norm2(trainer->gradients, network->weights, adaptive, network->size, trainer->pool));
+    struct ascent_span spans[SMRI_PARAMS_MAX + 1];
+    const size_t count = list_spans(spans, network, sharpness);
+    double norm2 = 0.0;
+    for (const struct ascent_span *s = spans; s < spans + count; s++)
+        norm2 += smri_gradient_norm2(trainer->gradients + s->begin, network->weights + s->begin, s->adaptive, s->eta,
+                                     s->end - s->begin, trainer->pool);
+    *norm = sqrt(norm2);
     return isfinite(*norm) ? SMRI_OK : refuse("norm of the gradients", *norm, step);
 }
 
@@ -289,11 +325,14 @@ static smri_status measure_gradients(smri_trainer *trainer, double *norm, bool a
 static smri_status run_second_pass(smri_trainer *trainer, double norm, const float *images, const struct objective *objective,
                                    const struct smri_step *step, struct smri_poll poll) {
     smri_network *network = trainer->network;
-    smri_sam_perturb(network->weights, trainer->kept_weights, trainer->gradients, step->rho, norm,
-                     trainer->config.sharpness == SMRI_ASAM, network->size, trainer->pool);
+    struct ascent_span spans[SMRI_PARAMS_MAX + 1];
+    const size_t count = list_spans(spans, network, trainer->config.sharpness);
+    for (const struct ascent_span *s = spans; s < spans + count; s++)
+        smri_sam_perturb(network->weights + s->begin, trainer->kept_weights + s->begin, trainer->gradients + s->begin,
+                         step->rho, norm, s->adaptive, s->eta, s->end - s->begin, trainer->pool);
     struct smri_step_result there;
     smri_status status = run_pass(trainer, &there, images, objective, step, false, poll);
-    if (status == SMRI_OK) status = measure_gradients(trainer, &there.gradient_norm, false, step);
+    if (status == SMRI_OK) status = measure_gradients(trainer, &there.gradient_norm, SMRI_PLAIN, step);
     if (status != SMRI_OK) memcpy(network->weights, trainer->kept_weights, network->size * sizeof(float));
     return status;
 }
@@ -334,7 +373,7 @@ static smri_status run_step(smri_trainer *trainer, struct smri_step_result *resu
     if (status != SMRI_OK) return status;
     memcpy(trainer->kept_buffers, network->buffers, network->n_buffers * sizeof(float));
     status = run_pass(trainer, &first, images, objective, step, true, poll);
-    if (status == SMRI_OK) status = measure_gradients(trainer, &first.gradient_norm, config->sharpness == SMRI_ASAM, step);
+    if (status == SMRI_OK) status = measure_gradients(trainer, &first.gradient_norm, config->sharpness, step);
     if (status == SMRI_OK) {
         const size_t outputs = smri_network_output_count(network);
         memcpy(trainer->output, trainer->pass_output, objective->n_images * outputs * sizeof(float));

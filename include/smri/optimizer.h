@@ -32,14 +32,15 @@ struct smri_adamw {
 void smri_adamw_step(float *weights, float *m, float *v, const float *gradients, const struct smri_adamw *options,
                      size_t n, smri_pool *pool);
 
-/* sum of g^2, or of (w g)^2 when adaptive, in double and in a stated order. */
-double smri_gradient_norm2(const float *gradients, const float *weights, bool adaptive, size_t n, smri_pool *pool);
+/* sum of g^2, or of ((|w| + eta) g)^2 when adaptive, in double and in a stated order. */
+double smri_gradient_norm2(const float *gradients, const float *weights, bool adaptive, float eta, size_t n,
+                           smri_pool *pool);
 
-/* SAM (Foret et al., ICLR 2021, equation 2) and ASAM (Kwon et al., ICML 2021, equation 5, T_w = diag|w|):
- * copy = weights (copy may be NULL), then weights += rho / (norm + 1e-12) * (adaptive ? w^2 : 1) * g, with norm =
+/* SAM (Foret et al., ICLR 2021, equation 2) and ASAM (Kwon et al., ICML 2021, equation 5, T_w = diag(|w| + eta)):
+ * copy = weights (copy may be NULL), then weights += rho / (norm + 1e-12) * (adaptive ? (|w| + eta)^2 : 1) * g, with norm =
  * sqrt(smri_gradient_norm2). The step that follows takes `copy` as its start. */
-void smri_sam_perturb(float *weights, float *copy, const float *gradients, float rho, double norm, bool adaptive, size_t n,
-                      smri_pool *pool);
+void smri_sam_perturb(float *weights, float *copy, const float *gradients, float rho, double norm, bool adaptive, float eta,
+                      size_t n, smri_pool *pool);
 
 SMRI_API_END
 

@@ -12,7 +12,10 @@
 SMRI_API_BEGIN
 
 enum smri_optimizer { SMRI_SGD, SMRI_ADAMW };
-enum smri_sharpness { SMRI_PLAIN, SMRI_SAM, SMRI_ASAM };
+/* ASAM scales the ascent of every parameter by |w|, as the recipe of the seed does. ASAM_AUTHORS is the form of its authors'
+ * released code: |w| + SMRI_ASAM_ETA for weights (of convolutions, linear layers and batch norm), 1 for biases. */
+enum smri_sharpness { SMRI_PLAIN, SMRI_SAM, SMRI_ASAM, SMRI_ASAM_AUTHORS };
+#define SMRI_ASAM_ETA 0.01f
 
 struct smri_trainer_config {
     enum smri_optimizer optimizer;

@@ -64,16 +64,18 @@ static PyObject *adamw_step(PyObject *module, PyObject *arguments, PyObject *key
 }
 
 static PyObject *gradient_norm2(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"gradients", "weights", "n_threads", NULL};
+    static char *names[] = {"gradients", "weights", "n_threads", "eta", NULL};
     PyObject *g_object, *w_object = NULL;
     Py_ssize_t n_threads = 1;
-    if (!PARSE("O|On", &g_object, &w_object, &n_threads)) return NULL;
+    float eta = 0.0f;
+    if (!PARSE("O|Onf", &g_object, &w_object, &n_threads, &eta)) return NULL;
     struct smri_call call = {.module = module};
     npy_intp n[1] = {-1};
     const float *g = smri_call_need(&call, g_object, "gradients", 1, n);
     const float *w = smri_call_in(&call, w_object, "weights", 1, n);
+    smri_call_check(&call, eta >= 0.0f && isfinite(eta), "eta: expected a finite number of 0 or more");
     double norm2 = 0.0;
-    if (smri_call_begin(&call, n_threads, 0)) norm2 = smri_gradient_norm2(g, w, w != NULL, (size_t)n[0], call.pool);
+    if (smri_call_begin(&call, n_threads, 0)) norm2 = smri_gradient_norm2(g, w, w != NULL, eta, (size_t)n[0], call.pool);
     PyObject *nothing = smri_call_end(&call);
     if (nothing == NULL) return NULL;
     Py_DECREF(nothing);
@@ -81,13 +83,13 @@ static PyObject *gradient_norm2(PyObject *module, PyObject *arguments, PyObject 
 }
 
 static PyObject *sam_perturb(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"weights", "gradients", "rho", "norm", "adaptive", "copy", "n_threads", NULL};
+    static char *names[] = {"weights", "gradients", "rho", "norm", "adaptive", "copy", "n_threads", "eta", NULL};
     PyObject *w_object, *g_object, *copy_object = Py_None;
-    float rho;
+    float rho, eta = 0.0f;
     double norm;
     int adaptive = 0;
     Py_ssize_t n_threads = 1;
-    if (!PARSE("OOfd|pOn", &w_object, &g_object, &rho, &norm, &adaptive, &copy_object, &n_threads)) return NULL;
+    if (!PARSE("OOfd|pOnf", &w_object, &g_object, &rho, &norm, &adaptive, &copy_object, &n_threads, &eta)) return NULL;
     struct smri_call call = {.module = module};
     npy_intp n[1] = {-1};
     float *w = smri_call_inout(&call, w_object, "weights", 1, n), *copy = NULL;
@@ -95,8 +97,9 @@ static PyObject *sam_perturb(PyObject *module, PyObject *arguments, PyObject *ke
     const float *g = smri_call_need(&call, g_object, "gradients", 1, n);
     smri_call_check(&call, rho >= 0.0f && isfinite(rho), "rho: expected a finite number of 0 or more");
     smri_call_check(&call, norm >= 0.0 && isfinite(norm), "norm: expected a finite number of 0 or more");
+    smri_call_check(&call, eta >= 0.0f && isfinite(eta), "eta: expected a finite number of 0 or more");
     if (smri_call_begin(&call, n_threads, 0))
-        smri_sam_perturb(w, copy, g, rho, norm, adaptive != 0, (size_t)n[0], call.pool);
+        smri_sam_perturb(w, copy, g, rho, norm, adaptive != 0, eta, (size_t)n[0], call.pool);
     return smri_call_end(&call);
 }
 
@@ -134,8 +137,8 @@ static PyObject *one_cycle_rate(PyObject *module, PyObject *arguments, PyObject 
 static PyMethodDef functions[] = {
     ENTRY(sgd_step, "sgd_step(weights, momentum_buffer, gradients, lr, ...): in place."),
     ENTRY(adamw_step, "adamw_step(weights, m, v, gradients, lr, step, ...): in place."),
-    ENTRY(gradient_norm2, "gradient_norm2(gradients, weights=None, n_threads=1) -> sum of g^2, or of (w g)^2."),
-    ENTRY(sam_perturb, "sam_perturb(weights, gradients, rho, norm, adaptive=False, copy=None, n_threads=1): in place."),
+    ENTRY(gradient_norm2, "gradient_norm2(gradients, weights=None, n_threads=1, eta=0) -> sum of g^2, or of ((|w| + eta) g)^2."),
+    ENTRY(sam_perturb, "sam_perturb(weights, gradients, rho, norm, adaptive=False, copy=None, n_threads=1, eta=0): in place."),
     ENTRY(cosine_rate, "cosine_rate(step, total_steps, peak_lr, warmup_steps=0, final_lr=0, momentum=0.9) -> lr, momentum."),
     ENTRY(one_cycle_rate, "one_cycle_rate(step, total_steps, peak_lr, pct_start=0.3, ...) -> lr, momentum."),
     {NULL, NULL, 0, NULL},

@@ -28,7 +28,7 @@ static int parse_config(PyObject *module, PyObject *arguments, PyObject *keyword
     static char *names[] = {"network",      "optimizer", "sharpness",   "nesterov", "beta2",     "eps",
                             "weight_decay", "decay_all", "bn_momentum", "batch",    "bn_groups", "micro_batch",
                             "precision",    NULL};
-    static const char *const optimizers[] = {"sgd", "adamw"}, *const sharpnesses[] = {"none", "sam", "asam"};
+    static const char *const optimizers[] = {"sgd", "adamw"}, *const sharpnesses[] = {"none", "sam", "asam", "asam-authors"};
     const char *optimizer = "sgd", *sharpness = "none";
     int nesterov = 0, decay_all = 0;
     *config = (struct smri_trainer_config){.beta2 = 0.999, .eps = 1e-8, .bn_momentum = 0.1f, .bn_groups = 1};
@@ -40,7 +40,7 @@ static int parse_config(PyObject *module, PyObject *arguments, PyObject *keyword
         smri_require_keywords(keywords, (const char *const[]){"batch", NULL}) < 0)
         return -1;
     const int chosen = parse_choice("optimizer", optimizer, optimizers, 2);
-    const int sharp = chosen < 0 ? -1 : parse_choice("sharpness", sharpness, sharpnesses, 3);
+    const int sharp = chosen < 0 ? -1 : parse_choice("sharpness", sharpness, sharpnesses, 4);
     if (sharp < 0) return -1;
     config->optimizer = (enum smri_optimizer)chosen;
     config->sharpness = (enum smri_sharpness)sharp;

@@ -129,7 +129,8 @@ class Trainer:
         micro_batch: int = 0,
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
-        """optimizer "sgd" or "adamw"; sharpness "none", "sam" or "asam"; batch counts images (2 x pairs for SimCLR).
+        """optimizer "sgd" or "adamw"; sharpness "none", "sam", "asam" (every tensor scaled by |w|) or "asam-authors"
+        (weights by |w| + 0.01, biases by 1); batch counts images (2 x pairs for SimCLR).
         micro_batch (a divisor of batch; 0: all): images in memory at once, for one more forward pass; the gradients are
         those of the whole batch with bn_groups = batch / micro_batch. precision "bf16": activations and their gradients
         are bfloat16; weights, their gradients, statistics, losses and the optimizer's state are fp32 as ever."""
@@ -487,9 +488,9 @@ def adamw_step(
     """torch.optim.AdamW; `step` counts from 1."""
 
 def gradient_norm2(
-    gradients: NDArray[np.float32], weights: NDArray[np.float32] | None = None, n_threads: int = 1
+    gradients: NDArray[np.float32], weights: NDArray[np.float32] | None = None, n_threads: int = 1, eta: float = 0.0
 ) -> float:
-    """Sum of g^2, or of (w g)^2 when weights are given."""
+    """Sum of g^2, or of ((|w| + eta) g)^2 when weights are given."""
 
 def sam_perturb(
     weights: NDArray[np.float32],
@@ -499,8 +500,9 @@ def sam_perturb(
     adaptive: bool = False,
     copy: NDArray[np.float32] | None = None,
     n_threads: int = 1,
+    eta: float = 0.0,
 ) -> None:
-    """Copy the weights to `copy`, then add rho / norm * (w^2 if adaptive else 1) * g."""
+    """Copy the weights to `copy`, then add rho / norm * ((|w| + eta)^2 if adaptive else 1) * g."""
 
 def cosine_rate(
     step: int,

@@ -147,7 +147,7 @@ static void run_flat(const struct check *check, void *const a[4], struct result 
     switch (check->variant) {
     case 0: smri_sgd_step(w, m, g, &sgd, n, pool); break;
     case 1: smri_adamw_step(w, m, v, g, &adamw, n, pool); break;
-    case 2: smri_sam_perturb(w, m, g, 0.5f, 2.0, true, n, pool); break;
+    case 2: smri_sam_perturb(w, m, g, 0.5f, 2.0, true, 0.01f, n, pool); break;
     case 3: smri_relu_forward(w, g, n, pool); break;
     case 4: smri_relu_backward(w, g, m, n, pool); break;
     case 5: smri_dropout_apply(w, g, &(struct smri_dropout){0.3f, 5, 1, 2, 0}, 1, n, pool); break;

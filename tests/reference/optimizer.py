@@ -20,7 +20,7 @@ def adamw(w, m, v, g, lr, step, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0
     return w - lr * weight_decay * w - lr * m_hat / (np.sqrt(v_hat) + eps), m, v
 
 
-def sam(w, g, rho, adaptive=False):
-    """Foret et al. (ICLR 2021), equation 2; Kwon et al. (ICML 2021), equation 5 with T_w = |w|."""
-    scale = np.abs(w) if adaptive else np.ones_like(w)
+def sam(w, g, rho, adaptive=False, eta=0.0):
+    """Foret et al. (ICLR 2021), equation 2; Kwon et al. (ICML 2021), equation 5 with T_w = |w| + eta."""
+    scale = np.abs(w) + eta if adaptive else np.ones_like(w)
     return w + rho * scale**2 * g / np.linalg.norm(scale * g)

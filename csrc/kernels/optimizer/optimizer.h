@@ -25,9 +25,10 @@ struct smri_optimizer_kernels {
     void (*sgd)(float *w, float *m, const float *base, const float *g, const struct smri_sgd_constants *k, size_t n);
     void (*adamw)(float *w, float *m, float *v, const float *base, const float *g, const struct smri_adamw_constants *k,
                   size_t n);
-    double (*norm2)(const float *g, const float *w, size_t n); /* sum of g^2, or of (w g)^2 when w is not NULL */
-    /* copy = w (unless NULL), then w += step * (adaptive ? w^2 : 1) * g. */
-    void (*perturb)(float *w, float *copy, const float *g, float step, bool adaptive, bool stream, size_t n);
+    /* Sum of g^2, or of ((|w| + eta) g)^2 when w is not NULL. */
+    double (*norm2)(const float *g, const float *w, float eta, size_t n);
+    /* copy = w (unless NULL), then w += step * (adaptive ? (|w| + eta)^2 : 1) * g. */
+    void (*perturb)(float *w, float *copy, const float *g, float step, bool adaptive, float eta, bool stream, size_t n);
 };
 
 /* Each fills the slots that it improves; `_ref` fills all. */

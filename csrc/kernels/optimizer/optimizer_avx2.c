@@ -68,42 +68,48 @@ static void adamw(float *w, float *m, float *v, const float *base, const float *
     reference().adamw(w + i, m + i, v + i, base + i, g + i, k, n - i);
 }
 
+SMRI_INLINE __m256 absolute(__m256 v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
+
 /* Two sums of four, since one would wait for its own addition. */
-SMRI_INLINE void add_squares(__m256d sums[2], const float *g, const float *w) {
+SMRI_INLINE void add_squares(__m256d sums[2], const float *g, const float *w, __m256 eta) {
     __m256d low = _mm256_cvtps_pd(_mm_loadu_ps(g)), high = _mm256_cvtps_pd(_mm_loadu_ps(g + 4));
     if (w != NULL) {
-        low = _mm256_mul_pd(low, _mm256_cvtps_pd(_mm_loadu_ps(w)));
-        high = _mm256_mul_pd(high, _mm256_cvtps_pd(_mm_loadu_ps(w + 4)));
+        const __m256 scale = _mm256_add_ps(absolute(_mm256_loadu_ps(w)), eta);
+        low = _mm256_mul_pd(low, _mm256_cvtps_pd(_mm256_castps256_ps128(scale)));
+        high = _mm256_mul_pd(high, _mm256_cvtps_pd(_mm256_extractf128_ps(scale, 1)));
     }
     sums[0] = _mm256_fmadd_pd(low, low, sums[0]);
     sums[1] = _mm256_fmadd_pd(high, high, sums[1]);
 }
 
-static double norm2(const float *g, const float *w, size_t n) {
+static double norm2(const float *g, const float *w, float eta, size_t n) {
+    const __m256 more = _mm256_set1_ps(eta);
     __m256d sums[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()};
     size_t i = 0;
     for (; i + 2 * SMRI_LANES <= n; i += 2 * SMRI_LANES) {
-        add_squares(sums, g + i, w != NULL ? w + i : NULL);
-        add_squares(sums + 2, g + i + SMRI_LANES, w != NULL ? w + i + SMRI_LANES : NULL);
+        add_squares(sums, g + i, w != NULL ? w + i : NULL, more);
+        add_squares(sums + 2, g + i + SMRI_LANES, w != NULL ? w + i + SMRI_LANES : NULL, more);
     }
     double lanes[4];
     _mm256_storeu_pd(lanes, _mm256_add_pd(_mm256_add_pd(sums[0], sums[1]), _mm256_add_pd(sums[2], sums[3])));
-    return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + reference().norm2(g + i, w != NULL ? w + i : NULL, n - i);
+    const double rest = reference().norm2(g + i, w != NULL ? w + i : NULL, eta, n - i);
+    return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + rest;
 }
 
-static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, bool stream, size_t n) {
-    const __m256 by = _mm256_set1_ps(step);
+static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, float eta, bool stream, size_t n) {
+    const __m256 by = _mm256_set1_ps(step), more = _mm256_set1_ps(eta);
     stream = stream && is_streamable(copy);
     size_t i = 0;
     for (; i + SMRI_LANES <= n; i += SMRI_LANES) {
         const __m256 old = _mm256_loadu_ps(w + i);
         if (copy != NULL) put(copy + i, old, stream);
         __m256 move = _mm256_loadu_ps(g + i);
-        if (adaptive) move = _mm256_mul_ps(_mm256_mul_ps(old, old), move);
+        const __m256 scale = _mm256_add_ps(absolute(old), more);
+        if (adaptive) move = _mm256_mul_ps(_mm256_mul_ps(scale, scale), move);
         _mm256_storeu_ps(w + i, _mm256_fmadd_ps(by, move, old));
     }
     _mm_sfence();
-    reference().perturb(w + i, copy != NULL ? copy + i : NULL, g + i, step, adaptive, false, n - i);
+    reference().perturb(w + i, copy != NULL ? copy + i : NULL, g + i, step, adaptive, eta, false, n - i);
 }
 
 void smri_optimizer_kernels_avx2(struct smri_optimizer_kernels *table) {

@@ -59,11 +59,11 @@ static void adamw(float *w, float *m, float *v, const float *base, const float *
 }
 
 /* Four independent sums of squares, since one would wait for its own addition. */
-SMRI_INLINE void add_squares(__m512d sums[2], const float *g, const float *w, __mmask16 lanes) {
+SMRI_INLINE void add_squares(__m512d sums[2], const float *g, const float *w, __m512 eta, __mmask16 lanes) {
     const __m512 v = load(g, lanes);
     __m512d low = low_half(v), high = high_half(v);
     if (w != NULL) {
-        const __m512 by = load(w, lanes);
+        const __m512 by = _mm512_add_ps(_mm512_abs_ps(load(w, lanes)), eta);
         low = _mm512_mul_pd(low, low_half(by));
         high = _mm512_mul_pd(high, high_half(by));
     }
@@ -71,31 +71,33 @@ SMRI_INLINE void add_squares(__m512d sums[2], const float *g, const float *w, __
     sums[1] = _mm512_fmadd_pd(high, high, sums[1]);
 }
 
-static double norm2(const float *g, const float *w, size_t n) {
+static double norm2(const float *g, const float *w, float eta, size_t n) {
+    const __m512 more = _mm512_set1_ps(eta);
     __m512d sums[4] = {_mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd()};
     size_t i = 0;
     for (; i + 2 * SMRI_LANES <= n; i += 2 * SMRI_LANES) {
-        add_squares(sums, g + i, w != NULL ? w + i : NULL, SMRI_ALL_LANES);
-        add_squares(sums + 2, g + i + SMRI_LANES, w != NULL ? w + i + SMRI_LANES : NULL, SMRI_ALL_LANES);
+        add_squares(sums, g + i, w != NULL ? w + i : NULL, more, SMRI_ALL_LANES);
+        add_squares(sums + 2, g + i + SMRI_LANES, w != NULL ? w + i + SMRI_LANES : NULL, more, SMRI_ALL_LANES);
     }
-    for (; i < n; i += SMRI_LANES) add_squares(sums, g + i, w != NULL ? w + i : NULL, lanes_of(n - i));
+    for (; i < n; i += SMRI_LANES) add_squares(sums, g + i, w != NULL ? w + i : NULL, more, lanes_of(n - i));
     return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_add_pd(sums[0], sums[1]), _mm512_add_pd(sums[2], sums[3])));
 }
 
-SMRI_INLINE void perturb_lanes(float *w, float *copy, const float *g, __m512 step, bool adaptive, bool stream,
-                          __mmask16 lanes) {
+SMRI_INLINE void perturb_lanes(float *w, float *copy, const float *g, __m512 step, bool adaptive, __m512 eta, bool stream,
+                               __mmask16 lanes) {
     const __m512 old = load(w, lanes);
     if (copy != NULL) put(copy, old, lanes, stream);
     __m512 move = load(g, lanes);
-    if (adaptive) move = _mm512_mul_ps(_mm512_mul_ps(old, old), move);
+    const __m512 scale = _mm512_add_ps(_mm512_abs_ps(old), eta);
+    if (adaptive) move = _mm512_mul_ps(_mm512_mul_ps(scale, scale), move);
     store(w, _mm512_fmadd_ps(step, move, old), lanes);
 }
 
-static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, bool stream, size_t n) {
-    const __m512 by = _mm512_set1_ps(step);
+static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, float eta, bool stream, size_t n) {
+    const __m512 by = _mm512_set1_ps(step), more = _mm512_set1_ps(eta);
     stream = stream && is_streamable(copy, SMRI_LANES, SMRI_LANES);
     for (size_t i = 0; i < n; i += SMRI_LANES)
-        perturb_lanes(w + i, copy != NULL ? copy + i : NULL, g + i, by, adaptive, stream, lanes_of(n - i));
+        perturb_lanes(w + i, copy != NULL ? copy + i : NULL, g + i, by, adaptive, more, stream, lanes_of(n - i));
     _mm_sfence();
 }
 

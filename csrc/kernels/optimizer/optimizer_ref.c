@@ -23,21 +23,21 @@ static void adamw(float *w, float *m, float *v, const float *base, const float *
     }
 }
 
-static double norm2(const float *g, const float *w, size_t n) {
+static double norm2(const float *g, const float *w, float eta, size_t n) {
     double sum = 0.0;
     for (size_t i = 0; i < n; i++) {
-        const double term = w != NULL ? (double)w[i] * (double)g[i] : (double)g[i];
+        const double term = w != NULL ? (double)(fabsf(w[i]) + eta) * (double)g[i] : (double)g[i];
         sum += term * term;
     }
     return sum;
 }
 
-static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, bool stream, size_t n) {
+static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, float eta, bool stream, size_t n) {
     (void)stream;
     for (size_t i = 0; i < n; i++) {
-        const float old = w[i];
+        const float old = w[i], scale = fabsf(old) + eta;
         if (copy != NULL) copy[i] = old;
-        w[i] = old + step * (adaptive ? old * old * g[i] : g[i]);
+        w[i] = old + step * (adaptive ? scale * scale * g[i] : g[i]);
     }
 }
 

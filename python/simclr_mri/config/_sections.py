@@ -142,9 +142,16 @@ class TrainingOptions:
         at_least=0,
     )
     sharpness: str = option(
-        "none", "sharpness-aware minimisation: two passes a step", group="optimization", choices=("none", "sam", "asam")
+        "none",
+        "sharpness-aware minimisation, two passes a step: sam (Foret et al. 2021); asam, as the seed's recipe has it, "
+        "every parameter scaled by |w|; asam-authors, as Kwon et al. 2021 released it, weights scaled by |w| + 0.01, "
+        "biases as in sam",
+        group="optimization",
+        choices=("none", "sam", "asam", "asam-authors"),
     )
-    rho: float = option(0.05, "radius of SAM or ASAM", group="optimization", at_least=0)
+    rho: float = option(
+        0.05, "radius of SAM or ASAM (0.5 in the code of ASAM's authors)", group="optimization", at_least=0
+    )
     precision: Precision = option(
         "fp32",
         "what activations are stored and multiplied in; bf16 halves their memory and is faster where the processor has "

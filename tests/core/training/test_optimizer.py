@@ -92,6 +92,8 @@ def test_gradient_norm(isa, n):
     assert abs(_core.gradient_norm2(g) / (g.astype(np.float64) ** 2).sum() - 1) < 1e-12
     want = ((g.astype(np.float64) * w) ** 2).sum()
     assert abs(_core.gradient_norm2(g, w) / want - 1) < 1e-12
+    want = ((g.astype(np.float64) * (np.abs(w) + np.float32(0.01))) ** 2).sum()
+    assert abs(_core.gradient_norm2(g, w, eta=0.01) / want - 1) < 1e-12
 
 
 def test_gradient_norm_of_extremes(isa):
@@ -102,18 +104,18 @@ def test_gradient_norm_of_extremes(isa):
     assert np.isnan(_core.gradient_norm2(huge))
 
 
-@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize(("adaptive", "eta"), [(False, 0.0), (True, 0.0), (True, 0.01)])
 @pytest.mark.parametrize("n", SIZES)
-def test_perturb(isa, n, adaptive):
+def test_perturb(isa, n, adaptive, eta):
     w, g = (guarded(a) for a in arrays(n, 2))
     before, copy = w.copy(), guarded(np.full(n, np.nan, np.float32))
-    norm = np.sqrt(_core.gradient_norm2(g, w if adaptive else None))
-    want = reference.sam(*doubles(w, g), 0.5, adaptive)
-    _core.sam_perturb(w, g, 0.5, norm, adaptive=adaptive, copy=copy)
+    norm = np.sqrt(_core.gradient_norm2(g, w if adaptive else None, eta=eta))
+    want = reference.sam(*doubles(w, g), 0.5, adaptive, eta)
+    _core.sam_perturb(w, g, 0.5, norm, adaptive=adaptive, copy=copy, eta=eta)
     assert np.array_equal(copy, before)
-    assert (np.abs(w - want) <= 4 * EPS * (np.abs(before) + np.abs(want - before))).all()
+    assert (np.abs(w - want) <= 6 * EPS * (np.abs(before) + np.abs(want - before))).all()
     other = before.copy()
-    _core.sam_perturb(other, g, 0.5, norm, adaptive=adaptive)
+    _core.sam_perturb(other, g, 0.5, norm, adaptive=adaptive, eta=eta)
     assert np.array_equal(other, w)
 
 

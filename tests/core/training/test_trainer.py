@@ -67,7 +67,7 @@ def test_finite_differences():
     assert abs((losses[0] - losses[1]) / (2 * h) / square - 1) < 1e-2
 
 
-@pytest.mark.parametrize("sharpness", ["sam", "asam"])
+@pytest.mark.parametrize("sharpness", ["sam", "asam", "asam-authors"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_rho_0_is_the_base_optimizer(sharpness, optimizer):
     results = []
@@ -79,22 +79,28 @@ def test_rho_0_is_the_base_optimizer(sharpness, optimizer):
     assert same(*results)
 
 
-def asam_errors(seed: int) -> dict[str, float]:
+def scale_of(name: str, w: np.ndarray, sharpness: str) -> np.ndarray:
+    """T_w of Kwon et al. (ICML 2021): |w| of every tensor, or |w| + 0.01 of weights and 1 of biases."""
+    if sharpness == "asam":
+        return np.abs(w.astype(np.float64))
+    return np.abs(w.astype(np.float64)) + 0.01 if name.endswith("weight") else np.ones(w.shape)
+
+
+def asam_errors(seed: int, sharpness: str) -> dict[str, float]:
     """Relative distance, by tensor, of one ASAM step's change from the one computed by hand: the plain gradients at
-    w + rho / |w g| * w^2 g, with the same dropout masks; running statistics come from the first pass."""
+    w + rho / |T g| * T^2 g, with the same dropout masks; running statistics come from the first pass."""
     head = [(16, 0.5, True), (4, 0.0, False)]
     x, y, step = images(6), labels(6), {"lr": 0.1, "momentum": 0.0, "seed": seed, "step": 5}
     network, plain = tiny(head=head), tiny(head=head)
     start = network.state()
-    result = _core.Trainer(network, batch=6, sharpness="asam").supervised_step(x, y, **step, rho=0.5)
+    result = _core.Trainer(network, batch=6, sharpness=sharpness).supervised_step(x, y, **step, rho=0.5)
     trainer = _core.Trainer(plain, batch=6)
     trainer.supervised_step(x, y, **{**step, "lr": 0.0})
     first, statistics = trainer.gradients(), plain.state()
-    norm = np.sqrt(sum(((start[k].astype(np.float64) * g) ** 2).sum() for k, g in first.items()))
+    scales = {k: scale_of(k, start[k], sharpness) for k in first}
+    norm = np.sqrt(sum(((scales[k] * g) ** 2).sum() for k, g in first.items()))
     assert result["gradient_norm"] == pytest.approx(norm, rel=1e-5)
-    moved = {
-        k: start[k] + (0.5 / norm * start[k].astype(np.float64) ** 2 * g).astype(np.float32) for k, g in first.items()
-    }
+    moved = {k: start[k] + (0.5 / norm * scales[k] ** 2 * g).astype(np.float32) for k, g in first.items()}
     plain.load({**start, **moved})
     trainer.supervised_step(x, y, **{**step, "lr": 0.0})
     second, after = trainer.gradients(), network.state()
@@ -107,10 +113,11 @@ def asam_errors(seed: int) -> dict[str, float]:
     }
 
 
-def test_sam_by_hand():
+@pytest.mark.parametrize("sharpness", ["asam", "asam-authors"])
+def test_sam_by_hand(sharpness):
     """Rounding of the perturbed weights grows to about 1e-4, and to 1e-2 where an activation crosses zero for it,
     which one mask in ten meets: the median over masks must be below 1e-3, and a wrong step differs for all."""
-    errors = [asam_errors(seed) for seed in range(1, 6)]
+    errors = [asam_errors(seed, sharpness) for seed in range(1, 6)]
     for name in errors[0]:
         assert np.median([e[name] for e in errors]) <= 1e-3, name
 
