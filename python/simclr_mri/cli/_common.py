@@ -23,7 +23,8 @@ def open_data(options: DataOptions) -> Dataset:
     """The data set that the options describe."""
     if not options.path:
         raise ValueError("no folder of images was given, and the model remembers none")
-    ds = open_dataset(options.path, task=options.task, channels=options.channels, **reading_of(options))
+    more: dict[str, Any] = {"task": options.task, "channels": options.channels, "cache": options.cache}
+    ds = open_dataset(options.path, **more, **reading_of(options))
     found = ds.reading.get("intensity")
     if options.intensity is None and isinstance(found, tuple):  # remembered with the run, so that others are read alike
         options.intensity = tuple(map(str, found))
@@ -110,8 +111,10 @@ def _folds(ds: Dataset, options: DataOptions, n: int) -> Iterator[splits.Split]:
 
 
 def facts_of(options: DataOptions, recipe: str) -> dict[str, Any]:
+    """What a run remembers of its data: enough to open it again, from the cache if there is one."""
     values = as_dict(options)
-    return {"recipe": recipe, "options": {**values, "path": str(Path(values["path"]).expanduser().resolve())}}
+    place = values.pop("cache") or values["path"]
+    return {"recipe": recipe, "options": {**values, "path": str(Path(place).expanduser().resolve())}}
 
 
 def remembered(path: str | None) -> dict[str, Any]:

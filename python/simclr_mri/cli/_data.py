@@ -17,6 +17,8 @@ def data(args: argparse.Namespace) -> int:
     settings = Settings(args)
     ds = open_data(settings.data)
     print(f"{ds!r}\n\n{ds.counts()}\n")
+    if settings.data.cache:
+        print(f"{settings.data.cache}/: a cache, which every command opens as its DATA\n")
     known = ds.subjects is not None or settings.data.by == "image" or settings.data.split == ("given",)
     if ds.labels is not None and known:
         print(split_data(ds, settings.data))

@@ -28,6 +28,7 @@ SHORT_HELP = {
     "groups": "subjects: table.csv:column, or a pattern with one group (default: OASIS, ADNI and BIDS names)",
     "labels": "classes: table.csv:column (default: folders)",
     "image_size": "resize to N pixels a side (default: as they are)",
+    "cache": "folder for the decoded images, of any number",
     "unlabelled": "use all images, without labels or a split",
     "layout": "levels of folders: part/class, class/subject, ...",
     "merge": "join classes: Mild,Moderate=Dementia",
@@ -89,6 +90,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "refused": {
             **EVERY_ARM,
             "data.image_size": "the size of the phantoms is --image-size",
+            "data.cache": "the phantoms are few",
             "data.groups": "the phantoms' subjects are known",
             "data.errors": "the phantoms can all be read",
             **{f"data.{name}": "the phantoms are read as they were made" for name in READING},
@@ -110,6 +112,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "labels",
             "layout",
             "image_size",
+            "cache",
             "unlabelled",
             "by",
             "split",
@@ -123,6 +126,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "simclr-mri data Dataset/",
             "simclr-mri data Dataset/ --task cdr0 --out look/",
             "simclr-mri data Dataset/ --merge Mild,Moderate=Dementia",
+            "simclr-mri data Dataset/ --cache Dataset_cache",
         ],
     },
     "slices": {
@@ -162,6 +166,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "examples": [
             "simclr-mri pretrain Dataset/ --out runs/ssl",
             "simclr-mri pretrain Dataset/ --recipe paper --epochs 2 --out runs/paper",
+            "simclr-mri pretrain Dataset_cache/ --out runs/ssl",
             "simclr-mri pretrain Dataset/ --arch resnet18 --image-size 64 --sharpness sam",
             "simclr-mri pretrain Scans/ --unlabelled --image-size 128",
         ],

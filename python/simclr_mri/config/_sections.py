@@ -73,6 +73,12 @@ class ReadingOptions:
 class DataOptions(ReadingOptions):
     """Which images, who is in them, and how they are split."""
 
+    cache: str | None = option(
+        None,
+        "folder that keeps the decoded images, made if it is not there: for more images than fit into memory, and to "
+        "open them at once",
+        group="data",
+    )
     unlabelled: bool = option(False, "use all images below the folder, without labels or a split", group="data")
     by: str = option(
         "subject",

@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -126,9 +126,9 @@ class Dataset(FromArraysAndTables):
     def images(self) -> np.ndarray:
         """ndarray of shape (N, H, W, C), uint8, read-only. Of a subset this is a copy: `take` gives a few of them."""
         if self._index is None:
-            return self._store.images
+            return self._store.whole()
         if self._cache is None:
-            self._cache = frozen(self._store.images[as_slice(self._index)])
+            self._cache = frozen(self._store.take(as_slice(self._index)))
         return self._cache
 
     @property
@@ -153,7 +153,7 @@ class Dataset(FromArraysAndTables):
         [[4, 5], [6, 7]]
         """
         chosen = np.asarray(indices, np.int64)
-        return self._store.images[as_slice(chosen if self._index is None else self._index[chosen])]
+        return self._store.take(as_slice(chosen if self._index is None else self._index[chosen]))
 
     def chunks(self) -> Iterator[np.ndarray]:
         """All images in order, some at a time: uint8 (n, H, W, C)."""
@@ -167,6 +167,11 @@ class Dataset(FromArraysAndTables):
         """A key of each image, uint64 (N,), equal for equal pixels, and whether it has one value only, bool (N,)."""
         keys, is_flat = self._store.keys, self._store.is_flat
         return (keys, is_flat) if self._index is None else (keys[self._index], is_flat[self._index])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all images that were read, in their order; False of a subset."""
+        return self._index is None
 
     @property
     def masks(self) -> dict[str, np.ndarray] | None:
@@ -271,18 +276,34 @@ class Dataset(FromArraysAndTables):
         object.__setattr__(self, name, value)
 
     def __getstate__(self) -> dict[str, object]:
-        """A subset carries its own images only; a memory map goes by its path."""
+        """A subset carries its own images only; a memory map goes by its path, and a cache with all that is in it."""
         state = {**self.__dict__, "_cache": None}
         if self._index is not None and not self._store.is_mapped:
             state |= {"_store": Store(self.images), "_index": None, "_stored_masks": self.masks}
-        return state
+        rows = slice(None) if self._index is None else self._index
+        state["_as_stored"] = [
+            name
+            for name, stored in self._store.columns.items()
+            if self.__dict__[name] is not None and np.array_equal(stored[rows], self.__dict__[name])
+        ]
+        return {name: value for name, value in state.items() if name not in state["_as_stored"]}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         if isinstance(state["_store"], np.ndarray):  # pickled by version 0.1.0
             state = {**state, "_store": Store(state["_store"]), "_fingerprint": None}
-        self.__dict__.update(
-            {"parts": None, "_sources": None, "understood": "", "reading": {}, "not_read": {}, **state}
-        )
+        new: dict[str, object] = {
+            "parts": None,
+            "_sources": None,
+            "understood": "",
+            "reading": {},
+            "not_read": {},
+            "_as_stored": (),
+        }
+        state = new | state
+        store, index = cast(Store, state["_store"]), cast("np.ndarray | None", state["_index"])
+        rows = slice(None) if index is None else index
+        names = cast(Sequence[str], state.pop("_as_stored"))
+        self.__dict__.update(state, **{name: frozen(store.columns[name][rows]) for name in names})
 
     def mirrored(self) -> Dataset:
         """The same images with left and right exchanged.
@@ -310,6 +331,10 @@ class Dataset(FromArraysAndTables):
     def with_reading(self, understood: str, reading: Mapping[str, object], not_read: Mapping[str, str]) -> Dataset:
         """The same images with what is known of how they were read; see the attributes of these names."""
         return self._copy(understood=understood, reading=dict(reading), not_read=dict(not_read))
+
+    def with_store(self, store: Store, masks: dict[str, np.ndarray] | None) -> Dataset:
+        """The same with the pixels in another place, such as a cache; the whole data set only."""
+        return self._copy(_store=store, _stored_masks=masks)
 
     def with_labels(self, labels: Sequence[int] | np.ndarray, classes: Sequence[str]) -> Dataset:
         """The same images with these labels, indices into `classes`."""
@@ -389,13 +414,25 @@ class Dataset(FromArraysAndTables):
         """SHA-256 over the shape, the pixels, the labels and the subjects, in order; 64 hexadecimal digits."""
         if self._fingerprint is not None:
             return self._fingerprint
-        digest = hashlib.sha256(repr((self.shape, self.classes)).encode())
-        for images in self.chunks():
-            digest.update(np.ascontiguousarray(images).data)
-        digest.update(b"none" if self.labels is None else np.ascontiguousarray(self.labels, "<i8").tobytes())
-        digest.update(b"none" if self.subjects is None else "\0".join(self.subjects).encode())
-        self._fingerprint = digest.hexdigest()
+        tail = [b"none" if self.labels is None else np.ascontiguousarray(self.labels, "<i8").tobytes()]
+        tail.append(b"none" if self.subjects is None else "\0".join(self.subjects).encode())
+        self._fingerprint = self.digest_of_pixels(repr((self.shape, self.classes)).encode(), *tail)
         return self._fingerprint
+
+    def digest_of_pixels(self, head: bytes, *tail: bytes) -> str:
+        """SHA-256 over `head`, the pixels in order, and `tail`. What was computed once is kept with the pixels."""
+        rows = b"all" if self._index is None else np.ascontiguousarray(self._index, "<i8").tobytes()
+        key = hashlib.blake2b(b"\0".join([rows, head, *tail]), digest_size=16).hexdigest()
+        known = self._store.fingerprints.get(key)
+        if known is None:
+            digest = hashlib.sha256(head)
+            for images in self.chunks():
+                digest.update(np.ascontiguousarray(images).data)
+            for part in tail:
+                digest.update(part)
+            known = digest.hexdigest()
+            self._store.remember(key, known)
+        return known
 
     def __repr__(self) -> str:
         _, height, width, channels = self.shape

@@ -5,8 +5,9 @@ Pictures and volumes go the same way: folders or a table give the classes, a tab
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,21 @@ class Asked:
     merge: Any = None
     class_order: Sequence[str] | str | None = None
     labelled: bool | None = True
+
+    def options(self) -> dict[str, Any]:
+        """By name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def tables(self, root: Path) -> list[Path]:
+        """Those that name subjects or classes, as far as they are there."""
+        found = []
+        for argument in ("groups", "labels"):
+            given = getattr(self, argument)
+            named = None if given is None or callable(given) else table_and_column(given)
+            if named is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(find_table(named[0], root, argument))
+        return found
 
 
 def gather(listing: Listing, files: Sequence[str], asked: Asked, own_subjects: Sequence[str] | None = None) -> Found:

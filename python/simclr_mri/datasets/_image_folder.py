@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ._cache import options_kept, through_cache
 from ._dataset import Dataset
 from ._folder import check_root, nothing_to_read
 from ._gather import Asked, Found, gather
 from ._images import Intensity, Pictures, check_reading, decode
+from ._pixel_file import PixelFile
 from ._subjects import Groups
 from ._walk import walk
 from ._warnings import DataWarning
@@ -33,6 +35,7 @@ def ImageFolder(
     errors: str = "raise",
     name: str | None = None,
     max_pixels: int | None = None,
+    cache: str | Path | None = None,
 ) -> Dataset:
     r"""Reads class folders: `root/class/**/image.png`, and what people make of them.
 
@@ -73,6 +76,9 @@ def ImageFolder(
     name : str or None
     max_pixels : int or None
         Pixels that an image may have before it is resized; None for 2**24, such as 4096 x 4096.
+    cache : path or None
+        A folder that keeps the decoded images: made in the memory of a few of them if it is not there, and opened at
+        once from then on. Images are read from it when they are needed, so there may be more than fit into memory.
 
     Returns
     -------
@@ -84,6 +90,8 @@ def ImageFolder(
         No classes, an empty class, folders that can be read in two ways, a table that does not fit.
     DecodeError
         Files that are damaged or of a kind that is not supported.
+    CacheError
+        The cache is damaged, or was made otherwise than asked for, or the files have changed since; a ValueError.
 
     Examples
     --------
@@ -96,13 +104,21 @@ def ImageFolder(
     """
     check_reading(image_size, channels, errors, intensity, fit)
     root = check_root(root)
-    listing = walk(root)
-    if not listing.pictures:
-        raise ValueError(nothing_to_read(listing, labelled))
-    found = gather(listing, listing.pictures, Asked(groups, labels, layout, merge, class_order, labelled))
-    options: dict[str, Any] = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
-    pictures = decode(root, found.files, **options, intensity=intensity, fit=fit, max_pixels=max_pixels)
-    return as_dataset(found, pictures, name or root.absolute().name, fit, root)
+    asked = Asked(groups, labels, layout, merge, class_order, labelled)
+    reading: dict[str, Any] = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
+    reading |= {"intensity": intensity, "fit": fit, "max_pixels": max_pixels}
+
+    def read(into: PixelFile | None) -> Dataset:
+        listing = walk(root)
+        if not listing.pictures:
+            raise ValueError(nothing_to_read(listing, labelled))
+        found = gather(listing, listing.pictures, asked)
+        pictures = decode(root, found.files, **reading, into=into)
+        return as_dataset(found, pictures, name or root.absolute().name, fit, root, stacklevel=5)
+
+    return through_cache(
+        cache, root, {"reader": "ImageFolder", **asked.options(), **options_kept(reading)}, asked.tables(root), read
+    )
 
 
 def as_dataset(

@@ -7,7 +7,7 @@ orientation are ignored: pixels stay where the file has them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ import numpy as np
 from .. import _core
 from .._shared import Fit, OnError, check_images_fit, n_threads, option_text, some
 from ._pillow import fitted, read_pillow, to_uint8
+from ._pixel_file import PixelFile
+from ._store import CHUNK_BYTES
 from ._walk import PILLOW_EXTENSIONS, ending, sniff, what_else
 from ._warnings import DataWarning
 
@@ -181,16 +183,19 @@ def decode(
     intensity: Intensity = None,
     fit: str = "pad",
     max_pixels: int | None = None,
+    into: PixelFile | None = None,
 ) -> Pictures:
-    """`read_images`, and what was found out on the way."""
+    """`read_images`, and what was found out on the way; the images lie in the file `into`, if there is one."""
     check_reading(image_size, channels, errors, intensity, fit)
     if max_pixels is not None and max_pixels < 1:
         raise ValueError(f"max_pixels: expected at least 1, got {max_pixels}")
     paths = [str(Path(root) / name) for name in files]
-    batch = _Batch(paths, files, channels, n_threads(n_jobs), fit, max_pixels or 0)
+    batch = _Batch(paths, files, channels, n_threads(n_jobs), fit, max_pixels or 0, into)
     batch.read(image_size, intensity)
     kept = batch.check(errors)
-    images = batch.images if len(kept) == len(files) else batch.images[kept]
+    images = batch.images
+    if len(kept) < len(files):
+        images = images[kept] if into is None else into.keep(kept)
     return Pictures(images, kept, batch.intensity, batch.all_notes(images, intensity))
 
 
@@ -198,16 +203,25 @@ class _Batch:
     """Files on their way to one array."""
 
     def __init__(
-        self, paths: list[str], files: Sequence[str], channels: int, threads: int, fit: str, max_pixels: int
+        self,
+        paths: list[str],
+        files: Sequence[str],
+        channels: int,
+        threads: int,
+        fit: str,
+        max_pixels: int,
+        into: PixelFile | None,
     ) -> None:
         self.paths, self.files, self.channels, self.threads, self.fit = paths, files, channels, threads, fit
         self.max_pixels = max_pixels  # 0: the core's own bound
+        self.into = into  # None: in memory, all at once
         self.images = np.zeros((len(paths), 0, 0, channels), np.uint8)
         self.failures: dict[int, tuple[str, str]] = {}  # index to kind of exception and message
         self.facts = np.zeros((len(paths), 5), np.uint16)
         self.pages: dict[int, str] = {}
         self.intensity: Any = "full"
         self.resizes = False
+        self.first: int | None = None  # whose size counts
         self.foreign = [i for i, path in enumerate(paths) if ending(path) in PILLOW_EXTENSIONS]
 
     def read(self, image_size: int | None, intensity: Intensity) -> None:
@@ -220,30 +234,59 @@ class _Batch:
             (round(given[0]), max(round(given[0]) + 1, round(given[1]))) if isinstance(given, (tuple, list)) else given
         )
         self._by_core(ours, image_size, core_range, size)
-        if self.foreign:
-            with ThreadPoolExecutor(self.threads or None) as workers:
-                samples = dict(zip(self.foreign, workers.map(self._by_pillow, self.foreign), strict=True))
-        else:
-            samples = {}
+        waiting = self._foreign(intensity, given, size)
         if intensity is None:
-            core_range = self._range_of_set(samples)
+            core_range = self._range_of_set()
             deep = np.flatnonzero((self.facts[:, 0] == 16) & ~np.isin(np.arange(len(self.paths)), self.foreign))
             if core_range is not None and len(deep):
                 self._by_core(deep, image_size, core_range, size)
             given = core_range
         self.intensity = "full" if given is None else tuple(given) if isinstance(given, list) else given
-        for index, values in samples.items():
+        for index, values in waiting.items():
+            values = self._by_pillow(index) if values is None else values
             if values is not None:
-                deep_only = given if intensity is not None or values.dtype != np.uint8 else None
-                self._place(index, to_uint8(values, deep_only, self.channels), size)
+                self._place(index, to_uint8(values, given, self.channels), size)
+
+    def _foreign(self, intensity: Intensity, given: Any, size: tuple[int, int] | None) -> dict[int, np.ndarray | None]:
+        """Reads what is Pillow's; returns images of 16 bits that wait for the range of the whole set.
+
+        On the way into a file these are not kept in memory (None), and are read a second time.
+        """
+        waiting: dict[int, np.ndarray | None] = {}
+        if not self.foreign:
+            return waiting
+        with ThreadPoolExecutor(self.threads or None) as workers:
+            for piece in self._pieces(np.array(self.foreign)):
+                for index, values in zip(piece.tolist(), workers.map(self._by_pillow, piece.tolist()), strict=True):
+                    if values is None:
+                        continue
+                    if intensity is None and values.dtype != np.uint8:
+                        waiting[index] = None if self.into else values
+                    else:
+                        self._place(index, to_uint8(values, given, self.channels), size)
+        return waiting
+
+    def _pieces(self, which: np.ndarray) -> Iterator[np.ndarray]:
+        """All at once in memory; a few megabytes at a time into a file."""
+        each = max(1, self.images[:1].nbytes)
+        step = max(64, CHUNK_BYTES // each) if self.into else max(1, len(which))
+        for start in range(0, len(which), step):
+            yield which[start : start + step]
+            if self.into:
+                self.into.release()
+
+    def _allocate(self, size: tuple[int, int]) -> None:
+        shape = (len(self.paths), *size, self.channels)
+        self.images = self.into.allocate(shape) if self.into and 0 not in shape else np.zeros(shape, np.uint8)
 
     def _size(self, image_size: int | None) -> tuple[int, int] | None:
         """Rows and columns of the result: those asked for, or of the first file that can be read."""
         if image_size is not None:
             size: tuple[int, int] | None = (int(image_size), int(image_size))
         else:
-            size = next((s for s in map(self._size_of, range(len(self.paths))) if s is not None), None)
-        if size is not None:
+            sizes = ((i, self._size_of(i)) for i in range(len(self.paths)))
+            self.first, size = next(((i, s) for i, s in sizes if s is not None), (None, None))
+        if size is not None and self.into is None:
             check_images_fit(len(self.paths), *size, self.channels)
         return size
 
@@ -259,16 +302,20 @@ class _Batch:
         if size is None:
             size = (0, 0)
         if self.images.shape[1:3] != size:
-            self.images = np.zeros((len(self.paths), *size, self.channels), np.uint8)
-        if not len(which):
-            return
+            self._allocate(size)
+        for piece in self._pieces(which):
+            self._piece_by_core(piece, image_size, range_, size)
+
+    def _piece_by_core(self, which: np.ndarray, image_size: int | None, range_: Any, size: tuple[int, int]) -> None:
+        if self.into and self.first is not None and self.first != which[0] and self.first not in self.foreign:
+            which = np.concatenate([[self.first], which])  # the core takes the size of the first of these
         paths = [self.paths[i] for i in which]
         options = {"fit": self.fit, "range": range_, "facts": True, "max_pixels": self.max_pixels}
         found, failures, facts = _core.decode_files(paths, self.channels, image_size, self.threads, **options)
         self.facts[which] = facts
         failed = {int(which[i]): (kind, message) for i, kind, message in failures}
         if found.shape[1:3] == size:
-            if len(which) == len(self.paths):
+            if len(which) == len(self.paths) and self.into is None:
                 self.images = found
             else:
                 self.images[which] = found
@@ -312,7 +359,7 @@ class _Batch:
 
     def _place(self, index: int, image: np.ndarray, size: tuple[int, int] | None) -> None:
         if self.images.shape[1:3] == (0, 0):
-            self.images = np.zeros((len(self.paths), *(size or image.shape[:2]), self.channels), np.uint8)
+            self._allocate(size or image.shape[:2])
         rows, columns = self.images.shape[1:3]
         if image.shape[:2] != (rows, columns) and size is not None and not self.resizes:
             text = (
@@ -322,7 +369,7 @@ class _Batch:
         else:
             self.images[index] = fitted(image, (rows, columns), self.fit)
 
-    def _range_of_set(self, samples: dict[int, np.ndarray | None]) -> tuple[int, int] | None:
+    def _range_of_set(self) -> tuple[int, int] | None:
         """The range of all 16-bit files together: what they state, or the depth that holds their largest value."""
         deep = self.facts[self.facts[:, 0] == 16]
         if not len(deep):

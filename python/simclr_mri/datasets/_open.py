@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .._shared import check_path
+from .._shared import call_text, check_path
 from ._alzheimer import AlzheimerMRI, is_alzheimer_mri
+from ._cache import is_cache, open_cache, options_kept, plain_option, through_cache
+from ._cached_store import CacheError
 from ._class_names import in_order, parse_merge
 from ._classes import SEVERITY
 from ._dataset import Dataset
@@ -20,10 +23,11 @@ from ._image_folder import as_dataset
 from ._images import Intensity, check_reading, decode
 from ._parquet import read_parquet
 from ._phantoms._generate import MANIFEST, load_phantoms
-from ._subjects import Groups
+from ._subjects import Groups, resolve_groups
 from ._tables import match_rows, read_rows
-from ._volumes import Volumes
+from ._volumes import Cut, read_volumes
 from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS, ending, walk
+from ._warnings import DataWarning
 from ._write_slices import TABLE, is_slices_folder
 
 
@@ -44,11 +48,13 @@ def open_dataset(
     fit: str = "pad",
     errors: str = "raise",
     max_pixels: int | None = None,
+    cache: str | Path | None = None,
 ) -> Dataset:
     """Opens a folder or a file by what is in it.
 
     Class folders with or without parts and wrappers, the Alzheimer MRI set, phantoms, NIfTI files and DICOM series (cut
-    as `Volumes` does by default), a `.csv` or `.tsv` of paths and labels, `.parquet` files with pictures.
+    as `Volumes` does by default), a `.csv` or `.tsv` of paths and labels, `.parquet` files with pictures; and a cache
+    that was made of any of these.
 
     Parameters
     ----------
@@ -59,6 +65,8 @@ def open_dataset(
         As for `ImageFolder`. Giving `groups`, `labels`, `layout` or `intensity` reads it as a plain folder.
     task : {"4class", "3class", "cdr0"} or None
         Joins classes; for sets with the four severity classes, in whatever wording.
+    cache : path or None
+        As for `ImageFolder`.
 
     Returns
     -------
@@ -77,8 +85,43 @@ def open_dataset(
     asked = Asked(groups, labels, layout, merge, class_order, labelled)
     reading: dict[str, Any] = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
     reading |= {"intensity": intensity, "fit": fit, "max_pixels": max_pixels}
-    ds = _open(check_path(path, "path").expanduser(), asked, reading)
+    place = check_path(path, "path").expanduser()
+    if cache is None and is_cache(place):
+        ds = _open_cache(place, asked, reading)
+    else:
+        table = place.is_file() and ending(place.name) in TABLE_EXTENSIONS
+        source = place.parent if table else place if place.is_file() else check_root(place)
+        options = {"reader": "open_dataset", **asked.options(), **options_kept(reading)}
+        tables = [*asked.tables(source), *([place] if table else [])]
+        ds = through_cache(cache, source, options, tables, lambda into: _open(place, asked, {**reading, "into": into}))
     return ds if task is None else ds.with_task(task)
+
+
+def _open_cache(folder: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
+    """A cache as data: subjects, joining and ordering may be asked for anew, what decides the pixels may not."""
+    ds, about = open_cache(folder)
+    wanted = {name: reading[name] for name in ("image_size", "channels", "intensity", "fit")}
+    wanted |= {"layout": asked.layout, "labels": asked.labels}
+    theirs = {**about["options"], "image_size": ds.image_size, "channels": ds.n_channels}
+    for name, value in wanted.items():
+        is_default = value is None or (name, value) in (("channels", 1), ("fit", "pad"))
+        same = [theirs.get(name), plain_option(ds.reading.get(name))]  # "full", and what that was for these files
+        if not is_default and plain_option(value) not in same:
+            other = call_text("datasets.open_dataset", "data", about["source"], cache=f"{folder}_2", **{name: value})
+            raise CacheError(
+                f"{folder}: a cache with {name}={theirs.get(name)!r}, and asked for is {name}={value!r}. That takes "
+                f"another cache: {other}"
+            )
+    done: dict[str, Any] = {
+        name: None for name, value in asked.options().items() if plain_option(value) == theirs.get(name)
+    }
+    asked = replace(asked, **{**done, "labelled": asked.labelled and ds.labels is not None})
+    if asked.groups is not None:
+        notes: list[str] = []
+        ds = ds.with_subjects(resolve_groups(asked.groups, folder, ds.files, notes.append))
+        for note in notes:
+            warnings.warn(note, DataWarning, stacklevel=4)
+    return _rearranged(ds, asked)
 
 
 def _open(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
@@ -103,7 +146,7 @@ def _open(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
         asked = _asked_of_slices(root, asked)
     found = gather(listing, listing.pictures, asked)
     pictures = decode(root, found.files, **reading)
-    return as_dataset(found, pictures, root.absolute().name, reading["fit"], root, stacklevel=4)
+    return as_dataset(found, pictures, root.absolute().name, reading["fit"], root, stacklevel=6)
 
 
 def _rearranged(ds: Dataset, asked: Asked) -> Dataset:
@@ -128,18 +171,8 @@ def _published_folder(root: Path) -> Path | None:
 
 
 def _open_volumes(root: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
-    options = {k: v for k, v in reading.items() if k not in ("n_jobs", "max_pixels")}
-    labelled = None if asked.labelled else False
-    return Volumes(
-        root,
-        groups=asked.groups,
-        labels=asked.labels,
-        merge=asked.merge,
-        class_order=asked.class_order,
-        labelled=labelled,
-        layout=asked.layout,
-        **options,
-    )
+    asked = replace(asked, labelled=None if asked.labelled else False)
+    return read_volumes(root, asked, Cut(intensity=reading["intensity"]), root.absolute().name, reading)
 
 
 def _asked_of_slices(root: Path, asked: Asked) -> Asked:
@@ -175,12 +208,12 @@ def _open_file(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
         asked = replace(asked, labels=path)
     found = gather(listing, named, asked)
     pictures = decode(path.parent, found.files, **reading)
-    return as_dataset(found, pictures, path.stem, reading["fit"], path.parent, stacklevel=5)
+    return as_dataset(found, pictures, path.stem, reading["fit"], path.parent, stacklevel=7)
 
 
 def _open_parquet(paths: list[Path], root: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
     found, pictures = read_parquet(paths, root, asked, **reading)
-    return as_dataset(found, pictures, paths[0].stem if len(paths) == 1 else root.name, reading["fit"], stacklevel=5)
+    return as_dataset(found, pictures, paths[0].stem if len(paths) == 1 else root.name, reading["fit"], stacklevel=7)
 
 
 def is_phantom_folder(root: str | Path) -> bool:

@@ -65,27 +65,21 @@ def read_parquet(paths: Sequence[Path], root: Path, asked: Asked, **options: Any
                 parts.append(part)
             labels += rows.labels or []
             subjects += rows.subjects or []
-        files = [f"{i:07d}.png" for i in range(len(names))]
+        found = Found(root, list(names), reading=f"{len(names):,} rows of {some([p.name for p in paths], 2)}")
+        if labels and asked.labelled is not False:
+            found.classes = natural_order(sorted(set(labels), key=natural_key))
+            found.labels = np.array([found.classes.index(value) for value in labels], np.int64)
+        elif asked.labelled:
+            advice = option_text("labels", rows.columns[-1])
+            raise ValueError(f"{paths[0]}: no column of labels; say which one it is, such as {advice}")
+        found.subjects = np.array(subjects) if subjects else None
+        found.parts = np.array(parts) if all(parts) and len(set(parts)) > 1 else None
+        files = [f"{i:07d}.png" for i in arrange(found, asked)]
         try:
             pictures = decode(folder, files, **options)
         except (ValueError, OSError) as error:
             raise type(error)(_with_names(str(error), folder, names)) from None
     pictures.notes = [_with_names(note, folder, names) for note in pictures.notes]
-    found = Found(root, names, reading=f"{len(names):,} rows of {some([p.name for p in paths], 2)}")
-    if labels and asked.labelled is not False:
-        found.classes = natural_order(sorted(set(labels), key=natural_key))
-        found.labels = np.array([found.classes.index(value) for value in labels], np.int64)
-    elif asked.labelled:
-        raise ValueError(
-            f"{paths[0]}: no column of labels; say which one it is, such as {option_text('labels', rows.columns[-1])}"
-        )
-    found.subjects = np.array(subjects) if subjects else None
-    found.parts = np.array(parts) if all(parts) and len(set(parts)) > 1 else None
-    order = arrange(found, asked)
-    place = np.full(len(names), -1)
-    place[pictures.kept] = np.arange(len(pictures.kept))
-    kept = np.flatnonzero(place[order] >= 0)
-    pictures.images, pictures.kept = pictures.images[place[order][kept]], kept
     return found, pictures
 
 
@@ -96,16 +90,24 @@ def _with_names(text: str, folder: str, names: Sequence[str]) -> str:
     return re.sub(rf"(?:{re.escape(folder)}/)?(\d{{7}})\.png", lambda m: names[int(m[1])], text)
 
 
+def _has_bytes(column: Any) -> bool:
+    values = (v.get("bytes") if isinstance(v, dict) else v for v in column.to_pylist())
+    return any(isinstance(data, bytes) and len(data) > 8 for data in values)
+
+
 class _Rows:
     """One file's columns of pictures, labels and subjects."""
 
     def __init__(self, parquet: Any, path: Path, asked: Asked) -> None:
         try:
-            self.table = parquet.read_table(path)
+            self.file = parquet.ParquetFile(path)
+            self.columns = list(self.file.schema_arrow.names)
+            head = next(self.file.iter_batches(batch_size=8), None)
+            self.pictures = next((c for c in self.columns if head is not None and _has_bytes(head[c])), None)
+            self.table = self.file.read(columns=[c for c in self.columns if c != self.pictures])
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
-        self.path, self.columns = path, list(self.table.column_names)
-        self.pictures = next((c for c in self.columns if self._first_bytes(c) is not None), None)
+        self.path = path
         if self.pictures is None:
             raise ValueError(f"{path}: no column with the bytes of pictures; its columns are {', '.join(self.columns)}")
         label = self._column(asked.labels, LABEL_COLUMNS)
@@ -113,32 +115,28 @@ class _Rows:
         who = self._column(asked.groups, SUBJECT_COLUMNS)
         self.subjects = [str(v) for v in self.table[who].to_pylist()] if who else None
 
-    def _first_bytes(self, column: str) -> bytes | None:
-        for value in self.table[column].slice(0, 8).to_pylist():
-            data = value.get("bytes") if isinstance(value, dict) else value
-            if isinstance(data, bytes) and len(data) > 8:
-                return data
-        return None
-
     def blobs(self) -> Any:
-        """The bytes of each picture, row by row."""
-        for chunk in self.table[self.pictures].iterchunks():
-            for value in chunk:
-                data = value.as_py()
-                yield (data.get("bytes") if isinstance(data, dict) else data) or b""
+        """The bytes of each picture, row by row; some rows are in memory at a time."""
+        try:
+            for batch in self.file.iter_batches(batch_size=256, columns=[self.pictures]):
+                for value in batch[self.pictures]:
+                    data = value.as_py()
+                    yield (data.get("bytes") if isinstance(data, dict) else data) or b""
+        except OSError as error:
+            raise ValueError(f"{self.path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
 
     def _column(self, asked: Any, usual: Sequence[str]) -> str | None:
         if asked is not None:
             name = str(asked[1] if isinstance(asked, tuple) else asked).rpartition(":")[2]
-            if name not in self.columns:
+            if name not in self.table.column_names:
                 raise ValueError(f"{self.path} has the columns {', '.join(self.columns)}, not {name!r}")
             return name
-        by_form = {c.casefold().replace(" ", "_"): c for c in self.columns}
+        by_form = {c.casefold().replace(" ", "_"): c for c in self.table.column_names}
         return next((by_form[name] for name in usual if name in by_form), None)
 
     def _named_labels(self, column: str) -> list[str]:
         """Labels as names, by the metadata that Hugging Face writes; as numbers where there is none."""
-        metadata = (self.table.schema.metadata or {}).get(b"huggingface")
+        metadata = (self.file.schema_arrow.metadata or {}).get(b"huggingface")
         names: list[str] | None = None
         if metadata:
             feature = json.loads(metadata).get("info", {}).get("features", {}).get(column, {})

@@ -23,6 +23,8 @@ class Store:
         self.images.flags.writeable = False
         self._keys: np.ndarray | None = None
         self._is_flat: np.ndarray | None = None
+        self.fingerprints: dict[str, str] = {}  # of subsets, by what they are made of
+        self.columns: dict[str, np.ndarray] = {}  # what a data set says of the images that can be read from here again
 
     def __len__(self) -> int:
         return len(self.images)
@@ -44,13 +46,25 @@ class Store:
             images = np.memmap(state["path"], np.uint8, "r", state["offset"], state["shape"])
         Store.__init__(self, images)
 
+    def take(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Some images, by number."""
+        return self.images[rows]
+
+    def whole(self) -> np.ndarray:
+        """All images."""
+        return self.images
+
+    def remember(self, key: str, fingerprint: str) -> None:
+        """Keeps the fingerprint of a subset."""
+        self.fingerprints[key] = fingerprint
+
     def chunks(self, index: np.ndarray | None) -> Iterator[np.ndarray]:
         """The images of an index in order, a few at a time; None is all of them."""
         n = len(self) if index is None else len(index)
         step = max(1, CHUNK_BYTES // max(1, self.images[:1].nbytes))
         for start in range(0, n, step):
             chosen = slice(start, start + step) if index is None else as_slice(index[start : start + step])
-            yield self.images[chosen]
+            yield self.take(chosen)
 
     def histogram(self, index: np.ndarray | None) -> np.ndarray:
         """How often each value occurs, int64 (256, C): exact, whatever the number of images and their order."""
@@ -78,13 +92,23 @@ class Store:
         return self._is_flat
 
     def _digest(self) -> None:
-        digests, flat = [], []
+        keys, flat = [np.zeros(0, "<u8")], [np.zeros(0, bool)]
         for images in self.chunks(None):
-            digests += [hashlib.blake2b(np.ascontiguousarray(i).data, digest_size=8).digest() for i in images]
-            rows = images.reshape(len(images), -1)
-            flat.append(rows.min(axis=1) == rows.max(axis=1) if rows.shape[1] else np.ones(len(rows), bool))
-        self._keys = np.frombuffer(b"".join(digests), "<u8")
-        self._is_flat = np.concatenate(flat) if flat else np.zeros(0, bool)
+            keys.append(keys_of(images))
+            flat.append(are_flat(images))
+        self._keys, self._is_flat = np.concatenate(keys), np.concatenate(flat)
+
+
+def keys_of(images: np.ndarray) -> np.ndarray:
+    """Eight bytes of a digest (BLAKE2b) of each image, uint64 (n,)."""
+    digests = [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images]
+    return np.frombuffer(b"".join(digests), "<u8")
+
+
+def are_flat(images: np.ndarray) -> np.ndarray:
+    """Whether all pixels of an image have one value, bool (n,)."""
+    rows = images.reshape(len(images), -1)
+    return rows.min(axis=1) == rows.max(axis=1) if rows.shape[1] else np.ones(len(rows), bool)
 
 
 def as_slice(index: np.ndarray) -> np.ndarray | slice:

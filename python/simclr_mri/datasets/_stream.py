@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from .._core import DecodeError
+from ._cache import is_cache, open_cache, plain_option
 from ._dataset import Dataset
 from ._folder import check_root, nothing_to_read
 from ._gather import Asked, gather
 from ._images import read_images
-from ._subjects import Groups
+from ._pillow import fitted, to_uint8
+from ._subjects import Groups, resolve_groups
 from ._volumes import Cut, VolumeStream, find_volumes
 from ._walk import walk
 from ._warnings import DataWarning
@@ -81,6 +83,21 @@ class PictureStream:
             yield self.read(np.arange(start, min(start + PIECE, len(self))))
 
 
+class CacheStream(PictureStream):
+    """The same of a cache: nothing is decoded."""
+
+    def __init__(self, root: Path, ds: Dataset, reading: dict[str, Any]) -> None:
+        super().__init__(root, ds.files, ds.subjects, reading)
+        self._ds = ds.unlabelled()
+
+    def read(self, indices: Sequence[int] | np.ndarray) -> Dataset:
+        chosen, how = self._ds[np.asarray(indices)], self._reading
+        size, channels = (how["image_size"], how["image_size"]), how["channels"]
+        images = [fitted(to_uint8(image, None, channels), size, how["fit"]) for image in chosen.images]
+        pixels = np.stack(images) if images else np.empty((0, *size, channels), np.uint8)
+        return Dataset(pixels, subjects=chosen.subjects, files=chosen.files, name=self._ds.name, copy=False)
+
+
 def stream_pictures(
     path: str | Path,
     *,
@@ -91,7 +108,8 @@ def stream_pictures(
     n_jobs: int | None = None,
     reading: Mapping[str, Any] | None = None,
 ) -> PictureStream | VolumeStream:
-    """The pictures below a folder, whatever its sub-folders mean; slices of volumes where there are no pictures.
+    """The pictures below a folder, whatever its sub-folders mean; slices of volumes where there are no pictures; or
+    what is in a cache.
 
     Parameters
     ----------
@@ -116,6 +134,17 @@ def stream_pictures(
     """
     how = dict(reading or {})
     root = check_root(path)
+    options = {"image_size": image_size, "channels": channels, "errors": errors, "n_jobs": n_jobs}
+    options |= {"intensity": how.get("intensity"), "fit": how.get("fit", "pad")}
+    if is_cache(root):
+        ds, _ = open_cache(root)
+        mine, theirs = how.get("intensity"), ds.reading.get("intensity")
+        if mine is not None and plain_option(mine) != plain_option(theirs):
+            said = f"{root}: a cache with intensity={theirs!r}, where the model learned with {mine!r}"
+            warnings.warn(f"{said}. Give the folder of the pictures instead of the cache", DataWarning, stacklevel=2)
+        if groups is not None:
+            ds = ds.with_subjects(resolve_groups(groups, root, ds.files))
+        return CacheStream(root, ds, options)
     listing = walk(root)
     asked = Asked(groups, labelled=False)
     if not listing.pictures and listing.volumes:
@@ -127,6 +156,4 @@ def stream_pictures(
     found = gather(listing, listing.pictures, asked)
     for note in found.notes:
         warnings.warn(note, DataWarning, stacklevel=2)
-    options = {"image_size": image_size, "channels": channels, "errors": errors, "n_jobs": n_jobs}
-    options |= {"intensity": how.get("intensity"), "fit": how.get("fit", "pad")}
     return PictureStream(root, found.files, found.subjects, options)

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import _core
 from .._shared import option_text
+from ._cache import options_kept, through_cache
 from ._cut import check_cut, slices_of
 from ._dataset import Dataset
 from ._dicom import find_series, read_series
@@ -26,6 +27,7 @@ from ._names import known_names
 from ._nifti import Volume, read_nifti
 from ._overlay import CutVolume
 from ._pillow import fitted
+from ._pixel_file import PixelFile
 from ._subjects import Groups
 from ._walk import Listing, walk
 from ._warnings import DataWarning
@@ -55,6 +57,10 @@ class Cut:
 
     def __post_init__(self) -> None:
         check_cut(self.plane, self.every, self.range)
+
+    def options(self) -> dict[str, Any]:
+        """By name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 @dataclass(eq=False)
@@ -87,6 +93,7 @@ def Volumes(
     fit: str = "pad",
     errors: str = "raise",
     name: str | None = None,
+    cache: str | Path | None = None,
 ) -> Dataset:
     """Reads NIfTI files and DICOM series as slices in standard orientation.
 
@@ -124,6 +131,8 @@ def Volumes(
         What becomes of slices that are not square when `image_size` is given.
     errors : {"raise", "warn"}
     name : str or None
+    cache : path or None
+        A folder that keeps the slices, as for `ImageFolder`.
 
     Returns
     -------
@@ -144,13 +153,27 @@ def Volumes(
     check_reading(image_size, channels, errors, intensity, fit)
     cut = Cut(plane, every, range, intensity)
     root = check_root(root)
-    found, items = find_volumes(root, Asked(groups, labels, layout, merge, class_order, labelled))
+    asked = Asked(groups, labels, layout, merge, class_order, labelled)
+    reading: dict[str, Any] = {"image_size": image_size, "channels": channels, "fit": fit, "errors": errors}
+    options = {"reader": "Volumes", **asked.options(), **options_kept(reading), **cut.options()}
+
+    def read(into: PixelFile | None) -> Dataset:
+        return read_volumes(root, asked, cut, name or root.absolute().name, {**reading, "into": into})
+
+    return through_cache(cache, root, options, asked.tables(root), read)
+
+
+def read_volumes(root: Path, asked: Asked, cut: Cut, name: str, reading: dict[str, Any]) -> Dataset:
+    """All slices, in memory or, one at a time, in the file `reading["into"]`."""
+    into: PixelFile | None = reading.get("into")
+    found, items = find_volumes(root, asked)
+    image_size, channels, fit = reading["image_size"], reading["channels"], reading["fit"]
     size = None if image_size is None else (int(image_size), int(image_size))
     images: list[np.ndarray] = []
     files: list[str] = []
     owners: list[int] = []
     positions: list[int] = []
-    for piece in iter_slices(found, items, cut, errors):
+    for piece in iter_slices(found, items, cut, reading["errors"]):
         image = piece.image[..., None] if size is None else fitted(piece.image[..., None], size, fit)
         if images and image.shape != images[0].shape:
             side = max(32, *image.shape[:2], *images[0].shape[:2])
@@ -158,29 +181,31 @@ def Volumes(
                 f"slices of several sizes: {files[0]} has {_by(images[0])} px, {piece.file} has {_by(image)}. Resize "
                 f"them all, keeping proportions: {option_text('image_size', side)}"
             )
-        images.append(image)
+        if into is not None:
+            into.append(np.repeat(image[None], channels, axis=3))
+        if into is None or not images:
+            images.append(image)
         files.append(piece.file)
         owners.append(piece.item)
         positions.append(piece.position)
     for note in found.notes:
-        warnings.warn(note, DataWarning, stacklevel=2)
+        warnings.warn(note, DataWarning, stacklevel=5)
     if not images:
         raise ValueError(f"{root}: no slice lies in the range {cut.range} of any volume")
-    pixels = np.stack(images)
+    pixels = np.stack(images) if into is None else into.finish()
     ds = Dataset(
-        np.repeat(pixels, 3, axis=3) if channels == 3 else pixels,
+        pixels if pixels.shape[3] == channels else np.repeat(pixels, channels, axis=3),
         None if found.labels is None else found.labels[owners],
         found.classes,
         None if found.subjects is None else found.subjects[owners],
         files,
-        name=name or root.absolute().name,
+        name=name,
         slices=positions,
         parts=None if found.parts is None else found.parts[owners],
         sources=[str(root / items[owner].place) for owner in owners],
         copy=False,
     )
-    reading = {"intensity": intensity, "fit": fit, "plane": plane, "every": every, "range": cut.range}
-    return ds.with_reading(found.reading, reading, found.others)
+    return ds.with_reading(found.reading, {"fit": fit, **cut.options()}, found.others)
 
 
 def _by(image: np.ndarray) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -32,10 +31,8 @@ def describe_data(ds: Dataset, facts: dict[str, Any] | None, fingerprint: str) -
 
 def unlabelled_fingerprint(ds: Dataset, *, with_subjects: bool) -> str:
     """SHA-256 over what pretraining sees: the pixels in order and, where pairs use them, subjects and slices."""
-    images = np.ascontiguousarray(ds.images)
-    digest = hashlib.sha256(repr(images.shape).encode())
-    digest.update(images.data)
+    tail = []
     if with_subjects:
-        digest.update(b"none" if ds.subjects is None else "\0".join(ds.subjects).encode())
-        digest.update(b"none" if ds.slices is None else np.ascontiguousarray(ds.slices, "<i8").tobytes())
-    return digest.hexdigest()
+        tail.append(b"none" if ds.subjects is None else "\0".join(ds.subjects).encode())
+        tail.append(b"none" if ds.slices is None else np.ascontiguousarray(ds.slices, "<i8").tobytes())
+    return ds.digest_of_pixels(repr(ds.shape).encode(), *tail)

@@ -80,6 +80,10 @@ def _sketches(images: np.ndarray) -> np.ndarray:
     return found
 
 
+def _sketches_of(ds: Dataset) -> np.ndarray:
+    return np.concatenate([np.zeros((0, 4), np.uint64), *map(_sketches, ds.chunks())])
+
+
 def _cosines(size: int) -> np.ndarray:
     """The first rows of the discrete cosine transform, float32 (16, size)."""
     places = np.arange(size) + 0.5
@@ -110,7 +114,7 @@ def _decoded(text: str) -> np.ndarray:
 
 def seen_keys(ds: Dataset) -> dict[str, str]:
     """What a model that is trained on `ds` remembers of it, by the first three names of `SEEN`."""
-    sketches = np.unique(_sketches(ds.images), axis=0) if len(ds) <= _MOST_SKETCHES else np.zeros((0, 4))
+    sketches = np.unique(_sketches_of(ds), axis=0) if len(ds) <= _MOST_SKETCHES else np.zeros((0, 4))
     shown = sketches[sketches.any(axis=1)]
     return {
         TRAINED: image_keys(ds),
@@ -156,7 +160,7 @@ def _rows(what: str, ds: Dataset, known: np.ndarray) -> np.ndarray:
         return np.isin(_keys(ds), known)
     if what == _SUBJECTS:
         return np.isin(_subject_keys(ds), known)
-    return _alike(_sketches(ds.images), known.reshape(-1, 4))
+    return _alike(_sketches_of(ds), known.reshape(-1, 4))
 
 
 def _counted(rows: np.ndarray, ds: Dataset) -> str:

@@ -1,0 +1,89 @@
+"""The files that a cache was made of: their names, sizes and times, so that it is noticed when they change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .._shared import some
+from ._walk import is_hidden
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """Files below a folder.
+
+    Attributes
+    ----------
+    names : list of str
+        Relative to the folder, sorted; tables elsewhere by their whole path.
+    sizes, times : ndarray of shape (N,), int64
+        Bytes, and nanoseconds of the last change; -1 for what cannot be asked.
+    """
+
+    names: list[str]
+    sizes: np.ndarray
+    times: np.ndarray
+
+    @classmethod
+    def of(cls, source: Path, tables: Iterable[Path] = ()) -> SourceFiles:
+        """The files below a folder, or one file, and tables that may lie elsewhere."""
+        rows = list(_below(source)) if source.is_dir() else [(source.name, *_about(source))]
+        known = {os.path.realpath(source / name) for name, *_ in rows} if tables else set()
+        rows += [(str(path.absolute()), *_about(path)) for path in tables if os.path.realpath(path) not in known]
+        rows.sort()
+        names, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
+        return cls(list(names), np.array(sizes, np.int64), np.array(times, np.int64))
+
+    def changes(self, now: SourceFiles) -> str:
+        """What is different now, in words: "2 files changed (a.png, b.png); 1 is gone (c.png)". "" for nothing."""
+        if self.names == now.names and np.array_equal(self.sizes, now.sizes) and np.array_equal(self.times, now.times):
+            return ""
+        before, after = self.by_name(), now.by_name()
+        changed = [name for name in before if name in after and before[name] != after[name]]
+        gone, new = [n for n in before if n not in after], [n for n in after if n not in before]
+        said = []
+        for names, one, many in (
+            (changed, "file changed", "files changed"),
+            (gone, "is gone", "are gone"),
+            (new, "is new", "are new"),
+        ):
+            if names:
+                said.append(f"{len(names):,} {one if len(names) == 1 else many} ({some(names, 3)})")
+        return "; ".join(said)
+
+    def by_name(self) -> dict[str, tuple[int, int]]:
+        """Size and time of each file."""
+        return dict(zip(self.names, zip(self.sizes.tolist(), self.times.tolist(), strict=True), strict=True))
+
+
+def _about(path: Path | os.DirEntry) -> tuple[int, int]:
+    try:
+        about = os.stat(path)
+    except OSError:
+        return -1, -1
+    return about.st_size, about.st_mtime_ns
+
+
+def _below(root: Path) -> Iterator[tuple[str, int, int]]:
+    """Every file that readers would see: links to folders are followed, hidden names passed over."""
+    start = len(os.path.join(root, ""))
+    left = [(str(root), frozenset([os.path.realpath(root)]))]
+    while left:
+        folder, above = left.pop()
+        try:
+            with os.scandir(folder) as entries:
+                found = [entry for entry in entries if not is_hidden(entry.name)]
+        except OSError:
+            continue
+        for entry in found:
+            if not entry.is_dir():
+                yield entry.path[start:], *_about(entry)
+            elif not entry.is_symlink():
+                left.append((entry.path, above))
+            elif (real := os.path.realpath(entry.path)) not in above:
+                left.append((entry.path, above | {real}))
