@@ -18,10 +18,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 from threadpoolctl import threadpool_limits
 
 from .. import _core
 from .._shared import ArrayRecord
+from ..splits import Cells
 
 SIDE_PX = 32
 
@@ -32,7 +35,16 @@ Alzheimer MRI set, .96 to .99 on phantoms of 60 to 200 subjects."""
 
 
 MAX_MATRIX = 16_000
-"""Images whose similarities are kept as one matrix (1 GB of float32); above, they are computed row by row."""
+"""Images whose similarities are kept as one matrix (1 GB of float32). Above, each image is compared with those of a few
+cells only: of 200,000 images all pairs would take half an hour."""
+
+
+N_NEIGHBOURS = 16
+"""Links of each image from which the tree of more images is made."""
+
+
+N_ENDS = 32
+"""Images of a piece of that tree that look for a link to the others, where they do not hang together."""
 
 
 CLEAR, UNCERTAIN = 4.5, 3.0
@@ -112,7 +124,8 @@ def infer_groups(images: np.ndarray) -> Groups:
         own = np.arange(n)
         return Groups(own, "none", 0.0, 1.0, np.zeros(0), own, np.zeros(n))
     features = fingerprints(images)
-    ends, links, neighbours, similarities = _spanning_tree(features)
+    tree = _spanning_tree if n <= MAX_MATRIX else _sparse_tree
+    ends, links, neighbours, similarities = tree(features)
     threshold, separation, between = _two_kinds(links)
     if separation < UNCERTAIN:
         return Groups(np.arange(n), "none", separation, threshold, links, neighbours, similarities)
@@ -123,15 +136,24 @@ def infer_groups(images: np.ndarray) -> Groups:
 
 def fingerprints(images: np.ndarray) -> np.ndarray:
     """Whitened fine detail: ndarray of shape (N, D), float32, rows of length 1."""
-    small = _core.resize(images, SIDE_PX).mean(axis=3, dtype=np.float32)
-    fine, coarse = _blur_matrix(SIDE_PX, 0.25), _blur_matrix(SIDE_PX, 1.0)
-    detail = (fine @ small @ fine - coarse @ small @ coarse).reshape(len(small), -1)
-    detail = _unit(detail - detail.mean(axis=1, keepdims=True))
-    detail -= detail.mean(axis=0)
+    small = _core.resize(images, SIDE_PX)
+    parts = [small[i : i + MAX_MATRIX] for i in range(0, len(small), MAX_MATRIX)]
+    mean = sum(_detail(part).sum(axis=0, dtype=np.float64) for part in parts) / len(small)
+    mean = mean.astype(np.float32)
+    covariance = sum(rows.T @ rows for rows in (_detail(part) - mean for part in parts))
     with threadpool_limits(1):  # many small steps: with two threads of OpenBLAS it takes 6 times as long
-        variances, directions = np.linalg.eigh(detail.T @ detail)
+        variances, directions = np.linalg.eigh(covariance)
     keep = np.flatnonzero(variances > 1e-6 * variances[-1])[-min(N_COMPONENTS, max(2, len(images) // 5)) :]
-    return _unit(detail @ (directions[:, keep] / np.sqrt(variances[keep])))
+    whitening = directions[:, keep] / np.sqrt(variances[keep])
+    return np.concatenate([_unit((_detail(part) - mean) @ whitening) for part in parts])
+
+
+def _detail(small: np.ndarray) -> np.ndarray:
+    """Differences of Gaussians, rows of length 1: ndarray of shape (n, SIDE_PX ** 2), float32."""
+    gray = small.mean(axis=3, dtype=np.float32)
+    fine, coarse = _blur_matrix(SIDE_PX, 0.25), _blur_matrix(SIDE_PX, 1.0)
+    detail = (fine @ gray @ fine - coarse @ gray @ coarse).reshape(len(gray), -1)
+    return _unit(detail - detail.mean(axis=1, keepdims=True))
 
 
 def _blur_matrix(n: int, sigma_px: float) -> np.ndarray:
@@ -155,14 +177,14 @@ def _spanning_tree(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     links, neighbours, similarities
     """
     n = len(features)
-    matrix = features @ features.T if n <= MAX_MATRIX else None
+    matrix = features @ features.T
     neighbours, similarities = np.zeros(n, np.int64), np.zeros(n, np.float32)
     best, parent = np.full(n, -3, np.float32), np.zeros(n, np.int64)
     outside = np.ones(n, bool)
     ends, links = np.empty((n - 1, 2), np.int64), np.empty(n - 1, np.float32)
     new = 0
     for step in range(n):
-        row = matrix[new] if matrix is not None else features @ features[new]
+        row = matrix[new]
         row[new] = -2
         neighbours[new] = row.argmax()
         similarities[new] = row[neighbours[new]]
@@ -174,6 +196,50 @@ def _spanning_tree(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
             new = int(best.argmax())
             ends[step], links[step] = (parent[new], new), best[new]
     return ends, links, neighbours, similarities
+
+
+def _sparse_tree(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The same of a graph in which each image has a few neighbours; pieces of it are joined by their best links."""
+    n = len(features)
+    found, likeness = Cells(features).nearest(features, N_NEIGHBOURS, np.arange(n))
+    pairs, values = _edges(np.repeat(np.arange(n), N_NEIGHBOURS), found.ravel(), likeness.ravel())
+    while True:
+        # scipy takes 0 for no edge, so that a distance must not be 0; float64 tells similarities near 1 apart.
+        distance = 3.0 - values.astype(np.float64)
+        tree = csgraph.minimum_spanning_tree(sparse.csr_array((distance, pairs.T), shape=(n, n))).tocoo()
+        n_pieces, piece = csgraph.connected_components(tree, directed=False)
+        if n_pieces == 1:
+            ends, links = np.stack([tree.row, tree.col], axis=1), (3.0 - tree.data).astype(np.float32)
+            return ends.astype(np.int64), links, found[:, 0], likeness[:, 0]
+        more, value = _links_between(features, piece, n_pieces)
+        a, b = np.concatenate([pairs, more]).T
+        pairs, values = _edges(a, b, np.concatenate([values, value]))
+
+
+def _edges(a: np.ndarray, b: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each pair once, the smaller first, without those that there are not."""
+    there = values > -2
+    pairs = np.sort(np.stack([a[there], b[there]], axis=1), axis=1)
+    _, once = np.unique(pairs[:, 0] * (b.max() + a.max() + 1) + pairs[:, 1], return_index=True)
+    return pairs[once], values[there][once]
+
+
+def _links_between(features: np.ndarray, piece: np.ndarray, n_pieces: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each piece but the largest, the best link from some of its images to another piece."""
+    largest, order = np.bincount(piece).argmax(), np.argsort(piece, kind="stable")
+    starts = np.searchsorted(piece[order], np.arange(n_pieces + 1))
+    pairs, values = [], []
+    for p in range(n_pieces):
+        if p == largest:
+            continue
+        members = order[starts[p] : starts[p + 1]]
+        members = members[np.linspace(0, len(members) - 1, min(N_ENDS, len(members))).astype(int)]
+        likeness = features[members] @ features.T
+        likeness[:, piece == p] = -2
+        i, j = np.unravel_index(likeness.argmax(), likeness.shape)
+        pairs.append((members[i], j))
+        values.append(likeness[i, j])
+    return np.array(pairs, np.int64), np.array(values, np.float32)
 
 
 def _two_kinds(links: np.ndarray) -> tuple[float, float, float]:

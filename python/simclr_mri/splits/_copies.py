@@ -9,6 +9,7 @@ are searched for along with the rest, and how many of these were found is report
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -188,7 +189,11 @@ def find_copies(*images: np.ndarray, edited: bool = True, controls: int = N_CONT
 def _equal_pairs(images: Sequence[np.ndarray]) -> np.ndarray:
     """Images with equal pixels, each with the first of its kind: ndarray of shape (P, 2), int."""
     seen: dict[tuple[tuple[int, ...], bytes], int] = {}
-    every = ((part.shape[1:], image.tobytes()) for part in images for image in part)
+    every = (
+        (part.shape[1:], hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest())
+        for part in images
+        for image in part
+    )
     pairs = [(first, i) for i, key in enumerate(every) if (first := seen.setdefault(key, i)) != i]
     return np.array(pairs, np.int64).reshape(-1, 2)
 

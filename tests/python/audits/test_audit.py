@@ -59,11 +59,26 @@ def test_no_heads_where_there_are_none(heads: Dataset) -> None:
     assert len(set(infer_groups(np.zeros((10, 16, 16, 1), np.uint8)).labels)) in (1, 10)  # blank: no exception
 
 
-def test_a_large_set_is_chained_row_by_row(heads: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_set_is_chained_by_a_few_neighbours_of_each(heads: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = infer_groups(heads.images)
     monkeypatch.setattr("simclr_mri.audits._heads.MAX_MATRIX", 10)
-    rows = infer_groups(heads.images)
-    assert np.array_equal(whole.labels, rows.labels) and np.array_equal(whole.neighbours, rows.neighbours)
+    few = infer_groups(heads.images)
+    assert few.found == "clear" and len(few.links) == len(whole.links)
+    assert adjusted_rand_score(whole.labels, few.labels) > 0.98
+    assert np.mean(whole.neighbours == few.neighbours) > 0.98
+    assert abs(few.threshold - whole.threshold) < 0.05
+
+
+def test_pieces_without_a_link_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    from simclr_mri.audits import _heads
+
+    rng = np.random.default_rng(0)
+    far = np.repeat(np.eye(6, 8), 20, axis=0) + rng.normal(0, 0.01, (120, 8))  # six knots, each of 20
+    rows = (far / np.linalg.norm(far, axis=1, keepdims=True)).astype(np.float32)
+    monkeypatch.setattr(_heads, "N_NEIGHBOURS", 4)
+    ends, links, _, _ = _heads._sparse_tree(rows)
+    _, exact, _, _ = _heads._spanning_tree(rows)
+    assert ends.shape == (119, 2) and (links < 0.5).sum() == (exact < 0.5).sum() == 5
 
 
 def test_it_sees_through_a_split_by_image(heads: Dataset, report: Audit) -> None:
