@@ -171,6 +171,7 @@ def _describe(draft: Path, ds: Dataset, files: SourceFiles, about: dict[str, Any
         "keys": np.concatenate(keys),
         "is_flat": np.concatenate(flat),
         "files": _packed(list(ds.files)),
+        "paths": _packed(list(ds.sources)),
     }
     numbers, names = {"labels": ds.labels, "slices": ds.slices}, {"subjects": ds.subjects, "parts": ds.parts}
     arrays |= {name: column for name, column in numbers.items() if column is not None}
