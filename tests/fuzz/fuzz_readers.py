@@ -46,6 +46,7 @@ def _pth_seeds(folder: Path) -> list[bytes]:
     head = made.MAGIC + pickle.dumps(1001, protocol=2) + pickle.dumps({"little_endian": True}, protocol=2)
     seeds = [made.zipped(good, s0=numbers, s1=numbers), made.zipped(wrapped, s0=numbers, s1=numbers)]
     seeds.append(head + good + pickle.dumps(["0", "1"], protocol=2) + stored)
+    seeds.append(seeds[-1].replace(pickle.dumps(True, protocol=2)[2:3], pickle.dumps(False, protocol=2)[2:3], 1))
     seeds += [made.zipped(harm, s0=numbers) for harm in made.HARM.values() if len(harm) < 2000]
     return seeds + _torchs_own_seeds(folder)
 
@@ -59,9 +60,11 @@ def _torchs_own_seeds(folder: Path) -> list[bytes]:
     values = torch.arange(6.0).reshape(2, 3)
     kinds = (torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.uint8, torch.bool, torch.uint16)
     names = {str(kind): (values.to(torch.int32) if kind == torch.uint16 else values).to(kind) for kind in kinds}
+    marked = torch.zeros(2, 2)
+    marked.note = "an attribute"  # saved with the tensor's class
     trees = [
         {"state_dict": names, "epoch": 3, "arch": "resnet18", "lr": 0.1, "flags": (True, None, b"bytes", [1, {2}])},
-        {"a": torch.nn.Parameter(values), "b": values.T, "c": values[:, 1], "empty": torch.zeros(0, 3)},
+        {"a": torch.nn.Parameter(values), "b": values.T, "c": values[:, 1], "empty": torch.zeros(0, 3), "d": marked},
         torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)),
     ]
     seeds = []

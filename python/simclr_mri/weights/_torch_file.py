@@ -391,4 +391,5 @@ def materialize(name: str, tensor: Tensor, file: TorchFile) -> np.ndarray:
 
 def plain_array(array: np.ndarray) -> np.ndarray:
     """float32 or int64, contiguous, and a copy of its own."""
-    return np.array(array, dtype=np.float32 if array.dtype.kind == "f" else np.int64, order="C")
+    with np.errstate(over="ignore"):  # what no float32 can hold becomes infinite, which is named where it matters
+        return np.array(array, dtype=np.float32 if array.dtype.kind == "f" else np.int64, order="C")
