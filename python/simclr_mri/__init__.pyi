@@ -21,8 +21,10 @@ from .datasets import Dataset as Dataset
 from .demo import run_demo as run_demo
 from .explain import CamChecks as CamChecks
 from .explain import CamResult as CamResult
+from .explain import Viewer as Viewer
 from .explain import check_cams as check_cams
 from .explain import grad_cam as grad_cam
+from .explain import view as view
 from .learning import Callback as Callback
 from .learning import Classifier as Classifier
 from .learning import EarlyStopping as EarlyStopping
@@ -66,6 +68,7 @@ __all__ = [
     "Split",
     "StudyResult",
     "TrainingInterrupted",
+    "Viewer",
     "__version__",
     "audit",
     "check_cams",
@@ -88,4 +91,5 @@ __all__ = [
     "splits",
     "study",
     "study_report",
+    "view",
 ]

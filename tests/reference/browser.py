@@ -85,6 +85,13 @@ class Browser:
         self._call("Input.dispatchKeyEvent", type="keyDown", **event, **text)
         self._call("Input.dispatchKeyEvent", type="keyUp", **event)
 
+    def point(self, selector: str, x: float, y: float) -> None:
+        """Moves the pointer to a place of an element, in shares of its width and height."""
+        box = self.run(f"(() => {{ const b = document.querySelector('{selector}').getBoundingClientRect(); "
+                       "return [b.x, b.y, b.width, b.height]; })()")  # fmt: skip
+        place = {"x": box[0] + x * box[2], "y": box[1] + y * box[3]}
+        self._call("Input.dispatchMouseEvent", type="mouseMoved", **place)
+
     def picture(self, path: Path) -> None:
         """The whole page as a PNG file."""
         data = self._call("Page.captureScreenshot", captureBeyondViewport=True)["data"]

@@ -5,5 +5,7 @@ from ._checks import check_cams as check_cams
 from ._checks import load_checks as load_checks
 from ._checks import save_checks as save_checks
 from ._result import CamResult as CamResult
+from ._viewer import Viewer as Viewer
+from ._viewer import view as view
 
-__all__ = ["CamChecks", "CamResult", "check_cams", "grad_cam"]
+__all__ = ["CamChecks", "CamResult", "Viewer", "check_cams", "grad_cam", "view"]

@@ -5,6 +5,7 @@ from ._heat import HEAT as HEAT
 from ._heat import cam as cam
 from ._heat import cam_curves as cam_curves
 from ._heat import class_maps as class_maps
+from ._heat import heat_colours as heat_colours
 from ._heat import overlay as overlay
 from ._images import montage as montage
 from ._images import views as views

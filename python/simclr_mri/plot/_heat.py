@@ -15,6 +15,11 @@ HEAT = "inferno"
 TILE_INCHES, LINE_INCHES = 1.35, 0.16  # of an image, and of a line of 7 points above it
 
 
+def heat_colours() -> np.ndarray:
+    """Colours of heat from 0 to 1, uint8 (256, 3); the darkest quarter of the map is left out, as it would hide."""
+    return (matplotlib.colormaps[HEAT](np.linspace(0.25, 1, 256))[:, :3] * 255).round().astype(np.uint8)
+
+
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """A gray image with heat over it, uint8 (H, W, 3): what is cold stays as it was.
 
@@ -24,7 +29,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     (2, 2, 3)
     """
     gray = np.asarray(image, np.float64).reshape(*heat.shape, -1).mean(axis=2, keepdims=True)
-    colour = matplotlib.colormaps[HEAT](0.25 + 0.75 * heat)[..., :3] * 255
+    colour = heat_colours()[(np.clip(heat, 0, 1) * 255).round().astype(int)]
     weight = 0.65 * np.clip(heat, 0, 1)[..., None] ** 0.8
     return np.clip((1 - weight) * gray + weight * colour, 0, 255).round().astype(np.uint8)
 
@@ -69,8 +74,8 @@ def cam(images: Any, maps: Any = None, *, columns: int = 6, ax: Axes | None = No
 
 def heat_bar(ax: Axes, label: str) -> None:
     """A colour bar beside heat maps: what the colours of `overlay` mean."""
-    used = matplotlib.colormaps[HEAT](np.linspace(0.25, 1, 256))
-    colours = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), matplotlib.colors.ListedColormap(used))
+    used = matplotlib.colors.ListedColormap(heat_colours() / 255)
+    colours = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), used)
     bar = ax.figure.colorbar(colours, ax=ax, fraction=0.03, pad=0.02, aspect=30, ticks=[0, 0.5, 1])
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=8)

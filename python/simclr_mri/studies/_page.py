@@ -13,7 +13,7 @@ from ..metrics import NAMES
 from ._arm import METRICS
 from ._conclusions import STARTS, findings, headline, leak, opening_table, signed, verdict
 from ._model_card import model_card
-from ._page_pictures import checks_section, confusion_section, heat_section, ranking_section
+from ._page_pictures import checks_section, confusion_section, heat_section, ranking_section, viewer_section
 from ._rates import rates_table
 from ._result import StudyResult
 
@@ -59,6 +59,7 @@ def study_report(
     ranking_section(report, result)
     heat_section(report, result)
     checks_section(report, result)
+    viewer_section(report, result)
     _looks(report, result)
     model_card(result).add_to(report)
     _costs(report, result)

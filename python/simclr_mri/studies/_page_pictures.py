@@ -87,6 +87,19 @@ def heat_section(report: Report, result: StudyResult) -> None:
         report.table(head, _region_rows(result.cams, arms), caption)
 
 
+def viewer_section(report: Report, result: StudyResult) -> None:
+    """The viewers of each start."""
+    if not result.viewers:
+        return
+    report.section("Slice by slice")
+    report.text(
+        "A few test subjects, with the heat of the network of the first seed with the most labels. Outlines are "
+        "regions that are known, as those of phantoms are. The pointer says what is below it."
+    )
+    for arm, viewer in result.viewers.items():
+        report.subsection(f"Start: {_start(arm.init)}").html(viewer.to_html())
+
+
 def _heat_in_words(cams: CamResult) -> str:
     """How many answers were right, and where most of the heat is beside an even map."""
     text = f"{len(cams)} slices, each above the same slice with its heat map."

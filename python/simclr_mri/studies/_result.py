@@ -13,7 +13,7 @@ import numpy as np
 
 from .._shared import Rows, frame_of, html_table, same_fields, text_table
 from ..datasets import labels_of
-from ..explain import CamChecks, CamResult
+from ..explain import CamChecks, CamResult, Viewer
 from ..learning import History
 from ..metrics import (
     TOO_FEW,
@@ -57,6 +57,8 @@ class StudyResult:
         Of the intervals.
     trials : list of dict
         The rates that each start tried, their validation scores and which was chosen; empty with one rate for all.
+    viewers : dict of Arm to Viewer
+        Of a few test subjects, of the first split and seed with the most labels.
 
     Examples
     --------
@@ -75,6 +77,7 @@ class StudyResult:
     looks: list[dict[str, Any]] = field(default_factory=list)
     n_bootstrap: int = 1000
     trials: list[dict[str, Any]] = field(default_factory=list)
+    viewers: dict[Arm, Viewer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rows = Rows(self.rows)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import splits as _splits
 from .._shared import Resume, atomic_writer, save_figure, say
-from ..explain import grad_cam
+from ..explain import grad_cam, view
 from ..learning import Classifier, RunLog, SimCLR, checkpoint_path
 from ..metrics import Evaluation
 from ._arm import METRICS, Arm, level_of
@@ -21,6 +21,9 @@ from ._model_card import model_card
 from ._plan import Plan
 from ._rates import RateSearch, adopt_trial, trial_name, trials_become_runs
 from ._result import StudyResult
+
+N_VIEWED = 8
+"""Slices of each subject in the viewer of a report."""
 
 
 @dataclass
@@ -145,6 +148,7 @@ class Run:
             result.cams[arm] = grad_cam(clf, fold.examples, layer=self.cam_layer)
             if arm.label_fraction == self.most_labels:
                 result.checks[arm] = judge.checks(self.cam_layer)
+                result.viewers[arm] = view(clf, fold.test, n_slices=N_VIEWED, layer=self.cam_layer)
 
     def _look(self, fold: Fold, arm: Arm, purpose: str, **more: Any) -> None:
         facts = {"init": arm.init, "label_fraction": arm.label_fraction, "seed": arm.seed, "split": arm.split}
