@@ -1,7 +1,11 @@
+from ._advice import about_options as about_options
 from ._advice import call_text as call_text
 from ._advice import for_the_shell as for_the_shell
 from ._advice import in_shell as in_shell
+from ._advice import in_words as in_words
+from ._advice import option_name as option_name
 from ._advice import option_text as option_text
+from ._advice import options_of as options_of
 from ._figures import FORMATS as FORMATS
 from ._figures import close_figure as close_figure
 from ._figures import describe as describe
@@ -34,6 +38,7 @@ from ._names import LAYERS as LAYERS
 from ._names import MAX_SEED as MAX_SEED
 from ._names import MAX_THREADS as MAX_THREADS
 from ._names import PRECISIONS as PRECISIONS
+from ._names import STORED as STORED
 from ._names import Fit as Fit
 from ._names import OnError as OnError
 from ._names import Precision as Precision
@@ -66,6 +71,7 @@ from ._text import natural_key as natural_key
 from ._text import seconds_text as seconds_text
 from ._text import short as short
 from ._text import some as some
+from ._text import suggests_names as suggests_names
 from ._text import text_table as text_table
 from ._version import __version__ as __version__
 

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .. import _core
+from ._advice import option_text
 from ._cgroup import available_in_cgroups
 from ._names import MAX_THREADS
 from ._text import bytes_text
@@ -32,9 +33,9 @@ def warn_if_emulated(precision: str) -> None:
     if precision != "bf16" or isa in BF16_ISAS:
         return
     warnings.warn(
-        f"precision='bf16' is emulated: the instruction set in use is {isa!r}, and bf16 products need one of "
-        f"{', '.join(BF16_ISAS)}. The results are right and activations take half the memory, but every step is slower "
-        "than with precision='fp32'",
+        f"{option_text('precision', 'bf16')} is emulated: the instruction set in use is {isa!r}, and bf16 "
+        f"products need one of {', '.join(BF16_ISAS)}. The results are right and activations take half the memory, but "
+        f"every step is slower than with {option_text('precision', 'fp32')}",
         EmulationWarning,
         stacklevel=1,  # the place that Python remembers, so that it is said once
     )
@@ -50,7 +51,10 @@ def n_threads(n_jobs: int | None) -> int:
     if n_jobs == -1:
         return 0
     if not 1 <= n_jobs <= MAX_THREADS:
-        raise ValueError(f"n_jobs={n_jobs}: expected 1 to {MAX_THREADS} threads, or None or -1 for all")
+        raise ValueError(
+            f"{option_text('n_jobs', n_jobs)}: expected 1 to {MAX_THREADS} threads, or "
+            f"{option_text('n_jobs', -1)} for all"
+        )
     return n_jobs
 
 
@@ -91,11 +95,13 @@ def check_fits(need: Callable[[int], int], batch_size: int, argument: str = "bat
     while fits > 1 and need(fits) > available:
         fits //= 2
     advice = (
-        f"{argument}={fits} would need {bytes_text(need(fits))}" if need(fits) <= available else "use smaller images"
+        f"{option_text(argument, fits)} would need {bytes_text(need(fits))}"
+        if need(fits) <= available
+        else "use smaller images"
     )
     raise MemoryError(
-        f"{argument}={batch_size} needs {bytes_text(wanted)}, and {bytes_text(available)} are available: {advice}, or "
-        "a smaller network (arch='resnet18')"
+        f"{option_text(argument, batch_size)} needs {bytes_text(wanted)}, and {bytes_text(available)} are available: "
+        f"{advice}, or a smaller network ({option_text('arch', 'resnet18')})"
     )
 
 
@@ -113,7 +119,11 @@ def check_images_fit(n: int, rows: int, columns: int, bytes_per_pixel: int) -> N
         return
     side = 1 << max(3, int((available / (n * bytes_per_pixel)) ** 0.5).bit_length() - 1)
     fits = n * side * side * bytes_per_pixel <= available
-    advice = f"image_size={side} would need {bytes_text(n * side * side * bytes_per_pixel)}" if fits else "use fewer"
+    advice = (
+        f"{option_text('image_size', side)} would need {bytes_text(n * side * side * bytes_per_pixel)}"
+        if fits
+        else "use fewer"
+    )
     raise MemoryError(
         f"{n:,} images of {rows:,} x {columns:,} pixels need {bytes_text(wanted)}, and {bytes_text(available)} are "
         f"available: {advice}"

@@ -35,4 +35,8 @@ MAX_THREADS = 256  # the core's
 MAX_SEED = 2**32 - 1  # scikit-learn's
 
 
+# Numbers in a network's file without its head, three channels: weights, biases, running statistics.
+STORED = {"resnet18": 11_186_112, "resnet34": 21_301_696, "resnet50": 23_561_152, "resnet101": 42_605_504}
+
+
 FEATURE_SIZE = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "resnet101": 2048}

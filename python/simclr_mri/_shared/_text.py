@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+from ._advice import option_text
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def seconds_text(seconds: float) -> str:
@@ -28,17 +34,96 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
+# Names of one thing in the libraries that people come from; a package's own is among them.
+SYNONYMS = (
+    ("random_state", "seed", "split_seed", "random_seed", "rng"),
+    ("lr", "learning_rate", "learning_rate_init", "eta0", "base_lr", "max_lr"),
+    ("batch_size", "batch", "batchsize", "bs", "train_batch_size", "per_device_train_batch_size"),
+    ("epochs", "n_epochs", "num_epochs", "max_epochs", "nb_epochs", "max_iter", "num_train_epochs", "iterations"),
+    ("arch", "backbone", "model", "architecture", "network", "model_name", "encoder"),
+    ("init", "weights", "pretrained", "checkpoint_path", "start"),
+    ("n_jobs", "threads", "n_threads", "num_threads", "num_workers", "workers", "cpus"),
+    ("views", "augmentation", "augmentations", "augment", "transform", "transforms", "aug"),
+    ("image_size", "img_size", "size", "resize", "input_size", "resolution"),
+    ("weight_decay", "wd", "l2", "alpha"),
+    ("temperature", "tau", "temp"),
+    ("embedding_size", "projection_dim", "embedding_dim", "out_dim", "proj_dim"),
+    ("label_fraction", "fraction", "train_size", "labels_fraction", "label_fractions"),
+    ("class_weight", "class_weights"),
+    ("dropout", "drop_rate", "dropout_rate"),
+    ("schedule", "scheduler", "lr_scheduler", "lr_schedule"),
+    ("warmup_epochs", "warmup", "n_warmup_epochs"),
+    ("groups", "subjects", "group", "patients", "subject"),
+    ("verbose", "verbosity", "progress"),
+    ("n_images", "num_images"),
+    ("splits", "n_splits", "cv", "folds", "n_folds", "k"),
+    ("seeds", "n_seeds", "repeats"),
+    ("out", "output", "output_dir", "out_dir", "save_dir", "outdir", "checkpoint"),
+    ("precision", "dtype", "amp", "fp16", "bf16", "mixed_precision"),
+    ("channels", "n_channels", "in_channels"),
+)
+
+
+def _other_name(name: str, known: Sequence[str]) -> str | None:
+    """What is called `name` elsewhere; `--a.b-c` is looked for as b_c."""
+    plain = name.lower().lstrip("-").rpartition(".")[2].replace("-", "_")
+    named = {word.lstrip("-").rpartition(".")[2].replace("-", "_"): word for word in reversed(known)}
+    prefix = name.lstrip("-").rpartition(".")[0]
+    for names in SYNONYMS:
+        if plain not in names:
+            continue
+        for other in names:
+            exact = f"--{prefix}.{other.replace('_', '-')}" if prefix else None
+            if exact in known:
+                return exact
+            if other != plain and other in named:
+                return named[other]
+    return None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ " Did you mean 'x'?" for the nearest known name, or the list of them if none is near."""
+    """ " Did you mean 'x'?" for the nearest known name, or the list of them if none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("learning_rate", ["lr", "epochs"]), did_you_mean("--n-epochs", ["--lr", "--epochs"])
+    (" Did you mean 'lr'?", " Did you mean '--epochs'?")
+    """
     known = list(known)
+    other = _other_name(name, known)
+    if other is not None:
+        return f" Did you mean '{other}'?"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(known)}."
+
+
+def suggests_names(function: F) -> F:
+    """A function that answers an unknown argument with the name that was probably meant.
+
+    Examples
+    --------
+    >>> @suggests_names
+    ... def train(data, *, lr=0.1): ...
+    >>> train([], learning_rate=0.2)
+    Traceback (most recent call last):
+    TypeError: train: unknown argument 'learning_rate'. Did you mean 'lr'?
+    """
+    known = list(inspect.signature(function).parameters)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in known:
+                raise TypeError(f"{function.__name__}: unknown argument '{name}'.{did_you_mean(name, known)}")
+        return function(*args, **kwargs)
+
+    return cast(F, checked)
 
 
 def choose(argument: str, value: Any, known: Sequence[Any]) -> Any:
     """`value` if it is one of `known`, else a ValueError that helps."""
     if value not in known:
-        raise ValueError(f"{argument}={value!r} is unknown.{did_you_mean(str(value), map(str, known))}")
+        raise ValueError(f"{option_text(argument, value)} is unknown.{did_you_mean(str(value), map(str, known))}")
     return value
 
 

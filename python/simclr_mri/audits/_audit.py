@@ -21,7 +21,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from .. import _core
-from .._shared import counted, some
+from .._shared import counted, some, suggests_names
 from ..datasets import Dataset, DataWarning, SeveralSizes, check_dataset, check_root, open_dataset, part_of, subjects_of
 from ..splits import BLANK, Copies, Split, describe_overlap, find_copies, given_split
 from ._baselines import Baseline, run_baselines
@@ -35,6 +35,7 @@ MANY_BLANK = 0.05
 """Share of blank images from which a set is not fit for use as it is."""
 
 
+@suggests_names
 def audit(
     data: Dataset | str | Path,
     *,

@@ -168,7 +168,11 @@ def announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out
     if not estimator.verbose or is_quiet():
         return
     if not checkpoint_path(out).exists() or resume == "never":
-        say(f"{what}: {estimator.estimate(train, val)}. Results go to {out}/")
+        estimate = estimator.estimate(train, val)
+        say(f"{what}: {estimate}. Results go to {out}/")
+        if estimate.left_over:
+            n = f"{counted(estimate.left_over, 'image')} of {len(train):,}"
+            say(f"an epoch leaves out {n}, others each time: they fill no batch of {estimator.batch_size}")
         return
     found = read_checkpoint(out)
     before = found.config.get("epochs", estimator.epochs)

@@ -58,8 +58,9 @@ def _main(argv: Sequence[str] | None) -> int:
     if getattr(args, "loud", False) and args.quiet:
         args.parser.error("-v and --quiet contradict each other")
     _expand_home(args)
+    prefixed = COMMANDS[args.command].get("prefixed", ())
     quiet = quietly(getattr(args, "quiet", False))
-    with _without_display(), for_the_shell(), quiet, warnings.catch_warnings():
+    with _without_display(), for_the_shell(prefixed), quiet, warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = _show_warning
         return _run(_command, args)
@@ -121,5 +122,13 @@ def _run(work: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
         if getattr(args, "debug", False):
             raise
         prog = " ".join(["simclr-mri", *filter(None, [args.command])])
-        print(f"{prog}: {_coloured('error', 31)}: {error}", file=sys.stderr)
+        print(f"{prog}: {_coloured('error', 31)}: {_reason(error)}", file=sys.stderr)
         return 1
+
+
+def _reason(error: Exception) -> str:
+    """File and cause, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return ": ".join([*names, error.strerror])
+    return str(error) or type(error).__name__

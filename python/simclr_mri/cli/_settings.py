@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 from .._shared import did_you_mean
-from ..config import SECTIONS, check_names, merged, new_name, option_fields, read_toml, recipe_values
+from ..config import COMMAND_LINE, SECTIONS, check_names, merged, new_name, option_fields, read_toml, recipe_values
 from ._arguments import flag, given_arguments, show_default
 from ._table import COMMANDS
 
@@ -45,7 +45,7 @@ class Settings:
                 (f"recipe {self.recipe}", recipe_values(self.recipe, name, section)),
                 ("the model", inherited.get(name, {})),
                 (str(args.config), file.get(name, {})),
-                ("command line", given),
+                (COMMAND_LINE, given),
             ]
             if any(field.name == "recipe" for field in dataclasses.fields(section)):
                 sources.append(("recipe", {"recipe": self.recipe}))

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from .._shared import say
+from .._shared import STORED, bytes_text, say
+from ..config import StudyOptions
 from ..learning import Classifier, SimCLR
 from ..studies import study as run_study
 from ..studies import study_report
 from ._common import estimator_of, facts_of, folder_for_results, open_data, study_splits
 from ._settings import Settings
+
+
+def disk_bytes(chosen: StudyOptions, pretrained: str, finetuned: str) -> int:
+    """What the networks of a study take: one a start, label fraction, seed and split, and the pretrained ones."""
+    repeats = chosen.seeds * chosen.splits
+    n_pretrained = repeats if "simclr" in chosen.inits else 0
+    n_finetuned = len(chosen.inits) * len(chosen.label_fractions) * repeats
+    return 4 * (n_pretrained * STORED[pretrained] + n_finetuned * STORED[finetuned])
 
 
 def study(args: argparse.Namespace) -> int:
@@ -18,8 +27,9 @@ def study(args: argparse.Namespace) -> int:
     ds = open_data(settings.data)
     out, chosen = folder_for_results(settings, "runs/study"), settings.study
     parts = study_splits(ds, settings.data, chosen.splits)
-    say(f"{ds!r}\n" + "\n".join(map(str, parts)) + "\n")
     ssl, clf = estimator_of(SimCLR, settings.pretrain), estimator_of(Classifier, settings.finetune, init="random")
+    size = disk_bytes(chosen, ssl.arch, clf.arch)
+    say(f"{ds!r}\n" + "\n".join(map(str, parts)) + f"\nnetworks take about {bytes_text(size)} in {out}/\n")
     result = run_study(
         ds,
         inits=chosen.inits,

@@ -227,7 +227,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "runs": {
         "help": "runs with their scores and sizes",
         "bare": ("runs",),
-        "examples": ["simclr-mri runs", "simclr-mri runs --under /data/experiments"],
+        "examples": ["simclr-mri runs", "simclr-mri runs --under /data/experiments", "simclr-mri runs --prune"],
     },
     "study": {
         "help": "starts x label fractions x seeds x splits, one table",

@@ -1,4 +1,5 @@
 from ._documents import documents_options as documents_options
+from ._options import COMMAND_LINE as COMMAND_LINE
 from ._options import RECIPES as RECIPES
 from ._options import check_names as check_names
 from ._options import checked as checked

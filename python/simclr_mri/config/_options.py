@@ -20,12 +20,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from .._shared import Recipe, choose, did_you_mean
+from .._shared import Recipe, choose, did_you_mean, option_name, option_text, options_of
 
 T = TypeVar("T")
 
 
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)
+
+COMMAND_LINE = "command line"  # where values come from that were typed
 
 RENAMED = {"recipe": {"seed": "paper"}, "head": {"seed": "paper"}}
 """Values of options that have another name now, by option: the old name works for one version, and warns."""
@@ -112,7 +114,6 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
     if hints(section)[name] is Any:  # checked by its owner, such as Classifier's init
         return value
     kind, may_be_none = optional_type(hints(section)[name])
-    label = f"{where}: {name}" if where else name
     value = new_name(name, value, stacklevel=2)
     if isinstance(value, (list, tuple)) and list(value) == [None]:  # "none" for an option that takes several values
         value = None
@@ -128,26 +129,35 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
         values = tuple(_as_scalar(item, part) for part in value) if is_tuple else (_as_scalar(item, value),)
     except ValueError:
         expected = f"a list of {item.__name__}" if is_tuple else item.__name__
-        raise ValueError(f"{label}: expected {expected}, got {value!r}") from None
+        raise ValueError(f"{_named(name, where)}: expected {expected}, got {value!r}") from None
     for part in values:
-        _check_range(field, label, part)
+        _check_range(field, part, where)
     return values if is_tuple else values[0]
 
 
-def _check_range(field: dataclasses.Field, label: str, value: Any) -> None:
+def _named(name: str, where: str, *value: Any) -> str:
+    """An option, and its value if that is given, as it is written in the place that it comes from."""
+    if where in ("", COMMAND_LINE):
+        return option_text(name, *value) if value else option_name(name)
+    return f"{where}: {name}" + (f"={value[0]!r}" if value else "")
+
+
+def _check_range(field: dataclasses.Field, value: Any, where: str) -> None:
     choices, low, high, below = (field.metadata[key] for key in ("choices", "at_least", "at_most", "below"))
+    said = _named(field.name, where, value)
     because = field.metadata["because"] and f", because {field.metadata['because']}"
     if choices is not None:
-        choose(label, value, choices)
+        if value not in choices:
+            raise ValueError(f"{said} is unknown.{did_you_mean(str(value), map(str, choices))}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{label}={value!r}: expected a finite number")
+        raise ValueError(f"{said}: expected a finite number")
     if low is not None and not value >= low:
-        raise ValueError(f"{label}={value!r}: expected at least {low}{because}")
+        raise ValueError(f"{said}: expected at least {low}{because}")
     if high is not None and not value <= high:
         share = f" ({value:g} % is {value / 100:g})" if high == 1 and 1 < value <= 100 else ""
-        raise ValueError(f"{label}={value!r}: expected at most {high}{share}{because}")
+        raise ValueError(f"{said}: expected at most {high}{share}{because}")
     if below is not None and not value < below:
-        raise ValueError(f"{label}={value!r}: expected less than {below}{because}")
+        raise ValueError(f"{said}: expected less than {below}{because}")
 
 
 def checked(given: Any, section: type[T]) -> T:
@@ -195,7 +205,8 @@ def merged(section_name: str, section: type[T], sources: Sequence[tuple[str, Map
     values: dict[str, Any] = {}
     for where, given in sources:
         check_names(section, given, f"{where} [{section_name}]")
-        values |= {name: check_value(section, name, value, where) for name, value in given.items()}
+        with options_of(section_name):
+            values |= {name: check_value(section, name, value, where) for name, value in given.items()}
     return section(**values)
 
 

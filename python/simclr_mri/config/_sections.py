@@ -338,6 +338,12 @@ class RunsOptions:
     """Which runs there are."""
 
     under: str = option("runs", "folder that is searched, with all folders below", group="runs")
+    prune: bool = option(
+        False,
+        "free what finished runs keep only to train more epochs: optimizer state, weights that are not the best",
+        group="runs",
+    )
+    yes: bool = option(False, "prune without asking", group="runs")
 
 
 @dataclass(repr=False, eq=False)

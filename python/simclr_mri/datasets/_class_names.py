@@ -112,11 +112,13 @@ def parse_merge(merge: object, classes: Sequence[str]) -> dict[str, list[str]]:
     return joined
 
 
-def merge_text(classes: Sequence[str]) -> str:
-    """How the last two classes are joined, ready to type."""
+def merge_text(classes: Sequence[str], of: int | None = None) -> str:
+    """How two neighbouring classes are joined, ready to type: class `of` and the one before it, or the last two."""
+    last = len(classes) - 1 if of is None else max(of, 1)
+    pair = list(classes[last - 1 : last + 1])
     if in_shell():
-        return option_text("merge", f"{','.join(classes[-2:])}=joined")
-    joined = {name: [name] for name in classes[:-2]} | {"joined": list(classes[-2:])}
+        return option_text("merge", f"{','.join(pair)}=joined")
+    joined = {name: [name] for name in classes if name not in pair} | {"joined": pair}
     return f"merge_classes({joined})"
 
 

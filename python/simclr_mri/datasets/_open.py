@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .._shared import call_text, check_path
+from .._shared import call_text, check_path, suggests_names
 from ._alzheimer import AlzheimerMRI, is_alzheimer_mri
 from ._cache import is_cache, open_cache, options_kept, plain_option, through_cache
 from ._cached_store import CacheError
@@ -31,6 +31,7 @@ from ._warnings import DataWarning
 from ._write_slices import TABLE, is_slices_folder
 
 
+@suggests_names
 def open_dataset(
     path: str | Path,
     *,

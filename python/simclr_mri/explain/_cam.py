@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import CAM_METHODS, LAYERS, choose, n_threads
+from .._shared import CAM_METHODS, LAYERS, choose, n_threads, option_text, suggests_names
 from ..datasets import BACKGROUND_LEVEL, Dataset, as_images
 from ..views import plain_batch
 from ._result import CamResult
@@ -22,6 +22,7 @@ from ._result import CamResult
 METHODS = CAM_METHODS
 
 
+@suggests_names
 def grad_cam(
     model: Any,
     images: Dataset | np.ndarray,
@@ -156,6 +157,7 @@ def _class_index(target: int | str, classes: tuple[str, ...]) -> int:
         return classes.index(choose("target", target, classes))
     if not isinstance(target, numbers.Integral) or not 0 <= target < len(classes):
         raise ValueError(
-            f"target={target!r}: expected a class from 0 to {len(classes) - 1} or one of {', '.join(classes)}"
+            f"{option_text('target', target)}: expected a class from 0 to {len(classes) - 1} or one of "
+            f"{', '.join(classes)}"
         )
     return int(target)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import ArrayRecord, atomic_writer, html_table, png_tag
+from .._shared import ArrayRecord, atomic_writer, html_table, png_tag, suggests_names
 from ..datasets import Dataset, find_head
 from ._cam import grad_cam
 from ._randomised import SAME_MAP, randomised_weights
@@ -180,6 +180,7 @@ class CamChecks(ArrayRecord):
         return f"<p><b>{title}</b></p>{html_table(*self.table())}{pictures}"
 
 
+@suggests_names
 def check_cams(
     model: Any,
     dataset: Dataset,

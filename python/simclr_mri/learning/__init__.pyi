@@ -20,6 +20,8 @@ from ._predict_table import check_table_path as check_table_path
 from ._predictions import predictions_csv as predictions_csv
 from ._predictions import read_predictions as read_predictions
 from ._probe import LinearProbe as LinearProbe
+from ._prune import prune as prune
+from ._prune import spare_bytes as spare_bytes
 from ._runlog import RunLog as RunLog
 from ._seen import PRETRAINED as PRETRAINED
 from ._seen import TRAINED as TRAINED

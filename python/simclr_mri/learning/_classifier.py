@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import Progress, Resume
+from .._shared import Progress, Resume, about_options
 from ..config import FinetuneOptions, as_dict, checked, documents_options, takes_recipe
 from ..datasets import Dataset, Groups, PictureStream, VolumeStream, labels_of, require_labels, stream_pictures
 from ..metrics import Evaluation, softmax
@@ -89,6 +89,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         """
         return {**super().get_params(deep), **start_network(self.init)}
 
+    @about_options
     def fit(
         self,
         X: Any = None,
@@ -176,6 +177,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
         return Plan(config, network, fingerprint, make_task, oddities=_oddities(options), when_finished=when_finished)
 
+    @about_options
     def estimate(
         self, X: Any = None, y: Any = None, *, groups: Any = None, val: Any = None, train: Dataset | None = None
     ) -> Estimate:

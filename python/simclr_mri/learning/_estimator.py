@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
-from .._shared import LAYERS, PRECISIONS, Precision, bytes_text, choose, sole_writer, versions
+from .._shared import LAYERS, PRECISIONS, Precision, bytes_text, choose, did_you_mean, sole_writer, versions
 from ..config import as_dict, checked, new_name, option_fields, recipe_values, with_new_names
 from ..datasets import Dataset
 from ..views import Preprocess
@@ -178,7 +178,10 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
         -------
         self
         """
+        known = list(self.get_params(deep=False))
         for name, value in params.items():
+            if name.partition("__")[0] not in known:
+                raise ValueError(f"{type(self).__name__}: unknown parameter '{name}'.{did_you_mean(name, known)}")
             params[name] = new_name(name, value, stacklevel=2)
         if params.get("recipe", self.recipe) != self.recipe:
             params = {**self._recipe_changes(params["recipe"]), **params}
@@ -433,8 +436,7 @@ def _section_of(cls: type) -> type:
 
 def _check_disk(task: Task, folder: Path) -> None:
     """OSError before a training whose checkpoint will not fit: a new one is written beside the old one."""
-    moments = sum(int(np.prod(shape)) for _, shape in task.trainer.table)
-    n_bytes = 4 * (2 * task.model.network.n_parameters + moments)  # the weights and those of the best epoch
+    n_bytes = task.disk_bytes()
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         raise OSError(

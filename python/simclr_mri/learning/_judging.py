@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
 
+from .._shared import option_name
 from ..datasets import Dataset, label_values, labels_of, require_labels
 from ..metrics import Evaluation, balanced_accuracy, evaluate_predictions
 from ._inputs import indices_of
@@ -89,7 +90,7 @@ class Judge(ClassifierMixin):
         if data.classes != self.class_names_:
             raise ValueError(
                 f"evaluate: this classifier knows the classes {', '.join(self.class_names_)}, the data set has "
-                f"{', '.join(data.classes)}. Open both with the same task="
+                f"{', '.join(data.classes)}. Open both with the same {option_name('task')}"
             )
         return evaluate_predictions(
             labels_of(data),

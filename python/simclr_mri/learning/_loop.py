@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._shared import option_name
 from ._history import History
 from ._interrupts import Interrupts
 from ._position import Position
@@ -232,5 +233,6 @@ class Loop:
         return FloatingPointError(
             f"{self.task.title}: {error} in epoch {self.epoch} of {self.epochs}, step "
             f"{self.position.step_in_epoch + 1} (learning rate {lr:.3g}). The weights are those from before this "
-            f"step.{kept} Try a lower lr, more warmup_epochs, or look for broken images."
+            f"step.{kept} Try a lower {option_name('lr')}, more {option_name('warmup_epochs')}, or look "
+            "for broken images."
         )

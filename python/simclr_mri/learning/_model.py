@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import Precision, n_threads, warn_if_emulated
+from .._shared import Precision, in_words, n_threads, option_text, warn_if_emulated
 from ..datasets import Dataset, as_images
 from ..views import Preprocess, plain_batch
 from ..weights import CheckpointError, arch_of
@@ -71,8 +71,8 @@ class Model:
         if images.shape[1:] != (size, size, channels):
             raise ValueError(
                 f"images: this model was trained on {size} x {size} pixels with {channels} channel(s), got "
-                f"{images.shape[1]} x {images.shape[2]} with {images.shape[3]}. Open the data with image_size={size}, "
-                f"channels={channels}"
+                f"{images.shape[1]} x {images.shape[2]} with {images.shape[3]}. Open the data with "
+                f"{option_text('image_size', size)}{in_words(', ', ' ')}{option_text('channels', channels)}"
             )
         if not len(images):
             raise ValueError("images: expected at least one, got none")
@@ -136,7 +136,7 @@ class Model:
     def load_backbone(self, weights: Mapping[str, np.ndarray], source: str) -> None:
         """Take weights without a head over; CheckpointError names `source` if they are of another network."""
         arch, theirs = self.config["arch"], arch_of(weights)
-        hint = f". They are a {theirs}'s: choose arch='{theirs}'" if theirs not in (None, arch) else ""
+        hint = f". They are a {theirs}'s: choose {option_text('arch', theirs)}" if theirs not in (None, arch) else ""
         try:
             missing, unexpected = self.network.load(weights, strict=False)
         except ValueError as error:  # a shape

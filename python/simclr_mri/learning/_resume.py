@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .._shared import choose
+from .._shared import choose, option_text
 from ..config import option_fields
 from ._checkpoint import Checkpoint, checkpoint_path, read_checkpoint
 
@@ -60,7 +60,7 @@ def run_to_continue(
         raise ValueError(
             f"{folder} holds a run with {', '.join(differing.values())}. "
             + (_why_not_longer(found, folder) if more_epochs else "")
-            + "Choose another folder, or resume='never' to replace it"
+            + f"Choose another folder, or {option_text('resume', 'never')} to replace it"
         )
     return found
 
@@ -78,7 +78,7 @@ def differences(
     now = {**config, "arch": network["arch"], "features": network["features"]}
     then |= {"arch": found.network["arch"], "features": found.network["features"]}
     return {
-        name: f"{name}={then[name]!r} (now {value!r})"
+        name: f"{option_text(name, then[name])} (now {value!r})"
         for name, value in now.items()
         if name not in NOT_IN_THE_RESULT and _plain(then[name]) != _plain(value)
     }
@@ -90,13 +90,11 @@ def _plain(value: Any) -> Any:
 
 def _why_not_longer(found: Checkpoint, folder: str | Path) -> str:
     start = "weights" if found.kind == "simclr" else "init"
-    again = (
-        f"A longer run can start from its weights: {start}={str(folder)!r} (--{start} {folder}), in another folder. "
-    )
+    again = f"A longer run can start from its weights: {option_text(start, str(folder))}, in another folder. "
     schedule = found.config["schedule"]
     if schedule == "constant":
-        return f"It was finished by a version that did not keep the state of the optimizer. {again}"
+        return f"It was finished without the state of its optimizer (pruned, or of version 0.1). {again}"
     return (
-        f"schedule={schedule!r} spreads the learning rate over {found.config['epochs']} epochs, so more of them are "
-        f"another run; schedule='constant' can be extended. {again}"
+        f"{option_text('schedule', schedule)} spreads the learning rate over {found.config['epochs']} epochs, so more "
+        f"of them are another run; {option_text('schedule', 'constant')} can be extended. {again}"
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._shared import FEATURE_SIZE, Resume
+from .._shared import FEATURE_SIZE, Resume, about_options, option_text
 from ..config import PretrainOptions, as_dict, checked, documents_options, takes_recipe
 from ..datasets import Dataset
 from ..views import Preprocess
@@ -60,6 +60,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
     kind = "simclr"
     section = "pretrain"
 
+    @about_options
     def fit(
         self,
         X: Any = None,
@@ -138,6 +139,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
 
         return Plan(config, network, fingerprint, make_task, train.fingerprint, [monitor], _oddities(options))
 
+    @about_options
     def estimate(self, X: Any = None, y: Any = None, *, val: Any = None, train: Dataset | None = None) -> Estimate:
         """Time and memory of `fit` with the same data, by timing a few real steps; changes nothing here."""
         options = checked(self, PretrainOptions)
@@ -201,9 +203,15 @@ def _check_batch(options: PretrainOptions, n: int) -> None:
     if n < 2:
         raise ValueError(f"train: expected at least 2 images, got {n}")
     if options.batch_size > n:
-        raise ValueError(f"batch_size={options.batch_size} is larger than the {n} training images; choose at most {n}")
+        raise ValueError(
+            f"{option_text('batch_size', options.batch_size)} is larger than the {n} training images; "
+            f"choose at most {n}"
+        )
     if options.micro_batch is not None and options.batch_size % options.micro_batch:
-        raise ValueError(f"micro_batch={options.micro_batch}: expected a divisor of batch_size={options.batch_size}")
+        raise ValueError(
+            f"{option_text('micro_batch', options.micro_batch)}: expected a divisor of "
+            f"{option_text('batch_size', options.batch_size)}"
+        )
 
 
 def _oddities(options: PretrainOptions) -> list[str]:
@@ -214,6 +222,7 @@ def _oddities(options: PretrainOptions) -> list[str]:
         oddities.append("the last stage is flattened instead of averaged")
     if options.weights is None:
         oddities.append(
-            "but the start is random, because no ImageNet weights were given (weights='resnet50.safetensors')"
+            "but the start is random, because no ImageNet weights were given "
+            f"({option_text('weights', 'resnet50.safetensors')})"
         )
     return oddities

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._shared import option_name, option_text
 from ..config import PretrainOptions
 from ..datasets import Dataset, labels_of
 from ..views import Pairs, augmented_batch
@@ -93,11 +94,11 @@ class SimCLRTask(Task):
         row |= {name: round(value, 4) for name, value in self.collapse.as_dict().items()}
         if self.collapse.is_collapsed and not self._told_collapse:  # once is enough
             self._told_collapse = True
-            norm = "" if self.options.embedding_norm else "embedding_norm=True, "
+            norm = "" if self.options.embedding_norm else f"{option_text('embedding_norm', True)}, "
             warnings.warn(
                 f"epoch {row['epoch']}: the embeddings have collapsed to almost one point (spread "
-                f"{self.collapse.spread:.3f}; 1 is an even sphere). Try {norm}a lower lr, more warmup_epochs or a "
-                "larger batch",
+                f"{self.collapse.spread:.3f}; 1 is an even sphere). Try {norm}a lower {option_name('lr')}, more "
+                f"{option_name('warmup_epochs')} or a larger {option_name('batch_size')}",
                 CollapseWarning,
                 stacklevel=2,
             )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from .._shared import ARCHS
+from .._shared import ARCHS, in_words, option_name, option_text
 from ..views import Preprocess
 from ._checkpoint import (
     checkpoint_path,
@@ -91,7 +91,8 @@ def read_start(init: Any, n_channels: int) -> Start:
     theirs = start.network.get("in_channels", n_channels)
     if theirs != n_channels:
         raise ValueError(
-            f"init was trained on {theirs} channel(s), the data set has {n_channels}: open it with channels={theirs}"
+            f"{option_name('init')}: trained on {theirs} channel(s), and the data set has {n_channels}: open it with "
+            f"{option_text('channels', theirs)}"
         )
     return Start(f"{start.name} #{_digest(start.weights or {})}", *list(vars(start).values())[1:])
 
@@ -157,12 +158,12 @@ def check_start(init: Any) -> None:
             )
         return
     if not isinstance(init, (str, os.PathLike)):
-        raise TypeError(f"init: expected {STARTS}, got {type(init).__name__}")
+        raise TypeError(f"{option_name('init')}: expected {STARTS}, got {type(init).__name__}")
     if is_lost(init):
         raise ValueError(
-            f"init={init!r}: the checkpoint that this classifier was loaded from remembers the weights it started "
-            "from, and does not hold them. To train it anew, give them again, as set_params(init=ssl) or "
-            "init='runs/ssl'; or init='random'"
+            f"{option_text('init', init)}: the checkpoint that this classifier was loaded from remembers the weights "
+            "it started from, and does not hold them. To train it anew, give them again: "
+            + in_words("set_params(init=ssl), or the path of a run; or init='random'", "--init RUN, or --init random")
         )
     if _is_random(init) or checkpoint_path(init).is_file():
         return
@@ -177,9 +178,9 @@ def _is_random(init: Any) -> bool:
 
 def _no_such_start(init: str) -> str:
     if init in ARCHS:
-        hint = f". The network is another argument: arch={init!r}"
+        hint = f". The network is another argument: {option_text('arch', init)}"
     elif difflib.get_close_matches(init, ["random"], n=1):
         hint = ". Did you mean 'random'?"
     else:
         hint = f"; there is no {checkpoint_path(init)}"
-    return f"init={init!r}: expected {STARTS}{hint}"
+    return f"{option_text('init', init)}: expected {STARTS}{hint}"

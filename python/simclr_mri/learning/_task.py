@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import Record, bytes_text, check_fits, peak_memory_bytes, seconds_text, versions
+from .._shared import (
+    Record,
+    bytes_text,
+    check_fits,
+    option_name,
+    option_text,
+    peak_memory_bytes,
+    seconds_text,
+    versions,
+)
 from ..weights import CheckpointError, TensorToCopy
 from ._checkpoint import Checkpoint, arrays_of, restoring
 from ._history import History
@@ -34,9 +43,12 @@ class Estimate(Record):
     seconds: float
     memory_bytes: int
     steps: int
+    disk_bytes: int = 0
+    left_over: int = 0  # images an epoch that fill no batch
 
     def __str__(self) -> str:
-        return f"about {seconds_text(self.seconds)} for {self.steps:,} steps, {bytes_text(self.memory_bytes)} of memory"
+        text = f"about {seconds_text(self.seconds)} for {self.steps:,} steps, {bytes_text(self.memory_bytes)} of memory"
+        return text + (f", up to {bytes_text(self.disk_bytes)} on disk" if self.disk_bytes else "")
 
 
 class Task:
@@ -173,7 +185,12 @@ class Task:
         seconds = times[0] + step_s * (self.n_steps - 1) + n_predicted * step_s / self.batch_size / 3
         # The trial has touched all that training needs; what comes on top is a plan for looking at images.
         memory = peak_memory_bytes() + self.model.network.memory_bytes("infer", 64, 1, self.options.precision)
-        return Estimate(seconds, memory, self.n_steps)
+        return Estimate(seconds, memory, self.n_steps, self.disk_bytes(), self.n - self.bounds[-1][1])
+
+    def disk_bytes(self) -> int:
+        """What the checkpoint takes at its largest: the weights, those of the best epoch, the optimizer's state."""
+        moments = sum(int(np.prod(shape)) for _, shape in self.trainer.table)
+        return 4 * (2 * self.model.network.n_parameters + moments)
 
     # ---- checkpoints -------------------------------------------------------------------------------------------------
 
@@ -236,7 +253,9 @@ class Task:
         if not found.optimizer and found.progress["step"]:
             raise CheckpointError(
                 f"{source} holds an unfinished run without the state of its optimizer, so it cannot go on to the same "
-                "bits. Start a new run from its weights: weights= for SimCLR, init= for Classifier; or resume='never'"
+                f"bits. Start a new run from its weights "
+                f"({option_name('weights' if self.kind == 'simclr' else 'init')}), or over it: "
+                f"{option_text('resume', 'never')}"
             )
         with restoring(source):
             self.model.network.load(arrays_of(found.model))

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .._shared import suggests_names
 from ._bootstrap import METRICS, Sample, evaluate_sample
 from ._records import LEAST_SUBJECTS, ClassResult, Estimate, Evaluation, Level
 from ._resampling import Resamples, draw_resamples, has_interval, interval
@@ -77,6 +78,7 @@ def balanced_accuracy_interval(
     return interval(value, np.nanmean(recalls, axis=1), has_interval("balanced_accuracy", counts))
 
 
+@suggests_names
 def evaluate_predictions(
     labels: Sequence[int] | np.ndarray,
     probabilities: np.ndarray,

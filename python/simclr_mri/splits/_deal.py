@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..datasets import Dataset, DataWarning, subjects_of
+from .._shared import in_words, option_text
+from ..datasets import Dataset, DataWarning, merge_text, subjects_of
 
 
 def units_of(ds: Dataset, by: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -54,7 +55,7 @@ def largest_remainder(exact: np.ndarray) -> np.ndarray:
     return whole
 
 
-def spread_few(quota: list[int], n: int, name: str, by: str, names: Sequence[str]) -> list[int]:
+def spread_few(quota: list[int], n: int, name: str, by: str, names: Sequence[str], join: str = "") -> list[int]:
     """The quota of a class, changed so that no set goes without it if there are enough units.
 
     With too few, train comes first, then test: a class that is only validated is of no use.
@@ -62,7 +63,7 @@ def spread_few(quota: list[int], n: int, name: str, by: str, names: Sequence[str
     if n < len(quota):
         warnings.warn(
             f"class {name} has {n} {by}s for {len(quota)} sets: train and test get one each, val gets none. "
-            f"Join classes (task='3class' or 'cdr0', merge_classes) or give two fractions",
+            f"{join or 'Give it more data'}, or do without val: {_two_sets()}",
             DataWarning,
             stacklevel=3,
         )
@@ -74,6 +75,17 @@ def spread_few(quota: list[int], n: int, name: str, by: str, names: Sequence[str
             if sum(quota) > n:
                 quota[int(np.argmax(quota))] -= 1
     return quota
+
+
+def join_text(ds: Dataset, c: int) -> str:
+    """How a class is joined to its neighbour; empty where that would leave one class."""
+    if ds.labels is None or len(ds.classes) < 3:
+        return ""
+    return f"Join it to its neighbour: {merge_text(ds.classes, c)}"
+
+
+def _two_sets() -> str:
+    return option_text(in_words("fractions", "split"), (0.8, 0.2))
 
 
 def stratum_name(ds: Dataset, c: int, stratify: bool) -> str:
@@ -90,7 +102,7 @@ def one_unit(ds: Dataset, c: int, by: str, stratify: bool) -> str:
         if n > 1:
             elsewhere = f" (of its {n} subjects {n - 1} have as many or more images in another class and count there)"
     return (
-        f"class {name} has one {by}{elsewhere}: it cannot be in the training and in the test set. Join it to another "
-        "class (Python: merge_classes or task=, shell: --task) or leave its folder out; in Python, stratify=False "
-        "deals out subjects whatever their class"
+        f"class {name} has one {by}{elsewhere}: it cannot be in the training and in the test set. "
+        f"{join_text(ds, c) or 'Leave its folder out'}{', or leave its folder out' if join_text(ds, c) else ''}"
+        + in_words("; stratify=False deals out subjects whatever their class", "")
     )

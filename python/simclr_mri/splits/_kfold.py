@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from .._shared import suggests_names
 from ..datasets import Dataset, DataWarning
 from ._deal import one_unit, quotas_of, stratum_name, units_of
 from ._split import Split, check_by, judge_split
 
 
+@suggests_names
 def kfold(
     ds: Dataset,
     *,

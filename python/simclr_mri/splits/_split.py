@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .._shared import ArrayRecord
+from .._shared import ArrayRecord, in_words, option_text, suggests_names
 from ..datasets import Dataset, check_dataset, part_of, subjects_of
-from ._deal import one_unit, quotas_of, spread_few, stratum_name, units_of
+from ._deal import join_text, one_unit, quotas_of, spread_few, stratum_name, units_of
 from ._overlap import LeakageError, Overlap, describe_overlap, find_overlap
 
 SET_NAMES = ("train", "val", "test")
@@ -131,6 +131,7 @@ class Split(ArrayRecord):
         )
 
 
+@suggests_names
 def split(
     ds: Dataset,
     *,
@@ -187,7 +188,7 @@ def split(
         found = rng.permutation(np.flatnonzero(strata == c))
         if len(found) < 2:
             raise ValueError(one_unit(ds, c, by, stratify))
-        quota = spread_few(quotas[c], len(found), stratum_name(ds, c, stratify), by, names)
+        quota = spread_few(quotas[c], len(found), stratum_name(ds, c, stratify), by, names, join_text(ds, c))
         assigned[found[: sum(quota)]] = np.repeat(np.arange(len(sizes)), quota)
     indices = {name: np.flatnonzero(assigned[members] == i) for i, name in enumerate(names)}
     for name, index in indices.items():
@@ -270,8 +271,8 @@ def check_by(ds: Dataset, by: str) -> None:
         raise ValueError(f"by: expected 'subject' or 'image', got {by!r}")
     if by == "subject" and ds.subjects is None:
         raise ValueError(
-            "by='subject': the subjects of this data set are unknown. Give them when reading it "
-            "(ImageFolder(root, groups=...)), let audit(ds) infer groups from the pixels, or ask for by='image'"
+            f"{option_text('by', 'subject')}: the subjects of this data set are unknown. Give them when reading it by "
+            f"{in_words('groups=', '--groups')}, or split by image: {option_text('by', 'image')}"
         )
     if not len(ds):
         raise ValueError("the data set is empty")
@@ -302,7 +303,13 @@ def judge_split(result: Split) -> None:
         fact = f"{known.mean():.1%} of the test images are of a subject that is also in the training set"
     warnings.warn(
         f"this split is by image. {fact}: the score will say how well heads are remembered, not how well the disease "
-        f"is recognised. Use by='subject' for a score that holds for new patients",
+        f"is recognised. {_by_subject(result.dataset)}",
         LeakageWarning,
         stacklevel=3,
     )
+
+
+def _by_subject(ds: Dataset) -> str:
+    groups = "" if ds.subjects is not None else f"name the subjects by {in_words('groups=', '--groups')} and "
+    text = f"{groups}use {option_text('by', 'subject')} for a score that holds for new patients"
+    return f"{text[0].upper()}{text[1:]}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._shared import option_text
 from ..metrics import NAMES, Difference, Estimate
 
 if TYPE_CHECKING:
@@ -183,7 +184,9 @@ def _power(result: StudyResult, differences: list[Difference]) -> str:
     text += f"; the smallest difference that they would show in four of five such studies is {low}"
     text += f" to {high}, by label fraction" if low != high else ""
     return text + (
-        ". With several seeds (seeds=5) it could be said of pretraining, not of this run." if seeds == 1 else "."
+        f". With several seeds ({option_text('seeds', 5)}) it could be said of pretraining, not of this run."
+        if seeds == 1
+        else "."
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import counted, sole_writer
+from .._shared import counted, in_words, option_text, sole_writer, suggests_names
 from ..datasets import Dataset, DataWarning, require_labels
 from ..learning import SimCLR
 from ..splits import kfold, nested_order, units_of
@@ -39,6 +39,7 @@ class _Part:
     train_images: np.ndarray
 
 
+@suggests_names
 def label_curve(
     ds: Dataset,
     starts: Any = ("pixels", "random", "simclr"),
@@ -148,7 +149,7 @@ def _check(ds: Dataset, **numbers: Any) -> None:
     if ds.subjects is None:
         raise ValueError(
             "ds: the subjects are unknown, and labels are drawn by subject. Give them when opening the data "
-            "(groups='table.csv:column' or a pattern over file names)"
+            f"by {in_words('groups=', '--groups')}, a table.csv:column or a pattern over file names"
         )
     if (ds.counts().images > 0).sum() < 2:
         raise ValueError("ds: expected images of at least two classes")
@@ -176,8 +177,8 @@ def _sizes(given: Sequence[int] | None, most: int, n_classes: int) -> tuple[int,
     for n in found:
         if not n_classes <= n <= most:
             raise ValueError(
-                f"n_labelled={n}: expected {n_classes} (one a class) to {most} (the training subjects of the smallest "
-                "fold)"
+                f"{option_text('n_labelled', n)}: expected {n_classes} (one a class) to {most} (the training subjects "
+                "of the smallest fold)"
             )
     return tuple(sorted(found))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import splits as _splits
-from .._shared import Resume, sole_writer
+from .._shared import Resume, sole_writer, suggests_names
 from ..datasets import Dataset
 from ..explain import default_layer
 from ..learning import Classifier, SimCLR, checkpoint_path
@@ -25,6 +25,7 @@ from ._run import Run
 VAL_SHARE = 0.15 / 0.85  # of what a fold does not test: as in the split of one
 
 
+@suggests_names
 def study(
     ds: Dataset,
     *,

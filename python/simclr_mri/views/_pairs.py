@@ -11,6 +11,7 @@ import re
 
 import numpy as np
 
+from .._shared import in_words, option_text
 from ..datasets import Dataset, subjects_of
 
 _NEIGHBOUR = 2  # keeps this random stream apart from others with the same seed and epoch
@@ -38,9 +39,10 @@ class Pairs:
 
     def __init__(self, ds: Dataset, positives: str, exclude_same_subject: bool, seed: int) -> None:
         if ds.subjects is None and (exclude_same_subject or positives != "same_slice"):
-            option = "exclude_same_subject" if exclude_same_subject else f"positives={positives!r}"
+            name, value = ("exclude_same_subject", True) if exclude_same_subject else ("positives", positives)
             raise ValueError(
-                f"{option}: the subjects of the training images are unknown; open the data with groups=..."
+                f"{option_text(name, value)}: the subjects of the training images are unknown; open the data with "
+                f"{in_words('groups=', '--groups')}, a table or a pattern over file names"
             )
         self._seed, self._n = seed, len(ds)
         self._subjects = _numbered(subjects_of(ds)) if exclude_same_subject else None

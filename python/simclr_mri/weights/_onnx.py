@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._shared import atomic_writer
+from .._shared import atomic_writer, option_text
 from ._encoder import BLOCKS
 from ._export import model_facts
 
@@ -66,7 +66,7 @@ def export_onnx(model: Any, path: str | Path, *, opset: int = 17) -> Path:
     if path.suffix != ".onnx":
         raise ValueError(f"export_onnx: {path}: expected a file name that ends in .onnx")
     if not OPSETS[0] <= opset <= OPSETS[1]:
-        raise ValueError(f"export_onnx: opset={opset}: expected {OPSETS[0]} to {OPSETS[1]}")
+        raise ValueError(f"{option_text('opset', opset)}: expected {OPSETS[0]} to {OPSETS[1]}")
     if not hasattr(model, "network_"):
         unfitted = " that is not fitted yet" if hasattr(model, "fit") else ""
         raise TypeError(f"export_onnx: expected a fitted SimCLR or Classifier, got {type(model).__name__}{unfitted}")

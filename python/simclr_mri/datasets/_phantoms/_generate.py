@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from ..._shared import check_images_fit, read_table, some
+from ..._shared import check_images_fit, read_table, some, suggests_names
 from .._classes import SEVERITY
 from .._dataset import Dataset
 from .._folder import check_root
@@ -38,6 +38,7 @@ PROPORTIONS = (0.50, 0.35, 0.14, 0.01)
 """Of subjects by class: those of the Alzheimer MRI data set (100, 70, 28 and 2 of 200)."""
 
 
+@suggests_names
 def phantoms(
     *,
     seed: int = 0,
@@ -140,6 +141,7 @@ def _deal(n_subjects: int, proportions: Sequence[float], seed: int) -> np.ndarra
     return np.random.default_rng([seed, 2**32 - 1]).permutation(np.repeat(np.arange(len(SEVERITY)), counts))
 
 
+@suggests_names
 def write_phantoms(
     root: str | Path,
     *,
