@@ -30,8 +30,11 @@ from .learning import Classifier as Classifier
 from .learning import EarlyStopping as EarlyStopping
 from .learning import History as History
 from .learning import LinearProbe as LinearProbe
+from .learning import MLflow as MLflow
 from .learning import SimCLR as SimCLR
+from .learning import TensorBoard as TensorBoard
 from .learning import TrainingInterrupted as TrainingInterrupted
+from .learning import WandB as WandB
 from .learning import cross_val_proba as cross_val_proba
 from .metrics import evaluate_predictions as evaluate_predictions
 from .splits import Split as Split
@@ -62,13 +65,16 @@ __all__ = [
     "History",
     "LabelCurve",
     "LinearProbe",
+    "MLflow",
     "ModelCard",
     "Report",
     "SimCLR",
     "Split",
     "StudyResult",
+    "TensorBoard",
     "TrainingInterrupted",
     "Viewer",
+    "WandB",
     "__version__",
     "audit",
     "check_cams",

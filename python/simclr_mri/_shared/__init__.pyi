@@ -39,6 +39,7 @@ from ._names import MAX_SEED as MAX_SEED
 from ._names import MAX_THREADS as MAX_THREADS
 from ._names import PRECISIONS as PRECISIONS
 from ._names import STORED as STORED
+from ._names import TRACKERS as TRACKERS
 from ._names import Fit as Fit
 from ._names import OnError as OnError
 from ._names import Precision as Precision

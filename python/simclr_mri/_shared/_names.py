@@ -13,6 +13,9 @@ LAYERS = ("stem", "layer1", "layer2", "layer3", "layer4")
 CAM_METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "eigencam")
 
 
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+
+
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

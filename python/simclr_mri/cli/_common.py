@@ -14,7 +14,7 @@ from .. import plot, splits
 from .._shared import bytes_text, counted, is_quiet, option_text, peak_memory_bytes, save_figure, say
 from ..config import DataOptions, ReadingOptions, as_dict
 from ..datasets import Dataset, likely_subjects, open_dataset
-from ..learning import CHECKPOINT_FILE, History, checkpoint_path, is_checkpoint, read_checkpoint
+from ..learning import CHECKPOINT_FILE, Callback, History, checkpoint_path, is_checkpoint, read_checkpoint, tracker
 from ..weights import safetensors_metadata
 from ._settings import Settings
 
@@ -183,6 +183,14 @@ def announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out
     else:
         state = "a finished run, which is read"
     say(f"{what}: {out}/ holds {state}")
+
+
+def trackers(settings: Settings) -> list[Callback]:
+    """What --track asks for; ImportError before any work."""
+    chosen = settings.track
+    if chosen.track_to is not None and len(chosen.track or ()) != 1:
+        raise ValueError("--track-to: expected one --track beside it, whose place it names")
+    return [tracker(name, chosen.track_to) for name in chosen.track or ()]
 
 
 def after_training(estimator: Any, out: Path, then: str) -> int:

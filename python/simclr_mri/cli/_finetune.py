@@ -21,6 +21,7 @@ from ._common import (
     open_data,
     remembered,
     split_data,
+    trackers,
 )
 from ._settings import Settings
 
@@ -30,6 +31,7 @@ def finetune(args: argparse.Namespace) -> int:
     init = getattr(args, "init", "random")
     theirs = remembered(init)
     settings = Settings(args, inherited(theirs))
+    callbacks = trackers(settings)
     clf = estimator_of(Classifier, settings.finetune)
     clf.check_start()
     ds = open_data(settings.data)
@@ -41,7 +43,12 @@ def finetune(args: argparse.Namespace) -> int:
     what = f"classifier, start {clf.init}, {100 * clf.label_fraction:g} % of the labels"
     announce(clf, what, parts.train, select, out, settings.run.resume)
     clf.fit(
-        parts.train, select, checkpoint=out, resume=settings.run.resume, facts=facts_of(settings.data, settings.recipe)
+        parts.train,
+        select,
+        checkpoint=out,
+        resume=settings.run.resume,
+        facts=facts_of(settings.data, settings.recipe),
+        callbacks=callbacks,
     )
     return after_training(clf, out, f"simclr-mri evaluate {out}")
 

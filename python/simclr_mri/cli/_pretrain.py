@@ -15,6 +15,7 @@ from ._common import (
     folder_for_results,
     open_data,
     split_data,
+    trackers,
 )
 from ._settings import Settings
 
@@ -22,6 +23,7 @@ from ._settings import Settings
 def pretrain(args: argparse.Namespace) -> int:
     """SimCLR on the training part of the split."""
     settings = Settings(args)
+    callbacks = trackers(settings)
     ds = open_data(settings.data)
     train, val = ds, None
     if settings.data.unlabelled:
@@ -40,5 +42,6 @@ def pretrain(args: argparse.Namespace) -> int:
         checkpoint=out,
         resume=settings.run.resume,
         facts=facts_of(settings.data, settings.recipe),
+        callbacks=callbacks,
     )
     return after_training(ssl, out, f"simclr-mri finetune --init {out} --label-fraction 0.1")

@@ -20,7 +20,7 @@ NEEDS_LABELS = {"unlabelled": "this needs labels; pretrain and data do without"}
 NOT_RESUMED = {"resume": "the command always does all of its work"}
 THE_MODELS_OWN = {"image_size": "it is the model's", "channels": "they are the model's"}
 DATA = ("task", "groups", "labels", "image_size")
-TRAINING = ("epochs", "batch_size", "lr", "sharpness", "precision", "random_state", "n_jobs", "out", "resume")
+TRAINING = ("epochs", "batch_size", "lr", "sharpness", "precision", "random_state", "n_jobs", "out", "resume", "track")
 
 # Shorter words for --help, where those of --help-all take several lines.
 SHORT_HELP = {
@@ -48,6 +48,7 @@ SHORT_HELP = {
     "n_jobs": "threads (default: all)",
     "resume": "auto goes on, never starts over",
     "out": "folder for results",
+    "track": "also log to these",
     "splits": "1 holds out a test set; more are folds",
     "lrs": "fine-tuning rates to choose from on validation data",
     "pretrain.arch": "the network",
@@ -161,7 +162,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "SimCLR on images, without labels",
         "out": "runs/pretrain",
         "common": ("groups", "image_size", "unlabelled", "arch", "weights", "views", *TRAINING),
-        "bare": ("data", "pretrain", "run"),
+        "bare": ("data", "pretrain", "run", "track"),
         "data": "required",
         "examples": [
             "simclr-mri pretrain Dataset/ --out runs/ssl",
@@ -175,7 +176,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "train a classifier on labels",
         "out": "runs/finetune_INIT_SHAREpct",
         "common": ("task", "groups", "image_size", "init", "arch", "label_fraction", "views", *TRAINING),
-        "bare": ("data", "finetune", "run"),
+        "bare": ("data", "finetune", "run", "track"),
         "refused": NEEDS_LABELS,
         "data": "optional",
         "examples": [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .._shared import ARCHS, CAM_METHODS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS, Precision
+from .._shared import ARCHS, CAM_METHODS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS, Precision, TRACKERS
 from ._options import RECIPES, option
 
 SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
@@ -514,6 +514,21 @@ class RunOptions:
     )
 
 
+@dataclass(repr=False, eq=False)
+class TrackOptions:
+    """Who else is told how training goes."""
+
+    track: tuple[str, ...] | None = option(
+        None, "show the run in TensorBoard, MLflow or Weights & Biases (offline)", group="tracking", choices=TRACKERS
+    )
+    track_to: str | None = option(
+        None,
+        "where that is kept: a folder, or for MLflow a server (none: in --out; MLflow: MLFLOW_TRACKING_URI or its own "
+        "choice)",
+        group="tracking",
+    )
+
+
 # What the demo chooses before any option: few subjects to learn from, and so many to be judged on that intervals are
 # less than 0.1 wide. Of two classes of about equal size, as the rarest of more would decide how wide. Two seeds, as of
 # one nothing can be concluded about pretraining.
@@ -539,6 +554,7 @@ SECTIONS: dict[str, type] = {
     "slices": SlicesOptions,
     "bench": BenchOptions,
     "run": RunOptions,
+    "track": TrackOptions,
 }
 
 

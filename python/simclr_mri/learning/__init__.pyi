@@ -32,6 +32,10 @@ from ._seen import seen_note as seen_note
 from ._seen import share_of_training as share_of_training
 from ._simclr import SimCLR as SimCLR
 from ._task import Estimate as Estimate
+from ._tracking import MLflow as MLflow
+from ._tracking import TensorBoard as TensorBoard
+from ._tracking import WandB as WandB
+from ._tracking import tracker as tracker
 
 __all__ = [
     "Callback",
@@ -44,9 +48,12 @@ __all__ = [
     "History",
     "LinearProbe",
     "Loop",
+    "MLflow",
     "Model",
     "PredictionTable",
     "SimCLR",
+    "TensorBoard",
     "TrainingInterrupted",
+    "WandB",
     "cross_val_proba",
 ]

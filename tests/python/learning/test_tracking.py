@@ -1,0 +1,153 @@
+"""Trackers against the real libraries: what a run logged is read back from their own files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from simclr_mri import Callback, Classifier, MLflow, TensorBoard, TrainingInterrupted, WandB, datasets
+from simclr_mri.cli import main
+from simclr_mri.learning._tracking import Tracker
+
+SMALL = {"arch": "resnet18", "epochs": 2, "batch_size": 8, "verbose": 0, "lr": 0.001}
+
+
+@pytest.fixture(scope="module")
+def ds():
+    return datasets.phantoms(n_subjects=16, slices=1, image_size=32, task="cdr0")
+
+
+def fitted(ds, tracker, folder, **more):
+    return Classifier(**SMALL).fit(ds, ds, checkpoint=folder, callbacks=[tracker, *more.get("callbacks", ())])
+
+
+def same_weights(path, clf):
+    stored, mine = load_file(path), clf.network_.state()
+    return all(np.array_equal(stored[name], mine[name]) for name in mine)
+
+
+def test_tensorboard(ds, tmp_path):
+    pytest.importorskip("tensorboard", reason="needs tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    clf = fitted(ds, TensorBoard(every=1), tmp_path / "run")
+    found = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0}).Reload()
+    losses = found.Scalars("epoch/loss")
+    assert [e.value for e in losses] == pytest.approx(clf.history_.column("loss"), rel=1e-6)
+    assert [e.step for e in losses] == [2, 4] and [e.step for e in found.Scalars("step/loss")] == [1, 2, 3, 4]
+    assert found.Scalars("epoch/val_balanced_accuracy")[-1].value == pytest.approx(
+        clf.history_[-1]["val_balanced_accuracy"]
+    )
+    picture = found.Images("history")[0]
+    assert picture.encoded_image_string.startswith(b"\x89PNG") and picture.width > 200
+    content = HParamsPluginData.FromString(found.PluginTagToContent("hparams")["_hparams_/session_start_info"])
+    assert content.session_start_info.hparams["lr"].number_value == 0.001
+    assert content.session_start_info.hparams["arch"].string_value == "resnet18"
+    assert same_weights(tmp_path / "run" / "tensorboard" / "model.safetensors", clf)
+
+
+class Stop(Callback):
+    def on_epoch_end(self, run):
+        if run.row["epoch"] == 1:
+            raise KeyboardInterrupt
+
+
+def test_mlflow_and_a_run_that_goes_on(ds, tmp_path):
+    mlflow = pytest.importorskip("mlflow", reason="needs mlflow: pip install 'simclr_mri[tracking]'")
+    pytest.importorskip("sqlalchemy", reason="needs mlflow's database")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with pytest.warns(TrainingInterrupted):
+        fitted(ds, MLflow(uri, experiment="brains", every=1), tmp_path / "run", callbacks=[Stop()])
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    name = json.loads((tmp_path / "run" / "tracking.json").read_text())["mlflow"]
+    assert client.get_run(name).info.status == "KILLED"
+    clf = fitted(ds, MLflow(uri, experiment="brains", every=1), tmp_path / "run")
+    runs = client.search_runs([client.get_experiment_by_name("brains").experiment_id])
+    assert [run.info.run_id for run in runs] == [name] and runs[0].info.status == "FINISHED"
+    assert runs[0].data.params["lr"] == "0.001" and runs[0].data.params["kind"] == "classifier"
+    losses = client.get_metric_history(name, "epoch/loss")
+    assert [m.value for m in sorted(losses, key=lambda m: m.step)] == pytest.approx(clf.history_.column("loss"))
+    assert {item.path for item in client.list_artifacts(name)} >= {"history.png", "model"}
+    assert same_weights(client.download_artifacts(name, "model/model.safetensors", str(tmp_path)), clf)
+
+
+def records_of(path):
+    """The records of a .wandb file: LevelDB's log format, 7 bytes of its own before blocks of 32 KiB."""
+    data, at, parts = path.read_bytes(), 7, []
+    while at + 7 <= len(data):
+        left = 32768 - at % 32768
+        if left < 7:
+            at += left
+            continue
+        size, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        parts.append(data[at + 7 : at + 7 + size])
+        at += 7 + size
+        if kind in (1, 4):  # whole, or the last part
+            yield b"".join(parts)
+            parts = []
+
+
+def test_wandb_offline(ds, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="needs wandb: pip install 'simclr_mri[tracking]'")
+    from wandb.proto import wandb_internal_pb2
+
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    clf = fitted(ds, WandB("brains", every=1), tmp_path / "run")
+    rows, config, artefacts = {}, {}, 0
+    for data in records_of(next((tmp_path / "run").rglob("*.wandb"))):
+        record = wandb_internal_pb2.Record.FromString(data)
+        for item in record.history.item:
+            rows.setdefault(item.key or "/".join(item.nested_key), []).append(json.loads(item.value_json))
+        config |= {item.key: item.value_json for item in record.run.config.update}
+        artefacts += record.request.HasField("log_artifact") or record.HasField("artifact")
+    assert rows["epoch/loss"] == pytest.approx(clf.history_.column("loss"))
+    assert json.loads(config["lr"]) == 0.001 and artefacts >= 1
+    assert list((tmp_path / "run").rglob("history*.png"))
+
+
+# ---- mistakes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_library_that_is_not_there(monkeypatch, capsys, tmp_path):
+    import importlib
+
+    def missing(name):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    for tracker in (TensorBoard, MLflow, WandB):
+        with pytest.raises(ImportError, match=r"pip install 'simclr_mri\[tracking\]'"):
+            tracker()
+
+
+def test_a_tracker_that_fails_is_a_warning_and_training_goes_on(ds):
+    class Away(Tracker):
+        library, title = "json", "Away"
+        calls = 0
+
+        def begin(self, run, parameters):
+            pass
+
+        def scalars(self, values, step):
+            Away.calls += 1
+            raise OSError("the server is away")
+
+    with pytest.warns(UserWarning, match="Away: the server is away. Training goes on without it"):
+        clf = Classifier(**SMALL).fit(ds, callbacks=[Away(every=1)])
+    assert clf.position_.finished and Away.calls == 1
+
+
+def test_the_shell(tmp_path, capsys):
+    pytest.importorskip("tensorboard", reason="needs tensorboard")
+    datasets.write_phantoms(tmp_path / "d", n_subjects=20, slices=1, image_size=32)
+    small = "--task cdr0 --arch resnet18 --epochs 1 --batch-size 8 --verbose 0".split()
+    line = ["finetune", str(tmp_path / "d"), *small]
+    run = tmp_path / "run"
+    assert main([*line, "--out", str(run), "--track", "tensorboard", "--track-to", str(tmp_path / "tb")]) == 0
+    assert list((tmp_path / "tb").glob("events.*")) and not (run / "tensorboard").exists()
+    assert main([*line, "--out", str(tmp_path / "b"), "--track-to", "x"]) == 1
+    assert "--track-to: expected one --track beside it" in capsys.readouterr().err
