@@ -36,14 +36,17 @@ from .learning import TensorBoard as TensorBoard
 from .learning import TrainingInterrupted as TrainingInterrupted
 from .learning import WandB as WandB
 from .learning import cross_val_proba as cross_val_proba
+from .learning import load as load
 from .metrics import evaluate_predictions as evaluate_predictions
 from .splits import Split as Split
 from .splits import kfold as kfold
 from .splits import label_fractions as label_fractions
 from .splits import split as split
+from .studies import Comparison as Comparison
 from .studies import LabelCurve as LabelCurve
 from .studies import ModelCard as ModelCard
 from .studies import StudyResult as StudyResult
+from .studies import compare as compare
 from .studies import label_curve as label_curve
 from .studies import model_card as model_card
 from .studies import study as study
@@ -60,6 +63,7 @@ __all__ = [
     "CamResult",
     "CheckpointError",
     "Classifier",
+    "Comparison",
     "Dataset",
     "EarlyStopping",
     "History",
@@ -78,6 +82,7 @@ __all__ = [
     "__version__",
     "audit",
     "check_cams",
+    "compare",
     "cross_val_proba",
     "datasets",
     "evaluate_predictions",
@@ -87,6 +92,7 @@ __all__ = [
     "kfold",
     "label_curve",
     "label_fractions",
+    "load",
     "metrics",
     "model_card",
     "plot",

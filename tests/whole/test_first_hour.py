@@ -68,7 +68,7 @@ def test_arrays_are_taken_where_labels_are_and_elsewhere_the_way_is_shown():
 def test_evaluate_wants_a_data_set_of_the_same_classes(clf):
     with pytest.raises(TypeError, match=r"evaluate: expected a Dataset, got 'x'"):
         clf.evaluate("x")
-    with pytest.raises(ValueError, match=r"knows the classes CDR_0, CDR_above_0, .*same task="):
+    with pytest.raises(ValueError, match=r"knows the classes CDR_0, CDR_above_0, .*same task"):
         clf.evaluate(phantoms(n_subjects=8, slices=1, image_size=32))
 
 
@@ -110,7 +110,7 @@ def test_a_study_finds_mistakes_before_it_works(ds, tmp_path):
 
 def test_tiny_data():
     tiny = sm.Dataset(np.zeros((2, 32, 32), np.uint8), [0, 1], ("a", "b"), ["s1", "s2"])
-    with pytest.raises(ValueError, match=r"class a has one subject: .*merge_classes"):
+    with pytest.raises(ValueError, match=r"class a has one subject: .*Leave its folder out"):
         sm.split(tiny)
     with pytest.raises(ValueError, match=r"batch_size=32 is larger than the 2 training images; choose at most 2"):
         sm.SimCLR("resnet18", verbose=0).fit(tiny)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-FOLDERS = ("model", "path", "out", "under", "weights", "init", "inits", "starts")  # or files; a shell shows both
+FOLDERS = (
+    "model",
+    "path",
+    "out",
+    "under",
+    "weights",
+    "init",
+    "inits",
+    "starts",
+    "runs",
+)  # or files; a shell shows both
 FILES = (*FOLDERS, "config", "groups", "labels")
 
 

@@ -36,7 +36,7 @@ def short_help(parser: Any) -> str:
     shown = {action.dest: action for action in parser.all_options()}
     common = [shown[name] for name in parser.common or shown if name in shown]
     rest = [action for action in shown.values() if action not in common]
-    with _short_words(common):
+    with _short_words(common, parser.prog.split()[-1]):
         formatter = _head(parser)
         _section(formatter, "common options" if rest else "options", common)
         _section(formatter, "always", parser.standing_options)
@@ -71,13 +71,14 @@ def _section(formatter: Formatter, title: str | None, actions: Iterable[argparse
 class _short_words:
     """Within it, options have their short texts, and say only defaults that are something."""
 
-    def __init__(self, actions: Sequence[argparse.Action]) -> None:
+    def __init__(self, actions: Sequence[argparse.Action], command: str) -> None:
+        self.command = command
         self.long = [(action, action.help or "") for action in actions]
 
     def __enter__(self) -> None:
         for action, text in self.long:
             long, _, default = text.rpartition(" (default: ")
-            short = SHORT_HELP.get(action.dest, long)
+            short = SHORT_HELP.get(f"{self.command}.{action.dest}", SHORT_HELP.get(action.dest, long))
             if "(default:" in short or default == "none)" or (isinstance(action, Switch) and default == "no)"):
                 action.help = short
             else:

@@ -153,6 +153,8 @@ def _add_places(command: Parser, about: dict[str, Any]) -> None:
             default=argparse.SUPPRESS,
             help="folder of images (default: the model's own)",
         )
+    if "runs" in about.get("words", {}):
+        add("runs", metavar="RUN", nargs="+", help="run folders; the others are compared with the first")
     if "topic" in about.get("words", {}):
         names = [name for name in COMMANDS if name != "help"]
         add("topic", metavar="COMMAND", nargs="?", choices=names, help="whose options are wanted")

@@ -64,6 +64,7 @@ SHORT_HELP = {
     "slices": "use only slices up to this number (default: all)",
     "range": "part of the volume, such as 0.3 0.7",
     "on": "part that is judged (default: test; of other data: all)",
+    "compare.on": "test, val, train, all, or another data set",
     "n_bootstrap": "resamples for the intervals",
     "target": "class to explain (default: the predicted one)",
 }
@@ -229,6 +230,15 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "help": "runs with their scores and sizes",
         "bare": ("runs",),
         "examples": ["simclr-mri runs", "simclr-mri runs --under /data/experiments", "simclr-mri runs --prune"],
+    },
+    "compare": {
+        "help": "runs side by side, with paired differences",
+        "bare": ("compare",),
+        "words": {"runs": "RUN"},
+        "examples": [
+            "simclr-mri compare runs/*",
+            "simclr-mri compare runs/random runs/simclr --metric auc --out compared",
+        ],
     },
     "study": {
         "help": "starts x label fractions x seeds x splits, one table",

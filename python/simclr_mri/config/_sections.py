@@ -347,6 +347,25 @@ class RunsOptions:
 
 
 @dataclass(repr=False, eq=False)
+class CompareOptions:
+    """Runs side by side."""
+
+    on: str = option(
+        "test", "which evaluation: test, val, train, all, or the name of another data set", group="comparison"
+    )
+    metric: str = option(
+        "balanced_accuracy",
+        "what is compared",
+        group="comparison",
+        choices=("accuracy", "balanced_accuracy", "macro_f1", "auc", "kappa", "brier", "ece"),
+    )
+    n_bootstrap: int = option(2000, "resamples of subjects for the differences", group="comparison", at_least=1)
+    out: str | None = option(
+        None, "folder for compare.csv and compare.png (none: nothing is written)", group="comparison"
+    )
+
+
+@dataclass(repr=False, eq=False)
 class ExplainOptions:
     """Heat maps."""
 
@@ -546,6 +565,7 @@ SECTIONS: dict[str, type] = {
     "predict": PredictOptions,
     "export": ExportOptions,
     "runs": RunsOptions,
+    "compare": CompareOptions,
     "explain": ExplainOptions,
     "study": StudyOptions,
     "label_curve": LabelCurveOptions,

@@ -9,6 +9,7 @@ from ._checkpoint import read_checkpoint as read_checkpoint
 from ._classifier import Classifier as Classifier
 from ._crossval import cross_val_proba as cross_val_proba
 from ._history import History as History
+from ._load import load as load
 from ._loop import Loop as Loop
 from ._loop import TrainingInterrupted as TrainingInterrupted
 from ._model import Model as Model
@@ -56,4 +57,5 @@ __all__ = [
     "TrainingInterrupted",
     "WandB",
     "cross_val_proba",
+    "load",
 ]

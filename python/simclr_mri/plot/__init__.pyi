@@ -9,6 +9,7 @@ from ._heat import heat_colours as heat_colours
 from ._heat import overlay as overlay
 from ._images import montage as montage
 from ._images import views as views
+from ._intervals import intervals as intervals
 from ._label_curve import label_curve as label_curve
 from ._save import save as save
 from ._scores import confusion as confusion
@@ -40,6 +41,7 @@ __all__ = [
     "confusion",
     "embedding",
     "history",
+    "intervals",
     "label_curve",
     "label_fractions",
     "montage",

@@ -1,4 +1,6 @@
 from ._arm import Arm as Arm
+from ._compare import Comparison as Comparison
+from ._compare import compare as compare
 from ._curve_page import label_curve_report as label_curve_report
 from ._curve_result import CurveDifference as CurveDifference
 from ._curve_result import LabelCurve as LabelCurve
@@ -16,11 +18,13 @@ from ._study import study as study
 
 __all__ = [
     "Arm",
+    "Comparison",
     "CurveDifference",
     "LabelCurve",
     "ModelCard",
     "Start",
     "StudyResult",
+    "compare",
     "label_curve",
     "label_curve_report",
     "model_card",

@@ -378,6 +378,6 @@ def test_help_and_import_are_fast_and_light():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     commands = {"demo", "data", "audit", "pretrain", "finetune", "predict", "evaluate", "explain"}
-    commands |= {"export", "runs", "slices", "study", "label-curve", "bench", "help", "completion"}
+    commands |= {"export", "runs", "slices", "study", "label-curve", "bench", "help", "completion", "compare"}
     assert set(COMMANDS) == commands
     assert main(["--version"]) == 0
