@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .._shared import ARCHS, CAM_METHODS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS, Precision, TRACKERS
+from .._shared import ARCHS, CAM_METHODS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS, TRACKERS, Precision
 from ._options import RECIPES, option
 
 SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
