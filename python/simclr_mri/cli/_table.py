@@ -20,7 +20,7 @@ NEEDS_LABELS = {"unlabelled": "this needs labels; pretrain and data do without"}
 NOT_RESUMED = {"resume": "the command always does all of its work"}
 THE_MODELS_OWN = {"image_size": "it is the model's", "channels": "they are the model's"}
 DATA = ("task", "groups", "labels", "image_size")
-TRAINING = ("epochs", "batch_size", "lr", "sharpness", "precision", "random_state", "n_jobs", "out", "resume", "track")
+TRAINING = ("epochs", "batch_size", "lr", "precision", "random_state", "n_jobs", "out", "resume", "track")
 
 # Shorter words for --help, where those of --help-all take several lines.
 SHORT_HELP = {
