@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import NOT_A_DEVICE, atomic_writer, short
+from .._shared import NOT_A_DEVICE, ArrayRecord, atomic_writer, short
 from ..datasets import Dataset
 from ._cam import grad_cam
 from ._result import CamResult
@@ -25,8 +25,8 @@ OUTLINES = ("#56B4E9", "#FFFFFF", "#3DDC84", "#FF9ECF")  # bright, as what they 
 HIDDEN_AT_FIRST = ("head",)
 
 
-@dataclass(frozen=True)
-class Viewer:
+@dataclass(frozen=True, eq=False)
+class Viewer(ArrayRecord):
     """Slices of a few subjects with their heat maps; shows itself in a notebook.
 
     Attributes
@@ -43,6 +43,10 @@ class Viewer:
 
     cams: CamResult
     subjects: tuple[str, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary a slice: that of `CamResult.rows` with its subject."""
+        return [{"subject": subject, **row} for subject, row in zip(self.subjects, self.cams.rows(), strict=True)]
 
     def to_html(self) -> str:
         """A part of a page: the viewer with its style, data and script."""

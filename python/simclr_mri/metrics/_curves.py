@@ -17,12 +17,14 @@ Brown, Cai and DasGupta, Interval estimation for a binomial proportion, Statisti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import beta
 from sklearn import metrics as sk
 
+from .._shared import ArrayRecord
 from ._bootstrap import Sample, weighted_auc
 from ._evaluate import pool_subjects
 from ._records import LEAST_PER_CLASS, LEAST_SUBJECTS, TOO_FEW, Estimate, Evaluation
@@ -34,8 +36,8 @@ LEAST_FOR_PRECISION = 9
 MOST_BINS, LEAST_PER_BIN = 10, 15
 
 
-@dataclass(frozen=True)
-class Curve:
+@dataclass(frozen=True, eq=False)
+class Curve(ArrayRecord):
     """One curve of one class.
 
     Attributes
@@ -62,6 +64,13 @@ class Curve:
     n: int
     low: np.ndarray | None = None
     high: np.ndarray | None = None
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary a point: class, x, y and, where there are intervals, low and high."""
+        columns = {"x": self.x, "y": self.y}
+        if self.low is not None and self.high is not None:
+            columns |= {"low": self.low, "high": self.high}
+        return [{"class": self.name, **{k: float(v[i]) for k, v in columns.items()}} for i in range(len(self.x))]
 
 
 def curves(evaluation: Evaluation, kind: str, level: str | None = None) -> tuple[Curve, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._shared import NOT_A_DEVICE, Report, atomic_writer
+from .._shared import NOT_A_DEVICE, Record, Report, atomic_writer
 from ..learning import Classifier, SimCLR
 from ..metrics import Evaluation
 from ._card_facts import CardFacts, facts_of_folder, facts_of_model, facts_of_study
@@ -34,7 +34,7 @@ _TRAINING = (
 
 
 @dataclass
-class ModelCard:
+class ModelCard(Record):
     """A model card and checklists; shows itself in a notebook.
 
     Attributes
@@ -60,6 +60,14 @@ class ModelCard:
     def checklist(self, name: str) -> list[tuple[str, str, str]]:
         """Number, item and answer of each item of "CLAIM 2024" or "TRIPOD+AI"; the author's are open."""
         return [(number, what, self.answers.get(key) or OPEN) for number, what, key in CHECKLISTS[name]]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary an item of the checklists: checklist, item, what is asked, answer."""
+        return [
+            {"checklist": name, "item": number, "asked": what, "answer": answer}
+            for name in CHECKLISTS
+            for number, what, answer in self.checklist(name)
+        ]
 
     def still_open(self, name: str) -> list[str]:
         """Numbers of the items that only the author can answer."""
