@@ -1,139 +1,14 @@
-"""Every convolution of a ResNet in its three directions, ours beside PyTorch's, alternating in one run.
+"""Every convolution of a ResNet in its three directions, ours beside PyTorch's; see `simclr_mri.bench._layers`.
 
-    PYTHONPATH=python python tests/bench/bench_conv.py [--network resnet50|resnet18] [--threads 2] [--precision bf16]
-
-ResNet-50 is taken at 128 x 128 and batch 32, ResNet-18 at 64 x 64 and batch 64, one input channel each. PyTorch gets
-channels_last tensors. Medians of wall time; with one thread processor time, which a busy neighbour disturbs less.
-GFLOP/s count the multiply-adds of the definition, padding included, so Winograd can exceed the peak. The peak is
-measured in the same run with independent multiply-adds on registers. The gradient of the first layer's input is left
-out: training never asks for it. In bf16 PyTorch gets bf16 weights, ours converts them from fp32 within the call.
+python tests/bench/bench_conv.py [--network resnet50|resnet18] [--threads 2] [--precision bf16]
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
-from typing import NamedTuple
-
-import numpy as np
-import torch
 
 from simclr_mri import _core
-
-METHODS = {"fp32": ("igemm", "winograd", "im2col"), "bf16": ("amx", "bf16_dot2", "via_fp32")}
-SETTLE_S = 0.02  # PyTorch's threads spin on after a call, and take a core from whoever comes next
-DIRECTIONS = ("forward", "backward-data", "backward-weights")
-
-
-class Layer(NamedTuple):
-    name: str
-    shape: tuple[int, ...]  # N, H, W, C, K, R, S, stride, pad
-    count: int
-
-    @property
-    def gflop(self) -> float:
-        n, h, w, c, k, r, s, stride, pad = self.shape
-        p, q = (h + 2 * pad - r) // stride + 1, (w + 2 * pad - s) // stride + 1
-        return 2e-9 * n * p * q * k * c * r * s
-
-
-def resnet_layers(network: str) -> list[Layer]:
-    """The distinct convolutions of the network, with how often each occurs."""
-    deep = network == "resnet50"
-    n, size, blocks = (32, 128, (3, 4, 6, 3)) if deep else (64, 64, (2, 2, 2, 2))
-    found = {(n, size, size, 1, 64, 7, 7, 2, 3): ("conv1", 1)}
-
-    def add(name: str, *shape: int) -> None:
-        first, count = found.get(shape, (name, 0))
-        found[shape] = (first, count + 1)
-
-    h, c = size // 4, 64
-    for stage, repeats in enumerate(blocks):
-        width = 64 << stage
-        out = width * 4 if deep else width
-        for block in range(repeats):
-            stride = 2 if stage > 0 and block == 0 else 1
-            name = f"layer{stage + 1}.{block}"
-            if deep:
-                add(f"{name}.conv1", n, h, h, c, width, 1, 1, 1, 0)
-                add(f"{name}.conv2", n, h, h, width, width, 3, 3, stride, 1)
-                add(f"{name}.conv3", n, h // stride, h // stride, width, out, 1, 1, 1, 0)
-            else:
-                add(f"{name}.conv1", n, h, h, c, width, 3, 3, stride, 1)
-                add(f"{name}.conv2", n, h // stride, h // stride, width, width, 3, 3, 1, 1)
-            if stride != 1 or c != out:
-                add(f"{name}.downsample", n, h, h, c, out, 1, 1, stride, 0)
-            h, c = h // stride, out
-    return [Layer(name, shape, count) for shape, (name, count) in found.items()]
-
-
-def aligned(array: np.ndarray) -> np.ndarray:
-    """A copy that begins on a cache line, as the network's tensors do; NumPy's arrays begin 16 bytes after one."""
-    room = np.zeros(array.nbytes + 64, np.uint8)
-    begin = -room.ctypes.data % 64
-    copy = room[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
-def contestants(
-    layer: Layer, direction: int, threads: int, methods: bool, precision: str
-) -> dict[str, Callable[[], object]]:
-    """Calls to time: "torch", "ours", and each applicable method by name when `methods`."""
-    n, h, w, c, k, r, s, stride, pad = layer.shape
-    p, q = (h + 2 * pad - r) // stride + 1, (w + 2 * pad - s) // stride + 1
-    rng = np.random.default_rng(0)
-    x = aligned(rng.standard_normal((n, h, w, c), dtype=np.float32))
-    weights = rng.standard_normal((k, c, r, s), dtype=np.float32) * 0.05
-    dy = aligned(rng.standard_normal((n, p, q, k), dtype=np.float32))
-    packed = aligned(_core.conv2d_pack(weights))
-    tx, tdy = (torch.from_numpy(array).permute(0, 3, 1, 2) for array in (x, dy))
-    tw = torch.from_numpy(weights).contiguous(memory_format=torch.channels_last)
-    if precision == "bf16":
-        x, dy = aligned(_core.bf16_from_float(x)), aligned(_core.bf16_from_float(dy))
-        tx, tdy, tw = tx.bfloat16(), tdy.bfloat16(), tw.bfloat16()
-    a, b, out = [(x, packed, dy), (dy, packed, x), (x, dy, packed)][direction]
-    out = aligned(np.zeros_like(out))
-    function = [_core.conv2d_forward, _core.conv2d_backward_data, _core.conv2d_backward_weights][direction]
-
-    def peer() -> object:
-        if direction == 0:
-            return torch.nn.functional.conv2d(tx, tw, None, stride, pad)
-        wanted = [direction == 1, direction == 2, False]
-        return torch.ops.aten.convolution_backward(
-            tdy, tx, tw, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], 1, wanted
-        )
-
-    calls: dict[str, Callable[[], object]] = {"torch": peer}
-    for name in ["auto", *(METHODS[precision] if methods else ())]:
-        plan = _core.conv2d_plan(layer.shape, threads, name, precision=precision)[direction]
-        if plan is None:
-            continue
-        workspace = aligned(np.zeros(plan[1] + 64, np.uint8))
-
-        def ours(name: str = name, workspace: np.ndarray = workspace) -> object:
-            options = {"method": name, "n_threads": threads, "precision": precision}
-            return function(layer.shape, a, b, out=out, workspace=workspace, **options)
-
-        calls["ours" if name == "auto" else name] = ours
-    return calls
-
-
-def time_alternating(
-    calls: dict[str, Callable[[], object]], repeat: int, clock: Callable[[], float]
-) -> dict[str, float]:
-    """Median seconds of each call, all in turn in every round: a pause, a call to warm up, and one that counts."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeat):
-        for name, call in calls.items():
-            time.sleep(SETTLE_S)
-            call()
-            begin = clock()
-            call()
-            times[name].append(clock() - begin)
-    return {name: statistics.median(values) for name, values in times.items()}
+from simclr_mri.bench._layers import DIRECTIONS, measure_layers
 
 
 def main() -> None:
@@ -146,44 +21,19 @@ def main() -> None:
     parser.add_argument("--methods", action="store_true", help="time every applicable method of ours")
     parser.add_argument("--direction", choices=DIRECTIONS, help="only this one")
     parser.add_argument("--only", default="", help="layers whose name contains this")
-    arguments = parser.parse_args()
-    if arguments.isa:
-        _core.set_isa(arguments.isa)
-    torch.set_num_threads(arguments.threads)
-    torch.set_grad_enabled(False)
-    clock = time.thread_time if arguments.threads == 1 else time.perf_counter
-    peak = 1e-9 * _core.measured_peak(arguments.precision, arguments.threads, 1.0)
-    info = _core.cpu_info()
-    print(
-        f"{info['cpu']}, {info['isa']}, {arguments.precision}, {arguments.threads} threads, peak {peak:.0f} GFLOP/s, "
-        f"torch {torch.__version__}"
+    options = parser.parse_args()
+    if options.isa:
+        _core.set_isa(options.isa)
+    measure_layers(
+        options.network,
+        options.precision,
+        options.threads,
+        repeat=options.repeat,
+        methods=options.methods,
+        directions=DIRECTIONS if options.direction is None else (options.direction,),
+        only=options.only,
+        tell=lambda line: print(line, flush=True),
     )
-    print(
-        f"{'layer':19} {'direction':17} {'x':>2} {'method':9} {'ms':>7} {'GFLOP/s':>8} {'peak':>5} {'torch':>9} ratio"
-    )
-    totals = {direction: [0.0, 0.0] for direction in DIRECTIONS}
-    for layer in resnet_layers(arguments.network):
-        if arguments.only not in layer.name:
-            continue
-        for direction, label in enumerate(DIRECTIONS):
-            if (layer.name == "conv1" and direction == 1) or arguments.direction not in (None, label):
-                continue
-            calls = contestants(layer, direction, arguments.threads, arguments.methods, arguments.precision)
-            seconds = time_alternating(calls, arguments.repeat, clock)
-            totals[label][0] += layer.count * seconds["ours"]
-            totals[label][1] += layer.count * seconds["torch"]
-            chosen = _core.conv2d_plan(layer.shape, arguments.threads, precision=arguments.precision)[direction][0]
-            rate = layer.gflop / seconds["ours"]
-            extra = "".join(f"  {k} {1e3 * v:.2f}" for k, v in seconds.items() if k not in ("torch", "ours"))
-            print(
-                f"{layer.name:19} {label:17} {layer.count:2} {chosen:9} {1e3 * seconds['ours']:7.2f} {rate:8.0f} "
-                f"{rate / peak:5.0%} {1e3 * seconds['torch']:9.2f} {seconds['torch'] / seconds['ours']:5.2f}{extra}",
-                flush=True,
-            )
-    totals["total"] = [sum(column) for column in zip(*totals.values(), strict=True)]
-    for label, (ours, peer) in totals.items():
-        if ours > 0:
-            print(f"{label:17} ours {1e3 * ours:8.1f} ms   torch {1e3 * peer:8.1f} ms   ratio {peer / ours:.2f}")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from bench_step import ROWS, our_step
 from tqdm import tqdm
 
 from simclr_mri import _core
+from simclr_mri.bench import ROWS
+from simclr_mri.bench._measure import our_step
 
 
 class Turn(NamedTuple):
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of all precisions together, which take turns")
     options = parser.parse_args()
     steps = {
-        precision: [our_step(ROWS[options.row], n_threads, precision)[0] for n_threads in (1, options.threads)]
+        precision: [our_step(ROWS[options.row], precision, n_threads)[0] for n_threads in (1, options.threads)]
         for precision in options.precision
     }
     turns: dict[str, list[Turn]] = {precision: [] for precision in options.precision}

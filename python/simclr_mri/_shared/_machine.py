@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -158,3 +159,21 @@ def source_commit() -> str | None:
 def peak_memory_bytes() -> int:
     """The most memory this process has held so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def busy_share(seconds: float = 0.5) -> float:
+    """Share of the processors that other programs use at this moment, 0 to 1, while this one waits; 0 if unknown."""
+    try:
+        before = _processor_ticks()
+        time.sleep(seconds)
+        idle, total = (after - b for after, b in zip(_processor_ticks(), before, strict=True))
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return min(1.0, max(0.0, 1 - idle / total)) if total > 0 else 0.0
+
+
+def _processor_ticks() -> tuple[int, int]:
+    """(idle, all) since the start of the machine, of all processors; waiting for disks is idle."""
+    with open("/proc/stat", encoding="ascii") as file:
+        ticks = [int(word) for word in file.readline().split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)

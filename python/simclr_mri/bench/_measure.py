@@ -1,8 +1,7 @@
 """How fast this program is on this machine: whole steps and inference, by kind of operation and by layer.
 
 Flops are those of the convolutions' definition (a multiply and an add are two), so Winograd's method can exceed the
-peak, which is measured in the same run by independent products on registers. Beside PyTorch all of it is measured by
-tests/bench/bench_step.py and bench_conv.py of the source tree, which `simclr-mri bench --peer` runs.
+peak, which is measured in the same run by independent products on registers. `_peer` measures PyTorch beside it.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ import numpy as np
 
 from .. import _core
 from .._shared import Precision, Record, bytes_text, n_threads
+from ..config import PretrainOptions
+from ..learning import projection_head
 
 COUNTED = "(counted: the operations of direct convolution, of which Winograd's method saves a part)"
 
@@ -131,7 +132,7 @@ class Measurement(Record):
         return f"{1000 * seconds:10.2f}{rate / 1e9:10.0f}{rate / self.peak_flops:6.0%}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As tests/bench/bench_step.py writes its results, without a peer."""
+        """As `run_peer` has its results, without a peer."""
         ours = {"seconds": self.seconds, "per_s": self.per_s, "peak_bytes": self.memory_bytes}
         return {
             "row": self.row.name,
@@ -161,10 +162,7 @@ def measure(row: Row, *, precision: Precision = "fp32", rounds: int = 5, n_jobs:
     Measurement
     """
     is_simclr = row.kind == "simclr"
-    head = [(2048, 0.0, True), (128, 0.0, False)] if is_simclr else [(4, 0.0, False)]
-    network = _core.Network(row.depth, image_size=row.pixels, head=head, n_threads=n_threads(n_jobs))
-    x = np.random.default_rng(0).uniform(size=(row.images, row.pixels, row.pixels, 1)).astype(np.float32)
-    step, source, memory = _step(row, network, x, precision)
+    step, source, memory = our_step(row, precision, n_jobs)
     step()
     times: list[float] = []
     best: list[tuple[str, str, float, float]] = []
@@ -181,9 +179,22 @@ def measure(row: Row, *, precision: Precision = "fp32", rounds: int = 5, n_jobs:
     return Measurement(row, precision, statistics.median(times), memory, best, flops, peak)
 
 
-def _step(row: Row, network: Any, x: np.ndarray, precision: Precision) -> tuple[Callable[[], Any], Any, int]:
+def head_of(row: Row) -> list[tuple[int, float, bool]]:
+    """The layers behind the features: the projection head that `SimCLR` trains, or four classes."""
+    if row.kind == "simclr":
+        return projection_head(PretrainOptions(arch=f"resnet{row.depth}"))  # type: ignore[arg-type]
+    return [(4, 0.0, False)]
+
+
+def images_of(row: Row) -> np.ndarray:
+    """What goes through a step, float32 (images, pixels, pixels, 1)."""
+    return np.random.default_rng(0).uniform(size=(row.images, row.pixels, row.pixels, 1)).astype(np.float32)
+
+
+def our_step(row: Row, precision: Precision, n_jobs: int | None = None) -> tuple[Callable[[], Any], Any, int]:
     """(a step, what has its profile, bytes that it needs)."""
-    weights = 4 * network.n_parameters
+    network = _core.Network(row.depth, image_size=row.pixels, head=head_of(row), n_threads=n_threads(n_jobs))
+    x, weights = images_of(row), 4 * network.n_parameters
     if row.kind == "inference":
         memory = weights + network.memory_bytes("infer", row.images, 1, precision)
         return lambda: network.forward(x, batch_size=row.images, precision=precision), network, memory

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from .. import _core
-from .._shared import warn_if_emulated, write_json
-from ..bench import ROWS, measure, run_peer
+from .._shared import busy_share, warn_if_emulated, write_json
+from ..bench import ROWS, busy_note, measure, run_peer
 from ..plot import speed_and_memory
 from ._common import folder_for_results, save_axes
 from ._settings import Settings
@@ -17,10 +17,18 @@ def bench(args: argparse.Namespace) -> int:
     settings = Settings(args)
     chosen, out = settings.bench, folder_for_results(settings, "bench")
     if chosen.peer:
-        results = run_peer(chosen.rows, chosen.precision, chosen.rounds, chosen.n_jobs, chosen.layers)
+        results = run_peer(
+            chosen.rows,
+            chosen.precision,
+            chosen.rounds,
+            chosen.n_jobs,
+            chosen.layers,
+            tell=lambda text: print(text, flush=True),
+        )
     else:
         info = _core.cpu_info()
         print(f"{info['cpu']}, {info['isa']}, {chosen.n_jobs or info['threads']} threads, medians of {chosen.rounds}")
+        print(busy_note(busy_share()), flush=True)
         results = []
         for precision in chosen.precision:
             warn_if_emulated(precision)

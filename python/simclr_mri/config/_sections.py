@@ -517,7 +517,7 @@ class BenchOptions:
     rounds: int = option(5, "steps of each; the median counts", group="bench", at_least=1)
     layers: bool = option(False, "a table of every convolution, in its three directions", group="bench")
     n_jobs: int | None = _threads("bench")
-    peer: bool = option(False, "PyTorch's configurations beside it, from a source tree", group="bench")
+    peer: bool = option(False, "PyTorch's configurations beside it (needs: pip install torch)", group="bench")
 
 
 @dataclass(repr=False, eq=False)

@@ -32,6 +32,7 @@ from ._seen import seen_keys as seen_keys
 from ._seen import seen_note as seen_note
 from ._seen import share_of_training as share_of_training
 from ._simclr import SimCLR as SimCLR
+from ._simclr import projection_head as projection_head
 from ._task import Estimate as Estimate
 from ._tracking import MLflow as MLflow
 from ._tracking import TensorBoard as TensorBoard

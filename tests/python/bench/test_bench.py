@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import bench_step
+import subprocess
+import sys
+
 import pytest
 
-from simclr_mri import bench
+from simclr_mri import SimCLR, _shared, bench, datasets
 from simclr_mri.bench import _peer
+from simclr_mri.bench._measure import head_of
 from simclr_mri.plot import _speed
 
 
 def found(**change) -> dict:
-    """As bench_step measures it."""
+    """As run_peer measures it."""
     side = {"seconds": 0.5, "fastest": 0.4, "per_s": 64.0, "peak_bytes": 400_000_000}
     peer = {**side, "seconds": 1.0, "per_s": 32.0, "peak_bytes": 800_000_000}
     result = {
@@ -29,16 +32,16 @@ def found(**change) -> dict:
     return {**result, **change}
 
 
-def test_the_rows_of_both_programs_are_the_same():
-    assert bench_step.ROWS.keys() == bench.ROWS.keys()
-    for name, row in bench.ROWS.items():
-        other = bench_step.ROWS[name]
-        assert (row.depth, row.pixels, row.images, row.kind, row.title) == tuple(other)
-        assert row.per_step == other.per_step
+def test_the_head_is_the_one_that_simclr_trains():
+    ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32)
+    trained = SimCLR("resnet18", epochs=0, batch_size=2, verbose=0).fit(ds)
+    row = bench.Row("x", "", 18, 32, 4, "simclr")
+    assert [tuple(layer) for layer in trained.network_config_["head"]] == head_of(row)
+    assert head_of(bench.ROWS["simclr"]) == [(2048, 0.0, True), (128, 0.0, False)]
 
 
 def test_a_report_says_which_was_best_and_what_failed():
-    text = bench_step.report(found())
+    text = _peer.report(found())
     assert "torch, compiled      failed: no C++ compiler" in text
     assert "2000 GFLOP/s" in text and "50% of 4000 GFLOP/s (amx" in text
     assert "2.00 times the best of PyTorch's (tuned), 0.50 of its memory" in text
@@ -54,10 +57,36 @@ def test_the_picture():
         matplotlib.pyplot.close(ax.figure)
 
 
-def test_without_a_source_tree_the_peer_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(_peer, "TESTS", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"source tree.*pip install -e '\.\[bench\]'"):
+def test_a_ratio_of_a_busy_machine_is_marked():
+    assert "NOT TO BE QUOTED: other programs use 40%" in _peer.report(found(busy=0.4))
+    assert "QUOTED" not in _peer.report(found(busy=0.02))
+    assert "not to be quoted" in bench.busy_note(0.4) and "quoted" not in bench.busy_note(0.02)
+
+
+def test_how_busy_the_machine_is_is_measured():
+    assert 0 <= _shared.busy_share(0.05) <= 1
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        assert _shared.busy_share(0.3) > 0.5 / 256
+    finally:
+        busy.kill()
+        busy.wait()
+
+
+def test_without_pytorch_the_way_is_shown(monkeypatch):
+    monkeypatch.setattr(_peer.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"PyTorch, which is not installed\. Type: pip install torch"):
         bench.run_peer(("resnet18",), ("fp32",), 1, None, False)
+
+
+def test_the_peer_runs_from_the_package_alone(monkeypatch, tmp_path):
+    """In a folder without a source tree; the two programs answer with numbers."""
+    pytest.importorskip("torch", reason="measures PyTorch")
+    monkeypatch.chdir(tmp_path)
+    row = bench.Row("tiny", "ResNet-18, 32 px", 18, 32, 4, "simclr")
+    result = _peer.measure_beside(row, "fp32", rounds=1, threads=1, peers=["default"])
+    assert result["sides"]["ours"]["seconds"] > 0 and result["sides"]["default"]["seconds"] > 0, result
+    assert result["ratio"] > 0 and 0 <= result["busy"] <= 1 and result["flops"] > 0
 
 
 def test_a_measurement_adds_up():
