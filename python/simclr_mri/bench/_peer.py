@@ -122,6 +122,10 @@ def _start(side: str, row: Row, precision: str, threads: int) -> tuple[subproces
     too_late.start()
     try:
         answer = _heard(child)
+    except BaseException:  # Ctrl-C while it compiles
+        child.kill()
+        child.wait()
+        raise
     finally:
         is_late = not too_late.is_alive()
         too_late.cancel()
@@ -146,10 +150,14 @@ def measure_beside(
     """{"sides": side -> {"seconds": median, "fastest", "per_s", "peak_bytes"} or {"failed": why}, ...}; alternating."""
     busy = busy_share()
     peak_flops = _core.measured_peak(precision, threads, 0.5)  # first: what compiled may still be busy at the end
-    started = {side: _start(side, row, precision, threads) for side in ["ours", *peers]}
-    sides: dict[str, dict[str, Any]] = {side: {"failed": why} for side, (_, why) in started.items()}
-    children = {side: child for side, (child, _) in started.items() if child is not None}
+    sides: dict[str, dict[str, Any]] = {}
+    children: dict[str, subprocess.Popen[str]] = {}
     try:
+        for side in ["ours", *peers]:
+            child, why = _start(side, row, precision, threads)
+            sides[side] = {"failed": why}
+            if child is not None:
+                children[side] = child
         if "ours" not in children:
             raise RuntimeError(f"{row.name}: {sides['ours']['failed']}")
         flops = _take_turns(row, rounds, children, sides)
