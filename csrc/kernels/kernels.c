@@ -70,6 +70,8 @@ static void fill(void) {
             smri_winograd_kernels_neon(table->winograd);
             smri_batchnorm_kernels_neon(table->batchnorm);
             smri_convert_kernels_neon(&table->convert);
+            smri_softmax_kernels_neon(&table->softmax);
+            smri_optimizer_kernels_neon(&table->optimizer);
         }
 #endif
     }

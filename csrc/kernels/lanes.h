@@ -2,6 +2,7 @@
  * precision: sixteen in AVX-512, eight in AVX2. The last, incomplete one of a row takes n < SMRI_LANES: what is
  * missing is read as zero, and nothing behind the row is touched. n and the precision are constants wherever these are
  * inlined into a loop, so that whole vectors cost nothing more than plain loads and stores.
+ * Sums, products and quotients of vectors are written with C's operators.
  *
  * Rounding to bfloat16 is integer arithmetic (add half a unit, ties to even; NaN apart), or with AVX512_BF16 the instruction,
  * which differs in one thing: it takes denormal numbers, |x| < 2^-126, for zeros of their sign. */
@@ -108,6 +109,23 @@ SMRI_INLINE void add_in_double(double *sums, floats v, size_t n) {
     }
 }
 
+SMRI_INLINE floats vfnma(floats a, floats b, floats c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a b */
+SMRI_INLINE floats vfms(floats a, floats b, floats c) { return _mm512_fmsub_ps(a, b, c); }   /* a b - c */
+SMRI_INLINE floats vsqrt(floats v) { return _mm512_sqrt_ps(v); }
+SMRI_INLINE floats vabs(floats v) { return _mm512_abs_ps(v); }
+SMRI_INLINE floats vmax(floats a, floats b) { return _mm512_max_ps(a, b); } /* b, when either is NaN */
+SMRI_INLINE floats vmin(floats a, floats b) { return _mm512_min_ps(a, b); }
+SMRI_INLINE floats vround(floats v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT); } /* ties to even */
+SMRI_INLINE floats vscale2(floats v, floats n) { return _mm512_scalef_ps(v, n); }                  /* v 2^n, rounded once */
+
+/* The first n lanes are loaded, or kept; the others are `fill`, or zero. */
+SMRI_INLINE floats vload_or(const float *p, size_t n, floats fill) { return _mm512_mask_loadu_ps(fill, lanes_of(n), p); }
+SMRI_INLINE floats vkeep(floats v, size_t n) { return _mm512_maskz_mov_ps(lanes_of(n), v); }
+
+SMRI_INLINE float reduce_max(floats v) { return _mm512_reduce_max_ps(v); }
+SMRI_INLINE double reduce_add(doubles v) { return _mm512_reduce_add_pd(v); }
+SMRI_INLINE doubles vfma_double(doubles a, doubles b, doubles c) { return _mm512_fmadd_pd(a, b, c); }
+
 /* ---- AVX2 ---- */
 #elif defined(__AVX2__)
 
@@ -193,6 +211,42 @@ SMRI_INLINE void add_in_double(double *sums, floats v, size_t n) {
     _mm256_storeu_pd(parts + 4, high);
     for (size_t k = 0; k < n; k++) sums[k] += parts[k];
 }
+
+SMRI_INLINE floats vfnma(floats a, floats b, floats c) { return _mm256_fnmadd_ps(a, b, c); } /* c - a b */
+SMRI_INLINE floats vfms(floats a, floats b, floats c) { return _mm256_fmsub_ps(a, b, c); }   /* a b - c */
+SMRI_INLINE floats vsqrt(floats v) { return _mm256_sqrt_ps(v); }
+SMRI_INLINE floats vabs(floats v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
+SMRI_INLINE floats vmax(floats a, floats b) { return _mm256_max_ps(a, b); } /* b, when either is NaN */
+SMRI_INLINE floats vmin(floats a, floats b) { return _mm256_min_ps(a, b); }
+SMRI_INLINE floats vround(floats v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+/* v 2^n in two steps, since 2^n alone may leave the range: n is -150 to 128. */
+SMRI_INLINE floats vscale2(floats v, floats n) {
+    const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1), rest = _mm256_sub_epi32(whole, half);
+    const __m256i bias = _mm256_set1_epi32(127);
+    const floats first = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
+    const floats second = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23));
+    return _mm256_mul_ps(_mm256_mul_ps(v, first), second);
+}
+
+SMRI_INLINE floats vload_or(const float *p, size_t n, floats fill) {
+    if (n >= SMRI_LANES) return _mm256_loadu_ps(p);
+    const __m256i lanes = first_lanes(n);
+    return _mm256_blendv_ps(fill, _mm256_maskload_ps(p, lanes), _mm256_castsi256_ps(lanes));
+}
+SMRI_INLINE floats vkeep(floats v, size_t n) {
+    return n >= SMRI_LANES ? v : _mm256_and_ps(v, _mm256_castsi256_ps(first_lanes(n)));
+}
+
+SMRI_INLINE float reduce_max(floats v) {
+    float lanes[8], best;
+    _mm256_storeu_ps(lanes, v);
+    best = lanes[0];
+    for (size_t i = 1; i < 8; i++) best = lanes[i] > best ? lanes[i] : best;
+    return best;
+}
+SMRI_INLINE double reduce_add(doubles v) { return (v[0] + v[1]) + (v[2] + v[3]); }
+SMRI_INLINE doubles vfma_double(doubles a, doubles b, doubles c) { return _mm256_fmadd_pd(a, b, c); }
 
 #endif
 

@@ -23,11 +23,6 @@ SMRI_INLINE void store(float *p, __m512 v, __mmask16 lanes) {
     else _mm512_mask_storeu_ps(p, lanes, v);
 }
 
-/* Whether rows of C floats that begin at p, `stride` apart, can be written by whole cache lines past the caches. */
-SMRI_INLINE bool is_streamable(const float *p, size_t C, size_t stride) {
-    return (uintptr_t)p % 64 == 0 && C % SMRI_LANES == 0 && stride % SMRI_LANES == 0;
-}
-
 SMRI_INLINE __m512d low_half(__m512 v) { return _mm512_cvtps_pd(_mm512_castps512_ps256(v)); }
 SMRI_INLINE __m512d high_half(__m512 v) { return _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)); }
 

@@ -84,6 +84,47 @@ SMRI_INLINE floats from_halves(doubles low, doubles high) {
     return both_fours(__builtin_convertvector(low, float32x4_t), __builtin_convertvector(high, float32x4_t));
 }
 
+SMRI_INLINE floats vfnma(floats a, floats b, floats c) { return vfma(-a, b, c); } /* c - a b */
+SMRI_INLINE floats vfms(floats a, floats b, floats c) { return vfma(a, b, -c); }  /* a b - c */
+SMRI_INLINE floats vabs(floats v) { return (floats)((smri_words)v & 0x7FFFFFFF); }
+SMRI_INLINE floats vsqrt(floats v) { return both_fours(vsqrtq_f32(low_four(v)), vsqrtq_f32(high_four(v))); }
+
+/* b, when either is NaN, as on x86. */
+SMRI_INLINE floats vselect(smri_words which, floats a, floats b) {
+    return (floats)(((smri_words)a & which) | ((smri_words)b & ~which));
+}
+SMRI_INLINE floats vmax(floats a, floats b) { return vselect((smri_words)(a > b), a, b); }
+SMRI_INLINE floats vmin(floats a, floats b) { return vselect((smri_words)(a < b), a, b); }
+SMRI_INLINE floats vround(floats v) { return both_fours(vrndnq_f32(low_four(v)), vrndnq_f32(high_four(v))); }
+
+/* v 2^n in two steps, since 2^n alone may leave the range: n is -150 to 128. */
+SMRI_INLINE floats vscale2(floats v, floats n) {
+    typedef int32_t signed_words __attribute__((vector_size(32)));
+    const signed_words whole = __builtin_convertvector(n, signed_words), half = whole >> 1, rest = whole - half;
+    return v * (floats)((half + 127) << 23) * (floats)((rest + 127) << 23);
+}
+
+SMRI_INLINE floats vload_or(const float *p, size_t n, floats fill) {
+    memcpy(&fill, p, (n < SMRI_LANES ? n : SMRI_LANES) * sizeof *p);
+    return fill;
+}
+SMRI_INLINE floats vkeep(floats v, size_t n) {
+    floats kept = {0};
+    memcpy(&kept, &v, (n < SMRI_LANES ? n : SMRI_LANES) * sizeof(float));
+    return kept;
+}
+
+SMRI_INLINE float reduce_max(floats v) {
+    float best = v[0];
+    for (int i = 1; i < 8; i++) best = v[i] > best ? v[i] : best;
+    return best;
+}
+SMRI_INLINE double reduce_add(doubles v) { return (v[0] + v[1]) + (v[2] + v[3]); }
+SMRI_INLINE doubles vfma_double(doubles a, doubles b, doubles c) {
+    for (int i = 0; i < 4; i++) c[i] = __builtin_fma(a[i], b[i], c[i]);
+    return c;
+}
+
 /* sums[0..n) += v, in double. */
 SMRI_INLINE void add_in_double(double *sums, floats v, size_t n) {
     for (size_t k = 0; k < n; k++) sums[k] += (double)v[k];

@@ -35,5 +35,6 @@ struct smri_optimizer_kernels {
 void smri_optimizer_kernels_ref(struct smri_optimizer_kernels *table);
 void smri_optimizer_kernels_avx2(struct smri_optimizer_kernels *table);
 void smri_optimizer_kernels_avx512(struct smri_optimizer_kernels *table);
+void smri_optimizer_kernels_neon(struct smri_optimizer_kernels *table);
 
 #endif

@@ -16,5 +16,6 @@ struct smri_softmax_kernels {
 void smri_softmax_kernels_ref(struct smri_softmax_kernels *table);
 void smri_softmax_kernels_avx2(struct smri_softmax_kernels *table);
 void smri_softmax_kernels_avx512(struct smri_softmax_kernels *table);
+void smri_softmax_kernels_neon(struct smri_softmax_kernels *table);
 
 #endif
