@@ -60,7 +60,7 @@ dialog::backdrop { background: rgb(0 0 0 / .7); }
   main { padding: 1.2rem 1rem 2rem; }
   h1 { font-size: 1.5rem; }
   nav ol { columns: 1; }
-  td:not(.n) { min-width: 7.5rem; }
+  table:has(thead th:nth-child(4)) { min-width: 34rem; }
 }
 @media print {
   body { background: white; font-size: 10.5pt; }
