@@ -1,6 +1,6 @@
 """The audit: what a data set would let a careless study claim.
 
-It reads the files, counts, looks for copies, works out which images show the same head, checks a proposed split, and
+It reads the files, counts, looks for copies, works out which images show the same subject, checks a proposed split, and
 runs classifiers that cannot know anything about a disease. When those do well, the split is to blame.
 
 References
@@ -115,7 +115,7 @@ def _examine(
                 raise ValueError(f"{name}: for a folder; {ways.get(name, 'a Dataset has been read already')}")
     _count(data, findings)
     _odd_pictures(data, findings)
-    tell("looking for images of one head")
+    tell("looking for images of the same subject")
     inferred = infer_groups(data.images)
     tell("looking for copies")
     copies = find_copies(data.images, edited=edited, seed=seed)
@@ -203,15 +203,15 @@ def _odd_pictures(ds: Dataset, findings: list[Finding]) -> None:
 
 
 def _compare_groups(ds: Dataset, groups: Groups, findings: list[Finding]) -> tuple[float | None, Dataset, str]:
-    """What the pixels tell about heads: the agreement, the data set with subjects given or inferred, and which."""
+    """What the pixels tell about subjects: the agreement, the data set with subjects given or inferred, and which."""
     sizes = np.bincount(groups.labels)
     seen = {
-        "clear": f"{groups.n_groups:,} heads by the pixels, {np.median(sizes):.0f} images each (median)",
-        "uncertain": f"chains of look-alikes, {groups.n_groups:,} pieces: several images a head, not all linked",
-        "none": "no two images seem to show the same head",
+        "clear": f"by the pixels {groups.n_groups:,} subjects, {np.median(sizes):.0f} images each (median)",
+        "uncertain": f"by the pixels {groups.n_groups:,} groups of images of one subject; not all could be linked",
+        "none": "by the pixels no two images show the same subject",
     }[groups.found]
     if ds.subjects is None:
-        findings.append(Finding("subjects", f"unknown. {seen}", "good" if groups.found == "none" else "note"))
+        findings.append(Finding("subjects", f"unknown; {seen}", "good" if groups.found == "none" else "note"))
         if groups.found == "none":
             return None, ds, "unknown"
         return None, ds.with_subjects(groups.names()), "pixels"
@@ -224,7 +224,7 @@ def _compare_groups(ds: Dataset, groups: Groups, findings: list[Finding]) -> tup
     if groups.found == "clear" and strange.any():
         i = int(np.flatnonzero(strange)[0])
         text = (
-            f"{strange.sum():,} images look like the same head as an image of another subject, such as {ds.files[i]} "
+            f"{strange.sum():,} images look like an image of another subject, such as {ds.files[i]} "
             f"({ds.subjects[i]}) and {ds.files[groups.neighbours[i]]} ({ds.subjects[groups.neighbours[i]]})"
         )
         findings.append(Finding("subjects against pixels", text, "bad" if strange.mean() > 0.02 else "note"))
@@ -265,8 +265,12 @@ def _check_split(
     text, level = {
         "given": (f"the {n} parts share no subject and no picture", "good"),
         "pixels": (
-            f"the {n} parts share no picture, and no head that the pixels show"
-            + ("" if groups.found == "clear" else "; not all images of a head were linked, so they may share one"),
+            f"the {n} parts share no picture, and no subject that the pixels show"
+            + (
+                ""
+                if groups.found == "clear"
+                else "; not all images of a subject could be linked, so they may share one"
+            ),
             "good" if groups.found == "clear" else "note",
         ),
         "unknown": (
@@ -290,14 +294,14 @@ def _judge_neighbour(
     if image.balanced_accuracy - subject.balanced_accuracy <= 0.1:
         return (
             f"Split by image a nearest neighbour on raw pixels is right for {percent(image.accuracy)}, by subject for "
-            f"{percent(subject.accuracy)}: images of one head give little away here. Split by subject all the same."
+            f"{percent(subject.accuracy)}: images of one subject give little away here. Split by subject all the same."
         )
     inflated = f"takes a nearest neighbour on pixels from {percent(subject.accuracy)} to {percent(image.accuracy)}"
     findings.append(Finding("splitting by image", inflated, "note"))
     return (
         f"Do not split this data set by image. Split so, a nearest neighbour on raw pixels, which knows nothing of "
         f"the disease, is right for {percent(image.accuracy)} of the images, and for {percent(shuffled.accuracy)} "
-        f"when the labels are shuffled among the subjects: it recognises heads. Split by subject it is right for "
+        f"when the labels are shuffled among the subjects: it recognises them. Split by subject it is right for "
         f"{percent(subject.accuracy)} (balanced {percent(subject.balanced_accuracy)}); naming the largest class "
         f"always, for {percent(largest.accuracy)} (balanced {percent(largest.balanced_accuracy)})."
     )

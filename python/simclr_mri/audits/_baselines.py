@@ -4,7 +4,7 @@ Naming the largest class; the nearest neighbour on raw 64 x 64 pixels; ridge reg
 the share of the head that is dark, and the class whose mean is nearest. Each is cross-validated in five folds, by image
 and by subject, with true labels and with labels shuffled among the subjects. One shuffle is noise, so there are 20, and
 their mean has the range in which one more would lie. A nearest neighbour that is right by image with shuffled labels
-recognises heads. Fluid is dark in T1-weighted slices, so the one number is a crude measure of how
+recognises subjects. Fluid is dark in T1-weighted slices, so the one number is a crude measure of how
 wide ventricles and furrows are: a network should see more than that.
 """
 
@@ -92,13 +92,13 @@ def run_baselines(ds: Dataset, *, seed: int = 0) -> list[Baseline]:
         nearest = _nearest(preference, folds)
         rows.append(_score("nearest neighbour", by, False, y, y[nearest], k))
         rows.append(_score("ridge regression", by, False, y, _ridge(pixels, y, folds), k))
-        rows.append(_score("dark share", by, False, y, _nearest_mean(dark, y, folds), k))
+        rows.append(_score("share of dark pixels", by, False, y, _nearest_mean(dark, y, folds), k))
         with threadpool_limits(1):  # 20 times 5 small products and factorisations, which threads slow down
             by_ridge = _ridge_of_shuffles(pixels, shuffles, folds)
         guesses = {
             "nearest neighbour": shuffles[:, nearest],
             "ridge regression": by_ridge,
-            "dark share": np.stack([_nearest_mean(dark, labels, folds) for labels in shuffles]),
+            "share of dark pixels": np.stack([_nearest_mean(dark, labels, folds) for labels in shuffles]),
         }
         rows += [_score_shuffles(method, by, shuffles, found, k) for method, found in guesses.items()]
     return rows

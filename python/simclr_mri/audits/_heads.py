@@ -1,4 +1,4 @@
-"""Which images show the same head, from the pixels alone.
+"""Which images show the same subject, from the pixels alone.
 
 Slices of one head resemble their neighbours in fine detail, where heads differ: the folds. So each image is reduced to
 a band of spatial frequencies (differences of Gaussians at 32 x 32 pixels), in which the directions that vary most over
@@ -49,7 +49,7 @@ N_ENDS = 32
 
 CLEAR, UNCERTAIN = 4.5, 3.0
 """Ashman's D. Measured: 28 with all slices, 5 to 10 on phantoms (5 mm apart), 3.0 with every fourth slice, where chains
-break; up to 2.8 where no two images share a head, and on noise."""
+break; up to 2.8 where no two images share a subject, and on noise."""
 
 
 MAX_BETWEEN = 0.06
@@ -58,14 +58,14 @@ MAX_BETWEEN = 0.06
 
 @dataclass(frozen=True, eq=False)
 class Groups(ArrayRecord):
-    """Images that seem to show the same head.
+    """Images that seem to show the same subject.
 
     Attributes
     ----------
     labels : ndarray of shape (N,), int
         Group of each image; each image is one of its own when none are found.
     found : {"clear", "uncertain", "none"}
-        "uncertain" groups are pieces: images of one group share a head, but a head may be in several groups.
+        "uncertain" groups are pieces: images of one group share a subject, but a subject may be in several groups.
     separation : float
         Ashman's D of the links within and between groups; below 3 they are of one kind.
     threshold : float
@@ -109,7 +109,7 @@ class Groups(ArrayRecord):
 
 
 def infer_groups(images: np.ndarray) -> Groups:
-    """Finds images of the same head.
+    """Finds images of the same subject.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def plot_audit(audit: Audit, ax: Axes | None = None) -> Axes:
     kinds = [("image", False), ("image", True), ("subject", False), ("subject", True)]
     accuracy = {(b.method, b.by, b.shuffled): b.accuracy for b in audit.baselines}
     kinds = [kind for kind in kinds if ("nearest neighbour", *kind) in accuracy]
-    methods = ("nearest neighbour", "ridge regression", "dark share")
+    methods = ("nearest neighbour", "ridge regression", "share of dark pixels")
     width = 0.8 / max(1, len(kinds))
     for i, (by, shuffled) in enumerate(kinds):
         values = [accuracy[method, by, shuffled] for method in methods]
@@ -69,7 +69,7 @@ def plot_audit(audit: Audit, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_links(audit: Audit, ax: Axes | None = None) -> Axes:
-    """Similarities along the chains of look-alikes: two heaps where several images show one head.
+    """Similarities along the chains of similar images: two heaps where subjects have several images.
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ def plot_links(audit: Audit, ax: Axes | None = None) -> Axes:
     if audit.groups.found == "none":
         ax.hist(links, bins, color=COLOURS[6], label="links")
     else:
-        ax.hist(links[links > edge], bins, color=COLOURS[1], label="within a head")
-        ax.hist(links[links <= edge], bins, color=COLOURS[0], label="from head to head")
+        ax.hist(links[links > edge], bins, color=COLOURS[1], label="within a subject")
+        ax.hist(links[links <= edge], bins, color=COLOURS[0], label="between subjects")
         ax.axvline(edge, color="black", linewidth=1, linestyle="--", label="threshold")
     ax.set(xlabel="similarity of fine detail", ylabel="links", yscale="log")
     ax.legend(fontsize=8)
@@ -177,9 +177,9 @@ def audit_report(audit: Audit) -> Report:
         report.section("Classifiers that know nothing")
         report.text(
             "Five-fold cross-validation. With labels shuffled among the subjects there is nothing to learn but who is "
-            f"who: {N_SHUFFLES} shuffles give a mean and, in brackets, where one more would lie with 95 %. The dark "
-            "share is one number an image: how much of the head is darker than the picture's mean, as fluid is in most "
-            "sequences."
+            f"who: {N_SHUFFLES} shuffles give a mean and, in brackets, where one more would lie with 95 %. The share "
+            "of dark pixels is one number an image: how much of the head is darker than the picture's mean, as fluid "
+            "is in most sequences."
         )
         report.figure(plot_audit(audit), "Hatched: labels shuffled among the subjects.")
         report.table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from ..splits import Copies
 from ._baselines import Baseline
 from ._heads import Groups
 from ._shortcuts import TOGETHER, Shortcut, ShortcutSearch
+
+_FORMER_METHODS = {"dark share": "share of dark pixels"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Audit(ArrayRecord):
     dataset : Dataset
     findings : tuple of Finding
     groups : Groups
-        Heads inferred from the pixels.
+        Subjects inferred from the pixels.
     agreement : float or None
         Adjusted Rand index of these and the given subjects; None when subjects are unknown.
     baselines : tuple of Baseline
@@ -74,6 +77,10 @@ class Audit(ArrayRecord):
 
     def baseline(self, method: str, by: str, *, shuffled: bool = False) -> Baseline | None:
         """One row of the table of baselines; None if it was not run."""
+        if method in _FORMER_METHODS:
+            new = _FORMER_METHODS[method]
+            warnings.warn(f"method: {method!r} is now called {new!r}", FutureWarning, stacklevel=2)
+            method = new
         rows = [b for b in self.baselines if (b.method, b.by, b.shuffled) == (method, by, shuffled)]
         return rows[0] if rows else None
 
@@ -148,10 +155,10 @@ class Audit(ArrayRecord):
         width = max(len(f.check) for f in self.findings)
         lines = [f"{mark[f.level]}  {f.check:<{width}}  {f.result}" for f in self.findings]
         if self.baselines:
-            lines += ["", f"{'baseline':<18} {'split by':<8} {'labels':<9} accuracy  balanced"]
+            lines += ["", f"{'baseline':<20} {'split by':<8} {'labels':<9} accuracy  balanced"]
         for b in self.baselines:
             labels = "shuffled" if b.shuffled else "true"
-            line = f"{b.method:<18} {b.by:<8} {labels:<9} {b.accuracy:8.3f}  {b.balanced_accuracy:8.3f}"
+            line = f"{b.method:<20} {b.by:<8} {labels:<9} {b.accuracy:8.3f}  {b.balanced_accuracy:8.3f}"
             if b.balanced_accuracy_range:
                 low, high = b.balanced_accuracy_range
                 line += f"  ({low:.3f} to {high:.3f} in 95 % of shuffles)"

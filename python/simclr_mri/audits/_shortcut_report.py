@@ -50,10 +50,10 @@ def _none_found(shortcuts: tuple[Shortcut, ...], kind: str) -> str:
         return "none: nothing differs between the files" if kind == "file" else "none: nothing differs"
     best = max(shortcuts, key=lambda s: s.balanced_accuracy.value)
     names = [s.name for s in shortcuts if s.name != TOGETHER]
-    scores = f"(balanced accuracy {best.balanced_accuracy.value:.2f}; {best.by_chance:.2f} by chance)"
+    scores = f"balanced accuracy {best.balanced_accuracy.value:.2f}, {best.by_chance:.2f} by chance"
     if len(names) == 1:
-        return f"none: {names[0]} does not name the class better than by chance {scores}"
-    return f"none: none of {', '.join(names)} names the class better than by chance, nor do all together; best {scores}"
+        return f"none: {names[0]} does not name the class better than by chance ({scores})"
+    return f"none better than by chance. Tried, alone and together: {', '.join(names)} (best: {scores})"
 
 
 def describe(shortcut: Shortcut) -> str:

@@ -25,7 +25,7 @@ def data(args: argparse.Namespace) -> int:
     elif ds.subjects is None:
         pattern = likely_subjects(ds)
         guess = f" These names may tell: {option_text('groups', pattern)}" if pattern else ""
-        print(f"Subjects are unknown: give --groups to keep the slices of one head together.{guess}")
+        print(f"Subjects are unknown: give --groups to keep the slices of one subject together.{guess}")
     if ds.not_read:
         print(f"\nnot read: {counted_by_reason(ds.not_read, all_kinds=True)}")
     if settings.run.out:

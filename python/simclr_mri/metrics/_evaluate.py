@@ -1,10 +1,10 @@
 """Metrics that survive a 50 : 1 imbalance, per slice and per subject, with intervals over subjects.
 
-The classes are unequal and ordered, and slices of one head are not independent. So: balanced accuracy, macro F1, recall
-and precision by class with their n, area under the curve, quadratic-weighted kappa, Brier score, expected calibration
-error; per subject too (the mean of its slices' probabilities); intervals by a bootstrap over the subjects of each class
-(_resampling.py); always beside the accuracy of naming the largest class. Values are scikit-learn's where it has the
-metric; a class that does not occur in the labels is left out of the averages, and a note says so.
+The classes are unequal and ordered, and slices of one subject are not independent. So: balanced accuracy, macro F1,
+recall and precision by class with their n, area under the curve, quadratic-weighted kappa, Brier score, expected
+calibration error; per subject too (the mean of its slices' probabilities); intervals by a bootstrap over the subjects
+of each class (_resampling.py); always beside the accuracy of naming the largest class. Values are scikit-learn's where
+it has the metric; a class that does not occur in the labels is left out of the averages, and a note says so.
 
 References
 ----------
@@ -99,7 +99,7 @@ def evaluate_predictions(
     classes : sequence of K str
         In order of severity, for the kappa.
     subjects : array-like of shape (N,), str, or None
-        None leaves out the results per subject, and the bootstrap is over images: too narrow if images of one head
+        None leaves out the results per subject, and the bootstrap is over images: too narrow if images of one subject
         recur, as a note says.
     n_bootstrap : int
         Resamples for the 95 % intervals; 0 for none.
@@ -201,7 +201,7 @@ def checked_predictions(
     """Labels as int64 and probabilities as float64; ValueError that names what is wrong with them."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
     if k < 2:
-        raise ValueError(f"classes: expected at least 2, got {k}; one class cannot be told from nothing")
+        raise ValueError(f"classes: expected at least 2, got {k}; there is nothing to tell one class from")
     if probabilities.ndim != 2 or probabilities.shape[1] != k:
         raise ValueError(f"{name}: expected shape (N, {k}), got {probabilities.shape}")
     labels = checked_labels(labels, len(probabilities), k)
@@ -247,7 +247,7 @@ def _notes(labels: np.ndarray, classes: tuple[str, ...], subjects: object) -> li
             f"means over the other {len(classes) - len(absent)}."
         )
     if subjects is None:
-        notes.append("Subjects are unknown: if images of one head recur, the intervals are too narrow.")
+        notes.append("Subjects are unknown: if a subject has several images, the intervals are too narrow.")
     return notes
 
 

@@ -1,7 +1,7 @@
 """Copies in a set of images: equal pixels, and the same picture turned, mirrored, zoomed, cropped, recoded or filtered.
 
 Three sieves. Descriptors that ignore turning, mirroring and zooming name a few candidates for every image. Each
-candidate is laid over the image. A pair is a copy if the two differ less than neighbouring slices of one head do.
+candidate is laid over the image. A pair is a copy if the two differ less than neighbouring slices of one subject do.
 
 A search that finds nothing says little unless it could have found something. So edited copies of some images of the set
 are searched for along with the rest, and how many of these were found is reported beside the result.
@@ -68,7 +68,7 @@ SOUGHT = (
     "cropped to 80 %, padded; with changed brightness, contrast or gamma, inverted, with noise, blur, writing, or "
     "encoded again"
 )
-BLIND = "elastic deformation, smaller crops, stronger noise, and other slices or scans of the same head"
+BLIND = "elastic deformation, smaller crops, stronger noise, and other slices or scans of the same subject"
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ SET_NAMES = ("train", "val", "test")
 
 
 class LeakageWarning(UserWarning):
-    """A split was asked for that measures memory of heads."""
+    """A split was asked for that measures how well subjects are remembered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def split(
     ----------
     ds : Dataset
     by : {"subject", "image"}
-        "image" puts slices of one head into several sets and warns about it.
+        "image" puts slices of one subject into several sets and warns about it.
     seed : int
     fractions : sequence of 2 or 3 floats, or "given"
         Sizes, in units of subjects or of images; they sum to at most 1. "given" takes the parts that the data set comes
@@ -249,8 +249,8 @@ def given_split(ds: Dataset) -> Split:
 def seed_split(ds: Dataset) -> Split:
     """The split of the published recipe: 80 : 20 at random by image, seed 42, not stratified.
 
-    On the Alzheimer MRI data set that is 5,120 and 1,280 images. It measures whether other slices of a head were seen
-    in training: the recipe is reproduced with its flaw, and the warning says so.
+    On the Alzheimer MRI data set that is 5,120 and 1,280 images. It measures whether other slices of a subject were
+    seen in training: the recipe is reproduced with its flaw, and the warning says so.
 
     Examples
     --------
@@ -295,15 +295,15 @@ def judge_split(result: Split) -> None:
                 if len(shared):
                     raise LeakageError(f"{a} and {b} share {len(shared)} subjects, {shared[0]} among them")
         return
-    fact = "If one head gave several images, its slices are in training and in test"
+    fact = "If one subject gave several images, these are in training and in test"
     if result.dataset.subjects is not None:
         known = np.isin(
             result.dataset.subjects[result.indices["test"]], result.dataset.subjects[result.indices["train"]]
         )
         fact = f"{known.mean():.1%} of the test images are of a subject that is also in the training set"
     warnings.warn(
-        f"this split is by image. {fact}: the score will say how well heads are remembered, not how well the disease "
-        f"is recognised. {_by_subject(result.dataset)}",
+        f"this split is by image. {fact}: the score will say how well subjects are remembered, not how well the "
+        f"disease is recognised. {_by_subject(result.dataset)}",
         LeakageWarning,
         stacklevel=3,
     )

@@ -227,8 +227,8 @@ def leak(result: StudyResult) -> str:
     if result.split.by == "subject":
         return ""
     return (
-        "The split is by image, so other slices of the test heads were in training: the scores say how well heads are "
-        "remembered, not how well the disease is recognised."
+        "The split is by image, so other slices of the test subjects were in training: the scores say how well "
+        "subjects are remembered, not how well the disease is recognised."
     )
 
 

@@ -172,7 +172,7 @@ def test_audit_writes_a_page(folder, tmp_path, capsys):
     line = ["audit", str(folder), "--task", "cdr0", "--baselines", "no"]
     assert main([*line, "--out", str(tmp_path / "audit")]) == 0
     printed = capsys.readouterr()
-    assert "subjects" in printed.out and "looking for images of one head" in printed.err
+    assert "subjects" in printed.out and "looking for images of the same subject" in printed.err
     assert "<html" in (tmp_path / "audit" / "audit.html").read_text()
     assert (tmp_path / "audit" / "audit.json").stat().st_size > 400
     assert "Very_Mild_Demented" not in printed.out

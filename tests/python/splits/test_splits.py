@@ -62,7 +62,7 @@ def test_same_seed_same_split() -> None:
 
 
 def test_by_image_warns_in_words() -> None:
-    with pytest.warns(LeakageWarning, match=r"100\.0% of the test images .* how well heads are remembered"):
+    with pytest.warns(LeakageWarning, match=r"100\.0% of the test images .* how well subjects are remembered"):
         parts = split(make(), by="image")
     assert "are also in train (s" in str(parts) and "are also in train (s" in parts._repr_html_()
 

@@ -180,7 +180,7 @@ def test_by_image_each_slice_counts(data, tmp_path):
         parts = split(ds, by="image", seed=0)
     result = run(data, tmp_path, split=parts, inits=("random",), fractions=(1.0,))
     assert result.level == "slice" and result.rows[0]["accuracy"] == result.rows[0]["slice_accuracy"]
-    assert "how well heads are remembered" in result.conclusions()
+    assert "how well subjects are remembered" in result.conclusions()
     text = (tmp_path / "study.md").read_text()
     assert text.count("| labels | images | random |") == 2 and "Accuracy by slice on the test set" in text
 
