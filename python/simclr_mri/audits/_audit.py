@@ -22,7 +22,17 @@ from sklearn.metrics import adjusted_rand_score
 
 from .. import _core
 from .._shared import counted, some, suggests_names
-from ..datasets import Dataset, DataWarning, SeveralSizes, check_dataset, check_root, open_dataset, part_of, subjects_of
+from ..datasets import (
+    Dataset,
+    DataWarning,
+    FilesLeftOut,
+    SeveralSizes,
+    check_dataset,
+    check_root,
+    open_dataset,
+    part_of,
+    subjects_of,
+)
 from ..splits import BLANK, Copies, Split, describe_overlap, find_copies, given_split
 from ._baselines import Baseline, run_baselines
 from ._duplicates import report_copies
@@ -162,8 +172,10 @@ def _open(root: Path, options: dict[str, Any], findings: list[Finding]) -> Datas
         except SeveralSizes as error:
             findings.append(Finding("image sizes", f"{error}. Resized to 128 x 128 for this audit", "note"))
             ds = open_dataset(root, **{**options, "errors": "warn", "image_size": 128})
-    messages = [str(w.message) for w in told if issubclass(w.category, DataWarning)]
-    findings += [Finding("files", " ".join(m.split()), "bad" if "left out" in m else "note") for m in messages]
+    messages = [w for w in told if issubclass(w.category, DataWarning)]
+    for warning in messages:
+        level = "bad" if issubclass(warning.category, FilesLeftOut) else "note"
+        findings.append(Finding("files", " ".join(str(warning.message).split()), level))
     if not messages:
         findings.append(Finding("files", f"{len(ds):,} images, all readable", "good"))
     return ds

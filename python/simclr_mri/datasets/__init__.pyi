@@ -37,6 +37,7 @@ from ._volumes import Volumes as Volumes
 from ._volumes import VolumeStream as VolumeStream
 from ._walk import counted_by_reason as counted_by_reason
 from ._warnings import DataWarning as DataWarning
+from ._warnings import FilesLeftOut as FilesLeftOut
 from ._words import part_of as part_of
 from ._write_slices import write_slices as write_slices
 

@@ -226,10 +226,11 @@ def read_series(root: Path, series: Series) -> Volume:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
+                tags = None
                 tags = pydicom.dcmread(root / name)
                 pixels = _pixels(tags)
             except Exception as error:  # the same as above; what a decoder lacks is told apart below
-                raise _explained(root / name, error) from None
+                raise _explained(root / name, error, tags) from None
         planes += list(pixels)
         affines += _frames(tags, len(pixels))
     if any(affine is None for affine in affines):
@@ -302,9 +303,9 @@ def _affine(frames: list[Any], normal: np.ndarray) -> np.ndarray:
     return affine
 
 
-def _explained(path: Path, error: Exception) -> Exception:
+def _explained(path: Path, error: Exception, tags: Any) -> Exception:
     text = str(error)
-    if "missing" in text or "plugin" in text or isinstance(error, (NotImplementedError, ImportError)):
+    if isinstance(error, (NotImplementedError, ImportError)) or _lacks_decoder(tags):
         return ImportError(
             f"{path}: its pixels are compressed in a way that needs more packages. "
             "Type: pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
@@ -312,3 +313,16 @@ def _explained(path: Path, error: Exception) -> Exception:
     return _core.DecodeError(
         f"{path}: cannot be read as DICOM ({type(error).__name__}: {text.splitlines()[0] if text else ''})"
     )
+
+
+def _lacks_decoder(tags: Any) -> bool:
+    """Whether the pixels are compressed in a way that no installed package reads."""
+    from pydicom.pixels import get_decoder
+
+    syntax = getattr(getattr(tags, "file_meta", None), "TransferSyntaxUID", None)
+    if syntax is None or not syntax.is_transfer_syntax or not syntax.is_compressed:
+        return False
+    try:
+        return not get_decoder(syntax).is_available
+    except NotImplementedError:
+        return True

@@ -39,7 +39,7 @@ class Found:
     slices : ndarray of shape (N,), int, or None
     reading : str
         How the folder was understood, in one line.
-    notes : list of str
+    notes : list of str or Warning
         What the user should know before believing a result.
     others : dict of str to str
         Files that are not read, and why.
@@ -53,7 +53,7 @@ class Found:
     subjects: np.ndarray | None = None
     slices: np.ndarray | None = None
     reading: str = ""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str | Warning] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
 
 

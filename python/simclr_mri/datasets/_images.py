@@ -21,7 +21,7 @@ from ._pillow import fitted, read_pillow, to_uint8
 from ._pixel_file import PixelFile
 from ._store import CHUNK_BYTES
 from ._walk import PILLOW_EXTENSIONS, ending, sniff, what_else
-from ._warnings import DataWarning
+from ._warnings import DataWarning, FilesLeftOut
 
 Intensity = str | tuple[float, float] | None
 FITS: tuple[Fit, ...] = get_args(Fit)
@@ -395,7 +395,7 @@ class _Batch:
         if errors == "raise" or len(listed) == n:
             way_out = f"\nTo leave them out: {option_text('errors', 'warn')}" if len(listed) < n else ""
             raise _exception_of({kind for kind, _ in self.failures.values()})(summary + way_out)
-        warnings.warn(f"{summary}\nThey are left out", DataWarning, stacklevel=4)
+        warnings.warn(f"{summary}\nThey are left out", FilesLeftOut, stacklevel=4)
         return np.setdiff1d(np.arange(n), list(self.failures))
 
     def _explain_sizes(self) -> None:

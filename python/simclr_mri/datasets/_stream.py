@@ -19,7 +19,7 @@ from ._pillow import fitted, to_uint8
 from ._subjects import Groups, resolve_groups
 from ._volumes import Cut, VolumeStream, find_volumes
 from ._walk import walk
-from ._warnings import DataWarning
+from ._warnings import DataWarning, FilesLeftOut
 
 PIECE = 256
 """Pictures that are in memory at once: at 224 pixels and three channels 37 MB."""
@@ -71,7 +71,7 @@ class PictureStream:
         except (DecodeError, OSError) as error:  # none of these few can be read, which is no reason to stop either
             if self._reading["errors"] != "warn":
                 raise
-            warnings.warn(f"{error}\nThey are left out", DataWarning, stacklevel=2)
+            warnings.warn(f"{error}\nThey are left out", FilesLeftOut, stacklevel=2)
             size, channels = self._reading["image_size"], self._reading["channels"]
             images, kept = np.empty((0, size, size, channels), np.uint8), np.empty(0, np.int64)
         rows = np.asarray(indices)[kept]

@@ -30,7 +30,7 @@ from ._pillow import fitted
 from ._pixel_file import PixelFile
 from ._subjects import Groups
 from ._walk import Listing, walk
-from ._warnings import DataWarning
+from ._warnings import DataWarning, FilesLeftOut
 from ._words import alike, is_class, is_subject, normal
 
 
@@ -352,9 +352,8 @@ def iter_slices(found: Found, items: Sequence[Item], cut: Cut, errors: str = "ra
             yield Slice(_file_name(found, i, item, cut.plane, number), image, i, number, position, volume)
     found.notes += [f"{n:,} volumes, such as {example[note]}: {note}" for note, n in notes.items()]
     if failures:
-        found.notes.append(
-            f"{len(failures):,} of {len(items):,} volumes cannot be read and are left out: {failures[0]}"
-        )
+        text = f"{len(failures):,} of {len(items):,} volumes cannot be read and are left out: {failures[0]}"
+        found.notes.append(FilesLeftOut(text))
 
 
 def _file_name(found: Found, index: int, item: Item, plane: str, number: int) -> str:

@@ -14,13 +14,24 @@ from matplotlib.axes import Axes
 
 from .._shared import our_figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+class Cycle(tuple):
+    """A sequence that begins anew behind its end: of colours, markers and lines, however many lines a figure has.
+
+    Seven colours with seven markers and four lines make 28 lines that differ.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key if isinstance(key, slice) else key % len(self))
 
 
-MARKERS = "osD^vPX"
+COLOURS = Cycle(("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"))
 
 
-LINES = ("-", "--", "-.", ":")
+MARKERS = Cycle("osD^vPX")
+
+
+LINES = Cycle(("-", "--", "-.", ":"))
 
 
 STYLE: Any = {  # matplotlib types the keys by name

@@ -134,3 +134,13 @@ def test_mistakes_are_named():
         plot.embedding(np.zeros((4, 2)), np.zeros(4, int), ["a"], method="t-sne")
     with pytest.raises(ValueError, match="level='head' is unknown"):
         plot.confusion(EVALUATION, level="head")
+
+
+def test_more_lines_than_colours_differ():
+    n = 20
+    values = np.linspace(0.4, 0.9, 2 * n).reshape(n, 2)
+    names = tuple(f"start {i}" for i in range(n))
+    ax = plot.label_curve((4, 8), names, values, np.stack([values - 0.1, values + 0.1], axis=-1), ylabel="", chance=0.5)
+    lines = [line for line in ax.lines if line.get_label() in names]
+    assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}) == n
+    plt.close(ax.figure)
