@@ -13,6 +13,7 @@ from .._shared import did_you_mean
 from ..config import COMMAND_LINE, SECTIONS, check_names, merged, new_name, option_fields, read_toml, recipe_values
 from ._arguments import flag, given_arguments, show_default
 from ._table import COMMANDS
+from ._unused import without_effect
 
 
 class Settings:
@@ -37,10 +38,12 @@ class Settings:
         self.recipe: str = named or new_name("recipe", inherited.get("recipe")) or about.get("recipe", "default")
         self.sections: dict[str, Any] = {}
         self.sources: dict[str, str] = {}  # of what is not as by default: which option, and where it comes from
+        typed: dict[str, set[str]] = {}
         for name, section in SECTIONS.items():
             given = given_arguments(args, section, f"{name}." if name in about.get("prefixed", ()) else "")
             if name not in about["bare"] and name not in about.get("prefixed", ()):
                 given = {}
+            typed[name] = set(given)
             sources = [
                 (f"recipe {self.recipe}", recipe_values(self.recipe, name, section)),
                 ("the model", inherited.get(name, {})),
@@ -53,6 +56,8 @@ class Settings:
             self.sources |= {f"{name}.{key}": where for where, values in sources for key in values}
         if getattr(args, "loud", False):
             self._tell(about)
+        for note in without_effect(self.sections, typed):
+            warnings.warn(note, stacklevel=2)
 
     def _tell(self, about: dict[str, Any]) -> None:
         """Which options are in use, and where those come from that are not as by default."""

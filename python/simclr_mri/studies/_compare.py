@@ -94,6 +94,18 @@ class Comparison:
     metric, level, on : str
     notes : list of str
         What the evaluations said of leaks and the like.
+
+    Examples
+    --------
+    >>> rows = [{"run": name, "n": 20, "score": score, "low": score - 0.1, "high": score + 0.1} for name, score in
+    ...         (("random", 0.5), ("simclr", 0.75))]
+    >>> rows[1] |= {"difference": 0.25, "difference_low": 0.05, "difference_high": 0.45, "p": 0.02}
+    >>> print(Comparison(rows, "balanced_accuracy", "subject", "test"))
+    balanced accuracy by subject, test; 95 % intervals. Differences are paired, over the same images
+    <BLANKLINE>
+    run     images  balanced accuracy       less random
+    random  20      0.500 (0.400 to 0.600)
+    simclr  20      0.750 (0.650 to 0.850)  +0.250 (+0.050 to +0.450), p = 0.020
     """
 
     rows: list[dict[str, Any]]

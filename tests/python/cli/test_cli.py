@@ -139,7 +139,7 @@ def test_repeating_a_command_reads_the_finished_run(trained, folder, options, mo
     line = ["pretrain", str(folder), *options, *SMALL, "--out", str(trained / "ssl")]
     assert main(line) == 0
     message = fails(capsys, [*line, "--temperature", "0.3"])
-    assert "holds a run with temperature=0.2 (now 0.3)" in message and "resume" in message
+    assert "holds a run with --temperature 0.2 (now 0.3)" in message and "resume" in message
 
 
 def test_another_split_than_the_pretrainings_is_said(trained, folder, tmp_path, capsys):
@@ -267,7 +267,7 @@ runpy.run_module("simclr_mri", run_name="__main__")
 
 def test_a_batch_larger_than_the_data_is_named(capsys, folder, options, tmp_path):
     line = ["pretrain", str(folder), *options, *SMALL, "--batch-size", "999", "--out", str(tmp_path / "o")]
-    assert "batch_size=999 is larger than the" in fails(capsys, line)
+    assert "--batch-size 999 is larger than the" in fails(capsys, line)
 
 
 def test_a_truncated_checkpoint_is_named(capsys, trained, tmp_path):
@@ -342,7 +342,7 @@ def test_a_file_for_several_commands_says_what_one_does_not_use(tmp_path):
 
 def test_a_missing_start_is_found_before_anything_is_timed(folder, capsys, monkeypatch):
     monkeypatch.setattr("simclr_mri.learning._task.Task.measure", None)
-    assert "init='nowhere'" in fails(capsys, ["finetune", str(folder), "--by", "image", "--init", "nowhere"])
+    assert "--init nowhere" in fails(capsys, ["finetune", str(folder), "--by", "image", "--init", "nowhere"])
     assert "(10 % is 0.1)" in fails(capsys, ["finetune", str(folder), "--label-fraction", "10"])
 
 
