@@ -30,6 +30,7 @@ from ._estimator import NetworkEstimator
 from ._seen import pretrained_keys
 
 STARTS = "'random', a fitted SimCLR, a run folder or a file of weights"
+STARTS_IN_THE_SHELL = "random, a run folder or a file of weights"
 _DIGEST = re.compile(r" #[0-9a-f]{12}$")
 
 
@@ -158,7 +159,9 @@ def check_start(init: Any) -> None:
             )
         return
     if not isinstance(init, (str, os.PathLike)):
-        raise TypeError(f"{option_name('init')}: expected {STARTS}, got {type(init).__name__}")
+        raise TypeError(
+            f"{option_name('init')}: expected {in_words(STARTS, STARTS_IN_THE_SHELL)}, got {type(init).__name__}"
+        )
     if is_lost(init):
         raise ValueError(
             f"{option_text('init', init)}: the checkpoint that this classifier was loaded from remembers the weights "
@@ -183,4 +186,4 @@ def _no_such_start(init: str) -> str:
         hint = ". Did you mean 'random'?"
     else:
         hint = f"; there is no {checkpoint_path(init)}"
-    return f"{option_text('init', init)}: expected {STARTS}{hint}"
+    return f"{option_text('init', init)}: expected {in_words(STARTS, STARTS_IN_THE_SHELL)}{hint}"

@@ -11,6 +11,8 @@ import pytest
 from simclr_mri.cli import COMMANDS, Settings, build_parser
 from simclr_mri.cli._unused import RULES
 
+PARSER = build_parser()
+
 EFFECT = {  # what makes an option of RULES useless, and what gives it an effect
     "rho": ("", "--sharpness sam"),
     "nesterov": ("--optimizer adamw", "--optimizer sgd"),
@@ -37,7 +39,7 @@ VALUES |= {
 def notes(line):
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
-        Settings(build_parser().parse_args(line.split()))
+        Settings(PARSER.parse_args(line.split()))
     return [str(note.message) for note in found if "has no effect" in str(note.message)]
 
 
@@ -54,20 +56,15 @@ def test_what_has_no_effect_is_said(section, name):
 
 
 def test_ready_made_parts():
-    assert [note.split()[0] for note in notes("finetune D --split given --by image --split-seed 3")] == [
-        "by",
-        "split_seed",
-    ]
+    found = notes("finetune D --split given --by image --split-seed 3")
+    assert [note.split()[0] for note in found] == ["by", "split_seed"]
     assert notes("study D --finetune.rho 0.1")[0].startswith("rho has no effect without sharpness sam")
-
-
-USED_BY_EVERY_COMMAND = {"help", "help_all", "config", "loud", "quiet", "debug", "recipe"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_a_command_reaches_it(command):
     """What the parser takes arrives in the settings; what a command does not take, it refuses with a reason."""
-    parser = build_parser().commands[command]
+    parser = PARSER.commands[command]
     for action in parser.all_options():
         words = [action.option_strings[0]]
         if action.choices:
@@ -76,7 +73,7 @@ def test_every_option_of_a_command_reaches_it(command):
             words.append("1")
         places = [["X"] for _ in parser.places]
         line = [command, *(w for place in places for w in place), *words]
-        args = build_parser().parse_args(line)
+        args = PARSER.parse_args(line)
         assert hasattr(args, action.dest), action.dest
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
