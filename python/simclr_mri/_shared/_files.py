@@ -6,10 +6,14 @@ import contextlib
 import csv
 import errno
 import fcntl
+import functools
 import glob
 import json
 import os
+import re
 import secrets
+import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -64,7 +68,7 @@ def atomic_writer(path: str | Path):
 def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
     """A new file beside `path`, under a name that cannot be foreseen; what is there under it is never opened."""
     for _ in range(100):
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+        temporary = path.with_name(f".{path.name}.{_place()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
         try:
             return open(temporary, "x+b"), temporary  # "x" is O_EXCL, which follows no link
         except FileExistsError:
@@ -85,11 +89,24 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+@functools.cache
+def _place() -> str:
+    """This host and its namespace of process numbers: elsewhere the same number is another process, or none."""
+    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
+    try:
+        return f"{host}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return host
+
+
 def _sweep(path: Path) -> None:
-    """Removes what processes that were killed while they wrote this file have left; a checkpoint is large."""
+    """Removes what killed processes of this host left of this file; a checkpoint is large."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        pid = left.name.removeprefix(f".{path.name}.").split(".")[0]
-        if not pid.isdigit() or int(pid) == os.getpid():
+        pieces = left.name.removeprefix(f".{path.name}.").split(".")
+        if pieces[0].isdigit():  # of version 0.1.0, which wrote no place
+            pieces = [_place(), *pieces]
+        place, pid = pieces[:2]
+        if place != _place() or not pid.isdigit() or int(pid) == os.getpid():
             continue
         try:
             os.kill(int(pid), 0)
@@ -116,22 +133,48 @@ def sole_writer(folder: str | Path | None) -> Iterator[None]:
     folder = Path(folder).expanduser()
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    handles = [os.open(folder, os.O_RDONLY)]
+    lock = folder / LOCK_FILE
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _locks(handles[0]):  # NFS locks what is open for writing, which a folder cannot be
+                handles.append(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+                if not _locks(handles[1]):
+                    _warn_of_no_locks(folder)
         except BlockingIOError:
             raise BlockingIOError(
                 f"{folder}: another run is writing there; wait until it is done, or choose another folder"
             ) from None
-        except OSError:
-            pass  # a file system without locks
         yield
     finally:
-        os.close(handle)
+        for handle in handles:
+            os.close(handle)
         if is_new:
             with contextlib.suppress(OSError):
+                if os.listdir(folder) == [LOCK_FILE]:
+                    lock.unlink()
                 folder.rmdir()
+
+
+LOCK_FILE = ".lock"
+
+
+def _locks(handle: int) -> bool:
+    """Locks an open file or folder; False where the file system cannot, BlockingIOError where another has done so."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _warn_of_no_locks(folder: Path) -> None:
+    warnings.warn(
+        f"{folder}: this file system does not lock, so nothing keeps a second run out of the folder. Start one only",
+        stacklevel=4,
+    )
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 import simclr_mri as sm
 from simclr_mri import _core
-from simclr_mri._shared import atomic_writer
+from simclr_mri._shared import _files, atomic_writer
 from simclr_mri.learning._checkpoint import Checkpoint, load_weights, read_checkpoint, write_checkpoint
 from simclr_mri.weights import CheckpointError
 
@@ -232,7 +232,7 @@ def test_a_link_under_the_temporary_name_is_not_followed(tmp_path, monkeypatch):
     victim.write_text("mine")
     names = iter(["00000000", "11111111"])
     monkeypatch.setattr("simclr_mri._shared._files.secrets.token_hex", lambda _: next(names))
-    (tmp_path / f".out.{os.getpid()}.00000000.tmp").symlink_to(victim)
+    (tmp_path / f".out.{_files._place()}.{os.getpid()}.00000000.tmp").symlink_to(victim)
     with atomic_writer(tmp_path / "out") as file:
         file.write(b"new")
     assert victim.read_text() == "mine"
@@ -258,12 +258,16 @@ def test_what_killed_processes_left_goes(tmp_path):
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-    for name in (f".out.{child}.tmp", f".out.{child}.abcd1234.tmp"):  # of the version before, and of this one
+    here = _files._place()
+    for name in (f".out.{child}.tmp", f".out.{child}.abcd1234.tmp", f".out.{here}.{child}.abcd1234.tmp"):
+        (tmp_path / name).write_text("half")  # of the versions before, and of this one
+    kept = [f".out.{os.getppid()}.abcd1234.tmp", f".out.{here}.{os.getppid()}.abcd1234.tmp"]  # they live
+    kept.append(f".out.another-host-1.{child}.abcd1234.tmp")  # where this number may be a process that lives
+    for name in kept:
         (tmp_path / name).write_text("half")
-    (tmp_path / f".out.{os.getppid()}.abcd1234.tmp").write_text("of one that lives")
     with atomic_writer(tmp_path / "out") as file:
         file.write(b"new")
-    assert sorted(os.listdir(tmp_path)) == [f".out.{os.getppid()}.abcd1234.tmp", "out"]
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "out"])
 
 
 def test_a_checkpoint_that_will_not_fit_is_refused_before_training(tmp_path, monkeypatch):
