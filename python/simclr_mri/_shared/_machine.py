@@ -66,6 +66,11 @@ def _threads_by_environment() -> int:
     return min(threads, MAX_THREADS, _core.cpu_info()["threads"]) if threads else 0
 
 
+def n_processors() -> int:
+    """Processors that this process may use: by its affinity, cut down by the cgroup's quota."""
+    return int(_core.cpu_info()["threads"])
+
+
 def available_memory_bytes() -> int | None:
     """Memory that can still be had, by the system and by the cgroup's limit; None if the system does not tell."""
     found = []

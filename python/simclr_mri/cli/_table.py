@@ -50,6 +50,7 @@ SHORT_HELP = {
     "out": "folder for results",
     "track": "also log to these",
     "splits": "1 holds out a test set; more are folds",
+    "workers": "processes that train at a time: a number, or auto",
     "lrs": "fine-tuning rates to choose from on validation data",
     "pretrain.arch": "the network",
     "finetune.arch": "the network",
@@ -90,6 +91,8 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "bare": ("demo", "study", "run"),
         "prefixed": ("data", "pretrain", "finetune"),
         "refused": {
+            "workers": "the demo is small: one process does it",
+            "dask": "the demo is small: one process does it",
             **EVERY_ARM,
             "data.image_size": "the size of the phantoms is --image-size",
             "data.cache": "the phantoms are few",
@@ -249,6 +252,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "seeds",
             "splits",
             "lrs",
+            "workers",
             *DATA,
             "pretrain.arch",
             "pretrain.epochs",
@@ -263,7 +267,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "data": "required",
         "examples": [
             "simclr-mri study Dataset/ --recipe quick --image-size 64 --out runs/study",
-            "simclr-mri study Dataset/ --label-fractions 0.1 1 --seeds 3",
+            "simclr-mri study Dataset/ --label-fractions 0.1 1 --seeds 3 --workers auto",
             "simclr-mri study Dataset/ --task 3class --splits 5 --lrs 1e-4 1e-3",
         ],
     },

@@ -417,6 +417,17 @@ class StudyOptions:
         at_least=0,
     )
     n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="study", at_least=0)
+    workers: str | None = option(
+        None,
+        "processes that train at a time: a number, or auto for as many as there are processors and memory for (none: "
+        "one)",
+        group="study",
+    )
+    dask: str | None = option(
+        None,
+        "address of a dask scheduler, such as tcp://node1:8786, whose workers train (none: this machine)",
+        group="study",
+    )
 
 
 @dataclass(repr=False, eq=False)

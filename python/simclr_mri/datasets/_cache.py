@@ -111,20 +111,27 @@ def dataset_of(store: CachedStore, about: dict[str, Any]) -> Dataset:
 # -- making -----------------------------------------------------------------------------------------------------------
 
 
-def make_cache(folder: Path, source: Path, options: dict[str, Any], tables: list[Path], read: Reader) -> None:
+def put_on_disk(ds: Dataset, folder: Path) -> Dataset:
+    """The same data set with its images in a new cache, for other processes; it has no files that might change."""
+    make_cache(folder, None, {}, [], lambda into: ds)
+    return open_cache(folder)[0]
+
+
+def make_cache(folder: Path, source: Path | None, options: dict[str, Any], tables: list[Path], read: Reader) -> None:
     """Reads all files and writes a cache, a few megabytes at a time."""
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     draft = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     draft.mkdir()
     try:
-        files = SourceFiles.of(source, tables)  # before they are read: a change in between is noticed later
+        # Before they are read: a change in between is noticed later.
+        files = SourceFiles.of(source, tables) if source else SourceFiles([], np.zeros(0, "<i8"), np.zeros(0, "<i8"))
         pixels = PixelFile(draft / PIXELS, str(folder))
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", DataWarning)
             ds = read(pixels)
         _put_pixels(draft, ds, folder)
         about = {"name": ds.name, "classes": ds.classes, "shape": ds.shape, "options": options}
-        about |= {"source": str(source.resolve()), "understood": ds.understood, "reading": ds.reading}
+        about |= {"source": str(source.resolve()) if source else "", "understood": ds.understood, "reading": ds.reading}
         about["notes"] = [str(note.message) for note in told if issubclass(note.category, DataWarning)]
         _describe(draft, ds, files, about)
         with contextlib.suppress(OSError):  # another run has made the same one meanwhile: that one is opened
@@ -314,7 +321,7 @@ def _check_options(folder: Path, about: dict[str, Any], wanted: dict[str, Any]) 
 def _check_source(store: CachedStore, about: dict[str, Any]) -> None:
     """Whether the files are still those that were read. Where none of them is left, the cache stands for itself."""
     source, index = Path(about["source"]), store.index
-    if not source.exists():
+    if not about["source"] or not source.exists():
         return
     before = SourceFiles(index["source"], index["sizes"], index["times"])
     now = SourceFiles.of(source, [Path(name) for name in before.names if os.path.isabs(name)])

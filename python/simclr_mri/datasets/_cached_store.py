@@ -65,7 +65,8 @@ class CachedStore(Store):
         self._reopen = reopen
         self._keys, self._is_flat = index["keys"], index["is_flat"]
         columns = {"labels": "labels", "subjects": "subjects", "slices": "slices", "parts": "parts", "_files": "files"}
-        columns |= {"_sources": "paths", "_stored_masks": "masks"}
+        columns["_sources"] = "paths"
+        self.masks = index["masks"]
         self.columns = {mine: index[name] for mine, name in columns.items() if index[name] is not None}
         self._checked = np.zeros(len(self), bool)
         self._histograms: np.ndarray | None = None

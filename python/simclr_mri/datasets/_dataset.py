@@ -174,6 +174,11 @@ class Dataset(FromArraysAndTables):
         return self._index is None
 
     @property
+    def is_on_disk(self) -> bool:
+        """Whether the pixels lie in a file, so that pickling takes its path instead of them."""
+        return self._store.is_mapped
+
+    @property
     def masks(self) -> dict[str, np.ndarray] | None:
         """Region to ndarray of shape (N, H, W), bool; None when the truth is unknown."""
         if self._stored_masks is None or self._index is None:
@@ -280,6 +285,8 @@ class Dataset(FromArraysAndTables):
         state = {**self.__dict__, "_cache": None}
         if self._index is not None and not self._store.is_mapped:
             state |= {"_store": Store(self.images), "_index": None, "_stored_masks": self.masks}
+        if self._store.masks is not None and self._stored_masks is self._store.masks:
+            del state["_stored_masks"]
         rows = slice(None) if self._index is None else self._index
         state["_as_stored"] = [
             name
@@ -303,6 +310,7 @@ class Dataset(FromArraysAndTables):
         store, index = cast(Store, state["_store"]), cast("np.ndarray | None", state["_index"])
         rows = slice(None) if index is None else index
         names = cast(Sequence[str], state.pop("_as_stored"))
+        state.setdefault("_stored_masks", store.masks)
         self.__dict__.update(state, **{name: frozen(store.columns[name][rows]) for name in names})
 
     def mirrored(self) -> Dataset:

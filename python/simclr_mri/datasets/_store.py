@@ -24,6 +24,7 @@ class Store:
         self._keys: np.ndarray | None = None
         self._is_flat: np.ndarray | None = None
         self.fingerprints: dict[str, str] = {}  # of subsets, by what they are made of
+        self.masks: dict[str, np.ndarray] | None = None  # where they are kept with the pixels
         self.columns: dict[str, np.ndarray] = {}  # what a data set says of the images that can be read from here again
 
     def __len__(self) -> int:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._shared import atomic_writer
 from ..datasets import Dataset
 
 LOOKS_FILE = "test_looks.jsonl"
@@ -53,6 +55,21 @@ def read_looks(folder: str | Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             continue
     return looks
+
+
+def collect_looks(folder: Path, runs: Iterable[Path]) -> None:
+    """Moves the looks that workers wrote down in the folders of their runs into the record of the study, in order."""
+    theirs = [path for run in dict.fromkeys(runs) if (path := run / LOOKS_FILE).is_file()]
+    if not theirs:
+        return
+    mine = folder / LOOKS_FILE
+    lines = mine.read_text(encoding="utf-8").splitlines() if mine.exists() else []
+    for path in theirs:  # a line that is there already was moved by a process that was killed before it was done
+        lines += [line for line in path.read_text(encoding="utf-8").splitlines() if line not in lines]
+    with atomic_writer(mine) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode())
+    for path in theirs:
+        path.unlink()
 
 
 def record_of(path: str | Path) -> Path:

@@ -73,12 +73,13 @@ class RateSearch:
     resume : {"auto", "never"}
     trials : list of dict
         init, label_fraction, split, lr, metric, val_score, chosen, seconds; one for every rate that was tried.
+    chosen : dict of (init, label_fraction, split) to float
     """
 
     lrs: tuple[float, ...]
     resume: Resume = "auto"
     trials: list[dict[str, Any]] = field(default_factory=list)
-    _chosen: dict[tuple[str, float, int], float] = field(default_factory=dict)
+    chosen: dict[tuple[str, float, int], float] = field(default_factory=dict)
 
     def choose(
         self,
@@ -108,7 +109,7 @@ class RateSearch:
         float
         """
         key = (arm.init, arm.label_fraction, arm.split)
-        if key not in self._chosen:
+        if key not in self.chosen:
             train, val = sets()
             found = []
             for lr in self.lrs:
@@ -118,8 +119,8 @@ class RateSearch:
             best = max(found, key=lambda trial: trial["val_score"])
             best["chosen"] = True
             self.trials += found
-            self._chosen[key] = best["lr"]
-        return self._chosen[key]
+            self.chosen[key] = best["lr"]
+        return self.chosen[key]
 
     def _try(
         self,

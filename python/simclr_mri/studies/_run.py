@@ -16,11 +16,12 @@ from ..metrics import Evaluation
 from ._arm import METRICS, Arm, level_of
 from ._fold import Fold
 from ._judge import RunJudge
-from ._looks import read_looks, record_look
+from ._looks import collect_looks, read_looks, record_look
 from ._model_card import model_card
 from ._plan import Plan
 from ._rates import RateSearch, adopt_trial, trial_name, trials_become_runs
 from ._result import StudyResult
+from ._workers import do_by_workers, patiently
 
 N_VIEWED = 8
 """Slices of each subject in the viewer of a report."""
@@ -39,15 +40,20 @@ class Run:
     n_bootstrap: int
     resume: Resume
     facts: dict[str, Any]
+    first_seed: int = 0
+    most_labels: float = 1.0
+    rates: dict[tuple[str, float, int], float] = field(default_factory=dict)  # that other workers have found
     _open: Fold | None = field(default=None, init=False)
 
-    def all(self, arms: list[Arm]) -> StudyResult:
-        self.log = RunLog(self.out)
+    def all(self, arms: list[Arm], n_workers: int | str | None = None) -> StudyResult:
         self.most_labels = max(arm.label_fraction for arm in arms)
         self.first_seed = arms[0].seed
         self.facts |= {"by": self.splits[0].by, "split_seed": self.splits[0].seed}
         if len(self.splits) > 1:
             self.facts["splits"] = len(self.splits)
+        do_by_workers(self, arms, n_workers)
+        collect_looks(self.out, [self._folder(arm.split) / arm.folder for arm in arms])
+        self.log, self.looks_in = RunLog(self.out), self.out
         self.search = RateSearch(self.lrs, self.resume)
         result = StudyResult([], {}, {}, {}, {}, self.splits, self.facts, n_bootstrap=self.n_bootstrap)
         result.trials = self.search.trials
@@ -64,6 +70,18 @@ class Run:
         self._write(result)
         return result
 
+    def one(self, arm: Arm, *, only_pretraining: bool = False) -> float | None:
+        """What a worker does: a run, or the pretraining that it needs; the rate that was found, if rates were tried."""
+        self.log, self.search = RunLog(None), RateSearch(self.lrs, self.resume, chosen=dict(self.rates))
+        fold = self._fold(arm.split)
+        self.looks_in = fold.folder / arm.folder
+        result = StudyResult([], {}, {}, {}, {}, self.splits)
+        init = patiently(lambda: self._start(fold, arm, result))
+        if only_pretraining:
+            return None
+        self._arm(fold, arm, init, result, None)
+        return self.search.chosen.get((arm.init, arm.label_fraction, arm.split))
+
     def _say(self, text: str) -> None:
         self.log.event("run", text=text)
         if self.clf.verbose:
@@ -72,9 +90,11 @@ class Run:
     def _fold(self, index: int) -> Fold:
         """One at a time: each holds its images."""
         if self._open is None or self._open.index != index:
-            several = len(self.splits) > 1
-            self._open = Fold.of(index, self.splits[index], self.out / f"split{index}" if several else self.out)
+            self._open = Fold.of(index, self.splits[index], self._folder(index))
         return self._open
+
+    def _folder(self, index: int) -> Path:
+        return self.out / f"split{index}" if len(self.splits) > 1 else self.out
 
     def _facts(self, fold: Fold) -> dict[str, Any]:
         """What a run's checkpoint remembers: enough for `simclr-mri evaluate` to find the same test set again."""
@@ -108,7 +128,7 @@ class Run:
         }
         return type(self.clf)(**parameters)
 
-    def _rate(self, fold: Fold, arm: Arm, init: Any, plan: Plan) -> float | None:
+    def _rate(self, fold: Fold, arm: Arm, init: Any, plan: Plan | None) -> float | None:
         """The learning rate of an arm; the trial that found it becomes the run where it learnt from the same data."""
         if not self.lrs:
             return self.clf.lr
@@ -117,7 +137,8 @@ class Run:
         def tried(lr: float, clf: Classifier, score: float) -> None:
             known = score if math.isfinite(score) else None  # JSON has no infinity
             self.log.event("tried", arm=str(arm), split=arm.split, lr=lr, val_score=known)
-            plan.tried(arm, lr, clf.history_, score)
+            if plan is not None:
+                plan.tried(arm, lr, clf.history_, score)
 
         lr = self.search.choose(
             arm, lambda lr: self._classifier(arm, init, lr), fold.choosing, folder, self._facts(fold), tried
@@ -126,7 +147,7 @@ class Run:
             adopt_trial(folder / trial_name(lr), folder, self.resume)
         return lr
 
-    def _arm(self, fold: Fold, arm: Arm, init: Any, result: StudyResult, plan: Plan) -> None:
+    def _arm(self, fold: Fold, arm: Arm, init: Any, result: StudyResult, plan: Plan | None) -> None:
         folder = fold.folder / arm.folder
         clf = self._classifier(arm, init, self._rate(fold, arm, init, plan))
         on_test = clf.select_on == "test"
@@ -152,7 +173,7 @@ class Run:
 
     def _look(self, fold: Fold, arm: Arm, purpose: str, **more: Any) -> None:
         facts = {"init": arm.init, "label_fraction": arm.label_fraction, "seed": arm.seed, "split": arm.split}
-        record_look(self.out, purpose, fold.test, **facts, **more)
+        record_look(self.looks_in, purpose, fold.test, **facts, **more)
 
     def _write(self, result: StudyResult) -> None:
         result.looks = read_looks(self.out)

@@ -21,6 +21,7 @@ from ._arm import Arm
 from ._rates import checked_rates
 from ._result import StudyResult
 from ._run import Run
+from ._workers import checked_workers
 
 VAL_SHARE = 0.15 / 0.85  # of what a fold does not test: as in the split of one
 
@@ -42,6 +43,7 @@ def study(
     n_bootstrap: int = 1000,
     resume: Resume = "auto",
     facts: Mapping[str, Any] | None = None,
+    n_workers: int | str | None = None,
 ) -> StudyResult:
     """Compare starts at several label fractions.
 
@@ -77,6 +79,11 @@ def study(
     resume : {"auto", "never"}
     facts : dict, optional
         Kept in the manifest.
+    n_workers : int, "auto" or None
+        Processes that train at a time, through joblib; None is one, or what `joblib.parallel_config` says. "auto" is as
+        many as there are processors, runs and memory for. Within `joblib.parallel_config("dask")` or `"ray"` they are
+        those of a cluster, on which `out` and the images must have the same paths. Each takes one thread, or what
+        ``OMP_NUM_THREADS`` says. The tables are the same, byte by byte, whatever the number.
 
     Returns
     -------
@@ -100,6 +107,7 @@ def study(
     >>> [(row["init"], row["label_fraction"], row["n_labelled"]) for row in result.rows]
     [('random', 1.0, 28)]
     """
+    n_workers = checked_workers(n_workers)
     _check_starts(inits, fractions)
     chosen = _chosen_splits(ds, splits, split)
     seeds = range(seeds) if isinstance(seeds, (int, Integral)) else seeds
@@ -118,7 +126,7 @@ def study(
     order = [(k, seed) for k in range(len(chosen)) for seed in seeds]
     try:
         with sole_writer(run.out):
-            return run.all([Arm(name, f, seed, k) for k, seed in order for name in inits for f in shares])
+            return run.all([Arm(name, f, seed, k) for k, seed in order for name in inits for f in shares], n_workers)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"study: stopped. What was done is kept in {out}, and the same call goes on from there"

@@ -136,6 +136,13 @@ def test_subsets_of_a_cache_travel_by_path_and_index(cache):
     assert other.subjects.tolist() == list("abca")
 
 
+def test_masks_travel_too(tmp_path):
+    ds = datasets.put_on_disk(datasets.phantoms(n_subjects=4, slices=2, image_size=32), tmp_path / "cache")
+    again = pickle.loads(pickle.dumps(ds[[3, 1]]))
+    assert len(pickle.dumps(ds)) < 1500 and ds.masks["head"].any()
+    assert all(np.array_equal(again.masks[k], mask[[3, 1]]) for k, mask in ds.masks.items())
+
+
 def test_what_was_computed_once_is_kept_with_the_cache(cache, monkeypatch):
     part = split(open_dataset(cache), by="subject", fractions=(0.5, 0.5)).train
     fingerprint = part.fingerprint()
