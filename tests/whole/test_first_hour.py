@@ -140,7 +140,7 @@ def test_an_image_size_is_one_number(mixed, size):
 
 def test_estimators_show_themselves(clf, ds):
     text = sm.SimCLR("resnet18")._repr_html_()
-    assert "not fitted yet" in text and "<td>batch_size</td><td>32</td>" in text
+    assert "not fitted yet" in text and "batch_size</th><td>32</td>" in text
     ssl = sm.SimCLR("resnet18", epochs=2, batch_size=8, verbose=0).fit(ds)
     text = ssl._repr_html_()
     assert "2 epochs, finished" in text and "20 images of 32 px" in text and "data:image/svg+xml" in text
