@@ -4,16 +4,41 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-ARCHS = ("resnet18", "resnet34", "resnet50", "resnet101")
+Arch = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+ARCHS: tuple[Arch, ...] = get_args(Arch)
 
 
-LAYERS = ("stem", "layer1", "layer2", "layer3", "layer4")
+Layer = Literal["stem", "layer1", "layer2", "layer3", "layer4"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 
-CAM_METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "eigencam")
+# The words that options take, each written once: types here, choices of the run-time check and of the shell from these.
+BenchRow = Literal["supervised", "simclr", "inference", "resnet18"]
+By = Literal["subject", "image"]
+Channels = Literal[1, 3]
+ClassWeight = Literal["balanced"]
+Features = Literal["avgpool", "flatten"]
+Head = Literal["mlp", "paper"]
+Intensities = Literal["as_is", "subject"]
+Optimizer = Literal["sgd", "adamw"]
+Part = Literal["train", "val", "test", "all"]
+Plane = Literal["axial", "coronal", "sagittal"]
+Positives = Literal["same_slice", "adjacent", "same_subject"]
+Sampling = Literal["shuffle", "balanced"]
+ScheduleName = Literal["constant", "cosine", "onecycle"]
+Selection = Literal["balanced_accuracy", "accuracy", "loss", "last"]
+SelectOn = Literal["val", "test"]
+Sharpness = Literal["none", "sam", "asam", "asam-authors"]
+SubjectPool = Literal["mean", "stack"]
+Views = Literal["mri", "intensity", "crop", "light", "none"]
 
 
-TRACKERS = ("tensorboard", "mlflow", "wandb")
+CamMethod = Literal["gradcam", "gradcam++", "hirescam", "layercam", "eigencam"]
+CAM_METHODS: tuple[CamMethod, ...] = get_args(CamMethod)
+
+
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
+TRACKERS: tuple[Tracker, ...] = get_args(Tracker)
 
 
 Precision = Literal["fp32", "bf16"]

@@ -88,7 +88,7 @@ def add_arguments(
         title = field.metadata["group"] + (f" ({prefix.rstrip('.')})" if prefix else "")
         kind, may_be_none = optional_type(hints(section)[field.name])
         is_tuple = typing.get_origin(kind) is tuple
-        item = typing.get_args(kind)[0] if is_tuple else kind
+        item = optional_type(typing.get_args(kind)[0])[0] if is_tuple else kind
         choices = field.metadata["choices"]
         metavar = {int: "N", float: "X", str: "NAME", bool: "yes|no"}[item]
         if choices is not None:

@@ -92,7 +92,21 @@ def optional_type(kind: Any) -> tuple[Any, bool]:
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         inner = [part for part in typing.get_args(kind) if part is not type(None)]
         return optional_type(inner[0])[0], len(inner) < len(typing.get_args(kind))
-    return (str if typing.get_origin(kind) is typing.Literal else kind), False
+    return (type(get_args(kind)[0]) if typing.get_origin(kind) is typing.Literal else kind), False
+
+
+def words_of(kind: Any) -> tuple[Any, ...]:
+    """The words of the Literal in an annotation such as `Fit`, `Part | None` or `tuple[Layer, ...]`; () for others."""
+    if typing.get_origin(kind) is typing.Literal:
+        return get_args(kind)
+    return next((words for part in get_args(kind) if (words := words_of(part))), ())
+
+
+def take_choices(section: type) -> None:
+    """Gives the options of a section the choices that their types name: the words are written once, in the Literal."""
+    for field in option_fields(section):
+        if words := words_of(hints(section)[field.name]):
+            field.metadata = types.MappingProxyType({**field.metadata, "choices": words})
 
 
 def _as_scalar(kind: type, value: Any) -> Any:
@@ -120,7 +134,7 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
     if may_be_none and (value is None or (isinstance(value, str) and value.lower() == "none")):  # TOML has no null
         return None
     is_tuple = typing.get_origin(kind) is tuple
-    item = typing.get_args(kind)[0] if is_tuple else kind
+    item = optional_type(typing.get_args(kind)[0])[0] if is_tuple else kind
     if is_tuple and (isinstance(value, str) or not isinstance(value, Iterable)):
         value = (value,)
     if is_tuple and len(given := tuple(value)) == 1 and given[0] in field.metadata["words"]:

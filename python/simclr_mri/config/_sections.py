@@ -9,10 +9,38 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .._shared import ARCHS, CAM_METHODS, LAYERS, MAX_SEED, MAX_THREADS, PRECISIONS, TRACKERS, Precision
-from ._options import RECIPES, option
-
-SELECTIONS = ("balanced_accuracy", "accuracy", "loss", "last")
+from .._shared import (
+    MAX_SEED,
+    MAX_THREADS,
+    Arch,
+    BenchRow,
+    By,
+    CamMethod,
+    Channels,
+    ClassWeight,
+    Features,
+    Fit,
+    Head,
+    Intensities,
+    Layer,
+    OnError,
+    Optimizer,
+    Part,
+    Plane,
+    Positives,
+    Precision,
+    Recipe,
+    Resume,
+    Sampling,
+    ScheduleName,
+    Selection,
+    SelectOn,
+    Sharpness,
+    SubjectPool,
+    Tracker,
+    Views,
+)
+from ._options import option, take_choices
 
 
 def _threads(group: str) -> Any:
@@ -35,13 +63,12 @@ class ReadingOptions:
     image_size: int | None = option(
         None, "resize images to this many pixels a side (none: as they are)", group="data", at_least=32
     )
-    fit: str = option(
+    fit: Fit = option(
         "pad",
         "images that are not square: pad with black, crop to the centre, or stretch, when they are resized",
         group="data",
-        choices=("pad", "crop", "stretch"),
     )
-    channels: int = option(1, "1 reads gray, 3 reads RGB", group="data", choices=(1, 3))
+    channels: Channels = option(1, "1 reads gray, 3 reads RGB", group="data")
     intensity: tuple[str, ...] | None = option(
         None,
         "the values that become black and white: full, percentile (1 to 99 of each image), or two numbers (none: full "
@@ -61,11 +88,10 @@ class ReadingOptions:
     max_pixels: int | None = option(
         None, "pixels that an image may have before it is resized (none: 2**24)", group="data", at_least=1
     )
-    errors: str = option(
+    errors: OnError = option(
         "raise",
         "files that cannot be read: stop and name them, or warn and leave them out",
         group="data",
-        choices=("raise", "warn"),
     )
 
 
@@ -80,11 +106,10 @@ class DataOptions(ReadingOptions):
         group="data",
     )
     unlabelled: bool = option(False, "use all images below the folder, without labels or a split", group="data")
-    by: str = option(
+    by: By = option(
         "subject",
         "split by subject, or by image (which lets subjects leak into the test set)",
         group="data",
-        choices=("subject", "image"),
     )
     split_seed: int = option(42, "seed of the split", group="data", at_least=0, at_most=MAX_SEED)
     split: tuple[float, ...] = option(
@@ -110,27 +135,25 @@ class DataOptions(ReadingOptions):
 class TrainingOptions:
     """What pretraining and fine-tuning have in common."""
 
-    arch: str = option("resnet50", "the network", group="network", choices=ARCHS)
-    recipe: str = option("default", "where options that are not given come from", group="run", choices=RECIPES)
-    features: str = option(
+    arch: Arch = option("resnet50", "the network", group="network")
+    recipe: Recipe = option("default", "where options that are not given come from", group="run")
+    features: Features = option(
         "avgpool",
         "what the head sees: the average over the last stage, or all of it",
         group="network",
-        choices=("avgpool", "flatten"),
     )
     normalize: bool = option(
         True, "shift and scale pixels to mean 0 and deviation 1 over the training set", group="views"
     )
-    views: str = option(
+    views: Views = option(
         "mri",
         "augmentation: mri (crop, flip, turn, brightness, contrast, gamma, blur, noise), intensity (the same without "
         "the crop, so that sizes stay), crop (only that), light, none",
         group="views",
-        choices=("mri", "intensity", "crop", "light", "none"),
     )
     epochs: int = option(100, "passes over the training images", group="optimization", at_least=0)
     batch_size: int = option(32, "images a step", group="optimization", at_least=1)
-    optimizer: str = option("sgd", "update rule", group="optimization", choices=("sgd", "adamw"))
+    optimizer: Optimizer = option("sgd", "update rule", group="optimization")
     lr: float | None = option(
         None, "highest learning rate (none: by optimizer and batch size)", group="optimization", at_least=0
     )
@@ -138,22 +161,19 @@ class TrainingOptions:
     nesterov: bool = option(False, "Nesterov's momentum, for SGD", group="optimization")
     weight_decay: float = option(1e-4, "L2 penalty (SGD) or decoupled decay (AdamW)", group="optimization", at_least=0)
     decay_all: bool = option(False, "decay biases and batch norm too", group="optimization")
-    schedule: str = option(
-        "cosine", "learning rate over time", group="optimization", choices=("constant", "cosine", "onecycle")
-    )
+    schedule: ScheduleName = option("cosine", "learning rate over time", group="optimization")
     warmup_epochs: float = option(
         0.0,
         "epochs over which the rate rises from 0, at most half of them (cosine only)",
         group="optimization",
         at_least=0,
     )
-    sharpness: str = option(
+    sharpness: Sharpness = option(
         "none",
         "sharpness-aware minimisation, two passes a step: sam (Foret et al. 2021); asam, as the seed's recipe has it, "
         "every parameter scaled by |w|; asam-authors, as Kwon et al. 2021 released it, weights scaled by |w| + 0.01, "
         "biases as in sam",
         group="optimization",
-        choices=("none", "sam", "asam", "asam-authors"),
     )
     rho: float = option(
         0.05, "radius of SAM or ASAM (0.5 in the code of ASAM's authors)", group="optimization", at_least=0
@@ -163,7 +183,6 @@ class TrainingOptions:
         "what activations are stored and multiplied in; bf16 halves their memory and is faster where the processor has "
         "bf16 instructions (AVX512_BF16, AMX), slower elsewhere; weights, statistics, losses and optimizer stay fp32",
         group="run",
-        choices=PRECISIONS,
     )
     random_state: int = option(
         0, "seed of weights, order, views and dropout", group="run", at_least=0, at_most=MAX_SEED
@@ -176,15 +195,14 @@ class TrainingOptions:
 class PretrainOptions(TrainingOptions):
     """SimCLR."""
 
-    arch: str = option("resnet50", "the network", group="network", choices=ARCHS, positional=True)
+    arch: Arch = option("resnet50", "the network", group="network", positional=True)
     weights: str | None = option(
         None, "start from this checkpoint, or any file that holds a ResNet (none: random)", group="network"
     )
-    head: str = option(
+    head: Head = option(
         "mlp",
         "projection head: mlp, or the paper recipe's dropout and two linear layers",
         group="network",
-        choices=("mlp", "paper"),
     )
     batch_size: int = option(
         32,
@@ -200,12 +218,11 @@ class PretrainOptions(TrainingOptions):
         "collapse, above all with SAM",
         group="network",
     )
-    positives: str = option(
+    positives: Positives = option(
         "same_slice",
         "what the two views show: the same slice, that or a neighbouring slice of the same subject, or any two slices "
         "of the same subject",
         group="pairs",
-        choices=("same_slice", "adjacent", "same_subject"),
     )
     exclude_same_subject: bool = option(
         False, "do not push apart slices of the same subject (needs subjects)", group="pairs"
@@ -247,39 +264,32 @@ class FinetuneOptions(TrainingOptions):
     )
     dropout: float = option(0.0, "dropout before the last layer", group="network", at_least=0, at_most=0.99)
     label_fraction: float = option(1.0, "share of the training labels to use", group="labels", at_least=0, at_most=1)
-    fraction_by: str = option(
-        "subject", "draw labelled images by subject or by image", group="labels", choices=("subject", "image")
+    fraction_by: By = option("subject", "draw labelled images by subject or by image", group="labels")
+    class_weight: ClassWeight | None = option(
+        "balanced", "weigh classes by their rarity (none: do not)", group="labels"
     )
-    class_weight: str | None = option(
-        "balanced", "weigh classes by their rarity (none: do not)", group="labels", choices=("balanced",)
-    )
-    sampling: str = option(
+    sampling: Sampling = option(
         "shuffle",
         "an epoch's images: each once, or every class equally often, which takes the place of class weights",
         group="labels",
-        choices=("shuffle", "balanced"),
     )
     label_smoothing: float = option(0.0, "label smoothing", group="labels", at_least=0, at_most=0.99)
-    select: str = option(
-        "balanced_accuracy", "what chooses the best epoch on validation data", group="labels", choices=SELECTIONS
-    )
-    select_on: str = option(
+    select: Selection = option("balanced_accuracy", "what chooses the best epoch on validation data", group="labels")
+    select_on: SelectOn = option(
         "val",
         "where the best epoch is chosen; test is what the published notebooks do, and flatters",
         group="labels",
-        choices=("val", "test"),
     )
     min_steps: int = option(
         0, "raise the epochs until at least this many steps are done", group="optimization", at_least=0
     )
-    views: str = option(
+    views: Views = option(
         "light",
         "augmentation: light (small crop, flip, turn, shift), mri, intensity, crop, none",
         group="views",
-        choices=("mri", "intensity", "crop", "light", "none"),
     )
     epochs: int = option(50, "passes over the labelled images", group="optimization", at_least=0)
-    optimizer: str = option("adamw", "update rule", group="optimization", choices=("sgd", "adamw"))
+    optimizer: Optimizer = option("adamw", "update rule", group="optimization")
     weight_decay: float = option(1e-2, "L2 penalty (SGD) or decoupled decay (AdamW)", group="optimization", at_least=0)
 
 
@@ -287,15 +297,14 @@ class FinetuneOptions(TrainingOptions):
 class EvaluateOptions:
     """How a classifier is judged."""
 
-    on: str | None = option(
+    on: Part | None = option(
         None,
         "part of the split, or all (none: test of the model's own data, all of another data set)",
         group="evaluation",
-        choices=("train", "val", "test", "all"),
     )
     n_bootstrap: int = option(1000, "resamples of subjects for the intervals", group="evaluation", at_least=0)
     precision: Precision | None = option(
-        None, "fp32 or bf16 activations (none: as the model was trained)", group="evaluation", choices=PRECISIONS
+        None, "fp32 or bf16 activations (none: as the model was trained)", group="evaluation"
     )
 
 
@@ -311,14 +320,13 @@ class PredictOptions:
         "subjects: table.csv:column, or a regular expression with one group over file names",
         group="answers",
     )
-    errors: str = option(
+    errors: OnError = option(
         "raise",
         "files that cannot be read: stop and name them, or warn and leave them out",
         group="answers",
-        choices=("raise", "warn"),
     )
     precision: Precision | None = option(
-        None, "fp32 or bf16 activations (none: as the model was trained)", group="answers", choices=PRECISIONS
+        None, "fp32 or bf16 activations (none: as the model was trained)", group="answers"
     )
 
 
@@ -369,11 +377,10 @@ class CompareOptions:
 class ExplainOptions:
     """Heat maps."""
 
-    on: str | None = option(
+    on: Part | None = option(
         None,
         "part of the split, or all (none: test of the model's own data, all of another data set)",
         group="heat maps",
-        choices=("train", "val", "test", "all"),
     )
     n_images: int = option(12, "how many images, spread over the classes", group="heat maps", at_least=1)
     layer: str | None = option(
@@ -381,12 +388,10 @@ class ExplainOptions:
         "stage that is explained, or several joined by +: layer2+layer3 (none: the last one of at least 4 x 4 places)",
         group="heat maps",
     )
-    method: str = option(
-        "gradcam", "how activations and gradients are combined", group="heat maps", choices=CAM_METHODS
-    )
+    method: CamMethod = option("gradcam", "how activations and gradients are combined", group="heat maps")
     target: str | None = option(None, "class to explain (none: the predicted one)", group="heat maps")
     precision: Precision | None = option(
-        None, "fp32 or bf16 activations (none: as the model was trained)", group="heat maps", choices=PRECISIONS
+        None, "fp32 or bf16 activations (none: as the model was trained)", group="heat maps"
     )
     checks: int = option(
         24,
@@ -456,23 +461,21 @@ class LabelCurveOptions:
     slices: int | None = option(
         None, "use only slices up to this number, for speed (none: all)", group="label curve", at_least=1
     )
-    layer: tuple[str, ...] = option(
-        ("layer4",), "stage of the network that is read, or several to compare", group="features", choices=LAYERS
+    layer: tuple[Layer, ...] = option(
+        ("layer4",), "stage of the network that is read, or several to compare", group="features"
     )
     grid: int = option(
         1, "average features over this many regions a side: 2 keeps quarters apart", group="features", at_least=1
     )
-    pool: tuple[str, ...] = option(
+    pool: tuple[SubjectPool, ...] = option(
         ("mean",),
         "a subject's features: the mean over its slices, its slices side by side, or both to compare",
         group="features",
-        choices=("mean", "stack"),
     )
-    intensities: tuple[str, ...] = option(
+    intensities: tuple[Intensities, ...] = option(
         ("as_is",),
         "pixels as they are, each subject's shifted and scaled to one mean and deviation, or both to compare",
         group="features",
-        choices=("as_is", "subject"),
     )
 
 
@@ -498,7 +501,7 @@ class AuditOptions(ReadingOptions):
 class SlicesOptions(ReadingOptions):
     """How volumes are cut into slices."""
 
-    plane: str = option("axial", "how they are cut", group="slices", choices=("axial", "coronal", "sagittal"))
+    plane: Plane = option("axial", "how they are cut", group="slices")
     every: int = option(2, "take every so many-th slice", group="slices", at_least=1)
     range: tuple[float, ...] | None = option(
         None,
@@ -513,17 +516,15 @@ class SlicesOptions(ReadingOptions):
 class BenchOptions:
     """Speed of this machine."""
 
-    rows: tuple[str, ...] = option(
+    rows: tuple[BenchRow, ...] = option(
         ("supervised", "simclr", "inference", "resnet18"),
         "what to measure",
         group="bench",
-        choices=("supervised", "simclr", "inference", "resnet18"),
     )
-    precision: tuple[str, ...] = option(
+    precision: tuple[Precision, ...] = option(
         ("fp32",),
         "what activations are stored and multiplied in: fp32, bf16 or both",
         group="bench",
-        choices=PRECISIONS,
     )
     rounds: int = option(5, "steps of each; the median counts", group="bench", at_least=1)
     layers: bool = option(False, "a table of every convolution, in its three directions", group="bench")
@@ -536,11 +537,10 @@ class RunOptions:
     """Where results go."""
 
     out: str | None = option(None, "folder for what the command makes (none: named after the command)", group="run")
-    resume: str = option(
+    resume: Resume = option(
         "auto",
         "auto continues an unfinished run in that folder, never starts over",
         group="run",
-        choices=("auto", "never"),
     )
 
 
@@ -548,8 +548,8 @@ class RunOptions:
 class TrackOptions:
     """Who else is told how training goes."""
 
-    track: tuple[str, ...] | None = option(
-        None, "show the run in TensorBoard, MLflow or Weights & Biases (offline)", group="tracking", choices=TRACKERS
+    track: tuple[Tracker, ...] | None = option(
+        None, "show the run in TensorBoard, MLflow or Weights & Biases (offline)", group="tracking"
     )
     track_to: str | None = option(
         None,
@@ -592,3 +592,7 @@ SECTIONS: dict[str, type] = {
 def as_dict(section: Any) -> dict[str, Any]:
     """The options of a section as plain values, ready for JSON."""
     return {field.name: getattr(section, field.name) for field in fields(section) if "help" in field.metadata}
+
+
+for _section in SECTIONS.values():
+    take_choices(_section)

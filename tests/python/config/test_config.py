@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
+import typing
 
 import pytest
 from sklearn.base import clone
@@ -178,3 +180,20 @@ def test_help_is_whole(command, capsys):
                 assert shown.get(name, show_default(value)) == show_default(value), name
     for line in COMMANDS[command]["examples"]:  # the examples are understood
         assert build_parser().parse_args(line.split()[1:]).command == command
+
+
+def test_words_are_written_once_in_the_types():
+    """Editors complete a Literal, and the run-time check and the shell take their choices from it."""
+    typed = 0
+    for name, section in SECTIONS.items():
+        for field in option_fields(section):
+            kind = typing.get_type_hints(section)[field.name]
+            words = re.findall(r"Literal\[([^]]*)\]", str(kind))
+            choices = field.metadata["choices"]
+            if words:
+                assert list(choices) == list(ast.literal_eval(f"[{words[0]}]")), (name, field.name)
+                typed += 1
+            of_text = choices is not None and all(isinstance(choice, str) for choice in choices)
+            of_text &= (name, field.name) != ("compare", "metric")  # the keys of a table of functions
+            assert words or not of_text, f"{name}.{field.name}: a Literal instead of choices={choices}"
+    assert typed > 30
