@@ -1,0 +1,85 @@
+"""What a data set larger than memory costs: a cache of N slices is made, opened, split, pickled and searched for heads.
+
+    python tests/bench/bench_large.py                 # 200,000 slices of 32 px
+    python tests/bench/bench_large.py --n 20000 --audit no
+
+Slices are smooth noise in chains of 32 a subject, each like the one before, so that there are heads to be found. Every
+figure stands beside its bar, also where it misses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from simclr_mri import _core, splits
+from simclr_mri.audits._heads import infer_groups
+from simclr_mri.datasets import ImageFolder, open_dataset
+from simclr_mri.views import Preprocess
+
+SLICES = 32
+
+
+def write_slices(root: Path, n: int, side: int) -> None:
+    """Class folders of PNG files, a subject at a time."""
+    rng = np.random.default_rng(0)
+    for i in range(n // SLICES):
+        noise = rng.integers(0, 256, (SLICES + 3, 24, 24, 1)).astype(np.uint8)
+        mixed = sum(noise[k : k + SLICES].astype(np.float32) for k in range(4)) / 4
+        folder = root / ("AD" if i % 2 else "CN") / f"{i % 100:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for k, image in enumerate(_core.resize(mixed.astype(np.uint8), side)):
+            _core.write_png(folder / f"sub-{i:05d}_{k:02d}.png", image)
+
+
+@contextmanager
+def timed(what: str, bar: str = "") -> Iterator[None]:
+    start, cpu = time.perf_counter(), time.process_time()
+    yield
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    seconds = f"{time.perf_counter() - start:8.2f} s, {time.process_time() - cpu:8.2f} s of CPU"
+    print(f"{what:38s} {seconds}, peak {peak:6,.0f} MiB   {bar}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=200_000)
+    parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--audit", choices=("yes", "no"), default="yes")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root, cache = Path(folder, "files"), Path(folder, "cache")
+        write_slices(root, args.n, args.side)
+        with timed("make the cache"):
+            ImageFolder(root, groups=r"(sub-\d+)_", cache=cache)
+        with timed("open it", "bar: 2 s"):
+            ds = open_dataset(cache)
+        with timed("split it and print the split", "bar: 1 s"):
+            parts = splits.split(ds)
+            print(parts)
+        with timed("mean and deviation of the training set"):
+            Preprocess.of(parts.train, True)
+        with timed("fingerprint of the training set"):
+            parts.train.fingerprint()
+        with timed("the same, opened again"):
+            splits.split(open_dataset(cache)).train.fingerprint()
+        beside = len(pickle.dumps(parts.train)) - 8 * len(parts.train)
+        print(f"pickle of the training set: {beside:,} bytes beside its index   bar: 1 MB")
+        if args.audit == "yes":
+            with timed("images of one head", "bar: 300 s for the audit"):
+                groups = infer_groups(ds.images)
+            print(f"  {groups.n_groups:,} heads found ({groups.found}), {ds.n_subjects:,} there are")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
