@@ -36,7 +36,7 @@ def test_the_demo_from_files_to_report(done):
     before, after = text.split("run 1 of 4")
     assert "It will take about" in before and "of memory" in before and "48 phantom slices" in before
     assert "without labels: 1 epoch\n" in before
-    assert f"Open {out / 'report.html'}" in after and "| 30 % |" in after
+    assert f"Open {out / 'report.html'}" in after and "\n  30 %  " in after
     assert len(list((out / "phantoms").rglob("*.png"))) == 96  # images and masks
     page = (out / "report.html").read_text()
     assert page.count("data:image/png") >= 9 and "Where the networks look" in page and "http" not in page
