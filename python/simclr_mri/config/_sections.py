@@ -560,8 +560,8 @@ class TrackOptions:
 
 
 # What the demo chooses before any option: few subjects to learn from, and so many to be judged on that intervals are
-# less than 0.1 wide. Of two classes of about equal size, as the rarest of more would decide how wide. One seed: an interval
-# over two or three seeds as well is several times as wide, as so few say little of how seeds differ.
+# less than 0.1 wide. Of two classes of about equal size, as the rarest of more would decide how wide. One seed: an
+# interval over two or three seeds as well is several times as wide, as so few say little of how seeds differ.
 DEMO_CHOICES: dict[str, dict[str, Any]] = {
     "data": {"task": "cdr0", "split": (0.15, 0.05, 0.8)},
     "study": {"label_fractions": (0.1, 0.3, 1.0)},
