@@ -45,6 +45,7 @@ def report_copies(ds: Dataset, copies: Copies, findings: list[Finding], edited: 
                 text += (
                     f"; of {copies.n_controls:,} such copies made for a trial, {copies.n_controls_found:,} were found"
                 )
+                text += f" ({copies.missed()})" if copies.missed() else ""
                 if copies.n_controls_found < WEAK * copies.n_controls and level == "good":
                     text, level = text + ": copies may have been missed", "note"
             text += f". Not looked for: {BLIND}"

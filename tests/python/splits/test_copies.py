@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from simclr_mri.datasets import AlzheimerMRI, phantoms
 from simclr_mri.splits import _alignment as align
 from simclr_mri.splits import _fourier_mellin as fm
 from simclr_mri.splits import find_copies
-from simclr_mri.splits._copies import describe_map
+from simclr_mri.splits._copies import CONTROLS, describe_map
 
 N = 128
 
@@ -91,6 +92,10 @@ def test_nothing_is_found_in_a_set_without_copies(images: np.ndarray) -> None:
     found = find_copies(images[..., None], controls=24)
     assert len(found) == 0 and found.n_controls == 24 and found.n_controls_found >= 20
     assert found.power() == f"{found.n_controls_found} of 24 planted copies found"
+    names, planted, seen = zip(*found.controls, strict=True)
+    assert names == CONTROLS and sum(planted) == 24 and min(planted) >= 4 and sum(seen) == found.n_controls_found
+    some = replace(found, controls=(("shifted", 5, 5), ("noise", 4, 2)))
+    assert some.missed() == "noise 2 of 4" and not replace(found, controls=()).missed()
     stack = phantoms(seed=1, n_subjects=12, slices=14, image_size=64).images  # neighbours as similar as copies
     assert len(find_copies(stack, controls=0)) == 0
 
