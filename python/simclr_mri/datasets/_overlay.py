@@ -14,7 +14,7 @@ from ._nifti import require_nibabel
 from ._pillow import resized, unfitted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CutVolume:
     """A volume and where slices were cut from it.
 

@@ -13,7 +13,7 @@ from .._shared import some
 from ._walk import is_hidden
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SourceFiles:
     """Files below a folder.
 

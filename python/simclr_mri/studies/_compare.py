@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import atomic_writer, html_table, save_figure, suggests_names, text_table
+from .._shared import Rows, atomic_writer, html_table, same_fields, save_figure, suggests_names, text_table
 from ..learning import Classifier, checkpoint_path
 from ..metrics import NAMES as METRIC_NAMES
 from ..metrics import Difference, Estimate, paired_difference
@@ -26,7 +26,7 @@ from ..weights import safetensors_metadata
 ANSWER_COLUMNS = 4  # of a table of predictions, before the probabilities
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judgement:
     """What the evaluation of one run says.
 
@@ -82,7 +82,7 @@ class Judgement:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Runs side by side; `compare` makes it.
 
@@ -113,6 +113,14 @@ class Comparison:
     level: str
     on: str
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", Rows(self.rows))  # a list, which can be called as other results' rows()
+
+    def __eq__(self, other: object) -> bool:
+        return same_fields(self, other) if isinstance(other, Comparison) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Head and rows."""

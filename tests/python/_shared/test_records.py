@@ -65,8 +65,8 @@ def test_no_dataclass_with_arrays_compares_them_by_their_truth():
 def test_public_dataclasses_are_results_or_settings():
     others = {c for c in PUBLIC if c in CLASSES and not issubclass(c, Record)}
     others = {c.__name__ for c in others if not c.__name__.endswith("Options")}
-    # Estimators and their parts; StudyResult, whose rows are a list that can be called; where features come from.
-    assert others == {"Classifier", "SimCLR", "Model", "Preprocess", "StudyResult", "Start"}
+    # Estimators and their parts; StudyResult and Comparison, whose rows are a callable list; where features come from.
+    assert others == {"Classifier", "SimCLR", "Model", "Preprocess", "StudyResult", "Comparison", "Start"}
 
 
 def made(kind, i=0):
