@@ -158,6 +158,8 @@ def _overall(result: StudyResult, metric: str, found: list[tuple[str, Difference
         text = f"Pretraining {' and '.join(clauses)} of the labels"
     elif all(np.isnan(d.difference.low) for _, d in found):
         text = "There are too few test subjects to say whether pretraining helps"
+    elif any("this one seed" in verdict(d) for _, d in found):
+        text = "One seed cannot show whether pretraining helps or hurts"
     else:
         text = "No effect of pretraining was shown"
     mean = result.mean_difference("random", "simclr", metric) if len(found) > 1 else None

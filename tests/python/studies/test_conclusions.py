@@ -36,7 +36,7 @@ def made_up(n_subjects: int, seeds: int, gain: float) -> StudyResult:
     [
         (3, 2.5, "Pretraining helped with 50 % of the labels."),
         (3, -2.5, "Pretraining hurt with 50 % of the labels."),
-        (1, 2.5, "No effect of pretraining was shown."),
+        (1, 2.5, "One seed cannot show whether pretraining helps or hurts."),
         (3, 0.0, "No effect of pretraining was shown."),
     ],
 )
