@@ -157,4 +157,9 @@ def _is_private_of_another(node: ast.Attribute) -> bool:
     if not node.attr.startswith("_") or node.attr.startswith("__") or node.attr in PROTOCOL:
         return False
     owner = ast.unparse(node.value)
+    if (owner, node.attr.startswith("_foreach_")) == (
+        "torch",
+        True,
+    ):  # PyTorch documents them, and has no other name for them
+        return False
     return owner not in ("self", "cls", "super()", "out", "type(self)")

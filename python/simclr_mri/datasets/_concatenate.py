@@ -22,6 +22,13 @@ def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset
     Returns
     -------
     Dataset
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=8, slices=2, image_size=32)
+    >>> concatenate([ds[:6], ds[6:]], name="both")
+    <Dataset 'both': 16 images of 32 x 32 px, gray, 8 subjects, 4 classes>
     """
     shapes = {part.shape[1:] for part in parts}
     if len(shapes) != 1:

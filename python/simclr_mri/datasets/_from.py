@@ -60,6 +60,7 @@ class FromArraysAndTables:
 
         Examples
         --------
+        >>> import numpy as np
         >>> from simclr_mri import Dataset
         >>> ds = Dataset.from_arrays(np.zeros((3, 8, 8)), ["AD", "CN", "AD"], subjects=[7, 8, 7])
         >>> ds, ds.classes, ds.labels.tolist()

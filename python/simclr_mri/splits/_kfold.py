@@ -82,6 +82,13 @@ class Folds(Iterator[Split]):
     """The splits of a cross-validation, one after the other; also a splitter for the `cv=` of scikit-learn.
 
     `len()` is the number of splits.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> folds = kfold(datasets.phantoms(n_subjects=24, slices=2, image_size=32, task="cdr0"), n_splits=3)
+    >>> len(folds), [len(test) for _, test in folds.split()]
+    (3, [16, 16, 16])
     """
 
     def __init__(self, ds: Dataset, n: int, begin: Callable[[], Iterator[Split]]) -> None:
