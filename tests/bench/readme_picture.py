@@ -1,6 +1,6 @@
 """The picture at the top of the README, from a finished demo.
 
-    simclr-mri demo && python tests/bench/readme_picture.py simclr_mri_demo .readme/experiment.png
+simclr-mri demo && python tests/bench/readme_picture.py simclr_mri_demo .readme/experiment.png
 """
 
 from __future__ import annotations

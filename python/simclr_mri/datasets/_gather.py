@@ -216,7 +216,8 @@ def _no_classes(listing: Listing, layout: Layout) -> str:
     above = root.absolute().parent
     siblings = [p for p in sorted(above.iterdir()) if p.is_dir() and p.name[0] not in "._" and _has_pictures(p)]
     if len(siblings) >= 2:
-        shown = root.parent if len(root.parts) > 1 and root.name != ".." else above  # as it was typed, where that says enough
+        # As it was typed, where that says enough.
+        shown = root.parent if len(root.parts) > 1 and root.name != ".." else above
         hint = f"Did you mean the folder above, {shown}, with the classes {some([p.name for p in siblings], 6)}?"
     else:
         hint = "Put each class into a folder of its own."
