@@ -142,14 +142,13 @@ def test_an_all_clear_says_what_was_looked_for_and_how_well(heads: Dataset) -> N
     assert level == "note" and "Whether they share a subject is not known" in text
 
 
-@pytest.mark.parametrize("edit", ["turned", "mirrored", "flipped", "zoomed"])
+@pytest.mark.parametrize("edit", ["turned", "mirrored"])  # more kinds: tests/python/splits
 def test_edited_copies_in_the_other_part(heads: Dataset, edit: str) -> None:
     train, source = heads[:140], heads[np.arange(0, 140, 14)]
-    matrix = {"turned": rotation(20), "zoomed": rotation(0, 1.2)}.get(edit)
-    if matrix is None:
-        images = source.images[:, :, ::-1] if edit == "mirrored" else source.images[:, ::-1]
+    if edit == "mirrored":
+        images = source.images[:, :, ::-1]
     else:
-        inverse = np.linalg.inv(matrix)
+        inverse = np.linalg.inv(rotation(20))
         moved = [ndimage.affine_transform(i[..., 0], inverse, 31.5 - inverse @ (31.5, 31.5)) for i in source.images]
         images = np.stack(moved)
     test = Dataset(images, source.labels, heads.classes, [f"other-{i}" for i in range(10)])
