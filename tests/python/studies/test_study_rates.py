@@ -154,7 +154,7 @@ def test_the_test_set_never_chooses_a_rate(data, tmp_path, monkeypatch):
     assert result.rows[0]["lr"] == 1e-4
 
 
-@pytest.mark.parametrize("n", [3, 6, 9])
+@pytest.mark.parametrize("n", [6])
 def test_a_stopped_choice_goes_on_to_the_same_table(data, tmp_path, monkeypatch, stop_after, n):
     whole = run(data, tmp_path / "whole")
     with stop_after(n):
