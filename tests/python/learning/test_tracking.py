@@ -56,7 +56,8 @@ class Stop(Callback):
             raise KeyboardInterrupt
 
 
-def test_mlflow_and_a_run_that_goes_on(ds, tmp_path):
+def test_mlflow_and_a_run_that_goes_on(ds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where it puts artefacts
     mlflow = pytest.importorskip("mlflow", reason="needs mlflow: pip install 'simclr_mri[tracking]'")
     pytest.importorskip("sqlalchemy", reason="needs mlflow's database")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
