@@ -1,9 +1,9 @@
-"""What a data set larger than memory costs: a cache of N slices is made, opened, split, pickled and searched for heads.
+"""What a data set larger than memory costs: a cache of N slices is made, opened, split, pickled, searched for subjects.
 
     python tests/bench/bench_large.py                 # 200,000 slices of 32 px
     python tests/bench/bench_large.py --n 20000 --audit no
 
-Slices are smooth noise in chains of 32 a subject, each like the one before, so that there are heads to be found. Every
+Slices are smooth noise in chains of 32 a subject, each like the one before, so that subjects can be found. Every
 figure stands beside its bar, also where it misses.
 """
 
@@ -77,7 +77,7 @@ def main() -> int:
         if args.audit == "yes":
             with timed("images of one head", "bar: 300 s for the audit"):
                 groups = infer_groups(ds.images)
-            print(f"  {groups.n_groups:,} heads found ({groups.found}), {ds.n_subjects:,} there are")
+            print(f"  {groups.n_groups:,} subjects found ({groups.found}), {ds.n_subjects:,} there are")
     return 0
 
 

@@ -69,9 +69,9 @@ def _record(model: str, found: Judged) -> str:
     try:
         n = record_look(keeper, "evaluate command", found.data, model=str(model))
     except OSError as error:
-        warnings.warn(f"this look at a test set is not recorded: {error}", stacklevel=2)
+        warnings.warn(f"this access to a test set is not in the access log: {error}", stacklevel=2)
         return ""
-    return f"Look {n} at this test set, by the record {keeper / LOOKS_FILE}. Choose by the validation set.\n"
+    return f"Access {n} to this test set, by its access log {keeper / LOOKS_FILE}. Choose by the validation set.\n"
 
 
 def _answers_to_others(found: Judged) -> dict[str, dict[str, Any]]:

@@ -34,7 +34,7 @@ NO_REPORTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "fals
 class Tracker(Callback):
     """What the three have in common; `every` steps there is a point of the loss by step."""
 
-    library = ""
+    package = ""
     title = ""
 
     def __init__(self, every: int = EVERY_STEPS) -> None:
@@ -42,7 +42,7 @@ class Tracker(Callback):
             raise ValueError(f"{type(self).__name__}: every={every!r}: expected a number of steps, at least 1")
         self.every = every
         self._is_broken = False
-        self._module(self.library)
+        self._module(self.package)
 
     def _module(self, name: str) -> Any:
         """A module of the library; ImportError says what to install."""
@@ -52,7 +52,7 @@ class Tracker(Callback):
             return importlib.import_module(name)
         except ImportError as error:
             raise ImportError(
-                f"{type(self).__name__} needs {self.library.partition('.')[0]}: pip install 'simclr_mri[tracking]' "
+                f"{type(self).__name__} needs {self.package.partition('.')[0]}: pip install 'simclr_mri[tracking]' "
                 f"({error})"
             ) from None
 
@@ -125,7 +125,7 @@ class TensorBoard(Tracker):
     >>> ssl.fit(train, callbacks=[TensorBoard("runs/ssl/tensorboard")])  # doctest: +SKIP
     """
 
-    library, title = "tensorboard.summary.writer.event_file_writer", "TensorBoard"
+    package, title = "tensorboard.summary.writer.event_file_writer", "TensorBoard"
 
     def __init__(self, folder: str | Path | None = None, *, every: int = EVERY_STEPS) -> None:
         super().__init__(every)
@@ -135,7 +135,7 @@ class TensorBoard(Tracker):
         place = Path(self.folder or (run.folder or Path()) / "tensorboard").expanduser()
         self._event = self._module("tensorboard.compat.proto.event_pb2").Event
         self._summary = self._module("tensorboard.compat.proto.summary_pb2")
-        self._writer = self._module(self.library).EventFileWriter(str(place))
+        self._writer = self._module(self.package).EventFileWriter(str(place))
         self._place = place
         self._parameters(parameters)
 
@@ -194,7 +194,7 @@ class MLflow(Tracker):
     >>> clf.fit(train, val, callbacks=[MLflow("sqlite:///mlflow.db")])  # doctest: +SKIP
     """
 
-    library, title = "mlflow", "MLflow"
+    package, title = "mlflow", "MLflow"
 
     def __init__(self, uri: str | None = None, *, experiment: str = "simclr_mri", every: int = EVERY_STEPS) -> None:
         super().__init__(every)
@@ -255,7 +255,7 @@ class WandB(Tracker):
     >>> clf.fit(train, val, callbacks=[WandB("brains")])  # doctest: +SKIP
     """
 
-    library, title = "wandb", "Weights & Biases"
+    package, title = "wandb", "Weights & Biases"
 
     def __init__(
         self,

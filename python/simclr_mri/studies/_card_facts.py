@@ -100,7 +100,7 @@ def facts_of_study(result: StudyResult) -> CardFacts:
         conclusion=headline(result),
         power=f"a true difference of {max(powers):.3f} would be shown in four of five such studies" if powers else "",
         heat="; ".join(f"{STARTS.get(a.init, a.init)}: {found.verdict}" for a, found in result.checks.items()),
-        looks=f"{len(result.looks)} looks at test sets are on record, for {counted(len(result.rows), 'network')}",
+        looks=f"{counted(len(result.looks), 'line')} in the test-set access log, for {len(result.rows):,} networks",
         n_models=len(result.rows),
         n_bootstrap=result.n_bootstrap,
         resampled=evaluations[0].resampled if evaluations else "subjects",
@@ -161,7 +161,7 @@ def facts_of_folder(folder: Path) -> CardFacts:
     there = next((folder / name for name in EVALUATIONS if (folder / name).is_file()), None)
     scores = json.loads(there.read_text(encoding="utf-8")) if there else None
     looks = read_looks(folder)
-    facts.looks = f"{counted(len(looks), 'look')} at a test set on record" if looks else ""
+    facts.looks = f"{counted(len(looks), 'line')} in the test-set access log" if looks else ""
     return _with_parameters(facts, is_classifier, manifest.get("parameters", {}), scores)
 
 

@@ -243,16 +243,16 @@ def _looks(report: Report, result: StudyResult) -> None:
     judged = [look for look in result.looks if look["purpose"] == "judged"]
     again = len(judged) - len(result.rows)
     other = [look for look in result.looks if look["purpose"] != "judged"]
-    text = f"{len(judged)} looks for {len(result.rows)} runs"
+    text = f"{len(judged)} accesses for {len(result.rows)} runs"
     text += ": each was judged once. " if again == 0 else f"; {again} of them again, after a stop or a change. "
     if not other:
-        text += "Nothing was chosen on a test set, and no other look is on record."
+        text += "Nothing was chosen on a test set, and no other access is in the log."
     report.text(text)
     if other:
         rows = [[look["time"], look["purpose"], look.get("model") or _who(look)] for look in other]
-        report.table(["time", "purpose", "of"], rows, "Other looks at a test set.")
+        report.table(["time", "purpose", "of"], rows, "Other accesses to a test set.")
     keys = ("time", "purpose", "init", "label_fraction", "seed", "split", "images", "test_set")
-    report.folded_table("The record", keys, [[look.get(key, "") for key in keys] for look in result.looks])
+    report.folded_table("The access log", keys, [[look.get(key, "") for key in keys] for look in result.looks])
 
 
 def _who(look: dict[str, Any]) -> str:

@@ -91,7 +91,7 @@ def test_every_look_at_the_test_set_is_on_record(trained, capsys):
     before = len(read_looks(trained / "clf"))
     for _ in range(2):
         assert main(["evaluate", str(trained / "clf"), "--n-bootstrap", "0"]) == 0
-    assert f"Look {before + 2} at this test set" in capsys.readouterr().out
+    assert f"Access {before + 2} to this test set" in capsys.readouterr().out
     assert main(["evaluate", str(trained / "clf"), "--on", "val", "--n-bootstrap", "0"]) == 0
     looks = read_looks(trained / "clf")
     assert len(looks) == before + 2 and looks[-1]["purpose"] == "evaluate command" and looks[-1]["images"] == 6

@@ -127,7 +127,7 @@ def test_a_library_that_is_not_there(monkeypatch, capsys, tmp_path):
 
 def test_a_tracker_that_fails_is_a_warning_and_training_goes_on(ds):
     class Away(Tracker):
-        library, title = "json", "Away"
+        package, title = "json", "Away"
         calls = 0
 
         def begin(self, run, parameters):

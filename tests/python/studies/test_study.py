@@ -152,7 +152,7 @@ def test_a_study_of_folds_repeats_and_reports(crossed, data, monkeypatch, tmp_pa
     assert arm.split == arm.seed == 0 and found.table() == kept.table()
     assert (found.cams.maps == kept.cams.maps).all() and found.cams.masks.keys() == kept.cams.masks.keys()
     text = study_report(again, title="Folds", intro="Twice.").write(tmp_path / "report.html").read_text()
-    for words in ("each was judged once", "Learning curves", "2 splits", "All 8 runs", "runs ahead", "The record"):
+    for words in ("each was judged once", "Learning curves", "2 splits", "All 8 runs", "runs ahead", "The access log"):
         assert words in text, words
     assert "10 of 10 done" not in (out / "runs.md").read_text() and "12 of 12 done" in (out / "runs.md").read_text()
 
@@ -164,7 +164,7 @@ def test_other_weights_are_judged_anew(data, tmp_path):
     assert len(second.looks) == 2 and first.rows != second.rows
     assert second.looks[0]["test_set"] == second.looks[1]["test_set"]
     report = study_report(second, title="Again", intro="").to_html()
-    assert "2 looks for 1 runs; 1 of them again" in report
+    assert "2 accesses for 1 runs; 1 of them again" in report
 
 
 def test_choosing_on_the_test_set_is_on_record(data, tmp_path):
