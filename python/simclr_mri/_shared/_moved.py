@@ -26,7 +26,7 @@ MOVED = {
     "_bootstrap": "metrics._bootstrap",
     "_dataset": "datasets._classes datasets._dataset datasets._require datasets._concatenate datasets._warnings",
     "_estimator": "learning._estimator learning._task",
-    "_groups": "audits._heads",
+    "_groups": "audits._subjects",
     "_overlap": "splits._overlap",
     "audit_page": "audits._page",
     "audits": "audits._record audits._audit",
@@ -40,7 +40,7 @@ MOVED = {
     "cli": "cli._main cli._table cli._parser cli._settings",
     "commands": "cli._common",
     "conclusions": "studies._conclusions",
-    "config": "config._sections _shared._names",
+    "config": "config._sections config._data_sections config._training_sections _shared._names",
     "crossval": "learning._crossval",
     "datasets": "datasets._image_folder datasets._alzheimer datasets._open",
     "looks": "studies._looks",
@@ -66,7 +66,7 @@ MOVED = {
     "study_result": "studies._result studies._arm",
     "training": "learning._loop learning._position learning._order learning._interrupts",
     "views": "views._batches",
-    "weights": "weights._errors weights._read weights._export weights._torch_pickle",
+    "weights": "weights._errors weights._read weights._export weights._torch_pickle weights._torch_values",
 }
 RENAMED = {
     "checkpoint.FILE_NAME": "CHECKPOINT_FILE",

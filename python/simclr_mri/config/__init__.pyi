@@ -1,3 +1,5 @@
+from ._data_sections import DataOptions as DataOptions
+from ._data_sections import ReadingOptions as ReadingOptions
 from ._documents import documents_options as documents_options
 from ._options import COMMAND_LINE as COMMAND_LINE
 from ._options import RECIPES as RECIPES
@@ -16,18 +18,16 @@ from ._sections import DEMO_CHOICES as DEMO_CHOICES
 from ._sections import SECTIONS as SECTIONS
 from ._sections import AuditOptions as AuditOptions
 from ._sections import BenchOptions as BenchOptions
-from ._sections import DataOptions as DataOptions
 from ._sections import DemoOptions as DemoOptions
 from ._sections import EvaluateOptions as EvaluateOptions
 from ._sections import ExplainOptions as ExplainOptions
-from ._sections import FinetuneOptions as FinetuneOptions
 from ._sections import LabelCurveOptions as LabelCurveOptions
-from ._sections import PretrainOptions as PretrainOptions
-from ._sections import ReadingOptions as ReadingOptions
 from ._sections import RunOptions as RunOptions
 from ._sections import SlicesOptions as SlicesOptions
 from ._sections import StudyOptions as StudyOptions
 from ._sections import as_dict as as_dict
+from ._training_sections import FinetuneOptions as FinetuneOptions
+from ._training_sections import PretrainOptions as PretrainOptions
 
 __all__ = [
     "SECTIONS",

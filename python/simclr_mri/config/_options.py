@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from .._shared import Recipe, choose, did_you_mean, option_name, option_text, options_of
+from .._shared import MAX_THREADS, Recipe, choose, did_you_mean, option_name, option_text, options_of
 
 T = TypeVar("T")
 
@@ -73,6 +73,12 @@ def option(
     metadata: dict[str, Any] = {"help": help, "group": group, "choices": choices}
     metadata |= {"at_least": at_least, "at_most": at_most, "below": below, "because": because, "words": words}
     return dataclasses.field(default=default, metadata=metadata, kw_only=not positional)
+
+
+def threads_option(group: str) -> Any:
+    """The option `n_jobs`."""
+    text, because = "threads (none or -1: all that this process may use)", "the core starts no more threads"
+    return option(None, text, group=group, at_least=-1, at_most=MAX_THREADS, because=because)
 
 
 @functools.cache

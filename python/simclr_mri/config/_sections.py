@@ -11,286 +11,21 @@ from typing import Any
 
 from .._shared import (
     MAX_SEED,
-    MAX_THREADS,
-    Arch,
     BenchRow,
-    By,
     CamMethod,
-    Channels,
-    ClassWeight,
-    Features,
-    Fit,
-    Head,
     Intensities,
     Layer,
     OnError,
-    Optimizer,
     Part,
     Plane,
-    Positives,
     Precision,
-    Recipe,
     Resume,
-    Sampling,
-    ScheduleName,
-    Selection,
-    SelectOn,
-    Sharpness,
     SubjectPool,
     Tracker,
-    Views,
 )
-from ._options import option, take_choices
-
-
-def _threads(group: str) -> Any:
-    text, because = "threads (none or -1: all that this process may use)", "the core starts no more threads"
-    return option(None, text, group=group, at_least=-1, at_most=MAX_THREADS, because=because)
-
-
-@dataclass(repr=False, eq=False)
-class ReadingOptions:
-    """Which images, what they show, and who is in them."""
-
-    path: str = option("", "folder of images, or a .csv or .parquet file", group="data")
-    task: str | None = option(None, "join classes: 4class, 3class or cdr0 (rating 0 against above 0)", group="data")
-    merge: tuple[str, ...] | None = option(
-        None, "join classes under a new name: Mild,Moderate=Dementia (several times if need be)", group="data"
-    )
-    class_order: tuple[str, ...] | None = option(
-        None, "the classes in order of severity, after joining (none: known scales, else by name)", group="data"
-    )
-    image_size: int | None = option(
-        None, "resize images to this many pixels a side (none: as they are)", group="data", at_least=32
-    )
-    fit: Fit = option(
-        "pad",
-        "images that are not square: pad with black, crop to the centre, or stretch, when they are resized",
-        group="data",
-    )
-    channels: Channels = option(1, "1 reads gray, 3 reads RGB", group="data")
-    intensity: tuple[str, ...] | None = option(
-        None,
-        "the values that become black and white: full, percentile (1 to 99 of each image), or two numbers (none: full "
-        "for 8 bits, the depth in use for 16)",
-        group="data",
-    )
-    groups: str | None = option(
-        None,
-        "subjects: table.csv:column, or a regular expression with one group over file names (none: as OASIS, ADNI and "
-        "BIDS name files)",
-        group="data",
-    )
-    labels: str | None = option(None, "classes by a table.csv:column instead of folders", group="data")
-    layout: str | None = option(
-        None, "what each level of folders is: part/class, class/subject, ... (none: by their structure)", group="data"
-    )
-    max_pixels: int | None = option(
-        None, "pixels that an image may have before it is resized (none: 2**24)", group="data", at_least=1
-    )
-    errors: OnError = option(
-        "raise",
-        "files that cannot be read: stop and name them, or warn and leave them out",
-        group="data",
-    )
-
-
-@dataclass(repr=False, eq=False)
-class DataOptions(ReadingOptions):
-    """Which images, who is in them, and how they are split."""
-
-    cache: str | None = option(
-        None,
-        "folder that keeps the decoded images, made if it is not there: for more images than fit into memory, and to "
-        "open them at once",
-        group="data",
-    )
-    unlabelled: bool = option(False, "use all images below the folder, without labels or a split", group="data")
-    by: By = option(
-        "subject",
-        "split by subject, or by image (which lets subjects leak into the test set)",
-        group="data",
-    )
-    split_seed: int = option(42, "seed of the split", group="data", at_least=0, at_most=MAX_SEED)
-    split: tuple[float, ...] = option(
-        (0.7, 0.15, 0.15),
-        "shares of training, validation and test set (two numbers: no validation); given: the parts that the folders "
-        "or the table name",
-        group="data",
-        at_least=0,
-        at_most=1,
-        words=("given",),
-    )
-    folds: int = option(
-        1,
-        "cut into this many folds for cross-validation instead of holding out one test set (what a fold does not test "
-        "is divided as --split says)",
-        group="data",
-        at_least=1,
-    )
-    fold: int = option(0, "which of the folds is tested, from 0", group="data", at_least=0)
-
-
-@dataclass(repr=False, eq=False)
-class TrainingOptions:
-    """What pretraining and fine-tuning have in common."""
-
-    arch: Arch = option("resnet50", "the network", group="network")
-    recipe: Recipe = option("default", "where options that are not given come from", group="run")
-    features: Features = option(
-        "avgpool",
-        "what the head sees: the average over the last stage, or all of it",
-        group="network",
-    )
-    normalize: bool = option(
-        True, "shift and scale pixels to mean 0 and deviation 1 over the training set", group="views"
-    )
-    views: Views = option(
-        "mri",
-        "augmentation: mri (crop, flip, turn, brightness, contrast, gamma, blur, noise), intensity (the same without "
-        "the crop, so that sizes stay), crop (only that), light, none",
-        group="views",
-    )
-    epochs: int = option(100, "passes over the training images", group="optimization", at_least=0)
-    batch_size: int = option(32, "images a step", group="optimization", at_least=1)
-    optimizer: Optimizer = option("sgd", "update rule", group="optimization")
-    lr: float | None = option(
-        None, "highest learning rate (none: by optimizer and batch size)", group="optimization", at_least=0
-    )
-    momentum: float = option(0.9, "SGD's momentum, AdamW's first beta", group="optimization", at_least=0, below=1)
-    nesterov: bool = option(False, "Nesterov's momentum, for SGD", group="optimization")
-    weight_decay: float = option(1e-4, "L2 penalty (SGD) or decoupled decay (AdamW)", group="optimization", at_least=0)
-    decay_all: bool = option(False, "decay biases and batch norm too", group="optimization")
-    schedule: ScheduleName = option("cosine", "learning rate over time", group="optimization")
-    warmup_epochs: float = option(
-        0.0,
-        "epochs over which the rate rises from 0, at most half of them (cosine only)",
-        group="optimization",
-        at_least=0,
-    )
-    sharpness: Sharpness = option(
-        "none",
-        "sharpness-aware minimisation, two passes a step: sam (Foret et al. 2021); asam, as the seed's recipe has it, "
-        "every parameter scaled by |w|; asam-authors, as Kwon et al. 2021 released it, weights scaled by |w| + 0.01, "
-        "biases as in sam",
-        group="optimization",
-    )
-    rho: float = option(
-        0.05, "radius of SAM or ASAM (0.5 in the code of ASAM's authors)", group="optimization", at_least=0
-    )
-    precision: Precision = option(
-        "fp32",
-        "what activations are stored and multiplied in; bf16 halves their memory and is faster where the processor has "
-        "bf16 instructions (AVX512_BF16, AMX), slower elsewhere; weights, statistics, losses and optimizer stay fp32",
-        group="run",
-    )
-    random_state: int = option(
-        0, "seed of weights, order, views and dropout", group="run", at_least=0, at_most=MAX_SEED
-    )
-    n_jobs: int | None = _threads("run")
-    verbose: int = option(1, "0 silent, 1 progress bar, 2 a line an epoch", group="run", at_least=0, at_most=2)
-
-
-@dataclass(repr=False, eq=False)
-class PretrainOptions(TrainingOptions):
-    """SimCLR."""
-
-    arch: Arch = option("resnet50", "the network", group="network", positional=True)
-    weights: str | None = option(
-        None, "start from this checkpoint, or any file that holds a ResNet (none: random)", group="network"
-    )
-    head: Head = option(
-        "mlp",
-        "projection head: mlp, or the paper recipe's dropout and two linear layers",
-        group="network",
-    )
-    batch_size: int = option(
-        32,
-        "pairs of views a step",
-        group="optimization",
-        at_least=2,
-        because="SimCLR pushes an image away from the others of its batch",
-    )
-    embedding_size: int = option(128, "numbers that the projection head puts out", group="network", at_least=2)
-    embedding_norm: bool = option(
-        True,
-        "batch norm without parameters on the embedding, as at the end of the authors' head; without it a run may "
-        "collapse, above all with SAM",
-        group="network",
-    )
-    positives: Positives = option(
-        "same_slice",
-        "what the two views show: the same slice, that or a neighbouring slice of the same subject, or any two slices "
-        "of the same subject",
-        group="pairs",
-    )
-    exclude_same_subject: bool = option(
-        False, "do not push apart slices of the same subject (needs subjects)", group="pairs"
-    )
-    temperature: float = option(0.2, "temperature of NT-Xent", group="optimization", at_least=1e-3)
-    temperature_drops: bool = option(
-        False,
-        "lower it to 0.3, 0.1, 0.05 as the loss per image falls under 0.045, 0.03, 0.02 (paper recipe)",
-        group="optimization",
-    )
-    separate_views: bool = option(False, "batch statistics for each view apart (paper recipe)", group="network")
-    warmup_epochs: float = option(
-        10.0,
-        "epochs over which the rate rises from 0, at most half of them (cosine only)",
-        group="optimization",
-        at_least=0,
-    )
-    micro_batch: int | None = option(
-        None,
-        "images in memory at once, a divisor of the batch size (none: all); costs one more forward pass, keeps the "
-        "loss of the whole batch, takes batch statistics over so many",
-        group="network",
-        at_least=2,
-    )
-    knn_every: int = option(
-        5, "epochs between nearest-neighbour checks on validation images (0: never)", group="run", at_least=0
-    )
-
-
-@dataclass(repr=False, eq=False)
-class FinetuneOptions(TrainingOptions):
-    """A classifier."""
-
-    init: Any = option(
-        "random",
-        "start: random, a run folder, a checkpoint, or any file that holds a ResNet (.safetensors, .pth, .ckpt, ...)",
-        group="network",
-        positional=True,
-    )
-    dropout: float = option(0.0, "dropout before the last layer", group="network", at_least=0, at_most=0.99)
-    label_fraction: float = option(1.0, "share of the training labels to use", group="labels", at_least=0, at_most=1)
-    fraction_by: By = option("subject", "draw labelled images by subject or by image", group="labels")
-    class_weight: ClassWeight | None = option(
-        "balanced", "weigh classes by their rarity (none: do not)", group="labels"
-    )
-    sampling: Sampling = option(
-        "shuffle",
-        "an epoch's images: each once, or every class equally often, which takes the place of class weights",
-        group="labels",
-    )
-    label_smoothing: float = option(0.0, "label smoothing", group="labels", at_least=0, at_most=0.99)
-    select: Selection = option("balanced_accuracy", "what chooses the best epoch on validation data", group="labels")
-    select_on: SelectOn = option(
-        "val",
-        "where the best epoch is chosen; test is what the published notebooks do, and flatters",
-        group="labels",
-    )
-    min_steps: int = option(
-        0, "raise the epochs until at least this many steps are done", group="optimization", at_least=0
-    )
-    views: Views = option(
-        "light",
-        "augmentation: light (small crop, flip, turn, shift), mri, intensity, crop, none",
-        group="views",
-    )
-    epochs: int = option(50, "passes over the labelled images", group="optimization", at_least=0)
-    optimizer: Optimizer = option("adamw", "update rule", group="optimization")
-    weight_decay: float = option(1e-2, "L2 penalty (SGD) or decoupled decay (AdamW)", group="optimization", at_least=0)
+from ._data_sections import DataOptions, ReadingOptions
+from ._options import option, take_choices, threads_option
+from ._training_sections import FinetuneOptions, PretrainOptions
 
 
 @dataclass(repr=False, eq=False)
@@ -528,7 +263,7 @@ class BenchOptions:
     )
     rounds: int = option(5, "steps of each; the median counts", group="bench", at_least=1)
     layers: bool = option(False, "a table of every convolution, in its three directions", group="bench")
-    n_jobs: int | None = _threads("bench")
+    n_jobs: int | None = threads_option("bench")
     peer: bool = option(False, "PyTorch's configurations beside it (needs: pip install torch)", group="bench")
 
 

@@ -10,7 +10,8 @@ from ._errors import WeightsError, naming
 from ._open import is_torch_file, open_weights
 from ._stored import check_numbers
 from ._torch_file import materialize, open_torch
-from ._torch_pickle import Table, Tensor, refusal
+from ._torch_pickle import refusal
+from ._torch_values import Table, Tensor
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which training scripts store the weights
 _MOST_WRAPPERS = 4

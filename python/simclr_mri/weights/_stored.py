@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ._errors import WeightsError
-from ._torch_pickle import shortened
+from ._torch_values import shortened
 
 _DTYPES = {
     "F64": "<f8",

@@ -23,17 +23,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ._errors import WeightsError
-from ._torch_pickle import (
-    ITEM_BYTES,
-    Inert,
-    Items,
-    Storage,
-    Table,
-    Tensor,
-    read_pickle,
-    refusal,
-    shortened,
-)
+from ._torch_pickle import read_pickle, refusal
+from ._torch_values import ITEM_BYTES, Inert, Items, Storage, Table, Tensor, shortened
 
 MOST_SHARING = 4
 """Tensors of a file together over its storages: weights may be tied, and that is twice at most in ordinary networks."""
