@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from simclr_mri import _core, splits
-from simclr_mri.audits._heads import infer_groups
+from simclr_mri.audits._subjects import infer_groups
 from simclr_mri.datasets import ImageFolder, open_dataset
 from simclr_mri.views import Preprocess
 

@@ -36,10 +36,10 @@ from ..datasets import (
 from ..splits import BLANK, Copies, Split, describe_overlap, find_copies, given_split
 from ._baselines import Baseline, run_baselines
 from ._duplicates import report_copies
-from ._heads import Groups, infer_groups
 from ._record import Audit, Finding, percent
 from ._shortcut_report import judge_shortcuts, report_shortcuts
 from ._shortcuts import ShortcutSearch, find_shortcuts
+from ._subjects import Groups, infer_groups
 
 MANY_BLANK = 0.05
 """Share of blank images from which a set is not fit for use as it is."""

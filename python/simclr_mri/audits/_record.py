@@ -11,8 +11,8 @@ from .._shared import ArrayRecord, Record, plain_row
 from ..datasets import Dataset
 from ..splits import Copies
 from ._baselines import Baseline
-from ._heads import Groups
 from ._shortcuts import TOGETHER, Shortcut, ShortcutSearch
+from ._subjects import Groups
 
 _FORMER_METHODS = {"dark share": "share of dark pixels"}
 

@@ -14,8 +14,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from simclr_mri.audits import Audit, audit
 from simclr_mri.audits._baselines import run_baselines, shuffle_labels
-from simclr_mri.audits._heads import infer_groups
 from simclr_mri.audits._record import percent
+from simclr_mri.audits._subjects import infer_groups
 from simclr_mri.datasets import AlzheimerMRI, Dataset, concatenate, dark_share, phantoms
 from simclr_mri.splits import LeakageError, Split, check_overlap, split
 from simclr_mri.splits._fourier_mellin import rotation
@@ -61,7 +61,7 @@ def test_no_heads_where_there_are_none(heads: Dataset) -> None:
 
 def test_a_large_set_is_chained_by_a_few_neighbours_of_each(heads: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = infer_groups(heads.images)
-    monkeypatch.setattr("simclr_mri.audits._heads.MAX_MATRIX", 10)
+    monkeypatch.setattr("simclr_mri.audits._subjects.MAX_MATRIX", 10)
     few = infer_groups(heads.images)
     assert few.found == "clear" and len(few.links) == len(whole.links)
     assert adjusted_rand_score(whole.labels, few.labels) > 0.98
@@ -70,14 +70,14 @@ def test_a_large_set_is_chained_by_a_few_neighbours_of_each(heads: Dataset, monk
 
 
 def test_pieces_without_a_link_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
-    from simclr_mri.audits import _heads
+    from simclr_mri.audits import _subjects
 
     rng = np.random.default_rng(0)
     far = np.repeat(np.eye(6, 8), 20, axis=0) + rng.normal(0, 0.01, (120, 8))  # six knots, each of 20
     rows = (far / np.linalg.norm(far, axis=1, keepdims=True)).astype(np.float32)
-    monkeypatch.setattr(_heads, "N_NEIGHBOURS", 4)
-    ends, links, _, _ = _heads._sparse_tree(rows)
-    _, exact, _, _ = _heads._spanning_tree(rows)
+    monkeypatch.setattr(_subjects, "N_NEIGHBOURS", 4)
+    ends, links, _, _ = _subjects._sparse_tree(rows)
+    _, exact, _, _ = _subjects._spanning_tree(rows)
     assert ends.shape == (119, 2) and (links < 0.5).sum() == (exact < 0.5).sum() == 5
 
 
