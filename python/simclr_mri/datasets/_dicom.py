@@ -36,7 +36,8 @@ TAGS = (
         "Columns",
     ),
     *("SamplesPerPixel", "NumberOfFrames", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient"),
-    *("PixelSpacing", "AcquisitionNumber", "EchoNumbers", "EchoTime", "TemporalPositionIdentifier", "BitsAllocated"),
+    *("PixelSpacing", "AcquisitionNumber", "EchoNumbers", "EchoTime", "TemporalPositionIdentifier"),
+    "PhotometricInterpretation",
 )
 
 
@@ -99,7 +100,7 @@ def find_series(root: Path, files: list[str]) -> tuple[list[Series], dict[str, s
             continue
         if not getattr(tags, "Rows", None) or not getattr(tags, "Columns", None):
             others[name] = f"DICOM without pixels ({getattr(tags, 'Modality', '') or 'no modality'})"
-        elif int(getattr(tags, "SamplesPerPixel", 1) or 1) != 1:
+        elif int(getattr(tags, "SamplesPerPixel", 1) or 1) != 1 or "PALETTE" in _photometric(tags):
             others[name] = "DICOM in colour, such as screenshots"
         else:
             folder = name.rpartition("/")[0]
@@ -256,7 +257,11 @@ def _pixels(tags: Any) -> np.ndarray:
         for key, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
     )
     pixels = pixels * np.float32(slope) + np.float32(intercept)
-    return -pixels if getattr(tags, "PhotometricInterpretation", "") == "MONOCHROME1" else pixels
+    return -pixels if _photometric(tags) == "MONOCHROME1" else pixels
+
+
+def _photometric(tags: Any) -> str:
+    return str(getattr(tags, "PhotometricInterpretation", "") or "")
 
 
 def _frames(tags: Any, n: int) -> list[Any]:
@@ -304,25 +309,40 @@ def _affine(frames: list[Any], normal: np.ndarray) -> np.ndarray:
 
 
 def _explained(path: Path, error: Exception, tags: Any) -> Exception:
-    text = str(error)
-    if isinstance(error, (NotImplementedError, ImportError)) or _lacks_decoder(tags):
-        return ImportError(
-            f"{path}: its pixels are compressed in a way that needs more packages. "
-            "Type: pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+    """The error for a file whose pixels cannot be read: what it is compressed with, and the packages that read that."""
+    syntax = _compression(tags)
+    if syntax is not None and not _has_decoder(syntax):
+        kind = f"{path}: its pixels are compressed as {syntax.name} (transfer syntax {syntax})"
+        if packages := _decoders(syntax.name):
+            return ImportError(f"{kind}, and no package that reads them is installed. Type: pip install {packages}")
+        return _core.DecodeError(
+            f"{kind}, which pydicom does not read. Export it without compression (Explicit VR Little Endian)"
         )
-    return _core.DecodeError(
-        f"{path}: cannot be read as DICOM ({type(error).__name__}: {text.splitlines()[0] if text else ''})"
-    )
+    text = str(error).splitlines()[0] if str(error) else ""
+    compressed = f", compressed as {syntax.name}" if syntax is not None else ""
+    return _core.DecodeError(f"{path}: cannot be read as DICOM{compressed} ({type(error).__name__}: {text})")
 
 
-def _lacks_decoder(tags: Any) -> bool:
-    """Whether the pixels are compressed in a way that no installed package reads."""
+def _compression(tags: Any) -> Any:
+    """The transfer syntax of compressed pixels; None if they are not compressed, or that is not stated."""
+    syntax = getattr(getattr(tags, "file_meta", None), "TransferSyntaxUID", None)
+    return syntax if syntax is not None and syntax.is_transfer_syntax and syntax.is_encapsulated else None
+
+
+def _has_decoder(syntax: Any) -> bool:
+    """Whether an installed package reads pixels that are compressed in this way."""
     from pydicom.pixels import get_decoder
 
-    syntax = getattr(getattr(tags, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax is None or not syntax.is_transfer_syntax or not syntax.is_compressed:
-        return False
     try:
-        return not get_decoder(syntax).is_available
+        plugins = set(get_decoder(syntax).available_plugins)
     except NotImplementedError:
-        return True
+        return False
+    # Pillow's JPEG has 8 bits a sample, and this kind may have 12.
+    return bool(plugins - {"pillow"} if syntax.name.startswith("JPEG Extended") else plugins)
+
+
+def _decoders(name: str) -> str:
+    """The packages that read a kind of compression, as words for pip; "" where there is none."""
+    if name.startswith("High-Throughput JPEG 2000") or (name.startswith("JPEG 2000") and "Part 2" not in name):
+        return "pylibjpeg pylibjpeg-openjpeg"
+    return "pylibjpeg pylibjpeg-libjpeg" if name.startswith(("JPEG Base", "JPEG Ext", "JPEG Loss", "JPEG-LS")) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import json
 import warnings
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from reference import lossless_jpeg
 from reference.making import dicom_series, head, nifti, picture, reoriented
 from simclr_mri import _core
 from simclr_mri.datasets import DataWarning, Volumes, open_dataset, stream_pictures, write_slices
@@ -215,18 +218,100 @@ def test_enhanced_dicom(tmp_path: Path) -> None:
     np.testing.assert_array_equal(Volumes(tmp_path / "multi", **WHOLE).images, expected)
 
 
-def test_compressed_dicom(tmp_path: Path) -> None:
-    """Run lengths are read by pydicom alone; what needs a package says which."""
+COMPRESSIONS = {  # transfer syntax, and how far pixels may be from those without compression
+    "RLELossless": 0,
+    "JPEG2000Lossless": 0,
+    "JPEGLosslessSV1": 0,
+    "JPEGLossless": 0,
+    "JPEG2000": 6,
+    "JPEGBaseline8Bit": 6,
+}
+
+
+def compressed_series(folder: Path, data: np.ndarray, name: str) -> Path:
+    """A DICOM series whose pixels are compressed; 8 bits for baseline JPEG, as that has no more."""
     import pydicom
 
-    data = np.floor(head((8, 8, 4)))
-    folder = dicom_series(tmp_path / "d", data)
-    expected = Volumes(folder, **WHOLE).images
+    depth = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7} if name in ("JPEGBaseline8Bit", "JPEG2000") else {}
+    dicom_series(folder, data, **depth)
+    syntax = getattr(pydicom.uid, name)
     for path in folder.iterdir():
         tags = pydicom.dcmread(path)
-        tags.compress(pydicom.uid.RLELossless)
+        if name == "RLELossless":
+            tags.compress(syntax)
+        else:
+            values = np.frombuffer(tags.PixelData, np.uint16).reshape(tags.Rows, tags.Columns)
+            tags.PixelData = pydicom.encaps.encapsulate([_jpeg(values, name)])
+            tags["PixelData"].VR = "OB"
+            tags.file_meta.TransferSyntaxUID = syntax
         tags.save_as(path)
-    np.testing.assert_array_equal(Volumes(folder, **WHOLE).images, expected)
+    return folder
+
+
+def _jpeg(values: np.ndarray, name: str) -> bytes:
+    if name.startswith("JPEGLossless"):
+        return lossless_jpeg.encode(values, 12)
+    stream = io.BytesIO()
+    if name == "JPEG2000Lossless":
+        Image.fromarray(values).save(stream, "JPEG2000", irreversible=False, no_jp2=True)
+    elif name == "JPEG2000":
+        options = {"irreversible": True, "quality_mode": "rates", "quality_layers": [2], "no_jp2": True}
+        Image.fromarray(values.astype(np.uint8)).save(stream, "JPEG2000", **options)
+    else:
+        Image.fromarray(values.astype(np.uint8)).save(stream, "JPEG", quality=98)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("name", "most"), COMPRESSIONS.items(), ids=COMPRESSIONS)
+def test_compressed_dicom(tmp_path: Path, name: str, most: int) -> None:
+    """Each compression gives the slices that there are without it; damage is named with the file and the syntax."""
+    if name not in ("RLELossless", "JPEG2000Lossless", "JPEG2000", "JPEGBaseline8Bit"):
+        pytest.importorskip("libjpeg", reason="pylibjpeg-libjpeg reads it")
+    data = head((40, 44, 3))
+    data = np.floor(255 * data / data.max())
+    dicom_series(tmp_path / "plain", data)
+    expected = Volumes(tmp_path / "plain", **WHOLE)
+    folder = compressed_series(tmp_path / "pressed", data, name)
+    found = Volumes(folder, **WHOLE)
+    assert found.files == expected.files
+    assert np.abs(found.images.astype(int) - expected.images).max() <= most
+    file = min(folder.iterdir())
+    file.write_bytes(file.read_bytes()[:-400])
+    with pytest.raises(_core.DecodeError, match=file.name):
+        Volumes(folder, **WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("JPEGLosslessSV1", r"compressed as JPEG Lossless, .*1\.2\.4\.70.*: pip install pylibjpeg pylibjpeg-libjpeg$"),
+        ("JPEG2000Lossless", r"compressed as JPEG 2000 .*1\.2\.4\.90.*: pip install pylibjpeg pylibjpeg-openjpeg$"),
+    ],
+)
+def test_a_decoder_that_is_missing_is_named(tmp_path: Path, monkeypatch, name: str, advice: str) -> None:
+    import pydicom
+
+    folder = compressed_series(tmp_path, np.floor(head((8, 8, 2))), name)
+    decoder = pydicom.pixels.get_decoder(getattr(pydicom.uid, name))
+    monkeypatch.setattr(decoder, "_available", {})
+    with pytest.raises(ImportError, match=rf"{min(folder.iterdir()).name[:4]}.*{advice}"):
+        Volumes(folder)
+
+
+def test_what_no_package_reads_is_left_out_if_asked(tmp_path: Path) -> None:
+    import pydicom
+
+    dicom_series(tmp_path / "a", np.floor(head((8, 8, 2))))
+    for path in dicom_series(tmp_path / "film", np.floor(head((8, 8, 1))), patient="P2").iterdir():
+        tags = pydicom.dcmread(path)
+        tags.PixelData = pydicom.encaps.encapsulate([bytes(100)])
+        tags.file_meta.TransferSyntaxUID = pydicom.uid.MPEG4HP41
+        tags["PixelData"].VR = "OB"
+        tags.save_as(path)
+    with pytest.raises(_core.DecodeError, match=r"compressed as MPEG-4 .*Export it without compression"):
+        Volumes(tmp_path, labelled=False)
+    with pytest.warns(DataWarning, match="1 of 2 volumes cannot be read and are left out"):
+        assert set(Volumes(tmp_path, labelled=False, errors="warn").subjects) == {"P1"}
 
 
 def test_broken_volumes_are_named(tmp_path: Path) -> None:
