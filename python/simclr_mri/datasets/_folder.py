@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,9 @@ def check_root(root: str | Path) -> Path:
     if root.is_dir():
         return root
     if root.exists():
-        raise NotADirectoryError(f"{root}: expected a folder, found a file")
+        raise NotADirectoryError(
+            f"{root}: expected a folder, a table (.csv, .tsv, .parquet) or a cache, found a file{way_in(str(root))}"
+        )
     parent = next(p for p in (root.absolute()).parents if p.is_dir())
     near = difflib.get_close_matches(root.name, [p.name for p in parent.iterdir() if p.is_dir()], n=1)
     hint = f". Did you mean {parent / near[0]}?" if near and parent == root.absolute().parent else ""
@@ -41,4 +44,18 @@ def nothing_to_read(listing: Listing, labelled: bool | None) -> str:
         return f"{root}: no pictures, but tables with pictures in them{holds}. Open {way_out}"
     if labelled is False:
         return f"{root}: no {', '.join(EXTENSIONS)} file in it or below{holds}"
-    return f"{root}: no class folders and no images in it{holds}. Expected {root}/class/image.png"
+    packed = next((hint for name in listing.others if (hint := way_in(str(root / name)))), "")
+    return f"{root}: no class folders and no images in it{holds}{packed or f'. Expected {root}/class/image.png'}"
+
+
+def way_in(path: str) -> str:
+    """What to do with a file that holds data in a form that is not read: unpack an archive, export a spreadsheet."""
+    kind = ending(path)
+    name = shlex.quote(path)
+    if kind == ".zip":
+        return f". Unpack it first: python -m zipfile -e {name} {shlex.quote(path[: -len(kind)])}"
+    if kind in (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2"):
+        return f". Unpack it first: python -m tarfile -e {name} {shlex.quote(path[: -len(kind)])}"
+    if kind in (".7z", ".rar"):
+        return ". Unpack it first"
+    return ". Save the spreadsheet as CSV first" if kind in (".xlsx", ".xls", ".ods") else ""

@@ -10,7 +10,8 @@ from typing import Any
 from ._cache import options_kept, through_cache
 from ._dataset import Dataset
 from ._folder import check_root, nothing_to_read
-from ._gather import Asked, Found, gather
+from ._found import Asked, Found
+from ._gather import gather
 from ._images import Intensity, Pictures, check_reading, decode
 from ._pixel_file import PixelFile
 from ._subjects import Groups

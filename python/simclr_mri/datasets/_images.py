@@ -219,6 +219,7 @@ class _Batch:
         self.failures: dict[int, tuple[str, str]] = {}  # index to kind of exception and message
         self.facts = np.zeros((len(paths), 5), np.uint16)
         self.pages: dict[int, str] = {}
+        self.wide: dict[int, tuple[float, float]] = {}  # least and greatest of numbers of 32 bits
         self.intensity: Any = "full"
         self.resizes = False
         self.first: int | None = None  # whose size counts
@@ -351,6 +352,8 @@ class _Batch:
             return None
         if note:
             self.pages[index] = note
+        if samples.dtype not in (np.uint8, np.uint16):
+            self.wide[index] = (float(samples.min()), float(samples.max()))
         if samples.dtype == np.uint16:
             self.facts[index] = (16, 0, samples.min(), samples.max(), 0)
         else:
@@ -420,6 +423,13 @@ class _Batch:
         if self.pages:
             index, which = next(iter(self.pages.items()))
             notes.append(f"{len(self.pages):,} files have several pages, such as {self.files[index]}: {which} is read")
+        if self.wide and asked in (None, "full"):
+            low, high = min(v[0] for v in self.wide.values()), max(v[1] for v in self.wide.values())
+            same = self._wider(float(f"{low:.4g}"), float(f"{high:.4g}"))
+            notes.append(
+                f"{len(self.wide):,} files hold numbers of 32 bits, from {low:.4g} to {high:.4g}: each is spread from "
+                f"its own least to its own greatest value. To spread all alike: {same}"
+            )
         on_range = self._note_on_range(images, asked)
         return [*notes, on_range] if on_range else notes
 
@@ -446,5 +456,5 @@ class _Batch:
         )
 
     @staticmethod
-    def _wider(low: int, high: int) -> str:
-        return option_text("intensity", (low, max(high, low + 1)))
+    def _wider(low: float, high: float) -> str:
+        return option_text("intensity", (low, high if high > low else low + 1))

@@ -259,6 +259,7 @@ class _Finder:
         names = list(groups)
         parts = [name for name in names if part_of(name)]
         deep = [name for name in names if groups[name].is_deep() and not groups[name].loose()]
+        self._refuse_copy(groups)
         if not any(groups[name].is_deep() for name in names):
             return self._role_of_flat(names, roles, parts)
         inner = {name: self._inner(groups[name]) for name in names if groups[name].is_deep()}
@@ -282,6 +283,22 @@ class _Finder:
         if self._mostly(names, is_group):
             return "part"
         raise AmbiguousLayout(self._two_readings(names, inner, roles))
+
+    def _refuse_copy(self, groups: dict[str, Level]) -> None:
+        """A folder that holds folders of the same names as those beside it: mostly the same archive, unpacked twice."""
+        flat = {normal(name): name for name, level in groups.items() if not level.is_deep()}
+        for level in groups.values():
+            inner = {normal(child) for child in self._inner(level)} if level.is_deep() else set()
+            if len(flat) >= 2 and inner == set(flat) and len(groups) == len(flat) + 1:
+                folder = level.members[0][0].path
+                within = call_text("datasets.open_dataset", "data", self.listing.root / folder)
+                raise AmbiguousLayout(
+                    f"{self.listing.root}: {folder}/ holds the same folders as lie beside it "
+                    f"({some(list(flat.values()), 4)}), so images may be there twice.\n"
+                    f"  only what is in {folder}/: {within}\n"
+                    f"  only what lies beside it: rename {folder} to _{folder.rsplit('/', 1)[-1]}\n"
+                    f"Choose one"
+                )
 
     def _role_of_flat(self, names: list[str], roles: list[str], parts: list[str]) -> str:
         """Folders of pictures: classes, but for a flat test folder beside them, or parts without classes."""

@@ -18,15 +18,17 @@ from ._class_names import in_order, parse_merge
 from ._classes import SEVERITY
 from ._dataset import Dataset
 from ._folder import check_root, nothing_to_read
-from ._gather import Asked, gather
+from ._found import Asked
+from ._gather import gather
 from ._image_folder import as_dataset
 from ._images import Intensity, check_reading, decode
-from ._parquet import read_parquet
+from ._parquet import holds_pictures, read_parquet
 from ._phantoms._generate import MANIFEST, load_phantoms
+from ._read_table import read_rows
 from ._subjects import Groups, resolve_groups
-from ._tables import match_rows, read_rows
+from ._tables import match_rows, require_header
 from ._volumes import Cut, read_volumes
-from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS, ending, walk
+from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS, ending, is_hidden, walk
 from ._warnings import DataWarning
 from ._write_slices import TABLE, is_slices_folder
 
@@ -164,7 +166,7 @@ def _published_folder(root: Path) -> Path | None:
     for _ in range(4):
         if is_alzheimer_mri(root):
             return root if (root / SEVERITY[0] / "non_1.jpg").is_file() else None
-        inner = [entry.path for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith((".", "_"))]
+        inner = [e.path for e in os.scandir(root) if os.path.isdir(e.path) and not is_hidden(e.name)]
         if len(inner) != 1:
             return None
         root = Path(inner[0])
@@ -186,13 +188,14 @@ def _asked_of_slices(root: Path, asked: Asked) -> Asked:
 
 
 def _open_file(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
-    if ending(path.name) in PARQUET_EXTENSIONS:
+    if ending(path.name) in PARQUET_EXTENSIONS and holds_pictures(path):
         return _open_parquet([path], path.parent, asked, reading)
     table = read_rows(path)
     listing = walk(path.parent)
     files = listing.pictures
     if not files:
         raise ValueError(nothing_to_read(listing, asked.labelled))
+    require_header(table, files)
     match = match_rows(table, files, where="labels")
     named = [name for name, row in zip(files, match.rows, strict=True) if row is not None]
     if not named:
@@ -207,6 +210,7 @@ def _open_file(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
         listing.files[kind] = [name for name in listing.files.get(kind, ()) if name not in others]
     if asked.labels is None and asked.labelled:
         asked = replace(asked, labels=path)
+    listing.files.pop("parquet", None)
     found = gather(listing, named, asked)
     pictures = decode(path.parent, found.files, **reading)
     return as_dataset(found, pictures, path.stem, reading["fit"], path.parent, stacklevel=7)

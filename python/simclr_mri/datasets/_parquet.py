@@ -11,22 +11,25 @@ from typing import Any
 import numpy as np
 
 from .._shared import natural_key, option_text, some
+from ._by_table import said_of
 from ._class_names import natural_order
-from ._gather import Asked, Found, arrange
+from ._found import Asked, Found
+from ._gather import arrange
 from ._images import Pictures, decode
+from ._read_table import require_pyarrow
 from ._tables import LABEL_COLUMNS, SUBJECT_COLUMNS
+from ._walk import counted_by_reason
 from ._words import part_of
 
 
-def require_pyarrow(name: str) -> Any:
-    """pyarrow.parquet; ImportError with the line to type."""
+def holds_pictures(path: Path) -> bool:
+    """Whether a file has a column with the bytes of pictures; one of paths and labels has none."""
+    parquet = require_pyarrow(str(path))
     try:
-        import pyarrow.parquet
-    except ImportError:
-        raise ImportError(
-            f"{name}: Parquet files are read by pyarrow, which is not installed. Type: pip install pyarrow"
-        ) from None
-    return pyarrow.parquet
+        head = next(parquet.ParquetFile(path).iter_batches(batch_size=8), None)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+    return head is not None and any(map(_has_bytes, head.columns))
 
 
 def read_parquet(paths: Sequence[Path], root: Path, asked: Asked, **options: Any) -> tuple[Found, Pictures]:
@@ -63,24 +66,43 @@ def read_parquet(paths: Sequence[Path], root: Path, asked: Asked, **options: Any
                     f"{path.relative_to(root).as_posix()}:{i}" if path.is_relative_to(root) else f"{path.name}:{i}"
                 )
                 parts.append(part)
-            labels += rows.labels or []
-            subjects += rows.subjects or []
+            labels += rows.labels or [""] * (len(names) - len(labels))
+            subjects += rows.subjects or [""] * (len(names) - len(subjects))
         found = Found(root, list(names), reading=f"{len(names):,} rows of {some([p.name for p in paths], 2)}")
-        if labels and asked.labelled is not False:
-            found.classes = natural_order(sorted(set(labels), key=natural_key))
-            found.labels = np.array([found.classes.index(value) for value in labels], np.int64)
+        found.subjects = np.array(subjects) if all(subjects) else None
+        found.parts = np.array(parts) if all(parts) and len(set(parts)) > 1 else None
+        if any(labels) and asked.labelled is not False:
+            _leave_out_unlabelled(found, labels)
         elif asked.labelled:
             advice = option_text("labels", rows.columns[-1])
             raise ValueError(f"{paths[0]}: no column of labels; say which one it is, such as {advice}")
-        found.subjects = np.array(subjects) if subjects else None
-        found.parts = np.array(parts) if all(parts) and len(set(parts)) > 1 else None
-        files = [f"{i:07d}.png" for i in arrange(found, asked)]
+        row_of = {name: i for i, name in enumerate(names)}
+        arrange(found, asked)
+        found.reading += said_of(found)
+        if found.others:
+            found.notes.append(f"{root}: not read: {counted_by_reason(found.others)}")
+        files = [f"{row_of[name]:07d}.png" for name in found.files]
         try:
             pictures = decode(folder, files, **options)
         except (ValueError, OSError) as error:
             raise type(error)(_with_names(str(error), folder, names)) from None
     pictures.notes = [_with_names(note, folder, names) for note in pictures.notes]
     return found, pictures
+
+
+def _leave_out_unlabelled(found: Found, labels: Sequence[str]) -> None:
+    """Rows without a class, such as those of a part that is for others to judge, are left out and counted."""
+    kept = [i for i, label in enumerate(labels) if label]
+    found.others = dict.fromkeys(
+        (found.files[i] for i, label in enumerate(labels) if not label), "rows without a class"
+    )
+    found.classes = natural_order(sorted({labels[i] for i in kept}, key=natural_key))
+    found.labels = np.array([found.classes.index(labels[i]) for i in kept], np.int64)
+    found.files = [found.files[i] for i in kept]
+    found.subjects = None if found.subjects is None else found.subjects[kept]
+    found.parts = None if found.parts is None else found.parts[kept]
+    if found.parts is not None and len(set(found.parts.tolist())) < 2:
+        found.parts = None
 
 
 def _with_names(text: str, folder: str, names: Sequence[str]) -> str:
@@ -142,6 +164,9 @@ class _Rows:
             feature = json.loads(metadata).get("info", {}).get("features", {}).get(column, {})
             names = feature.get("names") if isinstance(feature, dict) else None
         values = self.table[column].to_pylist()
-        if None in values:
+        if None in values and set(values) != {None}:
             raise ValueError(f"{self.path}: no {column} in row {values.index(None)}")
-        return [names[v] if names and isinstance(v, int) and 0 <= v < len(names) else str(v) for v in values]
+        return [
+            "" if v is None else names[v] if names and isinstance(v, int) and 0 <= v < len(names) else str(v)
+            for v in values
+        ]

@@ -81,7 +81,7 @@ def _below(root: Path) -> Iterator[tuple[str, int, int]]:
         except OSError:
             continue
         for entry in found:
-            if not entry.is_dir():
+            if not os.path.isdir(entry.path):  # entry.is_dir raises for links in a circle
                 yield entry.path[start:], *_about(entry)
             elif not entry.is_symlink():
                 left.append((entry.path, above))

@@ -13,7 +13,8 @@ from .._core import DecodeError
 from ._cache import is_cache, open_cache, plain_option
 from ._dataset import Dataset
 from ._folder import check_root, nothing_to_read
-from ._gather import Asked, gather
+from ._found import Asked
+from ._gather import gather
 from ._images import read_images
 from ._pillow import fitted, to_uint8
 from ._subjects import Groups, resolve_groups

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from .._shared import some
-from ._tables import MISSING, read_rows, subject_column, values_of
-from ._walk import TABLE_EXTENSIONS
+from ._read_table import read_rows
+from ._tables import MISSING, subject_column, values_of
+from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS
 
 Groups = str | Path | tuple[str | Path, str] | Callable[[str], str | int] | None
 
@@ -55,9 +56,10 @@ def table_and_column(given: Any) -> tuple[str | Path, str | None] | None:
         return given
     text = str(given)
     table, _, column = text.rpartition(":")
-    if table.lower().endswith(TABLE_EXTENSIONS):
+    endings = (*TABLE_EXTENSIONS, *PARQUET_EXTENSIONS)
+    if table.lower().endswith(endings):
         return table, column
-    return (text, None) if text.lower().endswith(TABLE_EXTENSIONS) else None
+    return (text, None) if text.lower().endswith(endings) else None
 
 
 def find_table(path: str | Path, root: Path, argument: str) -> Path:

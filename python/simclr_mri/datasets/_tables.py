@@ -1,23 +1,21 @@
 """Tables that say something about images: a column of subjects or of classes, matched to files by whatever names them.
 
-The separator, the encoding and the order of the columns are found out. A row may name its file by an absolute path, by
-one with another beginning, by its name alone, without ending, or name a subject or session whose files it is about.
+A row may name its file by an absolute path, by one with another beginning, by its name alone, without ending, or name
+a subject or session whose files it is about.
 """
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from .._shared import option_text, some
+from .._shared import some
+from ._read_table import Table
+from ._words import normal
 
 MISSING = ("", "nan", "na", "n/a", "none", "null", "<na>", "?", "-")
 LABEL_COLUMNS = (
@@ -29,96 +27,6 @@ SUBJECT_COLUMNS = (
     *("ptid", "rid", "sub", "subj"),
 )
 FILE_COLUMNS = ("file", "filename", "file_name", "filepath", "path", "image", "image_path", "img", "id", "image_id")
-SEPARATORS = ",;\t|"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text: column names and rows of one length."""
-
-    path: Path
-    columns: list[str]
-    rows: list[list[str]]
-
-    def column(self, name: str) -> list[str]:
-        """The values of one column."""
-        place = self.columns.index(name)
-        return [row[place] for row in self.rows]
-
-    def find(self, name: str, argument: str) -> str:
-        """The column of this name, whatever its case; ValueError that lists the columns."""
-        by_case = {column.casefold(): column for column in reversed(self.columns)}
-        if name in self.columns or name.casefold() in by_case:
-            return name if name in self.columns else by_case[name.casefold()]
-        near = difflib.get_close_matches(name.casefold(), by_case, n=1)
-        hint = f". Did you mean {by_case[near[0]]}?" if near else ""
-        ready = option_text(argument, f"{self.path}:{by_case[near[0]] if near else self.columns[-1]}")
-        raise ValueError(
-            f"{argument}: {self.path} has the columns {', '.join(self.columns)}, not {name!r}{hint} Such as {ready}"
-        )
-
-
-def read_rows(path: str | Path) -> Table:
-    """Reads a .csv or .tsv file.
-
-    Parameters
-    ----------
-    path : path
-        Text in UTF-8, UTF-16 with its mark, or Windows-1252; separated by commas, semicolons, tabs or bars.
-
-    Returns
-    -------
-    Table
-
-    Raises
-    ------
-    ValueError
-        No header, or rows longer than it.
-    """
-    path = Path(path)
-    empty = f"{path}: an empty table; expected a line with the names of the columns"
-    data = path.read_bytes()
-    try:
-        text = _decoded(data)
-        lines = [line for line in text.splitlines() if line.strip()]
-        if not lines:
-            raise ValueError(empty)
-        separator = _separator(lines, "\t" if path.suffix.lower() == ".tsv" else ",")
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        rows = [row for row in reader if any(c.strip() for c in row)]
-    except (csv.Error, UnicodeDecodeError) as error:  # a value of more than 128 KiB; UTF-16 that is cut
-        raise ValueError(f"{path}: not a table: {error}") from None
-    if not rows:
-        raise ValueError(empty)
-    columns = [name.strip() or f"column {i + 1}" for i, name in enumerate(rows[0])]
-    if len(set(columns)) < len(columns):
-        raise ValueError(f"{path}: the column {Counter(columns).most_common(1)[0][0]!r} is there twice")
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
-            raise ValueError(f"{path}: line {number} has {len(row)} values, and there are {len(columns)} columns")
-    width = len(columns)
-    return Table(path, columns, [[c.strip() for c in row[:width]] + [""] * (width - len(row)) for row in rows[1:]])
-
-
-def _decoded(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
-
-
-def _separator(lines: list[str], default: str) -> str:
-    """The sign that cuts the first lines into the same number of pieces, at least two."""
-    best, most = default, 1
-    for sign in dict.fromkeys([default, *SEPARATORS]):
-        counts = {len(row) for row in csv.reader(lines[:50], delimiter=sign)}
-        if len(counts) == 1 and (n := counts.pop()) > most:
-            best, most = sign, n
-    if most == 1:  # uneven lines: the sign that the header has most of
-        best = max(dict.fromkeys([default, *SEPARATORS]), key=lines[0].count)
-    return best
 
 
 # -- rows to files ----------------------------------------------------------------------------------------------------
@@ -172,7 +80,7 @@ def match_rows(table: Table, files: Sequence[str], skip: Sequence[str] = (), whe
     """
     names = sorted((c for c in table.columns if c not in skip), key=lambda c: c.casefold() not in FILE_COLUMNS)
     names = names or list(skip)
-    best, trouble = Match(table.columns[0], [None] * len(files), len(table.rows)), None
+    best, trouble = Match(table.columns[0], [None] * len(files), len(table.rows)), dict[str, ValueError]()
     for way in (_by_path, _by_identity):
         if 2 * best.found >= len(files) > 0:  # most files have a row of their own: the others are missing
             break
@@ -180,15 +88,16 @@ def match_rows(table: Table, files: Sequence[str], skip: Sequence[str] = (), whe
             try:
                 rows = way(table, column, files, where)
             except ValueError as error:
-                trouble = trouble or error
+                trouble.setdefault(column, error)
                 continue
             found = Match(column, rows, len(table.rows) - len({r for r in rows if r is not None}))
             if found.found > best.found:
                 best = found
             if found.found == len(files):
                 return found
-    if trouble is not None and best.found < len(files):
-        raise trouble
+    for column, said in trouble.items():  # of other columns it says nothing: classes may be called like pictures
+        if best.found == 0 or (best.found < len(files) and column.casefold() in FILE_COLUMNS):
+            raise said
     return best
 
 
@@ -304,6 +213,7 @@ def values_of(
     ValueError
         Files without a row or without a value; the message shows an example of both sides.
     """
+    require_header(table, files)
     column = table.find(column, argument)
     match = match_rows(table, files, skip=[column], where=argument)
     if match.found == 0 and (own := match_rows(table, files, where=argument)).found:
@@ -328,6 +238,17 @@ def values_of(
     return np.array(chosen)
 
 
+def require_header(table: Table, files: Sequence[str]) -> None:
+    """ValueError for a table whose first line is about a picture already."""
+    names = {name.rsplit("/", 1)[-1] for name in files}
+    first = next((name for name in table.columns if (pieces := _clean(name)) and pieces[-1] in names), None)
+    if first is not None:
+        raise ValueError(
+            f"{table.path}: its first line is about a picture ({first}). Put a line with the names of the columns "
+            "above it, such as file,label"
+        )
+
+
 def label_column(table: Table) -> str | None:
     """The column that seems to hold classes; None if there is none or several."""
     return usual_column(table, LABEL_COLUMNS)
@@ -342,3 +263,17 @@ def usual_column(table: Table, usual: Sequence[str]) -> str | None:
     """The first of these names that the table has, whatever their case."""
     found = [column for name in usual for column in table.columns if column.casefold().replace(" ", "_") == name]
     return found[0] if found else None
+
+
+def with_classes(table: Table) -> Table:
+    """A table that has a column for each class, 1 where a row is of it, with one column `class` more."""
+    if label_column(table) is not None or "class" in table.columns:
+        return table
+    flags = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+    named = {name: [flags.get(value.casefold()) for value in table.column(name)] for name in table.columns}
+    ones = {name: values for name, values in named.items() if None not in values and normal(name)}
+    if len(ones) < 2 or any(sum(map(bool, row)) != 1 for row in zip(*ones.values(), strict=True)):
+        return table
+    names = [next(name for name in ones if ones[name][i]) for i in range(len(table.rows))]
+    rows = [[*row, name] for row, name in zip(table.rows, names, strict=True)]
+    return Table(table.path, [*table.columns, "class"], rows)

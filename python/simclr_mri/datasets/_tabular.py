@@ -13,7 +13,8 @@ import numpy as np
 from .._shared import did_you_mean
 from ._arrays import encode_labels
 from ._images import Pictures, decode
-from ._tables import FILE_COLUMNS, LABEL_COLUMNS, MISSING, SUBJECT_COLUMNS, read_rows
+from ._read_table import read_rows
+from ._tables import FILE_COLUMNS, LABEL_COLUMNS, MISSING, SUBJECT_COLUMNS
 
 SLICE_COLUMNS = ("slice", "slice_index", "slice_number")
 PART_COLUMNS = ("part", "set", "split", "subset")

@@ -21,7 +21,8 @@ from ._cut import check_cut, slices_of
 from ._dataset import Dataset
 from ._dicom import find_series, read_series
 from ._folder import check_root, nothing_to_read
-from ._gather import Asked, Found, gather
+from ._found import Asked, Found
+from ._gather import gather
 from ._images import Intensity, check_reading
 from ._names import known_names
 from ._nifti import Volume, read_nifti

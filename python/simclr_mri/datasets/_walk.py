@@ -24,11 +24,12 @@ PILLOW_EXTENSIONS = (
 )
 VOLUME_EXTENSIONS = (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr")
 DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima")
-TABLE_EXTENSIONS = (".csv", ".tsv")
+TABLE_EXTENSIONS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET_EXTENSIONS = (".parquet",)
 # What accompanies a data set: counted, but no reason to warn.
 COMPANIONS = (
-    *(".csv", ".tsv", ".txt", ".md", ".rst", ".json", ".xml", ".html", ".pdf", ".py", ".ipynb", ".yaml", ".yml"),
+    *TABLE_EXTENSIONS,
+    *(".txt", ".md", ".rst", ".json", ".xml", ".html", ".pdf", ".py", ".ipynb", ".yaml", ".yml"),
     *(
         ".toml",
         ".db",
@@ -92,7 +93,7 @@ class Listing:
 def ending(name: str) -> str:
     """The ending in lower case; `.nii.gz` is one."""
     lower = name.lower()
-    for double in (".nii.gz", ".csv.gz", ".tar.gz"):
+    for double in (".nii.gz", ".csv.gz", ".tsv.gz", ".tar.gz", ".tar.xz", ".tar.bz2"):
         if lower.endswith(double):
             return double
     return os.path.splitext(lower)[1]

@@ -17,7 +17,8 @@ _PARTS = {
     TEST: ("test", "tst", "holdout", "heldout", "unseen", "prueba", "prova", "测试", "テスト"),
 }
 _WHOLE_PARTS = {"tr": TRAIN, "va": VAL, "val": VAL, "vali": VAL, "valset": VAL, "valdata": VAL, "dev": VAL}
-_WHOLE_PARTS |= {"devset": VAL, "te": TEST, "ts": TEST}
+_WHOLE_PARTS |= {"devset": VAL, "te": TEST, "ts": TEST, "pred": TEST, "predict": TEST, "prediction": TEST}
+_WHOLE_PARTS |= {"predictions": TEST, "inference": TEST}
 _GROUPS = re.compile(
     r"^(fold|split|part|partition|subset|set|batch|site|center|centre|cohort|cv|run)[ _-]?[0-9a-z]{0,3}$"
 )
@@ -110,6 +111,14 @@ def is_subject(name: str) -> bool:
     return (
         re.match(r"^(sub-[0-9a-z]+|oas\d_?\d{4}.*|\d{3}_s_\d{4,5}.*|tcga[_-].*|ixi\d{3}.*)$", name.casefold())
         is not None
+    )
+
+
+def is_numbered_person(name: str) -> bool:
+    """Whether a folder is called like a person with a number: patient_1, Subject 07, case-003, sub-01."""
+    return (
+        is_subject(name)
+        or re.match(r"^(patient|pat|subject|subj|sub|case|person)[ _.-]?\d+$", name.casefold()) is not None
     )
 
 

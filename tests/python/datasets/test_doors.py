@@ -5,6 +5,7 @@ Each row of the tables makes a folder and says what must be read, or which error
 
 from __future__ import annotations
 
+import gzip
 import os
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from reference import making, png
+from simclr_mri import split
 from simclr_mri.datasets import Dataset, DataWarning, ImageFolder, open_dataset
 
 picture, pictures, table = making.picture, making.pictures, making.table
@@ -168,6 +170,43 @@ LAYOUTS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
         {"classes": {"CN": 2, "AD": 2}, "parts": None},
     ),
     ("numbered subjects below classes", "AD/[1-20]/a.png CN/[1-20]/a.png", {}, {"classes": {"CN": 20, "AD": 20}}),
+    (
+        "patients by folder",
+        "AD/patient_1/[1-2].png AD/Patient~02/1.png CN/patient_3/1.png",
+        {},
+        {"classes": {"CN": 1, "AD": 3}, "subjects": ["Patient 02", "patient_1", "patient_3"]},
+    ),
+    (
+        "patients numbered anew in each class",
+        "AD/case-1/[1-2].png CN/case-1/1.png",
+        {},
+        {"subjects": ["AD/case-1", "CN/case-1"]},
+    ),
+    (
+        "an archive unpacked twice",
+        "yes/[1-2].png no/[1-2].png set/yes/[1-2].png set/no/[1-2].png",
+        {},
+        {"error": r"(?s)set/ holds the same folders as lie beside it.*open_dataset\('[^']*/set'\).*rename set to _set"},
+    ),
+    (
+        "pictures to be predicted",
+        "yes/[1-2].png no/[1-2].png pred/[1-3].png",
+        {},
+        {"classes": {"no": 2, "yes": 2}, "notes": "in pred/ without a class folder: 3"},
+    ),
+    ("another case in each part", "Train/AD/1.png Train/CN/1.png Testing/ad/1.png Testing/cn/1.png", {}, {"n": 4}),
+    (
+        "sessions of BIDS",
+        "AD/sub-01/ses-0[1-2]/anat/sub-01_T1w_1.png CN/sub-02/ses-01/anat/sub-02_T1w_[1-2].png",
+        {},
+        {"subjects": ["sub-01", "sub-02"]},
+    ),
+    (
+        "sub-folders of ADNI",
+        "AD/002_S_0295/MPR/2006-04-18/I13712/[1-2].png CN/011_S_0021/MPR/2006-01-01/I2/1.png",
+        {},
+        {"classes": {"CN": 1, "AD": 2}, "subjects": ["002_S_0295", "011_S_0021"]},
+    ),
     ("folders of subjects", "sub-01/1.png sub-02/1.png", {}, {"error": "called like subjects.*layout='class'"}),
     (
         "augmented beside original",
@@ -293,6 +332,10 @@ def _links(root: Path) -> None:
     os.symlink(root.parent / "elsewhere", root / "A" / "more")
     os.symlink(root / "B", root / "B" / "again")
     os.symlink("self", root / "B" / "self")
+
+
+def _up(root: Path) -> None:
+    os.symlink(root, root / "B" / "r")
 
 
 def _dangling(root: Path) -> None:
@@ -425,6 +468,25 @@ FILES: list[tuple[str, Callable[[Path], object], dict[str, Any], dict[str, Any]]
         {},
         {"error": "class C is empty: .*1 links whose target"},
     ),
+    ("an archive beside", _write("all.zip", b"PK"), {}, {"n": 4, "notes": "not read: 1 .zip"}),
+    ("endings in capitals", lambda r: pictures(r, "A/8.PNG B/8.JPEG B/9.TIF"), {}, {"n": 7}),
+    (
+        "links in a circle",
+        lambda r: [
+            os.symlink(r / "y", r / "A" / "x"),
+            os.symlink(r / "A" / "x", r / "y"),
+            os.symlink(r, r / "B" / "r"),
+        ],
+        {},
+        {"n": 4, "notes": ["cannot be followed", "lead back to a folder above them: 1 (B/r)"]},
+    ),
+    (
+        "numbers of 32 bits",
+        lambda r: Image.fromarray(np.arange(144, dtype=np.int32).reshape(12, 12) * 20).save(r / "A" / "8.tif"),
+        {},
+        {"n": 5, "notes": "1 files hold numbers of 32 bits, from 0 to 2860"},
+    ),
+    ("an empty file", _write("A/8.png", b""), {}, {"error": "A/8.png: an empty file"}),
     ("a folder of texts", lambda r: [(r / "info").mkdir(), _write("info/a.txt", b"x")(r)], {}, {"n": 4}),
 ]
 
@@ -573,6 +635,142 @@ def test_tables(tmp_path: Path, text: str, options: dict[str, Any], expected: di
     check(root, options, expected)
 
 
+ROWS = {1: "A", 2: "B", 3: "A", 4: "B", 5: "A", 6: "B"}
+
+
+def rows(first: int, last: int, head: str = "file,label", sign: str = ",", line: str = "{}.png{}{}") -> str:
+    return "\n".join([head, *(line.format(i, sign, ROWS[i]) for i in range(first, last + 1))])
+
+
+BESIDE: list[tuple[str, str, dict[str, str | bytes], dict[str, Any]]] = [
+    (
+        "train.csv and test.csv",
+        "img/[1-6].png",
+        {"train.csv": rows(1, 4), "test.csv": rows(5, 6)},
+        {
+            "classes": {"A": 3, "B": 3},
+            "parts": {"train": 4, "test": 2},
+            "says": "parts train 4, test 2; classes A 3, B 3",
+        },
+    ),
+    (
+        "train_labels.csv and val_labels.csv",
+        "[1-6].png",
+        {"train_labels.csv": rows(1, 4, "id,dx", line="{}{}{}"), "val_labels.csv": rows(5, 6, "id,dx", line="{}{}{}")},
+        {"classes": {"A": 3, "B": 3}, "parts": {"train": 4, "val": 2}},
+    ),
+    (
+        "three parts, columns of other names",
+        "[1-6].png",
+        {"train.csv": rows(1, 3), "dev.csv": rows(4, 5, "image,class"), "holdout.csv": rows(6, 6, "path;group", ";")},
+        {"parts": {"train": 3, "val": 2, "test": 1}},
+    ),
+    (
+        "a table in each part's folder",
+        "train/[1-4].png test/[1-2].png",
+        {"train/labels.csv": rows(1, 4), "test/labels.csv": rows(1, 2)},
+        {"classes": {"A": 3, "B": 3}, "parts": {"train": 4, "test": 2}},
+    ),
+    (
+        "a test set without labels",
+        "train/[1-4].png test/[5-6].png",
+        {"train.csv": rows(1, 4), "test.csv": "id\n5\n6", "sample_submission.csv": rows(5, 6)},
+        {"classes": {"A": 2, "B": 2}, "parts": None, "notes": "pictures that no table gives a class: 2 (test/5.png)"},
+    ),
+    (
+        "one table for folders of parts",
+        "train/[1-4].png test/[5-6].png",
+        {"labels.csv": rows(1, 6)},
+        {"classes": {"A": 3, "B": 3}, "parts": {"train": 4, "test": 2}},
+    ),
+    (
+        "one table, and its parts beside it",
+        "[1-6].png",
+        {"all.csv": rows(1, 6), "train.csv": rows(1, 4), "test.csv": rows(5, 6)},
+        {"classes": {"A": 3, "B": 3}, "parts": {"train": 4, "test": 2}},
+    ),
+    (
+        "a picture in both parts",
+        "[1-4].png",
+        {"train.csv": rows(1, 3), "test.csv": rows(3, 4)},
+        {"error": r"3\.png is in train\.csv and in test\.csv.*open_dataset\('.*train\.csv'\)"},
+    ),
+    (
+        "two tables that differ",
+        "[1-4].png",
+        {"a.csv": rows(1, 4), "b.csv": rows(1, 4).replace("1.png,A", "1.png,B")},
+        {"error": r"(?s)they differ\..*labels='.*a\.csv:label'.*labels='.*b\.csv:label'"},
+    ),
+    (
+        "two tables that agree, one of which has subjects",
+        "[1-4].png",
+        {"a.csv": rows(1, 4), "b.csv": rows(1, 4, "file,label,subject", line="{0}.png,{2},p{0}")},
+        {"subjects": ["p1", "p2", "p3", "p4"]},
+    ),
+    (
+        "rows for some only",
+        "[1-4].png",
+        {"a.csv": rows(1, 3)},
+        {"error": r"for 3 of 4 .*open_dataset\('.*a\.csv'"},
+    ),
+    (
+        "a column of classes with a name of its own",
+        "[1-4].png",
+        {"a.csv": rows(1, 4, "Datei;Diagnose", ";")},
+        {"error": r"say which one holds the classes, such as labels='.*a\.csv:Diagnose'"},
+    ),
+    (
+        "no names of columns",
+        "[1-4].png",
+        {"a.csv": rows(1, 4, "")},
+        {"error": r"line is about a picture \(1\.png\)"},
+    ),
+    ("two columns of classes", "[1-2].png", {"a.csv": "id,label,dx\n1,0,A\n2,1,B"}, {"says": "it also has dx"}),
+    ("a column a class", "[1-2].png", {"a.csv": "id,age,AD,CN\n1,70,1,0\n2,60,0,1"}, {"classes": {"CN": 1, "AD": 1}}),
+    ("what Excel writes", "[1-4].png", {"a.csv": "sep=;\n" + rows(1, 4, sign=";", head="file;label")}, {"n": 4}),
+    ("a mark of UTF-8", "[1-4].png", {"a.csv": b"\xef\xbb\xbf" + rows(1, 4).encode()}, {"n": 4}),
+    ("UTF-16 without its mark", "[1-4].png", {"a.csv": rows(1, 4).encode("utf-16-le")}, {"n": 4}),
+    ("packed by gzip", "[1-4].png", {"a.csv.gz": gzip.compress(rows(1, 4).encode())}, {"n": 4}),
+    (
+        "packed by gzip, and cut",
+        "[1-4].png",
+        {"a.csv.gz": gzip.compress(rows(1, 4).encode())[:30]},
+        {"error": "wrong f"},
+    ),
+    ("lines above the header", "[1-4].png", {"a.csv": "# exported\n\n" + rows(1, 4)}, {"n": 4}),
+    ("a column of row numbers", "[1-4].png", {"a.csv": rows(1, 4, ",file,label", line="{0},{0}.png,{2}")}, {"n": 4}),
+    ("a spreadsheet", "[1-4].png", {"a.xlsx": b"PK"}, {"error": "a.xlsx may hold the classes. Save the spreadsheet"}),
+    ("an archive alone", "", {"a.zip": b"PK"}, {"error": "Unpack it first: python -m zipfile -e .*a.zip .*/a$"}),
+]
+
+
+@pytest.mark.parametrize(("names", "tables", "expected"), [row[1:] for row in BESIDE], ids=[row[0] for row in BESIDE])
+def test_tables_beside_pictures(
+    tmp_path: Path, names: str, tables: dict[str, str | bytes], expected: dict[str, Any]
+) -> None:
+    root = pictures(tmp_path / "root", names)
+    root.mkdir(exist_ok=True)
+    for name, text in tables.items():
+        (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    check(root, {}, expected)
+    if "says" in expected:
+        assert expected["says"] in opened(root)[0].understood
+
+
+def test_a_cache_of_links_in_a_circle(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "root", "A/[1-2].png B/[1-2].png")
+    os.symlink("x", root / "x")
+    assert opened(root, cache=tmp_path / "cache")[0].files == opened(root, cache=tmp_path / "cache")[0].files
+
+
+def test_tables_of_parts_are_split_as_given(tmp_path: Path) -> None:
+    root = pictures(tmp_path, "[1-6].png")
+    for name, first, last in (("train.csv", 1, 4), ("test.csv", 5, 6)):
+        (root / name).write_text(rows(first, last, "file,label,subject", line="{0}.png,{2},p{0}"))
+    given = split(opened(root)[0], fractions="given")
+    assert sorted(given.train.files) == [f"{i}.png" for i in range(1, 5)] and set(given.test.subjects) == {"p5", "p6"}
+
+
 def test_ids_of_subjects_and_sessions(tmp_path: Path) -> None:
     """A table with one row a subject or a session, not a picture."""
     root = pictures(
@@ -624,9 +822,28 @@ def test_parquet_files_with_pictures(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image[..., 0], making.pixels(seed))
     one, _ = opened(tmp_path / "test-00000-of-00001.parquet", image_size=16, channels=3)
     assert one.images.shape == (2, 16, 16, 3) and one.parts is None
+    rows = {"image": [{"bytes": making.png_bytes(7), "path": None}]}  # a part for others to judge
+    parquet.write_table(pyarrow.table(rows), tmp_path / "heldout.parquet")
+    more, notes = opened(tmp_path)
+    assert more.fingerprint() == ds.fingerprint() and "rows without a class: 1 (heldout.parquet:0)" in notes
+    assert "parts test 2, train 4; classes Non_Demented 3, Mild_Demented 3" in more.understood
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and nothing")
     with pytest.raises(ValueError, match=r"broken\.parquet: cannot be read as Parquet"):
         open_dataset(tmp_path / "broken.parquet")
+
+
+def test_parquet_files_of_paths_are_tables(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="reads Parquet files")
+    import pyarrow
+
+    pictures(tmp_path, "img/[1-4].png")
+    for part, seeds in (("train", (1, 2, 3)), ("test", (4,))):
+        made = pyarrow.table({"path": [f"img/{i}.png" for i in seeds], "label": [float(i % 2) for i in seeds]})
+        parquet.write_table(made, tmp_path / f"{part}.parquet")
+    ds, notes = opened(tmp_path)
+    assert ds.classes == ("0", "1") and sorted(ds.parts.tolist()) == ["test", "train", "train", "train"] and not notes
+    alone, notes = opened(tmp_path / "train.parquet")
+    assert len(alone) == 3 and "pictures that train.parquet does not name: 1 (img/4.png)" in notes
 
 
 # -- pixels -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,146 @@
+"""Tables as text: .csv and .tsv in whatever encoding and with whatever separator, and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import io
+import re
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._shared import option_text
+
+SEPARATORS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: column names and rows of one length."""
+
+    path: Path
+    columns: list[str]
+    rows: list[list[str]]
+
+    def column(self, name: str) -> list[str]:
+        """The values of one column."""
+        place = self.columns.index(name)
+        return [row[place] for row in self.rows]
+
+    def find(self, name: str, argument: str) -> str:
+        """The column of this name, whatever its case; ValueError that lists the columns."""
+        by_case = {column.casefold(): column for column in reversed(self.columns)}
+        if name in self.columns or name.casefold() in by_case:
+            return name if name in self.columns else by_case[name.casefold()]
+        near = difflib.get_close_matches(name.casefold(), by_case, n=1)
+        hint = f". Did you mean {by_case[near[0]]}?" if near else ""
+        ready = option_text(argument, f"{self.path}:{by_case[near[0]] if near else self.columns[-1]}")
+        raise ValueError(
+            f"{argument}: {self.path} has the columns {', '.join(self.columns)}, not {name!r}{hint} Such as {ready}"
+        )
+
+
+def read_rows(path: str | Path) -> Table:
+    """Reads a .csv or .tsv file, also one packed by gzip, or a .parquet file of text and numbers.
+
+    Parameters
+    ----------
+    path : path
+        Text in UTF-8, UTF-16 or Windows-1252; separated by commas, semicolons, tabs or bars, or by what a first line
+        such as `sep=;` says. Lines above the names of the columns that begin with # are passed over.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    ValueError
+        No header, or rows longer than it.
+    """
+    path = Path(path)
+    rows = _rows_of_parquet(path) if path.suffix.lower() == ".parquet" else _rows_of_text(path)
+    if not rows:
+        raise ValueError(f"{path}: an empty table; expected a line with the names of the columns")
+    columns = [name.strip() or f"column {i + 1}" for i, name in enumerate(rows[0])]
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"{path}: the column {Counter(columns).most_common(1)[0][0]!r} is there twice")
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
+            raise ValueError(f"{path}: line {number} has {len(row)} values, and there are {len(columns)} columns")
+    width = len(columns)
+    return Table(path, columns, [[c.strip() for c in row[:width]] + [""] * (width - len(row)) for row in rows[1:]])
+
+
+def _rows_of_text(path: Path) -> list[list[str]]:
+    data = path.read_bytes()
+    try:
+        text = _decoded(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
+        lines = [line for line in text.splitlines() if line.strip()]
+        separator = "\t" if ".tsv" in path.name.lower() else ","
+        if lines and (stated := re.fullmatch(r"sep=(.)", lines[0].strip(' "'), re.IGNORECASE)):  # as Excel writes it
+            separator, text = stated[1], text.partition(lines[0])[2]
+        elif lines:
+            while len(lines) > 1 and re.match(r"#(\s|[^,;\t|]*$)", lines[0]):
+                text, lines = text.partition(lines[0])[2], lines[1:]
+            separator = _separator(lines, separator)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        return [row for row in reader if any(c.strip() for c in row)]
+    except (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:  # such as UTF-16 that is cut
+        raise ValueError(f"{path}: not a table: {error}") from None
+
+
+def _rows_of_parquet(path: Path) -> list[list[str]]:
+    """The columns that are text or numbers."""
+    parquet = require_pyarrow(str(path))
+    try:
+        plain = [f.name for f in parquet.read_schema(path) if not (f.type.num_fields or "binary" in str(f.type))]
+        made = parquet.read_table(path, columns=plain)
+        columns = [[_text_of(value) for value in made[name].to_pylist()] for name in plain]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
+    return [plain, *(list(row) for row in zip(*columns, strict=True))] if plain else []
+
+
+def _text_of(value: Any) -> str:
+    is_whole = isinstance(value, float) and value.is_integer()  # as pandas has whole numbers beside missing ones
+    return "" if value is None else str(int(value)) if is_whole else str(value)
+
+
+def require_pyarrow(name: str) -> Any:
+    """pyarrow.parquet; ImportError with the line to type."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise ImportError(
+            f"{name}: Parquet files are read by pyarrow, which is not installed. Type: pip install pyarrow"
+        ) from None
+    return pyarrow.parquet
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16")
+    for odd, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):  # without its mark: every other byte of ASCII is 0
+        if len(data) > 3 and not any(data[odd:200:2]):
+            return data.decode(encoding)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
+
+
+def _separator(lines: list[str], default: str) -> str:
+    """The sign that cuts the first lines into the same number of pieces, at least two."""
+    best, most = default, 1
+    for sign in dict.fromkeys([default, *SEPARATORS]):
+        counts = {len(row) for row in csv.reader(lines[:50], delimiter=sign)}
+        if len(counts) == 1 and (n := counts.pop()) > most:
+            best, most = sign, n
+    if most == 1:  # uneven lines: the sign that the header has most of
+        best = max(dict.fromkeys([default, *SEPARATORS]), key=lines[0].count)
+    return best
