@@ -43,7 +43,7 @@ def images(n: int, size: int, channels: int = 1, seed: int = 0) -> np.ndarray:
 def relative_errors(gradients: dict[str, np.ndarray], model: torch.nn.Module) -> dict[str, float]:
     """Norms of the differences over the norms; a norm below 1e-5 of the whole gradient's is mostly noise around zero
     (as for a bias that the next batch norm removes)."""
-    expected = {name: p.grad.numpy().astype(np.float64) for name, p in model.named_parameters()}
+    expected = {name: p.grad.numpy().astype(np.float64) for name, p in model.named_parameters() if p.grad is not None}
     floor = 1e-5 * np.sqrt(sum((g**2).sum() for g in expected.values()))
     return {name: np.linalg.norm(gradients[name] - g) / max(np.linalg.norm(g), floor) for name, g in expected.items()}
 
@@ -81,6 +81,33 @@ def test_logits_gradients_and_statistics(case, settled):
     with torch.no_grad():
         expected = model.eval()(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(network.forward(x), expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
+
+
+def test_frozen_stages_are_stages_in_eval_mode():
+    """requires_grad False and eval(), as torchvision's and OpenMMLab's frozen stages."""
+    depth, n, options = CASES["resnet18_64"]
+    network, model = _core.Network(depth, **options), ResNet(depth, **options)
+    settle(network)
+    load_state(model, network.state())
+    x, y = images(n, 64), np.arange(n, dtype=np.int32) % 4
+    trainer = _core.Trainer(network, batch=n, frozen_stages=3)
+    result = trainer.supervised_step(x, y, lr=0.0, momentum=0.0, seed=0, step=0)
+    model.train()
+    frozen = ("conv1", "bn1", "layer1", "layer2")
+    for name, module in model.named_children():
+        if name in frozen:
+            module.eval().requires_grad_(False)
+    loss = torch.nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y).long())
+    loss.backward()
+    assert result["loss"] == pytest.approx(loss.item(), abs=1e-4)
+    gradients = trainer.gradients()
+    assert max(relative_errors(gradients, model).values()) < 1e-3
+    still = {name for name, gradient in gradients.items() if not gradient.any()}
+    assert still == {name for name in gradients if name.split(".")[0] in frozen}
+    state = network.state()
+    for name, buffer in model.named_buffers():
+        if "num_batches" not in name:
+            np.testing.assert_allclose(state[name], buffer.numpy(), rtol=1e-3, atol=1e-3, err_msg=name)
 
 
 def relative(found: np.ndarray, exact: np.ndarray) -> float:

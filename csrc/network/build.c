@@ -3,7 +3,8 @@
  *
  * A training program keeps the convolutions' outputs z, the blocks' outputs, and a bit for each of their numbers: whether the
  * block's ReLU let it through. An inference program knows scale and shift beforehand, so its convolutions normalise, add the
- * residual where it lies, and apply ReLU themselves; it keeps nothing, and takes the first stage a few images at a time.
+ * residual where it lies, and apply ReLU themselves; it keeps nothing, and takes the first stage a few images at a time. So do
+ * the frozen stages of a training program, whose backward pass ends behind them.
  *
  * In a bf16 program the images are narrowed once, and activations and gradients of the trunk are bf16; the head, from the
  * features on, is fp32. Average pooling reads one and writes the other, flattened features are converted. */
@@ -31,6 +32,11 @@ struct builder {
 
 static bool trains(const struct builder *b) { return b->config->kind == SMRI_PLAN_TRAIN; }
 static bool infers(const struct builder *b) { return b->config->kind == SMRI_PLAN_INFER; }
+
+/* Whether a stage normalises with the running statistics and keeps nothing for a backward pass. */
+static bool is_fixed(const struct builder *b, enum smri_stage stage) {
+    return infers(b) || (size_t)stage < b->config->frozen_stages;
+}
 
 static short new_value(struct builder *b, size_t numbers, size_t bytes_each) {
     return smri_program_new_value(b->program, &b->status, b->n, numbers, bytes_each);
@@ -114,10 +120,11 @@ static short conv_bn_running(struct builder *b, size_t unit, short x, short sum,
 static short forward_stem(struct builder *b) {
     const struct smri_maxpool2d *pool = &b->network->maxpool;
     const short images = narrowed(b, inputs_of(b, 0), SMRI_VALUE_IMAGES);
-    const short x = infers(b) ? conv_bn_running(b, 0, images, SMRI_VALUE_NONE, true) : conv_bn_relu(b, 0, images);
+    const bool fixed = is_fixed(b, SMRI_STAGE_STEM);
+    const short x = fixed ? conv_bn_running(b, 0, images, SMRI_VALUE_NONE, true) : conv_bn_relu(b, 0, images);
     const size_t numbers = smri_maxpool2d_out_rows(pool) * smri_maxpool2d_out_cols(pool) * pool->C;
     const short pooled = new_activations(b, numbers);
-    if (!infers(b)) b->winners = new_value(b, numbers, 1);
+    if (!fixed) b->winners = new_value(b, numbers, 1);
     emit(b, (struct smri_op){.kind = SMRI_OP_MAXPOOL, .unit = SMRI_NO_UNIT, .out = pooled, .x = x, .winners = b->winners});
     return pooled;
 }
@@ -132,7 +139,7 @@ static short infer_block(struct builder *b, const struct smri_block *block, shor
 
 static short forward_block(struct builder *b, size_t index, short in) {
     const struct smri_block *block = &b->network->blocks[index];
-    if (infers(b)) return infer_block(b, block, in);
+    if (is_fixed(b, block->stage)) return infer_block(b, block, in);
     const size_t last = block->first + block->n_conv_bns - 1, shortcut = last + 1;
     short x = in;
     for (size_t unit = block->first; unit < last; unit++) x = conv_bn_relu(b, unit, x);
@@ -164,7 +171,7 @@ static short forward_head(struct builder *b, short x) {
     return x;
 }
 
-/* How many images of the first stage an inference pass takes at a time: of ResNet-50 at 128 x 128 in fp32 four, 4 MiB for
+/* How many images of the first stage a pass takes at a time where that is fixed: of ResNet-50 at 128 x 128 in fp32 four, 4 MiB for
  * each of a block's tensors, of which three live at once. Later stages are smaller and have more weights to read. */
 static size_t prefix_images(const struct builder *b) {
     size_t most = outputs_of(b, 0);
@@ -189,7 +196,7 @@ static short forward_first_stage(struct builder *b, size_t *next) {
 static short forward_prefix(struct builder *b, size_t *next) {
     struct smri_program *program = b->program;
     const size_t batch = b->config->batch, images = prefix_images(b);
-    if (!infers(b) || images >= batch) return forward_first_stage(b, next);
+    if (!is_fixed(b, SMRI_STAGE_LAYER1) || images >= batch) return forward_first_stage(b, next);
     const size_t counts[2] = {batch / images, batch % images > 0}, sizes[2] = {images, batch % images};
     for (size_t i = 0; i < 2 && counts[i] > 0; i++) {
         struct smri_segment *segment = &program->prefix[i];
@@ -258,15 +265,24 @@ static short norm_backward(struct builder *b, size_t unit, struct smri_op op) {
 }
 
 /* The gradients of the unit's weights and of its input, which is a new value or added to `sum`. */
+static void conv_weights(struct builder *b, size_t unit, short dz) {
+    emit(b, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .unit = (short)unit, .x = b->x[unit], .dy = dz});
+}
+
 static short conv_backward(struct builder *b, size_t unit, short dz, short sum) {
     const short dx = sum != SMRI_VALUE_NONE ? sum : new_activations(b, inputs_of(b, unit));
     emit(b, (struct smri_op){.kind = SMRI_OP_CONV_DATA, .unit = (short)unit, .accumulate = sum != SMRI_VALUE_NONE, .out = dx,
                              .dy = dz});
-    if (trains(b)) emit(b, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .unit = (short)unit, .x = b->x[unit], .dy = dz});
+    if (trains(b)) conv_weights(b, unit, dz);
     return dx;
 }
 
-/* From the gradient of the block's output to that of its input. ds, the gradient in front of the block's ReLU, goes into
+/* Whether what is in front of a block needs its gradient. */
+static bool wants_input_gradient(const struct builder *b, size_t index) {
+    return !is_fixed(b, index > 0 ? b->network->blocks[index - 1].stage : SMRI_STAGE_STEM);
+}
+
+/* From the gradient of the block's output to that of its input, or none where nobody wants it. ds, the gradient in front of the block's ReLU, goes into
  * both paths: the identity's share stays where it is and the main path's is added to it. */
 static short backward_block(struct builder *b, size_t index, short dout) {
     const struct smri_block *block = &b->network->blocks[index];
@@ -277,12 +293,16 @@ static short backward_block(struct builder *b, size_t index, short dout) {
         const short dx = conv_backward(b, unit, dz, SMRI_VALUE_NONE);
         dz = norm_backward(b, unit - 1, (struct smri_op){.relu = true, .dy = dx});
     }
+    const bool goes_on = wants_input_gradient(b, index);
     short dx = ds;
     if (block->projects) {
         const short dz_shortcut = norm_backward(b, shortcut, (struct smri_op){.dy = ds});
-        dx = conv_backward(b, shortcut, dz_shortcut, SMRI_VALUE_NONE);
+        if (goes_on) dx = conv_backward(b, shortcut, dz_shortcut, SMRI_VALUE_NONE);
+        else conv_weights(b, shortcut, dz_shortcut);
     }
-    return conv_backward(b, first, dz, dx);
+    if (goes_on) return conv_backward(b, first, dz, dx);
+    conv_weights(b, first, dz);
+    return SMRI_VALUE_NONE;
 }
 
 static void tap(struct builder *b, enum smri_stage stage, short gradients) {
@@ -293,6 +313,7 @@ static void tap(struct builder *b, enum smri_stage stage, short gradients) {
 static void build_backward(struct builder *b) {
     const struct smri_network *network = b->network;
     short d = backward_head(b, SMRI_VALUE_DOUTPUT);
+    if (is_fixed(b, SMRI_STAGE_LAYER4)) return;
     if (network->config.features == SMRI_FEATURES_AVGPOOL) {
         const short dx = new_activations(b, network->channels * network->side * network->side);
         emit(b, (struct smri_op){.kind = SMRI_OP_AVGPOOL_BACKWARD, .unit = SMRI_NO_UNIT, .out = dx, .dy = d});
@@ -303,16 +324,17 @@ static void build_backward(struct builder *b) {
     enum smri_stage stage = SMRI_STAGE_LAYER4;
     tap(b, stage, d);
     for (size_t i = network->n_blocks; i-- > 0;) {
+        if (is_fixed(b, network->blocks[i].stage)) return;
         if (network->blocks[i].stage != stage) tap(b, stage = network->blocks[i].stage, d);
         d = backward_block(b, i, d);
     }
     tap(b, SMRI_STAGE_STEM, d);
-    if (!trains(b)) return;
+    if (!trains(b) || is_fixed(b, SMRI_STAGE_STEM)) return;
     const short da = new_activations(b, outputs_of(b, 0));
     emit(b, (struct smri_op){.kind = SMRI_OP_MAXPOOL_BACKWARD, .unit = SMRI_NO_UNIT, .out = da, .dy = d,
                              .winners = b->winners});
     const short dz = norm_backward(b, 0, (struct smri_op){.relu = true, .dy = da});
-    emit(b, (struct smri_op){.kind = SMRI_OP_CONV_WEIGHTS, .x = b->x[0], .dy = dz});
+    conv_weights(b, 0, dz);
 }
 
 smri_status smri_program_build(struct smri_program *program, const smri_network *network) {

@@ -52,4 +52,12 @@ struct smri_network {
     float *weights, *buffers;
 };
 
+/* The first conv_bn behind the first `stages` stages (1: behind the stem); their number where there is none. */
+static inline size_t smri_network_conv_bn_behind(const struct smri_network *network, size_t stages) {
+    if (stages == 0) return 0;
+    for (size_t i = 0; i < network->n_blocks; i++)
+        if ((size_t)network->blocks[i].stage >= stages) return network->blocks[i].first;
+    return network->n_conv_bns;
+}
+
 #endif

@@ -38,6 +38,9 @@ static smri_status check_config(const struct smri_plan_config *config) {
                          config->bn_groups);
     if (config->bn_groups != 1 && config->kind != SMRI_PLAN_TRAIN)
         return smri_fail(SMRI_ARGUMENT, "bn_groups: expected 1 outside training, got %zu", config->bn_groups);
+    if (config->frozen_stages > (config->kind == SMRI_PLAN_TRAIN ? SMRI_STAGES : 0))
+        return smri_fail(SMRI_ARGUMENT, "frozen_stages: expected 0 to %d, and 0 outside training, got %zu", SMRI_STAGES,
+                         config->frozen_stages);
     return SMRI_OK;
 }
 
@@ -170,7 +173,7 @@ smri_status smri_plan_forward(smri_plan *plan, const float **output, const float
         .statistics_at = plan->statistics_at, .images = images, .masks = *masks, .threads = plan->threads,
         .seconds = plan->seconds,
     };
-    if (plan->config.kind != SMRI_PLAN_TRAIN) smri_program_fold_running(&plan->run);
+    if (plan->config.kind != SMRI_PLAN_TRAIN || plan->config.frozen_stages > 0) smri_program_fold_running(&plan->run);
     status = smri_program_run(&plan->run, 0, program->n_forward, poll);
     if (status != SMRI_OK) return status;
     plan->forward_done = true;
@@ -201,7 +204,7 @@ smri_status smri_plan_commit_statistics(smri_plan *plan, float momentum) {
     if (plan->run.program == NULL) return smri_fail(SMRI_ARGUMENT, "statistics: expected a forward pass before them");
     struct smri_network *network = plan->network;
     const struct smri_run *run = &plan->run;
-    for (size_t i = 0; i < network->n_conv_bns; i++) {
+    for (size_t i = smri_network_conv_bn_behind(network, plan->config.frozen_stages); i < network->n_conv_bns; i++) {
         const struct smri_conv_bn *conv_bn = &network->conv_bns[i];
         const struct smri_plan_config *config = &run->program->config;
         const struct smri_batchnorm2d shape = {config->bn_groups, config->batch / config->bn_groups * conv_bn->P * conv_bn->Q,

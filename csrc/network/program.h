@@ -90,7 +90,7 @@ struct smri_program {
     short output, features;
     short per_thread;         /* the threads' own memory of all convolutions, one after the other; as long as the program */
     size_t per_thread_stride; /* of each thread */
-    /* INFER: the first stage is done over a few images at a time, so that what it writes is still in the cache when it is
+    /* INFER, or a frozen first stage: it is done over a few images at a time, so that what it writes is still in the cache when it is
      * read, and then once over those that are left; only prefix_out, of prefix_bytes an image, holds all of a batch. */
     struct smri_segment prefix[2];
     short n_prefix; /* operations of both */

@@ -35,6 +35,7 @@ struct smri_trainer {
     float *output;                      /* [batch][outputs], of the latest step's first pass */
     float *pass_output, *doutput;       /* [batch][outputs], of the latest pass */
     void *loss_workspace;
+    double *param_rates; /* of each row of the network's table, a factor; NULL: 1 for all */
     uint64_t step_count;
     size_t n; /* rows of `output` */
 };
@@ -53,11 +54,28 @@ struct piece {
     size_t bytes;
     const char *what;
 };
-#define N_PIECES 10
+#define N_PIECES 11
 
 /* The most images of one pass. */
 static size_t part_size(const struct smri_trainer_config *config) {
     return config->micro_batch != 0 ? config->micro_batch : config->batch;
+}
+
+static bool has_rates(const struct smri_trainer_config *config) {
+    return config->stage_rates != NULL || config->frozen_stages > 0;
+}
+
+/* The factors of stages and head, by row of the table; 0 for what is frozen. */
+static void spread_rates(double *rates, const smri_network *network, const struct smri_trainer_config *config) {
+    const double *given = config->stage_rates;
+    for (size_t i = 0; i < network->n_trained; i++) rates[i] = given != NULL ? given[SMRI_STAGES] : 1.0;
+    for (size_t stage = 0; stage < SMRI_STAGES; stage++) {
+        const double factor = given != NULL ? given[stage] : 1.0;
+        const size_t end = smri_network_conv_bn_behind(network, stage + 1);
+        for (size_t u = smri_network_conv_bn_behind(network, stage); u < end; u++)
+            for (size_t i = 0; i < 3; i++) /* weight, gamma, beta */
+                rates[network->conv_bns[u].param + i] = stage < config->frozen_stages ? 0.0 : factor;
+    }
 }
 
 /* SMRI_MEMORY when a size overflows: of the plan, which sees micro-batches, none need do so. */
@@ -80,6 +98,7 @@ static smri_status list_pieces(struct piece pieces[N_PIECES], struct smri_traine
         {(void **)&trainer->pass_output, rows, "outputs of a pass"},
         {(void **)&trainer->doutput, rows, "gradient of the outputs"},
         {&trainer->loss_workspace, loss, "loss workspace"},
+        {(void **)&trainer->param_rates, has_rates(config) ? network->n_trained * sizeof(double) : 0, "rates"},
     };
     memcpy(pieces, list, sizeof list);
     return SMRI_OK;
@@ -87,7 +106,7 @@ static smri_status list_pieces(struct piece pieces[N_PIECES], struct smri_traine
 
 static struct smri_plan_config plan_config(const struct smri_trainer_config *config) {
     return (struct smri_plan_config){.kind = SMRI_PLAN_TRAIN, .batch = part_size(config), .bn_groups = config->bn_groups,
-                                     .precision = config->precision};
+                                     .frozen_stages = config->frozen_stages, .precision = config->precision};
 }
 
 static smri_status check_config(const struct smri_trainer_config *config) {
@@ -102,6 +121,9 @@ static smri_status check_config(const struct smri_trainer_config *config) {
         return smri_fail(SMRI_ARGUMENT, "beta2: expected a number in [0, 1), got %g", config->beta2);
     if (config->optimizer == SMRI_ADAMW && !((float)config->eps > 0.0f && isfinite((float)config->eps)))
         return smri_fail(SMRI_ARGUMENT, "eps: expected a positive number, got %g", config->eps);
+    for (size_t i = 0; config->stage_rates != NULL && i <= SMRI_STAGES; i++)
+        if (!(config->stage_rates[i] >= 0.0) || !isfinite((float)config->stage_rates[i]))
+            return smri_fail(SMRI_ARGUMENT, "stage_rates: expected finite numbers of 0 or more, got %g", config->stage_rates[i]);
     if (config->micro_batch > config->batch || (config->micro_batch != 0 && config->batch % config->micro_batch != 0))
         return smri_fail(SMRI_ARGUMENT, "micro_batch: expected a divisor of the batch %zu, got %zu", config->batch,
                          config->micro_batch);
@@ -144,6 +166,7 @@ smri_status smri_trainer_create(smri_trainer **out, smri_network *network, const
         for (size_t i = 0; i < N_PIECES && status == SMRI_OK; i++)
             status = smri_aligned_alloc(pieces[i].at, pieces[i].bytes, pieces[i].what);
     }
+    if (status == SMRI_OK && has_rates(config)) spread_rates(trainer->param_rates, network, config);
     if (status != SMRI_OK) {
         smri_trainer_destroy(trainer);
         return status;
@@ -337,29 +360,42 @@ static smri_status run_second_pass(smri_trainer *trainer, double norm, const flo
     return status;
 }
 
-/* The base optimizer on floats begin .. end - 1 of the arena, from `start` (NULL: from the weights as they are). */
+/* The base optimizer on floats begin .. end - 1 of the arena, from `start` (NULL: from the weights as they are), with `rate`
+ * times the step's learning rate. */
 static void update_part(smri_trainer *trainer, size_t begin, size_t end, bool decays, const float *start,
-                        const struct smri_step *step) {
+                        const struct smri_step *step, double rate) {
     const struct smri_trainer_config *config = &trainer->config;
     float *weights = trainer->network->weights + begin, *m = trainer->moments[0] + begin;
     const float *gradients = trainer->gradients + begin;
-    const double weight_decay = decays ? config->weight_decay : 0.0;
+    const double weight_decay = decays ? config->weight_decay : 0.0, lr = step->lr * rate;
     if (start != NULL) start += begin;
     if (config->optimizer == SMRI_SGD) {
-        const struct smri_sgd sgd = {(float)step->lr, (float)step->momentum, (float)weight_decay, config->nesterov, start};
+        const struct smri_sgd sgd = {(float)lr, (float)step->momentum, (float)weight_decay, config->nesterov, start};
         smri_sgd_step(weights, m, gradients, &sgd, end - begin, trainer->pool);
     } else {
         const struct smri_adamw adamw = {
-            step->lr, step->momentum, config->beta2, config->eps, weight_decay, trainer->step_count, start};
+            lr, step->momentum, config->beta2, config->eps, weight_decay, trainer->step_count, start};
         smri_adamw_step(weights, m, trainer->moments[1] + begin, gradients, &adamw, end - begin, trainer->pool);
     }
 }
 
 static void update(smri_trainer *trainer, const float *start, const struct smri_step *step) {
     const smri_network *network = trainer->network;
+    const double *rates = trainer->param_rates;
     trainer->step_count++;
-    update_part(trainer, 0, network->n_decaying, true, start, step);
-    update_part(trainer, network->n_decaying, network->size, trainer->config.decay_all, start, step);
+    if (rates == NULL) {
+        update_part(trainer, 0, network->n_decaying, true, start, step, 1.0);
+        update_part(trainer, network->n_decaying, network->size, trainer->config.decay_all, start, step, 1.0);
+        return;
+    }
+    for (size_t i = 0; i < network->n_trained; i++) {
+        const struct smri_parameter *row = &network->table[i];
+        const size_t begin = row->offset;
+        if (rates[i] > 0.0)
+            update_part(trainer, begin, begin + row->floats, row->decays || trainer->config.decay_all, start, step, rates[i]);
+        else if (start != NULL) /* back from SAM's excursion */
+            memcpy(trainer->network->weights + begin, start + begin, row->floats * sizeof(float));
+    }
 }
 
 static smri_status run_step(smri_trainer *trainer, struct smri_step_result *result, const float *images,

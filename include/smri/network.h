@@ -20,6 +20,8 @@ SMRI_API_BEGIN
 
 enum smri_stage { SMRI_STAGE_STEM, SMRI_STAGE_LAYER1, SMRI_STAGE_LAYER2, SMRI_STAGE_LAYER3, SMRI_STAGE_LAYER4 };
 
+#define SMRI_STAGES (SMRI_STAGE_LAYER4 + 1)
+
 enum smri_features {
     SMRI_FEATURES_AVGPOOL, /* global average pool: 512 or 2048 numbers */
     SMRI_FEATURES_FLATTEN, /* the last stage as it is, in PyTorch's order C, H, W (the seed recipe) */

@@ -22,6 +22,9 @@ struct smri_plan_config {
     enum smri_plan_kind kind;
     size_t batch;     /* the most images in one pass */
     size_t bn_groups; /* TRAIN: statistics apart for that many equal parts of the batch (SimCLR's views); else 1 */
+    /* TRAIN: so many stages from the stem on are fixed: running statistics, which stay as they are, and no backward, so that
+     * their rows of the gradients are not written. 0 to SMRI_STAGES. */
+    size_t frozen_stages;
     enum smri_precision precision; /* of the activations between images and head, and of their gradients */
     bool unfused; /* for tests: one operation after the other, each on its own. Slower, and the same bits */
 };
@@ -62,7 +65,8 @@ smri_status smri_plan_forward(smri_plan *plan, const float **output, const float
 const float *smri_plan_features(const smri_plan *plan, size_t *size);
 
 /* Backward of the latest forward (TRAIN), once. doutput[n][...]; gradients: an arena of smri_network_size floats, every row
- * overwritten; the floats between rows are left alone, and are to be zero for the optimizers. */
+ * overwritten but those of frozen stages, which like the floats between rows are left alone, and are to be zero for the
+ * optimizers. */
 smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *doutput, const float *images,
                                struct smri_poll poll);
 

@@ -24,6 +24,10 @@ struct smri_trainer_config {
     double beta2, eps;   /* AdamW: 0.999, 1e-8 */
     double weight_decay;
     bool decay_all;      /* decay biases and batch norm too, as the seed recipe does */
+    size_t frozen_stages; /* of the plan: stem, layer1, ... whose weights and statistics stay as they are */
+    /* [SMRI_STAGES + 1], or NULL: by what the learning rate of the stem, layer1 .. layer4 and the head is multiplied. Read at
+     * creation. */
+    const double *stage_rates;
     float bn_momentum;   /* 0.1 */
     size_t batch;        /* the most images a step sees: 2 * pairs for SimCLR */
     size_t bn_groups;

@@ -325,14 +325,14 @@ static PyObject *network_explain(PyObject *object, PyObject *arguments, PyObject
 }
 
 static PyObject *network_memory_bytes(PyObject *object, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"kind", "batch", "bn_groups", "precision", NULL};
+    static char *names[] = {"kind", "batch", "bn_groups", "precision", "frozen_stages", NULL};
     static const char *const kinds[] = {"infer", "train", "explain"};
     network_object *self = (network_object *)object;
     const char *kind;
     struct smri_plan_config config = {.bn_groups = 1};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sO&|O&O&:memory_bytes", names, &kind, smri_convert_size,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "sO&|O&O&O&:memory_bytes", names, &kind, smri_convert_size,
                                      &config.batch, smri_convert_size, &config.bn_groups, smri_convert_precision,
-                                     &config.precision))
+                                     &config.precision, smri_convert_size, &config.frozen_stages))
         return NULL;
     size_t index = 0;
     while (index < 3 && strcmp(kind, kinds[index]) != 0) index++;
@@ -373,7 +373,8 @@ static PyMethodDef methods[] = {
     {"explain", WITH_KEYWORDS(network_explain), METH_VARARGS | METH_KEYWORDS,
      "explain(images, targets, *, stage='layer4', batch_size=16, precision='fp32') -> (activations, gradients, outputs)."},
     {"memory_bytes", WITH_KEYWORDS(network_memory_bytes), METH_VARARGS | METH_KEYWORDS,
-     "memory_bytes(kind, batch, bn_groups=1, precision='fp32'): bytes of a plan of the kind 'infer', 'train' or 'explain'."},
+     "memory_bytes(kind, batch, bn_groups=1, precision='fp32', frozen_stages=0): bytes of a plan of the kind 'infer', "
+     "'train' or 'explain'."},
     {"profile", network_profile, METH_NOARGS,
      "profile() -> [(op, layer, seconds, flops)]: each operation of the latest batch that went forward."},
     {NULL, NULL, 0, NULL},

@@ -22,22 +22,40 @@ static int parse_choice(const char *what, const char *given, const char *const *
     return -1;
 }
 
-/* *network is borrowed from the arguments. */
+/* Factors for the stages and the head; NULL for None. 0 or -1. */
+static int parse_rates(PyObject *given, double rates[SMRI_STAGES + 1], const double **at) {
+    *at = NULL;
+    if (given == NULL || given == Py_None) return 0;
+    PyObject *items = PySequence_Tuple(given);
+    if (items == NULL) return -1;
+    const Py_ssize_t n = PyTuple_Size(items);
+    for (Py_ssize_t i = 0; i < n && n == SMRI_STAGES + 1 && !PyErr_Occurred(); i++)
+        rates[i] = PyFloat_AsDouble(PyTuple_GetItem(items, i));
+    Py_DECREF(items);
+    if (n != SMRI_STAGES + 1) PyErr_Format(PyExc_ValueError, "stage_rates: expected %d numbers, got %zd", SMRI_STAGES + 1, n);
+    *at = rates;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* *network is borrowed from the arguments; `rates` is where the config's may lie. */
 static int parse_config(PyObject *module, PyObject *arguments, PyObject *keywords, struct smri_network_object **network,
-                        struct smri_trainer_config *config) {
+                        struct smri_trainer_config *config, double rates[SMRI_STAGES + 1]) {
     static char *names[] = {"network",      "optimizer", "sharpness",   "nesterov", "beta2",     "eps",
                             "weight_decay", "decay_all", "bn_momentum", "batch",    "bn_groups", "micro_batch",
-                            "precision",    NULL};
+                            "precision",    "frozen_stages", "stage_rates", NULL};
     static const char *const optimizers[] = {"sgd", "adamw"}, *const sharpnesses[] = {"none", "sam", "asam", "asam-authors"};
     const char *optimizer = "sgd", *sharpness = "none";
     int nesterov = 0, decay_all = 0;
+    PyObject *rates_given = NULL;
     *config = (struct smri_trainer_config){.beta2 = 0.999, .eps = 1e-8, .bn_momentum = 0.1f, .bn_groups = 1};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspdddpfO&O&O&O&:Trainer", names, smri_network_type(module),
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspdddpfO&O&O&O&O&O:Trainer", names, smri_network_type(module),
                                      (PyObject **)network, &optimizer, &sharpness, &nesterov, &config->beta2, &config->eps,
                                      &config->weight_decay, &decay_all, &config->bn_momentum, smri_convert_size,
                                      &config->batch, smri_convert_size, &config->bn_groups, smri_convert_size,
-                                     &config->micro_batch, smri_convert_precision, &config->precision) ||
-        smri_require_keywords(keywords, (const char *const[]){"batch", NULL}) < 0)
+                                     &config->micro_batch, smri_convert_precision, &config->precision,
+                                     smri_convert_size, &config->frozen_stages, &rates_given) ||
+        smri_require_keywords(keywords, (const char *const[]){"batch", NULL}) < 0 ||
+        parse_rates(rates_given, rates, &config->stage_rates) < 0)
         return -1;
     const int chosen = parse_choice("optimizer", optimizer, optimizers, 2);
     const int sharp = chosen < 0 ? -1 : parse_choice("sharpness", sharpness, sharpnesses, 4);
@@ -53,7 +71,8 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *arguments, PyObject *
     PyObject *module = PyType_GetModule(type);
     struct smri_network_object *network;
     struct smri_trainer_config config;
-    if (parse_config(module, arguments, keywords, &network, &config) < 0) return NULL;
+    double rates[SMRI_STAGES + 1];
+    if (parse_config(module, arguments, keywords, &network, &config, rates) < 0) return NULL;
     const allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     trainer_object *self = (trainer_object *)allocate(type, 0);
     if (self == NULL) return NULL;
@@ -457,7 +476,8 @@ static PyType_Slot slots[] = {
     {Py_tp_methods, methods},
     {Py_tp_getset, properties},
     {Py_tp_doc, "Trainer(network, *, optimizer='sgd', sharpness='none', nesterov=False, beta2=0.999, eps=1e-8, "
-                "weight_decay=0.0, decay_all=False, bn_momentum=0.1, batch, bn_groups=1, micro_batch=0, precision='fp32')\n\n"
+                "weight_decay=0.0, decay_all=False, bn_momentum=0.1, batch, bn_groups=1, micro_batch=0, precision='fp32', "
+                "frozen_stages=0, stage_rates=None)\n\n"
                 "Optimizer state and activations for training a Network."},
     {0, NULL},
 };

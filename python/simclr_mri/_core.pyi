@@ -103,7 +103,12 @@ class Network:
         """(activations (n, h, w, C), gradients of the target logit of the same shape, outputs (n, K)); targets None:
         the largest output. stage: "stem", "layer1" ... "layer4"."""
     def memory_bytes(
-        self, kind: str, batch: int, bn_groups: int = 1, precision: Literal["fp32", "bf16"] = "fp32"
+        self,
+        kind: str,
+        batch: int,
+        bn_groups: int = 1,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        frozen_stages: int = 0,
     ) -> int:
         """What a plan of kind "infer", "train" or "explain" would allocate."""
     def profile(self) -> list[tuple[str, str, float, float]]:
@@ -128,12 +133,16 @@ class Trainer:
         bn_groups: int = 1,
         micro_batch: int = 0,
         precision: Literal["fp32", "bf16"] = "fp32",
+        frozen_stages: int = 0,
+        stage_rates: Sequence[float] | None = None,
     ) -> None:
         """optimizer "sgd" or "adamw"; sharpness "none", "sam", "asam" (every tensor scaled by |w|) or "asam-authors"
         (weights by |w| + 0.01, biases by 1); batch counts images (2 x pairs for SimCLR).
         micro_batch (a divisor of batch; 0: all): images in memory at once, for one more forward pass; the gradients are
         those of the whole batch with bn_groups = batch / micro_batch. precision "bf16": activations and their gradients
-        are bfloat16; weights, their gradients, statistics, losses and the optimizer's state are fp32 as ever."""
+        are bfloat16; weights, their gradients, statistics, losses and the optimizer's state are fp32 as ever.
+        frozen_stages (0 to 5: none, stem, stem and layer1, ...): use their running statistics and stay as they
+        are, without a backward pass. stage_rates: by what lr is multiplied for stem, layer1 ... layer4 and the head."""
     def simclr_step(
         self,
         views: NDArray[np.float32],
