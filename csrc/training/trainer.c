@@ -1,10 +1,5 @@
 /* The training step: forward, loss, backward, update, and SAM's second pass between.
  *
- * A batch may come in micro-batches of which one is in memory at a time (GradCache: Gao et al., "Scaling deep contrastive
- * learning batch size under memory limited setup", RepL4NLP 2021): all go forward and only their outputs are kept; the
- * loss of the whole batch gives the gradient of every output; then each goes forward again, to the same bits, and backward,
- * and their gradients are added. The loss and its negatives are those of the whole batch; batch norm sees micro-batches.
- *
  * SAM (Foret et al., ICLR 2021, algorithm 1) and ASAM (Kwon et al., ICML 2021): gradients at w, a step of length rho up the
  * slope, gradients there, back to w, and the base optimizer with those. Both passes draw the same dropout masks, and only
  * the first one's batch statistics reach the running ones.
@@ -17,36 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "network/network_internal.h"
 #include "smri/memory.h"
 #include "smri/optimizer.h"
-
-/* 64 KiB of each of two arrays, as the optimizers' pieces. */
-#define SUM_GRAIN ((size_t)1 << 14)
-
-struct smri_trainer {
-    struct smri_trainer_config config;
-    smri_network *network;
-    smri_pool *pool;
-    smri_plan *plan;
-    float *gradients, *moments[2];      /* like the network's weights; moments[1] is AdamW's */
-    float *part_gradients;              /* of one micro-batch */
-    float *kept_weights, *kept_buffers; /* what undoes SAM's excursion and a step that fails */
-    float *output;                      /* [batch][outputs], of the latest step's first pass */
-    float *pass_output, *doutput;       /* [batch][outputs], of the latest pass */
-    void *loss_workspace;
-    double *param_rates; /* of each row of the network's table, a factor; NULL: 1 for all */
-    uint64_t step_count;
-    size_t n; /* rows of `output` */
-};
-
-/* What a step minimises: NT-Xent of pairs, or the cross-entropy of labels. */
-struct objective {
-    size_t n_images;
-    const struct smri_ntxent *ntxent; /* NULL: supervised */
-    const struct smri_cross_entropy *cross_entropy;
-    const int32_t *labels;
-};
+#include "training/trainer_internal.h"
 
 /* Every allocation but the plan, in one list for measuring, creating and freeing. */
 struct piece {
@@ -55,11 +23,6 @@ struct piece {
     const char *what;
 };
 #define N_PIECES 11
-
-/* The most images of one pass. */
-static size_t part_size(const struct smri_trainer_config *config) {
-    return config->micro_batch != 0 ? config->micro_batch : config->batch;
-}
 
 static bool has_rates(const struct smri_trainer_config *config) {
     return config->stage_rates != NULL || config->frozen_stages > 0;
@@ -86,7 +49,7 @@ static smri_status list_pieces(struct piece pieces[N_PIECES], struct smri_traine
     smri_status status = smri_size_product(&rows, "outputs", 3, (size_t[]){config->batch, outputs, sizeof(float)});
     if (status == SMRI_OK) status = smri_ntxent_workspace_bytes(&loss, config->batch / 2 + config->batch % 2, outputs);
     if (status != SMRI_OK) return status;
-    const bool sharp = config->sharpness != SMRI_PLAIN, in_parts = part_size(config) < config->batch;
+    const bool sharp = config->sharpness != SMRI_PLAIN, in_parts = smri_part_size(config) < config->batch;
     const struct piece list[N_PIECES] = {
         {(void **)&trainer->gradients, arena, "gradients"},
         {(void **)&trainer->moments[0], arena, "optimizer state"},
@@ -105,8 +68,11 @@ static smri_status list_pieces(struct piece pieces[N_PIECES], struct smri_traine
 }
 
 static struct smri_plan_config plan_config(const struct smri_trainer_config *config) {
-    return (struct smri_plan_config){.kind = SMRI_PLAN_TRAIN, .batch = part_size(config), .bn_groups = config->bn_groups,
-                                     .frozen_stages = config->frozen_stages, .precision = config->precision};
+    return (struct smri_plan_config){.kind = SMRI_PLAN_TRAIN,
+                                     .batch = smri_part_size(config),
+                                     .bn_groups = config->bn_groups,
+                                     .frozen_stages = config->frozen_stages,
+                                     .precision = config->precision};
 }
 
 static smri_status check_config(const struct smri_trainer_config *config) {
@@ -205,100 +171,10 @@ static smri_status check_step(const smri_trainer *trainer, const struct smri_ste
 }
 
 static smri_status check_images(const smri_trainer *trainer, size_t n) {
-    const size_t part = part_size(&trainer->config), batch = trainer->config.batch;
+    const size_t part = smri_part_size(&trainer->config), batch = trainer->config.batch;
     const size_t unit = part < batch ? part : trainer->config.bn_groups;
     if (n > 0 && n <= batch && n % unit == 0) return SMRI_OK;
     return smri_fail(SMRI_SHAPE, "images: expected 1 to %zu, a multiple of %zu, got %zu", batch, unit, n);
-}
-
-static smri_status refuse(const char *what, double value, const struct smri_step *step) {
-    const char *found = isnan(value) ? "nan" : value > 0.0 ? "inf" : "-inf"; /* printf tells two signs of nan apart */
-    return smri_fail(SMRI_NUMERIC, "the %s is %s in step %u; the step was discarded", what, found, (unsigned)step->index);
-}
-
-/* One micro-batch, or all of the batch: images first .. first + n - 1. */
-struct part {
-    const float *images;
-    size_t first, n;
-};
-
-static struct part part_at(const smri_trainer *trainer, const float *images, size_t first, size_t n_images) {
-    const struct smri_network_config *config = smri_network_config_of(trainer->network);
-    const size_t n = part_size(&trainer->config) < n_images ? part_size(&trainer->config) : n_images;
-    return (struct part){images + first * config->image_size * config->image_size * config->in_channels, first, n};
-}
-
-static smri_status forward_part(smri_trainer *trainer, const struct part *part, const struct smri_step *step,
-                                struct smri_poll poll) {
-    const size_t outputs = smri_network_output_count(trainer->network);
-    const struct smri_masks masks = {step->seed, step->index, part->first};
-    const float *output;
-    const smri_status status = smri_plan_forward(trainer->plan, &output, part->images, part->n, &masks, poll);
-    if (status == SMRI_OK)
-        memcpy(trainer->pass_output + part->first * outputs, output, part->n * outputs * sizeof(float));
-    return status;
-}
-
-struct sum_job {
-    float *sum;
-    const float *term;
-    size_t n;
-};
-
-static void sum_task(void *context, size_t index, size_t worker) {
-    (void)worker;
-    const struct sum_job *job = context;
-    const size_t end = smri_chunk_end(job->n, SUM_GRAIN, index);
-    for (size_t i = index * SUM_GRAIN; i < end; i++) job->sum[i] += job->term[i];
-}
-
-/* Backward of the part that went forward last; its gradients are added to those of the parts before it. */
-static smri_status backward_part(smri_trainer *trainer, const struct part *part, bool is_first, struct smri_poll poll) {
-    const size_t outputs = smri_network_output_count(trainer->network);
-    float *gradients = is_first ? trainer->gradients : trainer->part_gradients;
-    const float *doutput = trainer->doutput + part->first * outputs;
-    const smri_status status = smri_plan_backward(trainer->plan, gradients, doutput, part->images, poll);
-    if (status != SMRI_OK || is_first) return status;
-    struct sum_job job = {trainer->gradients, trainer->part_gradients, trainer->network->size};
-    smri_pool_run(trainer->pool, smri_chunk_count(job.n, SUM_GRAIN), sum_task, &job);
-    return SMRI_OK;
-}
-
-static smri_status run_loss(smri_trainer *trainer, struct smri_step_result *result, const struct objective *objective,
-                            const struct smri_step *step) {
-    const size_t n = objective->n_images, outputs = smri_network_output_count(trainer->network);
-    const float *output = trainer->pass_output;
-    smri_status status;
-    if (objective->ntxent != NULL)
-        status = smri_ntxent(&result->loss, trainer->doutput, output, n / 2, outputs, objective->ntxent,
-                             trainer->loss_workspace, trainer->pool);
-    else
-        status = smri_softmax_cross_entropy(&result->loss, &result->n_correct, trainer->doutput, output, objective->labels, n,
-                                            outputs, objective->cross_entropy);
-    if (status != SMRI_OK) return status;
-    return isfinite(result->loss) ? SMRI_OK : refuse("loss", result->loss, step);
-}
-
-/* Forward, loss, backward: `pass_output` and `gradients` are the trainer's. The batch statistics reach the running ones if
- * `commits`. The parts go backward in reverse, so that the last one need not go forward again. */
-static smri_status run_pass(smri_trainer *trainer, struct smri_step_result *result, const float *images,
-                            const struct objective *objective, const struct smri_step *step, bool commits,
-                            struct smri_poll poll) {
-    const size_t n = objective->n_images;
-    struct part part = part_at(trainer, images, 0, n);
-    smri_status status = SMRI_OK;
-    for (size_t first = 0; first < n && status == SMRI_OK; first += part.n) {
-        part = part_at(trainer, images, first, n);
-        status = forward_part(trainer, &part, step, poll);
-        if (status == SMRI_OK && commits) status = smri_plan_commit_statistics(trainer->plan, trainer->config.bn_momentum);
-    }
-    if (status == SMRI_OK) status = run_loss(trainer, result, objective, step);
-    for (size_t end = n; end > 0 && status == SMRI_OK; end -= part.n) {
-        part = part_at(trainer, images, end - part.n, n);
-        if (end < n) status = forward_part(trainer, &part, step, poll);
-        if (status == SMRI_OK) status = backward_part(trainer, &part, end == n, poll);
-    }
-    return status;
 }
 
 /* Floats begin .. end - 1 of the arena, and how the ascent is scaled there. */
@@ -340,12 +216,12 @@ static smri_status measure_gradients(smri_trainer *trainer, double *norm, enum s
         norm2 += smri_gradient_norm2(trainer->gradients + s->begin, network->weights + s->begin, s->adaptive, s->eta,
                                      s->end - s->begin, trainer->pool);
     *norm = sqrt(norm2);
-    return isfinite(*norm) ? SMRI_OK : refuse("norm of the gradients", *norm, step);
+    return isfinite(*norm) ? SMRI_OK : smri_trainer_refuse("norm of the gradients", *norm, step);
 }
 
 /* The second pass, at w + rho * (direction of steepest ascent). On success the weights are still there, and the update
  * starts from the copy; on failure they are back at w. */
-static smri_status run_second_pass(smri_trainer *trainer, double norm, const float *images, const struct objective *objective,
+static smri_status run_second_pass(smri_trainer *trainer, double norm, const float *images, const struct smri_objective *objective,
                                    const struct smri_step *step, struct smri_poll poll) {
     smri_network *network = trainer->network;
     struct ascent_span spans[SMRI_PARAMS_MAX + 1];
@@ -354,7 +230,7 @@ static smri_status run_second_pass(smri_trainer *trainer, double norm, const flo
         smri_sam_perturb(network->weights + s->begin, trainer->kept_weights + s->begin, trainer->gradients + s->begin,
                          step->rho, norm, s->adaptive, s->eta, s->end - s->begin, trainer->pool);
     struct smri_step_result there;
-    smri_status status = run_pass(trainer, &there, images, objective, step, false, poll);
+    smri_status status = smri_trainer_run_pass(trainer, &there, images, objective, step, false, poll);
     if (status == SMRI_OK) status = measure_gradients(trainer, &there.gradient_norm, SMRI_PLAIN, step);
     if (status != SMRI_OK) memcpy(network->weights, trainer->kept_weights, network->size * sizeof(float));
     return status;
@@ -399,7 +275,7 @@ static void update(smri_trainer *trainer, const float *start, const struct smri_
 }
 
 static smri_status run_step(smri_trainer *trainer, struct smri_step_result *result, const float *images,
-                            const struct objective *objective, const struct smri_step *step, struct smri_poll poll) {
+                            const struct smri_objective *objective, const struct smri_step *step, struct smri_poll poll) {
     const struct smri_trainer_config *config = &trainer->config;
     smri_network *network = trainer->network;
     const bool sharp = config->sharpness != SMRI_PLAIN && step->rho > 0.0f; /* rho = 0 is the base optimizer */
@@ -408,7 +284,7 @@ static smri_status run_step(smri_trainer *trainer, struct smri_step_result *resu
     if (status == SMRI_OK) status = check_images(trainer, objective->n_images);
     if (status != SMRI_OK) return status;
     memcpy(trainer->kept_buffers, network->buffers, network->n_buffers * sizeof(float));
-    status = run_pass(trainer, &first, images, objective, step, true, poll);
+    status = smri_trainer_run_pass(trainer, &first, images, objective, step, true, poll);
     if (status == SMRI_OK) status = measure_gradients(trainer, &first.gradient_norm, config->sharpness, step);
     if (status == SMRI_OK) {
         const size_t outputs = smri_network_output_count(network);
@@ -433,7 +309,7 @@ smri_status smri_trainer_simclr_step(smri_trainer *trainer, struct smri_step_res
         return smri_fail(SMRI_SHAPE, "views: expected 1 to %zu pairs, got %zu", trainer->config.batch / 2, n_pairs);
     if (!(options->temperature > 0.0f) || !isfinite(options->temperature))
         return smri_fail(SMRI_ARGUMENT, "temperature: expected a positive number, got %g", (double)options->temperature);
-    const struct objective objective = {.n_images = 2 * n_pairs, .ntxent = options};
+    const struct smri_objective objective = {.n_images = 2 * n_pairs, .ntxent = options};
     return run_step(trainer, result, views, &objective, step, poll);
 }
 
@@ -445,7 +321,7 @@ smri_status smri_trainer_supervised_step(smri_trainer *trainer, struct smri_step
         if (labels[i] < 0 || (size_t)labels[i] >= n_classes)
             return smri_fail(SMRI_ARGUMENT, "labels: expected numbers in [0, %zu), got %d at %zu", n_classes,
                              (int)labels[i], i);
-    const struct objective objective = {.n_images = n, .cross_entropy = options, .labels = labels};
+    const struct smri_objective objective = {.n_images = n, .cross_entropy = options, .labels = labels};
     return run_step(trainer, result, images, &objective, step, poll);
 }
 

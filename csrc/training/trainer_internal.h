@@ -1,0 +1,46 @@
+/* What a trainer is made of, for the files of this folder. */
+#ifndef SMRI_TRAINING_TRAINER_INTERNAL_H
+#define SMRI_TRAINING_TRAINER_INTERNAL_H
+
+#include "network/network_internal.h"
+#include "smri/trainer.h"
+
+struct smri_trainer {
+    struct smri_trainer_config config;
+    smri_network *network;
+    smri_pool *pool;
+    smri_plan *plan;
+    float *gradients, *moments[2];      /* like the network's weights; moments[1] is AdamW's */
+    float *part_gradients;              /* of one micro-batch */
+    float *kept_weights, *kept_buffers; /* what undoes SAM's excursion and a step that fails */
+    float *output;                      /* [batch][outputs], of the latest step's first pass */
+    float *pass_output, *doutput;       /* [batch][outputs], of the latest pass */
+    void *loss_workspace;
+    double *param_rates; /* of each row of the network's table, a factor; NULL: 1 for all */
+    uint64_t step_count;
+    size_t n; /* rows of `output` */
+};
+
+/* What a step minimises: NT-Xent of pairs, or the cross-entropy of labels. */
+struct smri_objective {
+    size_t n_images;
+    const struct smri_ntxent *ntxent; /* NULL: supervised */
+    const struct smri_cross_entropy *cross_entropy;
+    const int32_t *labels;
+};
+
+/* The most images of one pass. */
+static inline size_t smri_part_size(const struct smri_trainer_config *config) {
+    return config->micro_batch != 0 ? config->micro_batch : config->batch;
+}
+
+/* SMRI_NUMERIC for a value that is not finite, named. */
+smri_status smri_trainer_refuse(const char *what, double value, const struct smri_step *step);
+
+/* Forward, loss, backward: `pass_output` and `gradients` are the trainer's. The batch statistics reach the running ones if
+ * `commits`. */
+smri_status smri_trainer_run_pass(smri_trainer *trainer, struct smri_step_result *result, const float *images,
+                                  const struct smri_objective *objective, const struct smri_step *step, bool commits,
+                                  struct smri_poll poll);
+
+#endif
