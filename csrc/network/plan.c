@@ -198,21 +198,64 @@ smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *d
     return smri_program_run(&plan->run, plan->run.program->n_forward, plan->run.program->n_ops, poll);
 }
 
-smri_status smri_plan_commit_statistics(smri_plan *plan, float momentum) {
+/* Batch norm `unit` in a forward of n images: mean and var are [groups][K]. */
+static void blend_unit(smri_plan *plan, size_t unit, const float *mean, const float *var, size_t groups, size_t n,
+                       float momentum) {
+    const struct smri_conv_bn *conv_bn = &plan->network->conv_bns[unit];
+    const struct smri_batchnorm2d shape = {groups, n / groups * conv_bn->P * conv_bn->Q, conv_bn->conv.K,
+                                           plan->config.precision};
+    float *buffers = plan->network->buffers;
+    smri_batchnorm2d_update_running(buffers + conv_bn->mean, buffers + conv_bn->var, mean, var, momentum, &shape);
+}
+
+/* The first batch norm whose statistics change: those of frozen stages are fixed. */
+static size_t first_unit(const smri_plan *plan) {
+    return smri_network_conv_bn_behind(plan->network, plan->config.frozen_stages);
+}
+
+static smri_status check_statistics(const smri_plan *plan) {
     if (plan->config.kind != SMRI_PLAN_TRAIN)
         return smri_fail(SMRI_ARGUMENT, "statistics: expected a plan for training, got one for %s", kind_name(plan));
     if (plan->run.program == NULL) return smri_fail(SMRI_ARGUMENT, "statistics: expected a forward pass before them");
-    struct smri_network *network = plan->network;
+    return SMRI_OK;
+}
+
+smri_status smri_plan_commit_statistics(smri_plan *plan, float momentum) {
+    const smri_status status = check_statistics(plan);
+    if (status != SMRI_OK) return status;
     const struct smri_run *run = &plan->run;
-    for (size_t i = smri_network_conv_bn_behind(network, plan->config.frozen_stages); i < network->n_conv_bns; i++) {
-        const struct smri_conv_bn *conv_bn = &network->conv_bns[i];
-        const struct smri_plan_config *config = &run->program->config;
-        const struct smri_batchnorm2d shape = {config->bn_groups, config->batch / config->bn_groups * conv_bn->P * conv_bn->Q,
-                                               conv_bn->conv.K, config->precision};
-        smri_batchnorm2d_update_running(network->buffers + conv_bn->mean, network->buffers + conv_bn->var,
-                                        smri_run_statistics(run, i, 0), smri_run_statistics(run, i, 1), momentum, &shape);
+    const struct smri_plan_config *config = &run->program->config;
+    for (size_t i = first_unit(plan); i < plan->network->n_conv_bns; i++)
+        blend_unit(plan, i, smri_run_statistics(run, i, 0), smri_run_statistics(run, i, 1), config->bn_groups, config->batch,
+                   momentum);
+    return SMRI_OK;
+}
+
+static smri_status check_one_group(const smri_plan *plan) {
+    if (plan->config.bn_groups == 1) return SMRI_OK;
+    return smri_fail(SMRI_ARGUMENT, "statistics: expected a plan of one group to copy, got %zu", plan->config.bn_groups);
+}
+
+smri_status smri_plan_copy_statistics(const smri_plan *plan, float *statistics) {
+    smri_status status = check_statistics(plan);
+    if (status == SMRI_OK) status = check_one_group(plan);
+    if (status != SMRI_OK) return status;
+    for (size_t i = first_unit(plan); i < plan->network->n_conv_bns; i++) {
+        const struct smri_conv_bn *conv_bn = &plan->network->conv_bns[i];
+        const size_t bytes = conv_bn->conv.K * sizeof(float);
+        memcpy(statistics + conv_bn->mean, smri_run_statistics(&plan->run, i, 0), bytes);
+        memcpy(statistics + conv_bn->var, smri_run_statistics(&plan->run, i, 1), bytes);
     }
     return SMRI_OK;
+}
+
+smri_status smri_plan_blend_statistics(smri_plan *plan, const float *statistics, size_t n, float momentum) {
+    const smri_status status = check_one_group(plan);
+    for (size_t i = first_unit(plan); i < plan->network->n_conv_bns && status == SMRI_OK; i++) {
+        const struct smri_conv_bn *conv_bn = &plan->network->conv_bns[i];
+        blend_unit(plan, i, statistics + conv_bn->mean, statistics + conv_bn->var, 1, n, momentum);
+    }
+    return status;
 }
 
 /* A value of the trunk into the caller's floats. */

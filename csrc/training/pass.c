@@ -3,7 +3,12 @@
  * A batch may come in micro-batches of which one is in memory at a time (GradCache: Gao et al., "Scaling deep contrastive
  * learning batch size under memory limited setup", RepL4NLP 2021): all go forward and only their outputs are kept; the
  * loss of the whole batch gives the gradient of every output; then each goes forward again, to the same bits, and backward,
- * and their gradients are added. The loss and its negatives are those of the whole batch; batch norm sees micro-batches. */
+ * and their gradients are added. The loss and its negatives are those of the whole batch; batch norm sees micro-batches.
+ *
+ * The micro-batches may be dealt over several processes, the ranks of smri/comm.h. Their outputs are gathered, every rank
+ * computes the loss of the whole batch, and goes backward over its own. Gradients are added in a binary tree over the
+ * micro-batches, ((0 + 1) + (2 + 3)) + 4, of which each rank has a branch; running statistics are blended in their order. So
+ * the result is the same bits for any number of ranks. */
 #include "training/trainer_internal.h"
 
 #include <math.h>
@@ -17,15 +22,31 @@ smri_status smri_trainer_refuse(const char *what, double value, const struct smr
     return smri_fail(SMRI_NUMERIC, "the %s is %s in step %u; the step was discarded", what, found, (unsigned)step->index);
 }
 
+struct smri_deal smri_deal_of(const struct smri_trainer_config *config, size_t n_images) {
+    const size_t rank = config->comm != NULL ? config->comm->rank : 0, size = config->comm != NULL ? config->comm->size : 1;
+    struct smri_deal deal = {.n_images = n_images, .n_parts = smri_chunk_count(n_images, smri_part_size(config)), .per_rank = 1};
+    while (deal.per_rank < smri_chunk_count(deal.n_parts, size)) deal.per_rank *= 2;
+    deal.n_ranks = smri_chunk_count(deal.n_parts, deal.per_rank);
+    deal.first = smri_deal_part(&deal, rank);
+    deal.end = smri_deal_part(&deal, rank + 1);
+    return deal;
+}
+
+size_t smri_tree_arenas(size_t n_parts) {
+    size_t count = 1;
+    for (size_t rest = n_parts; rest > 1; rest -= rest / 2) count++;
+    return count;
+}
+
 /* One micro-batch, or all of the batch: images first .. first + n - 1. */
 struct part {
     const float *images;
     size_t first, n;
 };
 
-static struct part part_at(const smri_trainer *trainer, const float *images, size_t first, size_t n_images) {
+static struct part part_at(const smri_trainer *trainer, const float *images, const struct smri_deal *deal, size_t index) {
     const struct smri_network_config *config = smri_network_config_of(trainer->network);
-    const size_t n = smri_part_size(&trainer->config) < n_images ? smri_part_size(&trainer->config) : n_images;
+    const size_t first = smri_deal_image(deal, index), n = smri_deal_image(deal, index + 1) - first;
     return (struct part){images + first * config->image_size * config->image_size * config->in_channels, first, n};
 }
 
@@ -37,6 +58,34 @@ static smri_status forward_part(smri_trainer *trainer, const struct part *part, 
     const smri_status status = smri_plan_forward(trainer->plan, &output, part->images, part->n, &masks, poll);
     if (status == SMRI_OK)
         memcpy(trainer->pass_output + part->first * outputs, output, part->n * outputs * sizeof(float));
+    return status;
+}
+
+/* The batch statistics of the part that went forward last: into the running ones, or aside until those of all ranks are there. */
+static smri_status take_statistics(smri_trainer *trainer, size_t index) {
+    if (trainer->config.comm == NULL) return smri_plan_commit_statistics(trainer->plan, trainer->config.bn_momentum);
+    return smri_plan_copy_statistics(trainer->plan, trainer->statistics + index * trainer->network->n_buffers);
+}
+
+static smri_status gather(const smri_trainer *trainer, const struct smri_deal *deal, bool by_image, float *data, size_t width) {
+    const struct smri_comm *comm = trainer->config.comm;
+    for (size_t rank = 0; rank <= comm->size; rank++) {
+        const size_t part = smri_deal_part(deal, rank);
+        trainer->bounds[rank] = (by_image ? smri_deal_image(deal, part) : part) * width;
+    }
+    return comm->gather(comm->context, data, trainer->bounds);
+}
+
+/* After the forward pass of all ranks: every rank gets what the others put out, and blends the statistics of all parts. */
+static smri_status exchange(smri_trainer *trainer, const struct smri_deal *deal, bool commits) {
+    if (trainer->config.comm == NULL) return SMRI_OK;
+    const size_t n_buffers = trainer->network->n_buffers;
+    smri_status status = gather(trainer, deal, true, trainer->pass_output, smri_network_output_count(trainer->network));
+    if (status == SMRI_OK && commits) status = gather(trainer, deal, false, trainer->statistics, n_buffers);
+    for (size_t i = 0; commits && i < deal->n_parts && status == SMRI_OK; i++) {
+        const size_t n = smri_deal_image(deal, i + 1) - smri_deal_image(deal, i);
+        status = smri_plan_blend_statistics(trainer->plan, trainer->statistics + i * n_buffers, n, trainer->config.bn_momentum);
+    }
     return status;
 }
 
@@ -53,15 +102,37 @@ static void sum_task(void *context, size_t index, size_t worker) {
     for (size_t i = index * SUM_GRAIN; i < end; i++) job->sum[i] += job->term[i];
 }
 
-/* Backward of the part that went forward last; its gradients are added to those of the parts before it. */
-static smri_status backward_part(smri_trainer *trainer, const struct part *part, bool is_first, struct smri_poll poll) {
-    const size_t outputs = smri_network_output_count(trainer->network);
-    float *gradients = is_first ? trainer->gradients : trainer->part_gradients;
-    const float *doutput = trainer->doutput + part->first * outputs;
-    const smri_status status = smri_plan_backward(trainer->plan, gradients, doutput, part->images, poll);
-    if (status != SMRI_OK || is_first) return status;
-    struct sum_job job = {trainer->gradients, trainer->part_gradients, trainer->network->size};
-    smri_pool_run(trainer->pool, smri_chunk_count(job.n, SUM_GRAIN), sum_task, &job);
+/* Sums of parts that wait for their left neighbours: a stack, whose bottom ends as the sum of all. */
+struct tree {
+    smri_trainer *trainer;
+    size_t n_leaves, held;
+};
+
+static float *arena_at(const struct tree *tree, size_t index) {
+    const smri_trainer *trainer = tree->trainer;
+    return index == 0 ? trainer->gradients : trainer->part_gradients + (index - 1) * trainer->network->size;
+}
+
+/* Leaf `leaf` is on the stack. While what it stands for is a left neighbour, its right one, if there is any, lies below. */
+static void join_neighbours(struct tree *tree, size_t leaf) {
+    size_t node = leaf;
+    for (size_t n_nodes = tree->n_leaves; n_nodes > 1 && node % 2 == 0; node /= 2, n_nodes -= n_nodes / 2) {
+        if (node + 1 == n_nodes) continue; /* without a neighbour */
+        struct sum_job job = {arena_at(tree, tree->held - 2), arena_at(tree, tree->held - 1), tree->trainer->network->size};
+        smri_pool_run(tree->trainer->pool, smri_chunk_count(job.n, SUM_GRAIN), sum_task, &job);
+        tree->held--;
+    }
+}
+
+/* Backward of the part that went forward last. */
+static smri_status backward_part(struct tree *tree, const struct part *part, size_t leaf, struct smri_poll poll) {
+    smri_trainer *trainer = tree->trainer;
+    const float *doutput = trainer->doutput + part->first * smri_network_output_count(trainer->network);
+    const smri_status status =
+        smri_plan_backward(trainer->plan, arena_at(tree, tree->held), doutput, part->images, poll);
+    if (status != SMRI_OK) return status;
+    tree->held++;
+    join_neighbours(tree, leaf);
     return SMRI_OK;
 }
 
@@ -74,29 +145,48 @@ static smri_status run_loss(smri_trainer *trainer, struct smri_step_result *resu
         status = smri_ntxent(&result->loss, trainer->doutput, output, n / 2, outputs, objective->ntxent,
                              trainer->loss_workspace, trainer->pool);
     else
-        status = smri_softmax_cross_entropy(&result->loss, &result->n_correct, trainer->doutput, output, objective->labels, n,
-                                            outputs, objective->cross_entropy);
+        status = smri_softmax_cross_entropy(&result->loss, &result->n_correct, trainer->doutput, output, objective->labels,
+                                            n, outputs, objective->cross_entropy);
     if (status != SMRI_OK) return status;
     return isfinite(result->loss) ? SMRI_OK : smri_trainer_refuse("loss", result->loss, step);
 }
 
 /* The parts go backward in reverse, so that the last one need not go forward again. */
+static smri_status run_backward(smri_trainer *trainer, const float *images, const struct smri_deal *deal,
+                                const struct smri_step *step, struct smri_poll poll) {
+    struct tree tree = {trainer, deal->end - deal->first, 0};
+    smri_status status = SMRI_OK;
+    for (size_t leaf = tree.n_leaves; leaf-- > 0 && status == SMRI_OK;) {
+        const struct part part = part_at(trainer, images, deal, deal->first + leaf);
+        if (leaf + 1 < tree.n_leaves) status = forward_part(trainer, &part, step, poll);
+        if (status == SMRI_OK) status = backward_part(&tree, &part, leaf, poll);
+    }
+    return status;
+}
+
+static smri_status agree(const smri_trainer *trainer, smri_status status) {
+    const struct smri_comm *comm = trainer->config.comm;
+    return comm != NULL ? comm->agree(comm->context, status) : status;
+}
+
 smri_status smri_trainer_run_pass(smri_trainer *trainer, struct smri_step_result *result, const float *images,
                                   const struct smri_objective *objective, const struct smri_step *step, bool commits,
                                   struct smri_poll poll) {
-    const size_t n = objective->n_images;
-    struct part part = part_at(trainer, images, 0, n);
+    const struct smri_comm *comm = trainer->config.comm;
+    const struct smri_deal deal = smri_deal_of(&trainer->config, objective->n_images);
     smri_status status = SMRI_OK;
-    for (size_t first = 0; first < n && status == SMRI_OK; first += part.n) {
-        part = part_at(trainer, images, first, n);
+    for (size_t i = deal.first; i < deal.end && status == SMRI_OK; i++) {
+        const struct part part = part_at(trainer, images, &deal, i);
         status = forward_part(trainer, &part, step, poll);
-        if (status == SMRI_OK && commits) status = smri_plan_commit_statistics(trainer->plan, trainer->config.bn_momentum);
+        if (status == SMRI_OK && commits) status = take_statistics(trainer, i);
     }
-    if (status == SMRI_OK) status = run_loss(trainer, result, objective, step);
-    for (size_t end = n; end > 0 && status == SMRI_OK; end -= part.n) {
-        part = part_at(trainer, images, end - part.n, n);
-        if (end < n) status = forward_part(trainer, &part, step, poll);
-        if (status == SMRI_OK) status = backward_part(trainer, &part, end == n, poll);
-    }
+    status = agree(trainer, status);
+    if (status == SMRI_OK) status = exchange(trainer, &deal, commits);
+    if (status != SMRI_OK) return status;
+    status = run_loss(trainer, result, objective, step);
+    if (status == SMRI_OK) status = run_backward(trainer, images, &deal, step, poll);
+    status = agree(trainer, status);
+    if (status == SMRI_OK && comm != NULL)
+        status = comm->sum(comm->context, trainer->gradients, trainer->network->size, deal.n_ranks);
     return status;
 }

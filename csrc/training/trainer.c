@@ -22,7 +22,7 @@ struct piece {
     size_t bytes;
     const char *what;
 };
-#define N_PIECES 11
+#define N_PIECES 13
 
 static bool has_rates(const struct smri_trainer_config *config) {
     return config->stage_rates != NULL || config->frozen_stages > 0;
@@ -45,16 +45,21 @@ static void spread_rates(double *rates, const smri_network *network, const struc
 static smri_status list_pieces(struct piece pieces[N_PIECES], struct smri_trainer *trainer, const smri_network *network,
                                const struct smri_trainer_config *config) {
     const size_t arena = network->size * sizeof(float), outputs = smri_network_output_count(network);
-    size_t rows, loss;
+    const struct smri_deal deal = smri_deal_of(config, config->batch);
+    const size_t n_ranks = config->comm != NULL ? config->comm->size : 0, n_mine = deal.end - deal.first;
+    size_t rows, loss, statistics;
     smri_status status = smri_size_product(&rows, "outputs", 3, (size_t[]){config->batch, outputs, sizeof(float)});
     if (status == SMRI_OK) status = smri_ntxent_workspace_bytes(&loss, config->batch / 2 + config->batch % 2, outputs);
+    if (status == SMRI_OK)
+        status = smri_size_product(&statistics, "statistics", 3,
+                                   (size_t[]){n_ranks > 0 ? deal.n_parts : 0, network->n_buffers, sizeof(float)});
     if (status != SMRI_OK) return status;
-    const bool sharp = config->sharpness != SMRI_PLAIN, in_parts = smri_part_size(config) < config->batch;
+    const bool sharp = config->sharpness != SMRI_PLAIN;
     const struct piece list[N_PIECES] = {
         {(void **)&trainer->gradients, arena, "gradients"},
         {(void **)&trainer->moments[0], arena, "optimizer state"},
         {(void **)&trainer->moments[1], config->optimizer == SMRI_ADAMW ? arena : 0, "optimizer state"},
-        {(void **)&trainer->part_gradients, in_parts ? arena : 0, "gradients of a micro-batch"},
+        {(void **)&trainer->part_gradients, (smri_tree_arenas(n_mine) - 1) * arena, "gradients of micro-batches"},
         {(void **)&trainer->kept_weights, sharp ? arena : 0, "SAM's copy of the weights"},
         {(void **)&trainer->kept_buffers, network->n_buffers * sizeof(float), "copy of the statistics"},
         {(void **)&trainer->output, rows, "outputs"},
@@ -62,6 +67,8 @@ static smri_status list_pieces(struct piece pieces[N_PIECES], struct smri_traine
         {(void **)&trainer->doutput, rows, "gradient of the outputs"},
         {&trainer->loss_workspace, loss, "loss workspace"},
         {(void **)&trainer->param_rates, has_rates(config) ? network->n_trained * sizeof(double) : 0, "rates"},
+        {(void **)&trainer->statistics, statistics, "statistics of micro-batches"},
+        {(void **)&trainer->bounds, n_ranks > 0 ? (n_ranks + 1) * sizeof(size_t) : 0, "bounds of the ranks"},
     };
     memcpy(pieces, list, sizeof list);
     return SMRI_OK;
@@ -90,13 +97,18 @@ static smri_status check_config(const struct smri_trainer_config *config) {
     for (size_t i = 0; config->stage_rates != NULL && i <= SMRI_STAGES; i++)
         if (!(config->stage_rates[i] >= 0.0) || !isfinite((float)config->stage_rates[i]))
             return smri_fail(SMRI_ARGUMENT, "stage_rates: expected finite numbers of 0 or more, got %g", config->stage_rates[i]);
-    if (config->micro_batch > config->batch || (config->micro_batch != 0 && config->batch % config->micro_batch != 0))
-        return smri_fail(SMRI_ARGUMENT, "micro_batch: expected a divisor of the batch %zu, got %zu", config->batch,
+    if (config->micro_batch > config->batch)
+        return smri_fail(SMRI_ARGUMENT, "micro_batch: expected at most the batch, %zu, got %zu", config->batch,
                          config->micro_batch);
     if (config->micro_batch != 0 && config->bn_groups != 1)
         return smri_fail(SMRI_ARGUMENT,
                          "bn_groups: expected 1 with micro-batches, which have statistics of their own, got %zu",
                          config->bn_groups);
+    if (config->comm != NULL && config->comm->rank >= config->comm->size)
+        return smri_fail(SMRI_ARGUMENT, "comm: expected a rank below %zu, got %zu", config->comm->size, config->comm->rank);
+    if (config->comm != NULL && config->comm->size > 1 && config->micro_batch == 0)
+        return smri_fail(SMRI_ARGUMENT, "micro_batch: expected a number for %zu ranks, which share micro-batches, got 0",
+                         config->comm->size);
     return SMRI_OK;
 }
 
@@ -170,9 +182,10 @@ static smri_status check_step(const smri_trainer *trainer, const struct smri_ste
     return SMRI_OK;
 }
 
-static smri_status check_images(const smri_trainer *trainer, size_t n) {
-    const size_t part = smri_part_size(&trainer->config), batch = trainer->config.batch;
-    const size_t unit = part < batch ? part : trainer->config.bn_groups;
+/* The two views of SimCLR fill whole micro-batches, so that none has images of both unless all have. */
+static smri_status check_images(const smri_trainer *trainer, size_t n, bool in_pairs) {
+    const struct smri_trainer_config *config = &trainer->config;
+    const size_t batch = config->batch, unit = in_pairs && config->micro_batch != 0 ? config->micro_batch : config->bn_groups;
     if (n > 0 && n <= batch && n % unit == 0) return SMRI_OK;
     return smri_fail(SMRI_SHAPE, "images: expected 1 to %zu, a multiple of %zu, got %zu", batch, unit, n);
 }
@@ -221,8 +234,9 @@ static smri_status measure_gradients(smri_trainer *trainer, double *norm, enum s
 
 /* The second pass, at w + rho * (direction of steepest ascent). On success the weights are still there, and the update
  * starts from the copy; on failure they are back at w. */
-static smri_status run_second_pass(smri_trainer *trainer, double norm, const float *images, const struct smri_objective *objective,
-                                   const struct smri_step *step, struct smri_poll poll) {
+static smri_status run_second_pass(smri_trainer *trainer, double norm, const float *images,
+                                   const struct smri_objective *objective, const struct smri_step *step,
+                                   struct smri_poll poll) {
     smri_network *network = trainer->network;
     struct ascent_span spans[SMRI_PARAMS_MAX + 1];
     const size_t count = list_spans(spans, network, trainer->config.sharpness);
@@ -281,7 +295,7 @@ static smri_status run_step(smri_trainer *trainer, struct smri_step_result *resu
     const bool sharp = config->sharpness != SMRI_PLAIN && step->rho > 0.0f; /* rho = 0 is the base optimizer */
     struct smri_step_result first = {0};
     smri_status status = check_step(trainer, step);
-    if (status == SMRI_OK) status = check_images(trainer, objective->n_images);
+    if (status == SMRI_OK) status = check_images(trainer, objective->n_images, objective->ntxent != NULL);
     if (status != SMRI_OK) return status;
     memcpy(trainer->kept_buffers, network->buffers, network->n_buffers * sizeof(float));
     status = smri_trainer_run_pass(trainer, &first, images, objective, step, true, poll);
@@ -300,6 +314,14 @@ static smri_status run_step(smri_trainer *trainer, struct smri_step_result *resu
     update(trainer, sharp ? trainer->kept_weights : NULL, step);
     *result = first;
     return SMRI_OK;
+}
+
+void smri_trainer_rows(const smri_trainer *trainer, size_t n, size_t *begin, size_t *end) {
+    *begin = *end = 0;
+    if (n == 0) return;
+    const struct smri_deal deal = smri_deal_of(&trainer->config, n);
+    *begin = smri_deal_image(&deal, deal.first);
+    *end = smri_deal_image(&deal, deal.end);
 }
 
 smri_status smri_trainer_simclr_step(smri_trainer *trainer, struct smri_step_result *result, const float *views,

@@ -76,6 +76,11 @@ smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *d
  * A plan of another kind, or a call without the forward pass that it needs, is SMRI_ARGUMENT, here and in the two passes. */
 smri_status smri_plan_commit_statistics(smri_plan *plan, float momentum);
 
+/* The same in two steps, for statistics that travel; with bn_groups = 1. Copy: mean and biased variance of every batch norm in
+ * the latest forward, in the layout of the network's buffers. Blend: those of a forward of n images, into the running ones. */
+smri_status smri_plan_copy_statistics(const smri_plan *plan, float *statistics);
+smri_status smri_plan_blend_statistics(smri_plan *plan, const float *statistics, size_t n, float momentum);
+
 /* EXPLAIN, once after a forward: activations[n][h][w][C] is the stage's output in the latest forward, gradients the
  * gradient of sum(output * doutput) with respect to it; smri_network_stage_shape tells h, w and C. fp32 in either precision,
  * the caller's, overwritten; untouched on error. */

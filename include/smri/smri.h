@@ -10,6 +10,7 @@
 #include "smri/batchnorm2d.h"
 #include "smri/build.h"
 #include "smri/cam.h"
+#include "smri/comm.h"
 #include "smri/conv2d.h"
 #include "smri/convert.h"
 #include "smri/cpu.h"

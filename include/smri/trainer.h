@@ -6,6 +6,7 @@
 #define SMRI_TRAINER_H
 
 #include "smri/api.h"
+#include "smri/comm.h"
 #include "smri/loss.h"
 #include "smri/plan.h"
 
@@ -31,9 +32,13 @@ struct smri_trainer_config {
     float bn_momentum;   /* 0.1 */
     size_t batch;        /* the most images a step sees: 2 * pairs for SimCLR */
     size_t bn_groups;
-    /* Images that are in memory at once; 0: the whole batch. Less than the batch costs one more forward pass and gives
-     * the same gradients as the batch in one pass with bn_groups = batch / micro_batch: batch norm sees micro-batches. */
+    /* The most images that are in memory at once; 0: the whole batch. Less than the batch costs one more forward pass and
+     * gives the gradients of the batch in one pass with bn_groups = batch / micro_batch: batch norm sees micro-batches. A batch
+     * that is no multiple comes in parts whose sizes differ by one at most. */
     size_t micro_batch;
+    /* NULL: this process alone. Else the ranks share the micro-batches of every step: all are given the same arguments, of the
+     * images their own alone (smri_trainer_rows), and all get the same bits, those of one process. Borrowed. */
+    const struct smri_comm *comm;
     enum smri_precision precision; /* of the plan; weights, gradients of weights and optimizer are fp32 */
 };
 
@@ -63,8 +68,11 @@ void smri_trainer_destroy(smri_trainer *trainer);
 /* Bytes that this trainer holds, its plan included. */
 size_t smri_trainer_bytes(const smri_trainer *trainer);
 
+/* Images begin .. end - 1 of a batch of n are those that a step reads at this rank. */
+void smri_trainer_rows(const smri_trainer *trainer, size_t n, size_t *begin, size_t *end);
+
 /* views[2 n_pairs][H][W][C]: images i and i + n_pairs are the two views of one slice. With micro-batches their number is
- * to be a multiple of micro_batch, here and below. */
+ * to be a multiple of micro_batch. */
 smri_status smri_trainer_simclr_step(smri_trainer *trainer, struct smri_step_result *result, const float *views,
                                      size_t n_pairs, const struct smri_ntxent *options, const struct smri_step *step,
                                      struct smri_poll poll);

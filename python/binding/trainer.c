@@ -5,10 +5,12 @@
 
 #include "smri/trainer.h"
 #include "state.h"
+#include "trainer_comm.h"
 
 typedef struct {
     PyObject_HEAD
     struct smri_network_object *network; /* owned: the core's trainer borrows its network and pool */
+    struct smri_python_comm comm;        /* borrowed by the trainer too */
     smri_trainer *trainer;
 } trainer_object;
 
@@ -37,23 +39,23 @@ static int parse_rates(PyObject *given, double rates[SMRI_STAGES + 1], const dou
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* *network is borrowed from the arguments; `rates` is where the config's may lie. */
+/* *network and *ranks (None or absent: NULL) are borrowed from the arguments; `rates` is where the config's may lie. */
 static int parse_config(PyObject *module, PyObject *arguments, PyObject *keywords, struct smri_network_object **network,
-                        struct smri_trainer_config *config, double rates[SMRI_STAGES + 1]) {
+                        struct smri_trainer_config *config, double rates[SMRI_STAGES + 1], PyObject **ranks) {
     static char *names[] = {"network",      "optimizer", "sharpness",   "nesterov", "beta2",     "eps",
                             "weight_decay", "decay_all", "bn_momentum", "batch",    "bn_groups", "micro_batch",
-                            "precision",    "frozen_stages", "stage_rates", NULL};
+                            "precision",    "frozen_stages", "stage_rates", "ranks", NULL};
     static const char *const optimizers[] = {"sgd", "adamw"}, *const sharpnesses[] = {"none", "sam", "asam", "asam-authors"};
     const char *optimizer = "sgd", *sharpness = "none";
     int nesterov = 0, decay_all = 0;
     PyObject *rates_given = NULL;
     *config = (struct smri_trainer_config){.beta2 = 0.999, .eps = 1e-8, .bn_momentum = 0.1f, .bn_groups = 1};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspdddpfO&O&O&O&O&O:Trainer", names, smri_network_type(module),
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspdddpfO&O&O&O&O&OO:Trainer", names, smri_network_type(module),
                                      (PyObject **)network, &optimizer, &sharpness, &nesterov, &config->beta2, &config->eps,
                                      &config->weight_decay, &decay_all, &config->bn_momentum, smri_convert_size,
                                      &config->batch, smri_convert_size, &config->bn_groups, smri_convert_size,
                                      &config->micro_batch, smri_convert_precision, &config->precision,
-                                     smri_convert_size, &config->frozen_stages, &rates_given) ||
+                                     smri_convert_size, &config->frozen_stages, &rates_given, ranks) ||
         smri_require_keywords(keywords, (const char *const[]){"batch", NULL}) < 0 ||
         parse_rates(rates_given, rates, &config->stage_rates) < 0)
         return -1;
@@ -64,6 +66,7 @@ static int parse_config(PyObject *module, PyObject *arguments, PyObject *keyword
     config->sharpness = (enum smri_sharpness)sharp;
     config->nesterov = nesterov != 0;
     config->decay_all = decay_all != 0;
+    if (*ranks == Py_None) *ranks = NULL;
     return 0;
 }
 
@@ -72,12 +75,18 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *arguments, PyObject *
     struct smri_network_object *network;
     struct smri_trainer_config config;
     double rates[SMRI_STAGES + 1];
-    if (parse_config(module, arguments, keywords, &network, &config, rates) < 0) return NULL;
+    PyObject *ranks = NULL;
+    if (parse_config(module, arguments, keywords, &network, &config, rates, &ranks) < 0) return NULL;
     const allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     trainer_object *self = (trainer_object *)allocate(type, 0);
     if (self == NULL) return NULL;
     Py_INCREF((PyObject *)network);
     self->network = network;
+    if (ranks != NULL && smri_python_comm_init(&self->comm, ranks) < 0) {
+        Py_DECREF((PyObject *)self);
+        return NULL;
+    }
+    config.comm = ranks != NULL ? &self->comm.comm : NULL;
     smri_status status;
     Py_BEGIN_ALLOW_THREADS;
     status = smri_trainer_create(&self->trainer, network->network, &config, network->pool);
@@ -93,6 +102,7 @@ static void trainer_dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
     smri_trainer_destroy(self->trainer);
     Py_XDECREF((PyObject *)self->network);
+    Py_XDECREF(self->comm.ranks);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF((PyObject *)type);
 }
@@ -115,6 +125,7 @@ static PyObject *run_step(trainer_object *self, struct step_call *call) {
     struct smri_interrupt interrupt;
     const float *images = smri_floats(call->images);
     const struct smri_poll poll = smri_interrupt_begin(&interrupt);
+    self->comm.interrupt = &interrupt;
     const smri_status status =
         call->ntxent != NULL
             ? smri_trainer_simclr_step(self->trainer, &result, images, call->n / 2, call->ntxent, &call->step, poll)
@@ -220,6 +231,13 @@ static PyObject *trainer_supervised_step(PyObject *object, PyObject *arguments, 
 }
 
 /* ---- looking at it ---- */
+
+static PyObject *trainer_rows(PyObject *object, PyObject *number) {
+    size_t n, begin, end;
+    if (!smri_convert_size(number, &n)) return NULL;
+    smri_trainer_rows(((trainer_object *)object)->trainer, n, &begin, &end);
+    return Py_BuildValue("(nn)", (Py_ssize_t)begin, (Py_ssize_t)end);
+}
 
 static PyObject *trainer_output(PyObject *object, PyObject *ignored) {
     (void)ignored;
@@ -453,6 +471,7 @@ static PyMethodDef methods[] = {
     {"supervised_step", WITH_KEYWORDS(trainer_supervised_step), METH_VARARGS | METH_KEYWORDS,
      "supervised_step(images, labels, *, lr, momentum, seed, step, rho=0.0, class_weights=None, label_smoothing=0.0) -> "
      "dict: loss, gradient_norm, n_correct."},
+    {"rows", trainer_rows, METH_O, "rows(n) -> (begin, end): which images of a batch of n a step reads at this rank."},
     {"output", trainer_output, METH_NOARGS, "output() -> (n, D): embeddings or logits of the latest step's first pass."},
     {"gradients", trainer_gradients, METH_NOARGS, "gradients() -> dict: copies of the latest gradients."},
     {"state", trainer_state, METH_NOARGS, "state() -> dict: copies of the optimizer's state."},
@@ -477,7 +496,7 @@ static PyType_Slot slots[] = {
     {Py_tp_getset, properties},
     {Py_tp_doc, "Trainer(network, *, optimizer='sgd', sharpness='none', nesterov=False, beta2=0.999, eps=1e-8, "
                 "weight_decay=0.0, decay_all=False, bn_momentum=0.1, batch, bn_groups=1, micro_batch=0, precision='fp32', "
-                "frozen_stages=0, stage_rates=None)\n\n"
+                "frozen_stages=0, stage_rates=None, ranks=None)\n\n"
                 "Optimizer state and activations for training a Network."},
     {0, NULL},
 };

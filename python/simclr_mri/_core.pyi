@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, TypedDict, overload
+from typing import Any, Literal, Protocol, TypedDict, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +114,20 @@ class Network:
     def profile(self) -> list[tuple[str, str, float, float]]:
         """(operation, layer, seconds, flops) of the latest batch that went forward; flops for convolutions only."""
 
+class _Ranks(Protocol):
+    """Several processes that train one network together; include/smri/comm.h says what the calls are to do."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def gather(self, data: NDArray[np.float32], bounds: list[int], /) -> None:
+        """data[bounds[r]:bounds[r + 1]] of rank r, to all; in place."""
+    def sum(self, data: NDArray[np.float32], n_terms: int, /) -> None:
+        """Over the first n_terms ranks, in a binary tree, at all ranks; in place."""
+    def agree(self, status: int, message: str, /) -> None:
+        """Returns if all ranks have status 0, or if this rank's failure is the one that counts; else raises."""
+
 class Trainer:
     """Optimizer state and activations for training `network` with batches of at most `batch` images."""
 
@@ -135,14 +149,19 @@ class Trainer:
         precision: Literal["fp32", "bf16"] = "fp32",
         frozen_stages: int = 0,
         stage_rates: Sequence[float] | None = None,
+        ranks: _Ranks | None = None,
     ) -> None:
         """optimizer "sgd" or "adamw"; sharpness "none", "sam", "asam" (every tensor scaled by |w|) or "asam-authors"
         (weights by |w| + 0.01, biases by 1); batch counts images (2 x pairs for SimCLR).
-        micro_batch (a divisor of batch; 0: all): images in memory at once, for one more forward pass; the gradients are
-        those of the whole batch with bn_groups = batch / micro_batch. precision "bf16": activations and their gradients
-        are bfloat16; weights, their gradients, statistics, losses and the optimizer's state are fp32 as ever.
+        micro_batch (0: all): the most images in memory at once, for one more forward pass; the gradients are those of
+        the whole batch with bn_groups = batch / micro_batch. precision "bf16": activations and their gradients are
+        bfloat16; weights, their gradients, statistics, losses and the optimizer's state are fp32 as ever.
         frozen_stages (0 to 5: none, stem, stem and layer1, ...): use their running statistics and stay as they
-        are, without a backward pass. stage_rates: by what lr is multiplied for stem, layer1 ... layer4 and the head."""
+        are, without a backward pass. stage_rates: by what lr is multiplied for stem, layer1 ... layer4 and the head.
+        ranks: other processes that share the micro-batches of every step, to the bits of one process; all are given
+        the same arguments, of the images their own `rows` only."""
+    def rows(self, n: int, /) -> tuple[int, int]:
+        """Begin and end of the images of a batch of n that a step reads at this rank; the others need not be there."""
     def simclr_step(
         self,
         views: NDArray[np.float32],

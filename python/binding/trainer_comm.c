@@ -1,0 +1,80 @@
+/* Area trainer: the calls between ranks, which Python makes. They come from a step that has dropped the GIL, and take it. */
+#include "trainer_comm.h"
+
+static struct smri_python_comm *enter(void *context) {
+    struct smri_python_comm *self = context;
+    PyEval_RestoreThread(self->interrupt->state);
+    return self;
+}
+
+/* Drops the GIL, and `result`. SMRI_INTERRUPTED for NULL, whose exception stays set: smri_raise keeps it. */
+static smri_status leave(struct smri_python_comm *self, PyObject *result) {
+    const bool failed = result == NULL;
+    Py_XDECREF(result);
+    self->interrupt->state = PyEval_SaveThread();
+    return failed ? smri_fail(SMRI_INTERRUPTED, "a call between ranks failed") : SMRI_OK;
+}
+
+/* The core's memory as an array, for the time of a call. */
+static PyObject *view_of(float *data, size_t n) {
+    return PyArray_SimpleNewFromData(1, (npy_intp[]){(npy_intp)n}, NPY_FLOAT32, data);
+}
+
+static PyObject *list_of(const size_t *numbers, size_t n) {
+    PyObject *list = PyList_New((Py_ssize_t)n);
+    for (size_t i = 0; list != NULL && i < n; i++) {
+        PyObject *number = PyLong_FromSize_t(numbers[i]);
+        if (number == NULL || PyList_SetItem(list, (Py_ssize_t)i, number) < 0) Py_CLEAR(list);
+    }
+    return list;
+}
+
+static smri_status gather(void *context, float *data, const size_t *bounds) {
+    struct smri_python_comm *self = enter(context);
+    PyObject *array = view_of(data, bounds[self->comm.size]), *list = list_of(bounds, self->comm.size + 1);
+    PyObject *result = array != NULL && list != NULL ? PyObject_CallMethod(self->ranks, "gather", "OO", array, list) : NULL;
+    Py_XDECREF(array);
+    Py_XDECREF(list);
+    return leave(self, result);
+}
+
+static smri_status sum(void *context, float *data, size_t n, size_t n_terms) {
+    struct smri_python_comm *self = enter(context);
+    PyObject *array = view_of(data, n);
+    PyObject *result =
+        array != NULL ? PyObject_CallMethod(self->ranks, "sum", "On", array, (Py_ssize_t)n_terms) : NULL;
+    Py_XDECREF(array);
+    return leave(self, result);
+}
+
+/* An exception of the step itself, such as KeyboardInterrupt, waits meanwhile; it gives way to that of another rank. */
+static smri_status agree(void *context, smri_status status) {
+    struct smri_python_comm *self = enter(context);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *result =
+        PyObject_CallMethod(self->ranks, "agree", "is", (int)status, status == SMRI_OK ? "" : smri_message());
+    if (result != NULL) {
+        PyErr_Restore(type, value, traceback);
+    } else {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+    }
+    const smri_status called = leave(self, result);
+    return called != SMRI_OK ? called : status;
+}
+
+static int read_number(PyObject *object, const char *name, size_t *out) {
+    PyObject *number = PyObject_GetAttrString(object, name);
+    const int read = number != NULL && smri_convert_size(number, out);
+    Py_XDECREF(number);
+    return read ? 0 : -1;
+}
+
+int smri_python_comm_init(struct smri_python_comm *self, PyObject *ranks) {
+    self->comm = (struct smri_comm){.context = self, .gather = gather, .sum = sum, .agree = agree};
+    if (read_number(ranks, "rank", &self->comm.rank) < 0 || read_number(ranks, "size", &self->comm.size) < 0) return -1;
+    self->ranks = Py_NewRef(ranks);
+    return 0;
+}

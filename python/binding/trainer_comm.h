@@ -1,0 +1,17 @@
+/* A Python object with rank, size, gather, sum and agree (learning/_ranks.py) as the core's struct smri_comm. */
+#ifndef SMRI_BINDING_TRAINER_COMM_H
+#define SMRI_BINDING_TRAINER_COMM_H
+
+#include "network_object.h"
+#include "smri/comm.h"
+
+struct smri_python_comm {
+    PyObject *ranks; /* owned; NULL: one process */
+    struct smri_interrupt *interrupt; /* of the call that runs */
+    struct smri_comm comm;
+};
+
+/* Fills in all but `interrupt`; 0, or -1 with an exception. */
+int smri_python_comm_init(struct smri_python_comm *self, PyObject *ranks);
+
+#endif

@@ -1,0 +1,238 @@
+"""Ranks: the processes that train one network together, on one machine or on many, through MPI (mpi4py).
+
+Every rank runs the same program on the same data. The core deals the micro-batches of a step over the ranks, and gives
+all of them the bits that one process would have had (csrc/training/pass.c). Rank 0 alone writes and shows anything.
+
+What happens to one rank happens to all, at the same step: wherever ranks meet, they first tell each other how they are
+(`agree`). A rank that was interrupted or has failed says so once, and the others, who are on their way to the next such
+meeting, learn of it there, in the core or in Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+OK, INTERRUPTED, STOPPED, FAILED = 0, 7, 50, 100  # 1 to 8 are the core's smri_status, of which 7 is SMRI_INTERRUPTED
+BUCKET = 1 << 20  # floats that are summed at a time: what was received is still in the cache when it is added
+
+
+class RankError(RuntimeError):
+    """Another rank failed; the message names it."""
+
+
+class RunStopped(Exception):
+    """A callback of rank 0 ends the run; not an error."""
+
+
+class Ranks:
+    """This process alone; `MPIRanks` is several.
+
+    Attributes
+    ----------
+    rank, size : int
+        This process, of so many.
+    is_busy : bool
+        Whether it is in a call that the others are in too, and that nothing may break off.
+    is_interrupted : callable () -> bool
+        Asked at every agreement.
+    culprit : int or None
+        The rank whose failure, interruption or stop ended what the ranks did together.
+    """
+
+    rank, size = 0, 1
+    is_busy = False
+
+    def __init__(self) -> None:
+        self.is_interrupted: Callable[[], bool] = lambda: False
+        self.culprit: int | None = None
+        self.has_ended = False  # all ranks know how it ended, and none may call `agree` again
+        self._has_met = False
+
+    @staticmethod
+    def of(comm: Any) -> Ranks:
+        """Those of an mpi4py communicator; of None, this process alone."""
+        if comm is None or isinstance(comm, Ranks):
+            return Ranks() if comm is None else comm
+        if not hasattr(comm, "Alltoallv"):
+            raise TypeError(f"comm: expected a communicator of mpi4py, got {type(comm).__name__}")
+        return MPIRanks(comm.Dup()) if comm.Get_size() > 1 else Ranks()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the rank that writes and shows."""
+        return self.rank == 0
+
+    def agree(self, status: int = OK, message: str = "") -> None:
+        """Return if all are well, or if this rank's own `status` is what counts.
+
+        Raises
+        ------
+        KeyboardInterrupt, RunStopped, RankError
+            Another rank was interrupted, ends the run, or has failed.
+        """
+
+    def share(self, value: Any) -> Any:
+        """Rank 0's value, at all ranks; agrees first."""
+        return value
+
+    def collect(self, value: Any) -> list[Any]:
+        """The values of all ranks; agrees first."""
+        return [value]
+
+    def check_same(self, facts: Mapping[str, Any], why: str = "") -> None:
+        """RuntimeError at all ranks if one has other facts than rank 0; names the rank and the fact."""
+        if self.size == 1:
+            return
+        found = self.collect(dict(facts))
+        for rank, theirs in enumerate(found):
+            other = [name for name in facts if theirs[name] != found[0][name]]
+            if other:
+                self.has_ended, self.culprit = True, 0
+                shown = f" ({theirs[other[0]]}, not {found[0][other[0]]})" if len(str(theirs[other[0]])) < 30 else ""
+                raise RuntimeError(f"rank {rank} has {other[0]} other than rank 0{shown}. {why}")
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What all ranks do, and leave together: after an error of one, all raise, once rank 0 has written its files."""
+        try:
+            yield
+            if not self.has_ended:
+                self.agree()
+        except BaseException as error:
+            if not self.has_ended:
+                self.tell(error)
+            if not self._has_met:
+                self._meet(_text_of(error))
+            raise
+        self._meet("")
+        self.has_ended = self._has_met = False
+
+    def tell(self, error: BaseException) -> None:
+        """Let the others know of an error or an interruption of this rank; raises as `agree`."""
+        is_interruption = isinstance(error, KeyboardInterrupt)
+        self.agree(INTERRUPTED if is_interruption else FAILED, "" if is_interruption else _text_of(error))
+
+    def _meet(self, failure: str) -> None:
+        self._has_met = True
+
+
+class MPIRanks(Ranks):
+    """The processes of an MPI communicator, which is used for nothing else.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+    """
+
+    def __init__(self, comm: Any) -> None:
+        super().__init__()
+        self._comm = comm
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self._received = np.empty(0, np.float32)
+        self._statuses = np.empty(self.size, np.int32)
+
+    def agree(self, status: int = OK, message: str = "") -> None:
+        own = INTERRUPTED if status == OK and self.is_interrupted() else status
+        with self._busy():
+            self._comm.Allgather(np.array([own], np.int32), self._statuses)
+            worst = max(self._statuses.tolist(), key=_weight)
+            if worst == OK:
+                return
+            self.has_ended, self.culprit = True, self._statuses.tolist().index(worst)
+            message = self._comm.bcast(f"rank {self.rank} on {socket.gethostname()}: {message}", self.culprit)
+        if worst == status:
+            return
+        if worst == INTERRUPTED:
+            raise KeyboardInterrupt
+        if worst == STOPPED:
+            raise RunStopped(message.partition(": ")[2])
+        raise RankError(message)
+
+    def share(self, value: Any) -> Any:
+        self.agree()
+        with self._busy():
+            return self._comm.bcast(value)
+
+    def collect(self, value: Any) -> list[Any]:
+        self.agree()
+        with self._busy():
+            return self._comm.allgather(value)
+
+    # ---- for the core ------------------------------------------------------------------------------------------------
+
+    def gather(self, data: np.ndarray, bounds: list[int]) -> None:
+        """Piece data[bounds[r]:bounds[r + 1]] of rank r, to all; in place."""
+        from mpi4py import MPI
+
+        with self._busy():
+            self._comm.Allgatherv(MPI.IN_PLACE, [data, np.diff(bounds), bounds[:-1], MPI.FLOAT])
+
+    def sum(self, data: np.ndarray, n_terms: int) -> None:
+        """The sum over the first n_terms ranks, at all of them; in place."""
+        with self._busy():
+            for start in range(0, len(data), BUCKET * self.size):
+                self._sum(data[start : start + BUCKET * self.size], n_terms)
+
+    def _sum(self, data: np.ndarray, n_terms: int) -> None:
+        """Each rank is sent its share of every term, adds in the order of the tree, and sends the sum to all."""
+        bounds = np.linspace(0, len(data), self.size + 1).astype(int)
+        lengths, ranks = np.diff(bounds), np.arange(self.size)
+        n_mine = lengths[self.rank]
+        if len(self._received) < n_terms * n_mine:
+            self._received = np.empty(n_terms * n_mine, np.float32)
+        terms = self._received[: n_terms * n_mine]
+        sent = lengths if self.rank < n_terms else np.zeros_like(lengths)
+        arriving = np.where(ranks < n_terms, n_mine, 0), np.minimum(ranks, n_terms) * n_mine
+        self._comm.Alltoallv([data, (sent, bounds[:-1])], [terms, arriving])
+        rows = terms.reshape(n_terms, n_mine)
+        add_in_tree(rows)
+        data[bounds[self.rank] : bounds[self.rank + 1]] = rows[0]
+        self.gather(data, bounds.tolist())
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        before, self.is_busy = self.is_busy, True
+        try:
+            yield
+        finally:
+            self.is_busy = before
+
+    def _meet(self, failure: str) -> None:
+        super()._meet(failure)
+        with self._busy():
+            failures = self._comm.allgather(failure)
+        if failure or not any(failures):
+            return
+        self.culprit = next(rank for rank, text in enumerate(failures) if text)
+        raise RankError(f"rank {self.culprit}: {failures[self.culprit]}")
+
+
+def add_in_tree(rows: np.ndarray) -> None:
+    """Leaves the sum of all rows in the first: ((0 + 1) + (2 + 3)) + 4.
+
+    Examples
+    --------
+    >>> rows = np.array([[1.0], [1e20], [-1e20]])
+    >>> add_in_tree(rows)
+    >>> rows[0]
+    array([0.])
+    """
+    stride = 1
+    while stride < len(rows):
+        for left in range(0, len(rows) - stride, 2 * stride):
+            rows[left] += rows[left + stride]
+        stride *= 2
+
+
+def _weight(status: int) -> tuple[bool, bool, bool, int]:
+    """Orders statuses by what counts more: all is well, stopped, interrupted, failed."""
+    return status != OK, status not in (OK, STOPPED), status not in (OK, STOPPED, INTERRUPTED), status
+
+
+def _text_of(error: BaseException) -> str:
+    return str(error) if isinstance(error, RankError) else f"{type(error).__name__}: {error}"
