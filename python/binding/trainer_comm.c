@@ -1,15 +1,36 @@
 /* Area trainer: the calls between ranks, which Python makes. They come from a step that has dropped the GIL, and take it. */
 #include "trainer_comm.h"
 
-static struct smri_python_comm *enter(void *context) {
+/* An exception that was set before a call, such as KeyboardInterrupt, waits meanwhile; it gives way to that of another rank. */
+struct exception {
+    PyObject *type, *value, *traceback;
+};
+
+/* While `is_busy`, no signal's handler is to raise: the other ranks wait for this one. It is set before any line of Python
+ * runs. */
+static void set_busy(struct smri_python_comm *self, PyObject *busy) {
+    if (PyObject_SetAttrString(self->ranks, "is_busy", busy) < 0) PyErr_Clear();
+}
+
+static struct smri_python_comm *enter(void *context, struct exception *waiting) {
     struct smri_python_comm *self = context;
     PyEval_RestoreThread(self->interrupt->state);
+    PyErr_Fetch(&waiting->type, &waiting->value, &waiting->traceback);
+    set_busy(self, Py_True);
     return self;
 }
 
 /* Drops the GIL, and `result`. SMRI_INTERRUPTED for NULL, whose exception stays set: smri_raise keeps it. */
-static smri_status leave(struct smri_python_comm *self, PyObject *result) {
+static smri_status leave(struct smri_python_comm *self, PyObject *result, struct exception *waiting) {
+    struct exception now;
+    PyErr_Fetch(&now.type, &now.value, &now.traceback);
+    set_busy(self, Py_False);
     const bool failed = result == NULL;
+    struct exception *kept = failed ? &now : waiting, *dropped = failed ? waiting : &now;
+    PyErr_Restore(kept->type, kept->value, kept->traceback);
+    Py_XDECREF(dropped->type);
+    Py_XDECREF(dropped->value);
+    Py_XDECREF(dropped->traceback);
     Py_XDECREF(result);
     self->interrupt->state = PyEval_SaveThread();
     return failed ? smri_fail(SMRI_INTERRUPTED, "a call between ranks failed") : SMRI_OK;
@@ -30,38 +51,31 @@ static PyObject *list_of(const size_t *numbers, size_t n) {
 }
 
 static smri_status gather(void *context, float *data, const size_t *bounds) {
-    struct smri_python_comm *self = enter(context);
+    struct exception waiting;
+    struct smri_python_comm *self = enter(context, &waiting);
     PyObject *array = view_of(data, bounds[self->comm.size]), *list = list_of(bounds, self->comm.size + 1);
     PyObject *result = array != NULL && list != NULL ? PyObject_CallMethod(self->ranks, "gather", "OO", array, list) : NULL;
     Py_XDECREF(array);
     Py_XDECREF(list);
-    return leave(self, result);
+    return leave(self, result, &waiting);
 }
 
 static smri_status sum(void *context, float *data, size_t n, size_t n_terms) {
-    struct smri_python_comm *self = enter(context);
+    struct exception waiting;
+    struct smri_python_comm *self = enter(context, &waiting);
     PyObject *array = view_of(data, n);
     PyObject *result =
         array != NULL ? PyObject_CallMethod(self->ranks, "sum", "On", array, (Py_ssize_t)n_terms) : NULL;
     Py_XDECREF(array);
-    return leave(self, result);
+    return leave(self, result, &waiting);
 }
 
-/* An exception of the step itself, such as KeyboardInterrupt, waits meanwhile; it gives way to that of another rank. */
 static smri_status agree(void *context, smri_status status) {
-    struct smri_python_comm *self = enter(context);
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    struct exception waiting;
+    struct smri_python_comm *self = enter(context, &waiting);
     PyObject *result =
         PyObject_CallMethod(self->ranks, "agree", "is", (int)status, status == SMRI_OK ? "" : smri_message());
-    if (result != NULL) {
-        PyErr_Restore(type, value, traceback);
-    } else {
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(traceback);
-    }
-    const smri_status called = leave(self, result);
+    const smri_status called = leave(self, result, &waiting);
     return called != SMRI_OK ? called : status;
 }
 

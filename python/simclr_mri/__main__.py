@@ -7,10 +7,12 @@ import sys
 
 
 def main() -> int:
-    """As `cli.main`; Ctrl-C while that is being imported ends in one line too, and SIGTERM is like Ctrl-C."""
+    """As `cli.main`; Ctrl-C while that is being imported ends in one line too; SIGTERM and SIGUSR1 are like Ctrl-C."""
     try:
-        # Batch systems send it before they kill: what Ctrl-C keeps, a checkpoint above all, is kept then, too.
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        # Batch systems send them before they kill: what Ctrl-C keeps, above all a checkpoint, is kept then. mpiexec
+        # hands SIGUSR1 on to its processes, where it answers Ctrl-C and SIGTERM by killing them.
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
         from .cli import main as run
 
         return run()

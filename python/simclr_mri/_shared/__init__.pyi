@@ -28,6 +28,7 @@ from ._machine import available_memory_bytes as available_memory_bytes
 from ._machine import busy_share as busy_share
 from ._machine import check_fits as check_fits
 from ._machine import check_images_fit as check_images_fit
+from ._machine import n_launched as n_launched
 from ._machine import n_processors as n_processors
 from ._machine import n_threads as n_threads
 from ._machine import peak_memory_bytes as peak_memory_bytes

@@ -182,3 +182,9 @@ def _processor_ticks() -> tuple[int, int]:
     with open("/proc/stat", encoding="ascii") as file:
         ticks = [int(word) for word in file.readline().split()[1:9]]
     return ticks[3] + ticks[4], sum(ticks)
+
+
+def n_launched() -> int:
+    """How many processes mpiexec (of Open MPI, MPICH or Intel) or srun started together with this one; 1 for none."""
+    names = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MPI_LOCALNRANKS")
+    return max((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), default=1)

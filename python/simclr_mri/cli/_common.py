@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,16 @@ from .. import plot, splits
 from .._shared import bytes_text, counted, is_quiet, option_text, peak_memory_bytes, save_figure, say
 from ..config import DataOptions, ReadingOptions, as_dict
 from ..datasets import Dataset, likely_subjects, open_dataset
-from ..learning import CHECKPOINT_FILE, Callback, History, checkpoint_path, is_checkpoint, read_checkpoint, tracker
+from ..learning import (
+    CHECKPOINT_FILE,
+    Callback,
+    History,
+    Ranks,
+    checkpoint_path,
+    is_checkpoint,
+    read_checkpoint,
+    tracker,
+)
 from ..weights import safetensors_metadata
 from ._settings import Settings
 
@@ -164,10 +174,15 @@ def estimator_of(cls: type, section: Any, **more: Any) -> Any:
     return cls(**{**values, **more})
 
 
-def announce(estimator: Any, what: str, train: Dataset, val: Dataset | None, out: Path, resume: str) -> None:
+def announce(
+    estimator: Any, what: str, train: Dataset, val: Dataset | None, out: Path, resume: str, ranks: Ranks
+) -> None:
     if not estimator.verbose or is_quiet():
         return
     if not checkpoint_path(out).exists() or resume == "never":
+        if ranks.size > 1:  # one of them alone would time another step
+            say(f"{what}, by {ranks.size} ranks. Results go to {out}/")
+            return
         estimate = estimator.estimate(train, val)
         say(f"{what}: {estimate}. Results go to {out}/")
         if estimate.left_over:
@@ -193,9 +208,16 @@ def trackers(settings: Settings) -> list[Callback]:
     return [tracker(name, chosen.track_to) for name in chosen.track or ()]
 
 
-def after_training(estimator: Any, out: Path, then: str) -> int:
+def ranks_of(args: argparse.Namespace) -> Ranks:
+    """The processes that do this command together."""
+    return getattr(args, "ranks", None) or Ranks()
+
+
+def after_training(estimator: Any, out: Path, then: str, ranks: Ranks) -> int:
     if not estimator.position_.finished:
         raise KeyboardInterrupt
+    if not ranks.is_first:
+        return 0
     save_figure(plot.history(estimator.history_).figure, out / "history.png")
     rows = estimator.history_
     say(f"{rows}\n" if len(rows) <= 20 else f"the last of {len(rows)} epochs:\n{History(rows[-1:])}\n")

@@ -19,6 +19,7 @@ from ._common import (
     folder_for_results,
     inherited,
     open_data,
+    ranks_of,
     remembered,
     split_data,
     trackers,
@@ -38,10 +39,11 @@ def finetune(args: argparse.Namespace) -> int:
     parts = split_data(ds, settings.data)
     describe(ds, parts)
     _warn_of_pretraining(init, theirs, settings, parts.test)
+    ranks = ranks_of(args)
     out = folder_for_results(settings, f"runs/finetune_{_short_name(clf.init)}_{100 * clf.label_fraction:g}pct")
     select = parts.test if clf.select_on == "test" else parts.val
     what = f"classifier, start {clf.init}, {100 * clf.label_fraction:g} % of the labels"
-    announce(clf, what, parts.train, select, out, settings.run.resume)
+    announce(clf, what, parts.train, select, out, settings.run.resume, ranks)
     clf.fit(
         parts.train,
         select,
@@ -49,8 +51,9 @@ def finetune(args: argparse.Namespace) -> int:
         resume=settings.run.resume,
         facts=facts_of(settings.data, settings.recipe),
         callbacks=callbacks,
+        comm=ranks,
     )
-    return after_training(clf, out, f"simclr-mri evaluate {out}")
+    return after_training(clf, out, f"simclr-mri evaluate {out}", ranks)
 
 
 def _warn_of_pretraining(init: str, remembered: dict[str, Any], settings: Settings, test: Dataset) -> None:

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .._shared import for_the_shell, quietly
+from .._shared import for_the_shell, n_launched, quietly
 from ._parser import build_parser
 from ._table import COMMANDS
 
@@ -108,7 +108,11 @@ def _version(_: argparse.Namespace) -> int:
 def _command(args: argparse.Namespace) -> int:
     name = args.command.replace("-", "_")
     module = importlib.import_module(f"._{name}", __package__)  # each imports only what it needs
-    return getattr(module, name)(args) or 0
+    if n_launched() == 1:
+        return getattr(module, name)(args) or 0
+    from ._ranks import at_every_rank
+
+    return at_every_rank(getattr(module, name), args)
 
 
 def _run(work: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

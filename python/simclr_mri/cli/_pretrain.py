@@ -14,6 +14,7 @@ from ._common import (
     facts_of,
     folder_for_results,
     open_data,
+    ranks_of,
     split_data,
     trackers,
 )
@@ -32,10 +33,11 @@ def pretrain(args: argparse.Namespace) -> int:
         parts = split_data(ds, settings.data)
         describe(ds, parts)
         train, val = parts.train, parts.val
+    ranks = ranks_of(args)
     out = folder_for_results(settings, "runs/pretrain")
     ssl = estimator_of(SimCLR, settings.pretrain)
     what = f"SimCLR, {ssl.arch}, {counted(ssl.epochs, 'epoch')}"
-    announce(ssl, what, train, val, out, settings.run.resume)
+    announce(ssl, what, train, val, out, settings.run.resume, ranks)
     ssl.fit(
         train,
         val,
@@ -43,5 +45,6 @@ def pretrain(args: argparse.Namespace) -> int:
         resume=settings.run.resume,
         facts=facts_of(settings.data, settings.recipe),
         callbacks=callbacks,
+        comm=ranks,
     )
-    return after_training(ssl, out, f"simclr-mri finetune --init {out} --label-fraction 0.1")
+    return after_training(ssl, out, f"simclr-mri finetune --init {out} --label-fraction 0.1", ranks)

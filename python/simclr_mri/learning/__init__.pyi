@@ -23,6 +23,9 @@ from ._predictions import read_predictions as read_predictions
 from ._probe import LinearProbe as LinearProbe
 from ._prune import prune as prune
 from ._prune import spare_bytes as spare_bytes
+from ._ranks import RankError as RankError
+from ._ranks import Ranks as Ranks
+from ._ranks import world as world
 from ._runlog import RunLog as RunLog
 from ._seen import PRETRAINED as PRETRAINED
 from ._seen import TRAINED as TRAINED
@@ -53,6 +56,7 @@ __all__ = [
     "MLflow",
     "Model",
     "PredictionTable",
+    "RankError",
     "SimCLR",
     "TensorBoard",
     "TrainingInterrupted",

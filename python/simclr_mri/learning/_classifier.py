@@ -25,6 +25,7 @@ from ._inputs import Inputs, inputs_of
 from ._judging import Judge
 from ._model import Model, network_config
 from ._predict_table import PredictionTable, check_probabilities
+from ._ranks import Ranks
 from ._seen import SEEN, seen_note
 from ._starts import Start, check_start, is_lost, known_start, read_start, start_network, start_title
 from ._task import Estimate
@@ -102,6 +103,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         resume: Resume = "auto",
         facts: dict[str, Any] | None = None,
         callbacks: Sequence[Any] = (),
+        comm: Any = None,
     ) -> Classifier:
         """Train: `fit(train)`, `fit(train, val)` with data sets, or `fit(X, y)` with arrays.
 
@@ -118,7 +120,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             Where the best epoch is chosen; without it the last epoch is kept.
         train : Dataset, optional
             Another name of X.
-        checkpoint, resume, facts, callbacks
+        checkpoint, resume, facts, callbacks, comm
             As for `SimCLR.fit`.
 
         Returns
@@ -128,7 +130,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
 
         Raises
         ------
-        ValueError, TypeError, BlockingIOError, FloatingPointError
+        ValueError, TypeError, BlockingIOError, FloatingPointError, RankError
             As `SimCLR.fit`.
         """
         options = self._checked_options()
@@ -144,6 +146,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
             resume=resume,
             callbacks=callbacks,
             verbose=options.verbose,
+            comm=comm,
         )
         return self
 
@@ -168,9 +171,9 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         options = _with_network_of(options, start)
         config, network = plain_config(as_dict(options), start.name), _network(options, train)
 
-        def make_task() -> ClassifierTask:
-            model = _model(options, start, given, network, data)
-            return ClassifierTask(title, options, config, model, labelled, indices, given.val, _effective_lr(options))
+        def make_task(ranks: Ranks) -> ClassifierTask:
+            model, lr = _model(options, start, given, network, data), _effective_lr(options)
+            return ClassifierTask(title, options, config, model, labelled, indices, given.val, lr, ranks)
 
         def when_finished() -> None:
             self.labelled_, self.model_.label_values = indices, given.label_values

@@ -14,6 +14,7 @@ from ..views import augmented_batch
 from ._checkpoint import Checkpoint, restoring
 from ._model import Model
 from ._order import balanced_order
+from ._ranks import Ranks
 from ._task import Task
 
 
@@ -49,6 +50,7 @@ class ClassifierTask(Task):
         labelled_indices: np.ndarray,
         val: Dataset | None,
         lr: float,
+        ranks: Ranks | None = None,
     ) -> None:
         batch = min(options.batch_size, len(labelled))
         super().__init__(
@@ -61,6 +63,7 @@ class ClassifierTask(Task):
             epochs=max(options.epochs, -(-options.min_steps // -(-len(labelled) // batch))),
             lr=lr,
             drop_last=False,
+            ranks=ranks,
         )
         self.labelled, self.labelled_indices = labelled, labelled_indices
         self.val = val if val is not None and len(val) else None
@@ -72,7 +75,7 @@ class ClassifierTask(Task):
         if self.val is not None:
             self.later_columns = ("val_loss", "val_accuracy", "val_balanced_accuracy")
             self.monitor = "loss" if options.select == "last" else f"val_{options.select}"
-        self._make_trainer(batch)
+        self._make_trainer(batch, micro_batch=options.micro_batch and min(options.micro_batch, batch))
 
     def order(self, epoch: int) -> np.ndarray:
         if self.options.sampling == "balanced":
@@ -80,13 +83,17 @@ class ClassifierTask(Task):
         return super().order(epoch)
 
     def draw_views(self, draws: np.ndarray, epoch: int) -> np.ndarray:
-        """The images of a batch; one that is drawn again in an epoch (`balanced_order`) is augmented differently."""
+        """The images of a batch; one that is drawn again in an epoch (`balanced_order`) is augmented differently.
+
+        Those that other ranks read are left as they happen to be.
+        """
         images, options = self.labelled, self.options
         indices, repeats = draws % self.n, draws // self.n
+        begin, end = self.trainer.rows(len(draws))
         out = np.empty((len(draws), *images.shape[1:]), np.float32)
         drawn = {"seed": options.random_state, "epoch": epoch, "n_jobs": options.n_jobs}
-        for repeat in np.unique(repeats):
-            rows = np.flatnonzero(repeats == repeat)
+        for repeat in np.unique(repeats[begin:end]):
+            rows = begin + np.flatnonzero(repeats[begin:end] == repeat)
             out[rows] = augmented_batch(
                 images, indices[rows], options.views, self.model.preprocess, view=int(repeat), **drawn
             )

@@ -20,7 +20,18 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
-from .._shared import LAYERS, PRECISIONS, Precision, bytes_text, choose, did_you_mean, sole_writer, versions
+from .. import _core
+from .._shared import (
+    LAYERS,
+    PRECISIONS,
+    Precision,
+    bytes_text,
+    choose,
+    did_you_mean,
+    sole_writer,
+    to_json,
+    versions,
+)
 from ..config import as_dict, checked, new_name, option_fields, recipe_values, with_new_names
 from ..datasets import Dataset
 from ..views import Preprocess
@@ -32,7 +43,8 @@ from ._history import History
 from ._loop import Loop
 from ._model import Model
 from ._position import Position
-from ._resume import BEFORE_IT_WAS_AN_OPTION, run_to_continue
+from ._ranks import Ranks
+from ._resume import BEFORE_IT_WAS_AN_OPTION, NOT_IN_THE_RESULT, run_to_continue
 from ._runlog import RunLog
 from ._seen import SEEN
 from ._task import Task
@@ -48,7 +60,7 @@ class Plan:
         The options as JSON has them, and what builds the network.
     fingerprint : str
         Of the training data.
-    make_task : callable () -> Task
+    make_task : callable (Ranks) -> Task
     older_fingerprint : callable () -> str, optional
         What versions before this one made of the same data.
     callbacks : sequence
@@ -62,7 +74,7 @@ class Plan:
     config: dict[str, Any]
     network: dict[str, Any]
     fingerprint: str
-    make_task: Callable[[], Task]
+    make_task: Callable[[Ranks], Task]
     older_fingerprint: Callable[[], str] | None = None
     callbacks: Sequence[Any] = ()
     oddities: Sequence[str] = ()
@@ -206,6 +218,7 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
         resume: str,
         callbacks: Sequence[Any],
         verbose: int,
+        comm: Any = None,
     ) -> None:
         """What every `fit` does: start, go on, or take over what is finished; then train.
 
@@ -215,14 +228,17 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
             Of the progress bar, and in messages.
         prepare : callable () -> Plan
             Reads weights and data; Ctrl-C in it changes nothing.
-        checkpoint, resume, callbacks
+        checkpoint, resume, callbacks, comm
             As of `fit`.
         verbose : int
         """
-        users = check_callbacks(callbacks)
-        with sole_writer(checkpoint):
+        users, ranks = check_callbacks(callbacks), Ranks.of(comm)
+        if not ranks.is_first:  # which alone reads, writes and shows
+            checkpoint, users, verbose = None, [], 0
+        with ranks.together(), sole_writer(checkpoint):
             with stoppable_preparation(title):
                 plan = prepare()
+                ranks.check_same(_what_ranks_share(plan), _SAME_RANKS)
                 found = run_to_continue(
                     checkpoint,
                     resume,
@@ -233,15 +249,19 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
                     fingerprint=plan.fingerprint,
                     older_fingerprint=plan.older_fingerprint,
                 )
+                found = ranks.share(found)
                 if found is not None and found.progress["finished"]:
                     self._restore(found, str(checkpoint))
                     if plan.when_finished is not None:
                         plan.when_finished()
                     return
-                _warn_oddities(plan.config["recipe"], plan.oddities)
-                task = plan.make_task()
+                if ranks.is_first:
+                    _warn_oddities(plan.config["recipe"], plan.oddities)
+                task = plan.make_task(ranks)
                 if found is not None:
                     task.resume(found, str(checkpoint))
+                if ranks.size > 1:
+                    ranks.check_same({"weights": task.model.digest()}, _SAME_RANKS)
             folder = None if checkpoint is None else Path(checkpoint).expanduser()
             self._train(task, folder, [*plan.callbacks, *users], verbose)
 
@@ -255,10 +275,13 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
             data = {name: value for name, value in task.model.data.items() if name not in SEEN}
             return {"kind": self.kind, "parameters": task.config, "data": data, "network": task.model.config}
 
-        writers: list[Any] = [ProgressBar(verbose)]
+        writers: list[Any] = []
+        if task.ranks.is_first:
+            writers.append(ProgressBar(verbose))
         if folder is not None:
             writers.append(Checkpoints(lambda: write_checkpoint(folder, task.checkpoint()), log))
-        writers.append(LogWriter(log, manifest))
+        if task.ranks.is_first:
+            writers.append(LogWriter(log, manifest))
         loop = Loop(task, [*callbacks, *writers], as_estimator=lambda: self._around(task), folder=folder)
         try:
             loop.run()
@@ -432,6 +455,20 @@ def _tuples(config: dict[str, Any]) -> dict[str, Any]:
 def _section_of(cls: type) -> type:
     """The dataclass of options that an estimator takes."""
     return next(base for base in cls.__mro__ if base.__name__.endswith("Options"))
+
+
+_SAME_RANKS = "All ranks need the same data, options, versions and kind of processor"
+
+
+def _what_ranks_share(plan: Plan) -> dict[str, Any]:
+    """What has to be equal for the same bits; a kind of processor is chosen by SMRI_ISA."""
+    config = {name: value for name, value in plan.config.items() if name not in NOT_IN_THE_RESULT}
+    return {
+        "training data": plan.fingerprint,
+        "options": to_json(config),
+        "a version": versions()["simclr_mri"],
+        "instructions (SMRI_ISA)": _core.cpu_info()["isa"],
+    }
 
 
 def _check_disk(task: Task, folder: Path) -> None:

@@ -17,6 +17,7 @@ from .._shared import option_name
 from ._history import History
 from ._interrupts import Interrupts
 from ._position import Position
+from ._ranks import STOPPED, RunStopped
 from ._task import Task
 
 
@@ -116,13 +117,16 @@ class Loop:
     def run(self) -> None:
         """Train from the task's position to the end, or to Ctrl-C, which ends in a warning and `interrupted`."""
         self._between_epochs = True
-        with Interrupts(self.task.is_uncounted) as self._interrupts:
+        with Interrupts(self.task.must_not_stop) as self._interrupts:
+            self.task.ranks.is_interrupted = lambda: self._interrupts.requested
             try:
                 self._train()
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 self.interrupted = self.task.is_interrupted = True
+                self._tell_ranks(error)
             except BaseException as error:
                 self.error = error
+                self._tell_ranks(error)
             self._end()
         if self.error is not None:
             raise self.error
@@ -136,6 +140,9 @@ class Loop:
             self._call("on_epoch_begin")
             if self._train_epoch():
                 self._end_epoch()
+        if not self.task.ranks.has_ended:
+            self.task.ranks.agree()
+            self.task.ranks.has_ended = True
         self.position.finished = True
         self.task.finish()
 
@@ -150,6 +157,9 @@ class Loop:
             try:
                 with self._interrupts.at_once():
                     task.step(order[start:end], position.epoch, position.step, lr, momentum)
+            except RunStopped as error:  # by a callback of rank 0
+                self.why_stopped = str(error)
+                return False
             except FloatingPointError as error:
                 raise self._not_finite(error, lr) from error
             except KeyboardInterrupt:
@@ -162,6 +172,7 @@ class Loop:
             if self._interrupts.requested:
                 raise KeyboardInterrupt
             if self.why_stopped is not None and position.step_in_epoch < len(task.bounds):
+                task.ranks.agree(STOPPED, self.why_stopped)
                 return False
         return True
 
@@ -179,9 +190,29 @@ class Loop:
         with self._interrupts.at_once():
             self.task.end_epoch(self.row)
             self._call("on_epoch_end", parts)
+        self._compare_ranks()
         self.task.next_epoch(self.row)
         self._between_epochs = True
         self._call("on_epoch_end", [c for c in self.callbacks if c not in parts])
+        self.why_stopped = self.task.ranks.share(self.why_stopped)
+
+    def _compare_ranks(self) -> None:
+        """All ranks have the same weights, to the bit; what differs is a fault of a machine, or a library's."""
+        if self.task.ranks.size > 1:
+            same = {f"weights, after epoch {self.position.epoch + 1},": self.task.model.digest()}
+            self.task.ranks.check_same(same, "The last checkpoint is older than that; the same command goes on from it")
+
+    def _tell_ranks(self, error: BaseException) -> None:
+        """The other ranks stop at this step too. What one of them tells meanwhile may count more."""
+        if self.task.ranks.has_ended:
+            return
+        try:
+            self.task.ranks.tell(error)
+        except KeyboardInterrupt:
+            self.interrupted = self.task.is_interrupted = True
+        except Exception as theirs:
+            self.interrupted = self.task.is_interrupted = False
+            self.error = theirs
 
     def _call(self, moment: str, callbacks: Sequence[Any] | None = None) -> None:
         for callback in self.callbacks if callbacks is None else callbacks:

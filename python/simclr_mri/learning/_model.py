@@ -154,6 +154,11 @@ class Model:
         state = self.network.state()
         return {name: array for name, array in state.items() if not name.startswith(self.config["head_name"])}
 
+    def digest(self) -> str:
+        """Of weights and running statistics, to the bit."""
+        found = [_core.xxh64(self.network.tensor(name).data.cast("B")) for name, *_ in self.network.table]
+        return f"{_core.xxh64(np.array(found, np.uint64).tobytes()):016x}"
+
     def with_random_weights(self, seed: int, n_jobs: int | None = None) -> Model:
         """The same architecture, the weights drawn anew."""
         return replace(self, network=build_network(self.config, seed, n_jobs))

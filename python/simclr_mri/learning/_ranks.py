@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from .._shared import n_launched
+
 OK, INTERRUPTED, STOPPED, FAILED = 0, 7, 50, 100  # 1 to 8 are the core's smri_status, of which 7 is SMRI_INTERRUPTED
 BUCKET = 1 << 20  # floats that are summed at a time: what was received is still in the cache when it is added
 
 
-class RankError(RuntimeError):
-    """Another rank failed; the message names it."""
+class RankError(ConnectionError):
+    """Another rank failed, or has other data, options or weights; the message names it."""
 
 
 class RunStopped(Exception):
@@ -51,7 +53,7 @@ class Ranks:
         self.is_interrupted: Callable[[], bool] = lambda: False
         self.culprit: int | None = None
         self.has_ended = False  # all ranks know how it ended, and none may call `agree` again
-        self._has_met = False
+        self.has_met = False
 
     @staticmethod
     def of(comm: Any) -> Ranks:
@@ -85,7 +87,7 @@ class Ranks:
         return [value]
 
     def check_same(self, facts: Mapping[str, Any], why: str = "") -> None:
-        """RuntimeError at all ranks if one has other facts than rank 0; names the rank and the fact."""
+        """RankError at all ranks if one has other facts than rank 0; names the rank and the fact."""
         if self.size == 1:
             return
         found = self.collect(dict(facts))
@@ -94,23 +96,32 @@ class Ranks:
             if other:
                 self.has_ended, self.culprit = True, 0
                 shown = f" ({theirs[other[0]]}, not {found[0][other[0]]})" if len(str(theirs[other[0]])) < 30 else ""
-                raise RuntimeError(f"rank {rank} has {other[0]} other than rank 0{shown}. {why}")
+                raise RankError(f"rank {rank} has {other[0]} other than rank 0{shown}. {why}")
+
+    def gather(self, data: np.ndarray, bounds: list[int]) -> None:
+        """For the core: piece data[bounds[r]:bounds[r + 1]] of rank r, to all; in place."""
+
+    def sum(self, data: np.ndarray, n_terms: int) -> None:
+        """For the core: the sum over the first n_terms ranks, at all of them; in place."""
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """What all ranks do, and leave together: after an error of one, all raise, once rank 0 has written its files."""
+        """What all ranks do, and leave together: after an error of one, all raise, once rank 0 has written its own."""
         try:
             yield
             if not self.has_ended:
                 self.agree()
         except BaseException as error:
-            if not self.has_ended:
-                self.tell(error)
-            if not self._has_met:
-                self._meet(_text_of(error))
+            try:
+                if not self.has_ended:
+                    self.tell(error)
+            finally:
+                if not self.has_met:
+                    self._meet(_text_of(error))
             raise
+        self.has_ended = True
         self._meet("")
-        self.has_ended = self._has_met = False
+        self.has_ended = self.has_met = False
 
     def tell(self, error: BaseException) -> None:
         """Let the others know of an error or an interruption of this rank; raises as `agree`."""
@@ -118,7 +129,7 @@ class Ranks:
         self.agree(INTERRUPTED if is_interruption else FAILED, "" if is_interruption else _text_of(error))
 
     def _meet(self, failure: str) -> None:
-        self._has_met = True
+        self.has_met = True
 
 
 class MPIRanks(Ranks):
@@ -154,26 +165,22 @@ class MPIRanks(Ranks):
         raise RankError(message)
 
     def share(self, value: Any) -> Any:
-        self.agree()
         with self._busy():
+            self.agree()
             return self._comm.bcast(value)
 
     def collect(self, value: Any) -> list[Any]:
-        self.agree()
         with self._busy():
+            self.agree()
             return self._comm.allgather(value)
 
-    # ---- for the core ------------------------------------------------------------------------------------------------
-
     def gather(self, data: np.ndarray, bounds: list[int]) -> None:
-        """Piece data[bounds[r]:bounds[r + 1]] of rank r, to all; in place."""
         from mpi4py import MPI
 
         with self._busy():
             self._comm.Allgatherv(MPI.IN_PLACE, [data, np.diff(bounds), bounds[:-1], MPI.FLOAT])
 
     def sum(self, data: np.ndarray, n_terms: int) -> None:
-        """The sum over the first n_terms ranks, at all of them; in place."""
         with self._busy():
             for start in range(0, len(data), BUCKET * self.size):
                 self._sum(data[start : start + BUCKET * self.size], n_terms)
@@ -236,3 +243,24 @@ def _weight(status: int) -> tuple[bool, bool, bool, int]:
 
 def _text_of(error: BaseException) -> str:
     return str(error) if isinstance(error, RankError) else f"{type(error).__name__}: {error}"
+
+
+def world() -> Ranks:
+    """The processes that mpiexec started with this one; alone where none did.
+
+    Raises
+    ------
+    ImportError
+        They are several, and mpi4py is not there.
+    """
+    n = n_launched()
+    if n == 1:
+        return Ranks()
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise ImportError(
+            f"mpiexec started {n} processes, and mpi4py, by which they train together, cannot be loaded "
+            f"({error}). Install it, and an MPI library if the machine has none: pip install 'simclr_mri[mpi]'"
+        ) from None
+    return Ranks.of(MPI.COMM_WORLD)

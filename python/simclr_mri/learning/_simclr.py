@@ -22,6 +22,7 @@ from ._data import describe_data, unlabelled_fingerprint
 from ._estimator import NetworkEstimator, Plan, plain_config
 from ._inputs import Inputs, inputs_of
 from ._model import Model, network_config
+from ._ranks import Ranks
 from ._simclr_task import Monitor, SimCLRTask
 from ._task import Estimate
 
@@ -73,6 +74,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         resume: Resume = "auto",
         facts: dict[str, Any] | None = None,
         callbacks: Sequence[Any] = (),
+        comm: Any = None,
     ) -> SimCLR:
         """Pretrain: `fit(train)`, `fit(train, val)` with data sets, or `fit(X)` with an array of images.
 
@@ -95,6 +97,11 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             Kept in the checkpoint beside the fingerprint of the data, such as the options of the split.
         callbacks : sequence of Callback
             Called while it trains, such as `EarlyStopping`.
+        comm : mpi4py.MPI.Comm, optional
+            Processes that train one network together: all call `fit` with the same data and options, share the
+            micro-batches of every step (`micro_batch`), and end with the bits that one process would have had. Its
+            rank 0 alone writes to `checkpoint`, shows progress and calls `callbacks`. The command line does this
+            under `mpiexec`.
 
         Returns
         -------
@@ -111,6 +118,8 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             A run is writing to the folder at this moment.
         FloatingPointError
             The loss or the gradients are not finite; the weights are those from before that step.
+        RankError
+            Another rank failed, or has other data, options or weights; the message names it.
         """
         options = checked(self, PretrainOptions)
         given = inputs_of("SimCLR", X, y, groups=groups, val=val, train=train, with_labels=False)
@@ -121,6 +130,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
             resume=resume,
             callbacks=callbacks,
             verbose=options.verbose,
+            comm=comm,
         )
         return self
 
@@ -132,8 +142,8 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         config, network = plain_config(as_dict(options)), self._network(options, train)
         monitor = Monitor(train, given.val, options.knn_every)
 
-        def make_task() -> SimCLRTask:
-            task = self._task(options, config, network, train, data)
+        def make_task(ranks: Ranks) -> SimCLRTask:
+            task = self._task(options, config, network, train, data, ranks)
             task.later_columns = SimCLRTask.later_columns if monitor.every else ()
             return task
 
@@ -164,6 +174,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         network: dict[str, Any],
         train: Dataset,
         data: dict[str, Any],
+        ranks: Ranks | None = None,
     ) -> SimCLRTask:
         model = Model.build(
             network,
@@ -175,7 +186,7 @@ class SimCLR(PretrainOptions, NetworkEstimator):
         )
         if options.weights is not None:
             model.load_backbone(load_weights(options.weights, train.n_channels), options.weights)
-        return SimCLRTask(options, config, model, train, _effective_lr(options))
+        return SimCLRTask(options, config, model, train, _effective_lr(options), ranks)
 
     def _old_extra(self, state: dict[str, Any]) -> dict[str, Any]:
         collapse = state.get("_collapse")

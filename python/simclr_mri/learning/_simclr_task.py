@@ -15,6 +15,7 @@ from ._callbacks import Callback
 from ._checkpoint import Checkpoint, restoring
 from ._model import Model
 from ._monitor import Collapse, CollapseWarning, chance_loss, knn_accuracy, probe_balanced_accuracy, standardized
+from ._ranks import Ranks
 from ._task import Task
 
 if TYPE_CHECKING:
@@ -31,7 +32,13 @@ class SimCLRTask(Task):
     later_columns: tuple[str, ...] = ("knn_accuracy", "probe_balanced_accuracy")
 
     def __init__(
-        self, options: PretrainOptions, config: dict[str, Any], model: Model, train: Dataset, lr: float
+        self,
+        options: PretrainOptions,
+        config: dict[str, Any],
+        model: Model,
+        train: Dataset,
+        lr: float,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__(
             "SimCLR",
@@ -43,6 +50,7 @@ class SimCLRTask(Task):
             epochs=options.epochs,
             lr=lr,
             drop_last=True,
+            ranks=ranks,
         )
         self.train = train
         self.temperature, self.collapse, self.chance = options.temperature, Collapse(0.0, 0.0, 0.0), 0.0
@@ -77,15 +85,20 @@ class SimCLRTask(Task):
             self._count(result, n)
 
     def draw_views(self, indices: np.ndarray, epoch: int) -> None:
-        """Rows i and i + n of the batch: a view of slice i, and one of it or of its neighbour."""
+        """Rows i and i + n of the batch, this rank's only: a view of slice i, and one of it or of its neighbour."""
         n, options = len(indices), self.options
+        begin, end = self.trainer.rows(2 * n)
         drawn = {"seed": options.random_state, "epoch": epoch, "n_jobs": options.n_jobs}
         images, views, preprocess = self.train, options.views, self.model.preprocess
-        augmented_batch(images, indices, views, preprocess, view=0, out=self._views[:n], **drawn)
+        if begin < n:
+            first = slice(begin, min(end, n))
+            augmented_batch(images, indices[first], views, preprocess, view=0, out=self._views[first], **drawn)
         for view, rows, shown in self._pairs.second_views(indices, epoch):
+            mine = (rows + n >= begin) & (rows + n < end)
+            rows, shown = rows[mine], shown[mine]
             if len(rows) == n:
                 augmented_batch(images, shown, views, preprocess, view=view, out=self._views[n : 2 * n], **drawn)
-            else:
+            elif len(rows):
                 self._views[n + rows] = augmented_batch(images, shown, views, preprocess, view=view, **drawn)
 
     def end_epoch(self, row: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -33,6 +34,7 @@ from ._interrupts import abandonable
 from ._model import Model
 from ._order import batch_bounds, epoch_order
 from ._position import Position
+from ._ranks import Ranks
 from ._schedule import Schedule
 
 
@@ -70,6 +72,8 @@ class Task:
         The highest rate.
     drop_last : bool
         Leave out an incomplete last batch.
+    ranks : Ranks, optional
+        The processes that share every step; None is this one alone.
 
     Attributes
     ----------
@@ -93,7 +97,9 @@ class Task:
         epochs: int,
         lr: float,
         drop_last: bool,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = ranks or Ranks()
         self.title, self.options, self.config, self.model = title, options, config, model
         self.n, self.batch_size, self.epochs = n, batch_size, epochs
         self.bounds = batch_bounds(n, batch_size, drop_last)
@@ -134,8 +140,12 @@ class Task:
         """After the last epoch: leave the model as it is to be used."""
 
     def is_uncounted(self) -> bool:
-        """Whether the core has done a step that is not counted yet: Ctrl-C has to wait."""
+        """Whether the core has done a step that is not counted yet."""
         return self.trainer.steps != self.position.step
+
+    def must_not_stop(self) -> bool:
+        """Whether Ctrl-C has to wait: for a step to be counted, or for the other ranks."""
+        return self.ranks.is_busy or self.is_uncounted()
 
     def _count(self, result: dict[str, Any], n: int) -> None:
         self.result = result
@@ -147,12 +157,15 @@ class Task:
         self, batch: int, *, per_image: int = 1, bn_groups: int = 1, micro_batch: int | None = None
     ) -> None:
         """`batch` views a step, `per_image` of each image; MemoryError says which batch size would fit."""
-        options, network = self.options, self.model.network
+        options, network, ranks = self.options, self.model.network, self.ranks
+        if ranks.size > 1:
+            _check_ranks(ranks, batch, per_image, micro_batch)
 
         def need(batch_size: int) -> int:
             weights = 4 * network.n_parameters
-            copies = 2 + (options.optimizer == "adamw") + (options.sharpness != "none") + (micro_batch is not None)
-            at_once = micro_batch or per_image * batch_size
+            at_once = min(micro_batch or per_image * batch_size, per_image * batch_size)
+            mine = -(-per_image * batch_size // (at_once * ranks.size))
+            copies = 2 + (options.optimizer == "adamw") + (options.sharpness != "none") + (mine - 1).bit_length()
             return weights * copies + network.memory_bytes("train", at_once, bn_groups, options.precision)
 
         check_fits(need, max(1, batch // per_image))
@@ -168,6 +181,7 @@ class Task:
                 bn_groups=bn_groups,
                 micro_batch=micro_batch or 0,
                 precision=options.precision,
+                ranks=ranks if ranks.size > 1 else None,
             )
         )
 
@@ -269,3 +283,21 @@ class Task:
                 f"{source}: the run stands at step {position.step_in_epoch} of epoch {position.epoch + 1}, which has "
                 f"{n_steps} steps of {self.epochs} epochs"
             )
+
+
+def _check_ranks(ranks: Ranks, batch: int, per_image: int, micro_batch: int | None) -> None:
+    """ValueError without micro-batches, a warning where they are too few."""
+    sizes = [n for n in range(2, batch // ranks.size + 1) if per_image == 1 or (batch // per_image) % n == 0]
+    hint = f"{option_text('micro_batch', sizes[-1])} has a part for each" if sizes else "start fewer ranks"
+    if micro_batch is None:
+        raise ValueError(
+            f"{ranks.size} ranks share the micro-batches of a step, and {option_name('micro_batch')} is not "
+            f"given: {hint}"
+        )
+    n_parts = -(-batch // micro_batch)
+    if n_parts < ranks.size and ranks.is_first:
+        warnings.warn(
+            f"{option_text('micro_batch', micro_batch)}: the {batch} images of a step are {n_parts} part(s), too few "
+            f"for {ranks.size} ranks; some only wait for the others. {hint}",
+            stacklevel=2,
+        )
