@@ -33,6 +33,7 @@ FOREIGN_HOMES = {
     "matplotlib": ("plot/", "audits/_page.py", "studies/_plots.py"),
     "fcntl": ("_shared/",),
     "resource": ("_shared/",),
+    "mpi4py": ("learning/_ranks.py",),
     "signal": ("learning/_interrupts.py", "__main__.py"),
 }
 MAY_PRINT = ("cli/", "demo.py", "__main__.py", "_shared/_progress.py")

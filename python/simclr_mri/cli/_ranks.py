@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 
 from .._shared import quietly
-from ..learning import Ranks, world
+from ..learning import world
 
 TOGETHER = ("pretrain", "finetune")
 
@@ -35,12 +35,4 @@ def at_every_rank(command: Callable[[argparse.Namespace], int | None], args: arg
             raise
         return 0
     finally:
-        _leave(ranks)
-
-
-def _leave(ranks: Ranks) -> None:
-    """Takes this process out of MPI once all ranks are done: an exit code other than 0 would else abort the others."""
-    if ranks.size > 1 and ranks.has_met:
-        from mpi4py import MPI
-
-        MPI.Finalize()
+        ranks.leave()

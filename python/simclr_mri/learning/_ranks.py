@@ -128,6 +128,9 @@ class Ranks:
         is_interruption = isinstance(error, KeyboardInterrupt)
         self.agree(INTERRUPTED if is_interruption else FAILED, "" if is_interruption else _text_of(error))
 
+    def leave(self) -> None:
+        """Leave MPI, before an exit: after an error that all ranks know of, its exit code does not abort the others."""
+
     def _meet(self, failure: str) -> None:
         self.has_met = True
 
@@ -200,6 +203,12 @@ class MPIRanks(Ranks):
         add_in_tree(rows)
         data[bounds[self.rank] : bounds[self.rank + 1]] = rows[0]
         self.gather(data, bounds.tolist())
+
+    def leave(self) -> None:
+        from mpi4py import MPI
+
+        if self.has_met:
+            MPI.Finalize()
 
     @contextlib.contextmanager
     def _busy(self) -> Iterator[None]:
