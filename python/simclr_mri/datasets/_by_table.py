@@ -22,6 +22,7 @@ from ._read_table import Table, read_rows
 from ._subjects import find_table, table_and_column
 from ._tables import (
     MISSING,
+    NO_CLASS,
     label_column,
     match_rows,
     require_header,
@@ -33,7 +34,9 @@ from ._walk import Listing
 from ._words import normal, part_of, tokens
 
 
-def by_table(root: Path, files: Sequence[str], labels: Any, *, is_asked: bool = True) -> Found:
+def by_table(
+    root: Path, files: Sequence[str], labels: Any, own_subjects: Sequence[str] | None = None, *, is_asked: bool = True
+) -> Found:
     """Classes by one table, and the parts and subjects that it has too.
 
     Parameters
@@ -42,6 +45,8 @@ def by_table(root: Path, files: Sequence[str], labels: Any, *, is_asked: bool = 
     files : sequence of str
     labels : str or tuple
         "table.csv:column" or ("table.csv", "column").
+    own_subjects : sequence of str or None
+        Whose each file is, which the table may name instead of the file.
     is_asked : bool
         Whether the caller named the column; if not, columns that could have been meant are said too.
     """
@@ -53,7 +58,9 @@ def by_table(root: Path, files: Sequence[str], labels: Any, *, is_asked: bool = 
     others = [name for name in _label_columns(table) if name != column]
     also = f" (it also has {', '.join(others)})" if others and not (is_asked and named[1]) else ""
     found = Found(root, list(files), reading=f"classes from {table.path.name}, column {column}{also}")
-    values = values_of(table, column, files, "labels", found.notes.append)
+    by_subject = own_subjects is not None and not match_rows(table, files, [column]).found
+    names = own_subjects if own_subjects is not None and by_subject else files
+    values = values_of(table, column, names, "labels", found.notes.append)
     found.classes = sorted(set(values.tolist()), key=natural_key)
     found.labels = np.array([found.classes.index(value) for value in values.tolist()])
     for name in table.columns:
@@ -132,15 +139,15 @@ class _Reading:
         *folders, name = self.name.split("/")
         return part_of(name.split(".")[0]) or (part_of(folders[-1]) if folders else None)
 
-    def values(self, column: str) -> list[str]:
+    def values(self, column: str, missing: Sequence[str] = MISSING) -> list[str]:
         """A column for each file; "" where there is no value."""
         given = self.table.column(column)
         found = ["" if row is None else given[row] for row in self.rows]
-        return ["" if value.casefold() in MISSING else value for value in found]
+        return ["" if value.casefold() in missing else value for value in found]
 
     def classes(self) -> list[str]:
         """The class of each file; "" for none."""
-        return self.values(self.column)
+        return self.values(self.column, NO_CLASS)
 
     def grouping(self) -> list[int]:
         """Classes by number, in the order in which they occur: the same for names that only differ."""

@@ -40,7 +40,7 @@ def gather(listing: Listing, files: Sequence[str], asked: Asked, own_subjects: S
     Found
     """
     if asked.labels is not None:
-        found = by_table(listing.root, files, asked.labels)
+        found = by_table(listing.root, files, asked.labels, own_subjects)
     elif asked.labelled is False:
         found = Found(listing.root, list(files), reading=f"{len(files):,} files without labels")
     else:

@@ -18,6 +18,7 @@ from ._read_table import Table
 from ._words import normal
 
 MISSING = ("", "nan", "na", "n/a", "none", "null", "<na>", "?", "-")
+NO_CLASS = tuple(word for word in MISSING if word != "none")  # which may be a class: no tumour, no dementia
 LABEL_COLUMNS = (
     *("label", "labels", "class", "classes", "diagnosis", "dx", "dx_group", "group", "target", "category", "cdr"),
     *("research_group", "class_name", "label_name"),
@@ -227,7 +228,8 @@ def values_of(
         )
     values = table.column(column)
     chosen = [values[row or 0] for row in match.rows]
-    empty = [name for name, value in zip(files, chosen, strict=True) if value.casefold() in MISSING]
+    missing_words = NO_CLASS if argument == "labels" else MISSING
+    empty = [name for name, value in zip(files, chosen, strict=True) if value.casefold() in missing_words]
     if empty:
         shown = values[match.rows[list(files).index(empty[0])] or 0]
         raise ValueError(

@@ -727,6 +727,12 @@ BESIDE: list[tuple[str, str, dict[str, str | bytes], dict[str, Any]]] = [
     ),
     ("two columns of classes", "[1-2].png", {"a.csv": "id,label,dx\n1,0,A\n2,1,B"}, {"says": "it also has dx"}),
     ("a column a class", "[1-2].png", {"a.csv": "id,age,AD,CN\n1,70,1,0\n2,60,0,1"}, {"classes": {"CN": 1, "AD": 1}}),
+    (
+        "a class called None",
+        "[1-4].png",
+        {"train.csv": "file,label\n1.png,None\n2.png,Mild\n3.png,Mild", "test.csv": "file,label\n4.png,None"},
+        {"classes": {"Mild": 2, "None": 2}, "parts": {"train": 3, "test": 1}},
+    ),
     ("what Excel writes", "[1-4].png", {"a.csv": "sep=;\n" + rows(1, 4, sign=";", head="file;label")}, {"n": 4}),
     ("a mark of UTF-8", "[1-4].png", {"a.csv": b"\xef\xbb\xbf" + rows(1, 4).encode()}, {"n": 4}),
     ("UTF-16 without its mark", "[1-4].png", {"a.csv": rows(1, 4).encode("utf-16-le")}, {"n": 4}),

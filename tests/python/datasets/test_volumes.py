@@ -157,6 +157,18 @@ def test_an_export_of_dicom(tmp_path: Path) -> None:
     )
 
 
+def test_a_clinics_table_of_dicom(tmp_path: Path) -> None:
+    """A row a patient, by the id that the tags have and no file name shows."""
+    for patient in ("P1", "P2"):
+        for series in (3, 4):
+            place = tmp_path / "export" / f"x{patient[1:]}" / str(series)
+            dicom_series(place, np.floor(head((6, 6, 3))), patient=patient, series=series)
+    (tmp_path / "clinic.csv").write_text("PatientID;Diagnosis\nP1;AD\nP2;CN\nP3;CN")
+    with pytest.warns(DataWarning, match="1 of 3 rows"):
+        ds = open_dataset(tmp_path / "export", labels="clinic.csv:Diagnosis")
+    assert ds.classes == ("CN", "AD") and {str(s) for s in ds.subjects[ds.labels == 1]} == {"P1"}
+
+
 def test_odd_series(tmp_path: Path) -> None:
     data = np.floor(head((8, 8, 6)))
     dicom_series(tmp_path / "a", data, RescaleSlope=2, RescaleIntercept=-1024)
