@@ -30,6 +30,9 @@ static uint64_t read_xcr0(void) {
 }
 
 static enum smri_isa detect(void) {
+#if defined(SMRI_EMULATED_ISA) /* a test's build, whose kernels are in plain C */
+    return SMRI_EMULATED_ISA;
+#endif
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return SMRI_ISA_REF;
     const bool osxsave = c >> 27 & 1, avx = c >> 28 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
@@ -52,7 +55,7 @@ static void read_brand(char name[49]) {
 }
 
 static bool is_amd(void) {
-    unsigned a, b, c, d;
+    unsigned a, b = 0, c = 0, d = 0;
     return __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx && c == signature_AMD_ecx && d == signature_AMD_edx;
 }
 #else

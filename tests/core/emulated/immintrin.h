@@ -1,15 +1,18 @@
-/* What the AMX kernels need of a compiler's immintrin.h, in plain C: tile registers, and vectors of 512 bits. In front of the
- * compiler's own folder it lets any processor run those kernels (make -C csrc check-amx). Intel SDM volume 2. */
+/* What the kernels for AVX-512 and AMX need of a compiler's immintrin.h, in plain C: vectors of 512 bits and tile registers. In
+ * front of the compiler's own folder it lets any processor run those kernels (make -C csrc check-amx). Intel SDM volume 2. */
 #ifndef SMRI_TESTS_EMULATED_IMMINTRIN_H
 #define SMRI_TESTS_EMULATED_IMMINTRIN_H
 
 #include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #pragma GCC diagnostic ignored "-Wpsabi"
 
-#define EMULATED static inline __attribute__((always_inline, unused))
+/* Calls, not inlined: hundreds of them unrolled in one kernel would take a compiler minutes. */
+#define EMULATED static __attribute__((noinline, unused))
 
 typedef float __m512 __attribute__((vector_size(64)));
 typedef double __m512d __attribute__((vector_size(64)));
@@ -151,6 +154,8 @@ EMULATED __m512i _mm512_shuffle_i32x4(__m512i a, __m512i b, int control) {
     EMULATED_EACH(8) r[i] = (i < 4 ? a : b)[2 * (control >> i / 2 * 2 & 3) + i % 2];
     return r;
 }
+
+#include "avx512.h"
 
 #define _MM_HINT_T1 2
 #define _MM_HINT_ET0 7
