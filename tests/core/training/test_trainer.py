@@ -185,8 +185,7 @@ def test_smaller_batches_in_a_larger_trainer():
     assert same(*results)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("n", [5, 31])
+@pytest.mark.parametrize(("n", "precision"), [(5, "fp32"), (31, "bf16")])
 def test_last_batches_of_a_resnet50(n, precision):
     """With 5 images stage 4 is too small for Winograd's method; 31 are cut into more parts than 32 at stage 2."""
     found = []
