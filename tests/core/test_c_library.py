@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import SUPPORTED
 
 import simclr_mri
 
@@ -60,6 +61,15 @@ def test_amx_on_emulated_registers(installed):
     """check_amx.c runs the AMX kernels, and the convolutions around them, on any processor."""
     lines = make("check-amx", f"BUILD={installed / 'build'}").splitlines()
     assert len(lines) == 36 and all(line.endswith(" ok") for line in lines), lines
+
+
+def test_avx512_on_emulated_registers(installed):
+    """check_kernels.c with AVX-512's kernels compiled against plain C, on any x86 processor with AVX2."""
+    if "avx2" not in SUPPORTED:
+        pytest.skip("needs a processor with AVX2")
+    lines = make("check-avx512", f"BUILD={installed / 'build'}").splitlines()
+    kernels = [line.split()[0] for line in lines if line.endswith(" ok")]
+    assert len(kernels) == len(lines) > 150 and set(kernels) == {"avx512", "avx512bf16"}, lines
 
 
 def test_fused_operations_have_the_bits_of_single_ones(installed):
