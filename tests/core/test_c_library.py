@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import SUPPORTED
 
 import simclr_mri
+from conftest import SUPPORTED
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = "CFLAGS=-O1 -g0 -DNDEBUG"
