@@ -92,6 +92,8 @@ def option_text(name: str, value: Any) -> str:
         return "--unlabelled"
     if isinstance(value, bool):
         return option_name(name if value else f"no_{name}")
+    if isinstance(value, dict):
+        value = ",".join(f"{key}={number:g}" for key, number in value.items())
     values = value if isinstance(value, (list, tuple)) else ["none" if value is None else value]
     return f"{option_name(name)} " + " ".join(shlex.quote(str(v)) for v in values)
 

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..config import hints, new_name, option_fields, optional_type
+from ..config import hints, new_name, option_fields, optional_type, takes_mapping
 
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -61,6 +61,8 @@ def show_default(value: Any) -> str:
         return "none"
     if isinstance(value, tuple):
         return " ".join(map(str, value))
+    if isinstance(value, dict):
+        return ",".join(f"{key}={number:g}" for key, number in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
@@ -87,12 +89,16 @@ def add_arguments(
             continue
         title = field.metadata["group"] + (f" ({prefix.rstrip('.')})" if prefix else "")
         kind, may_be_none = optional_type(hints(section)[field.name])
+        by_name = takes_mapping(hints(section)[field.name])  # parsed where it is checked
+        kind = str if by_name else kind
         is_tuple = typing.get_origin(kind) is tuple
         item = optional_type(typing.get_args(kind)[0])[0] if is_tuple else kind
         choices = field.metadata["choices"]
         metavar = {int: "N", float: "X", str: "NAME", bool: "yes|no"}[item]
-        if choices is not None:
-            metavar = "{" + ",".join([*map(str, choices), *(["none"] if may_be_none else [])]) + "}"
+        if choices is not None or by_name:
+            more_words = ["NAME=X"] if by_name else []
+            metavar = "{" + ",".join([*map(str, choices or ()), *more_words, *(["none"] if may_be_none else [])]) + "}"
+        choices = None if by_name else choices
         default = show_default(defaults.get(field.name, field.default))
         names: list[str] = [flag(field.name, prefix)]
         more: dict[str, Any] = {}

@@ -14,6 +14,10 @@ def _is_safetensors(section: Any) -> bool:
     return str(section.out).endswith(".safetensors")
 
 
+def _is_rebalanced(section: Any) -> bool:
+    return section.sampling == "balanced" and not isinstance(section.class_weight, dict)
+
+
 # Section, option, when it has no effect, and what would give it one.
 RULES: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
     *(
@@ -27,7 +31,7 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
         )
     ),
     ("finetune", "fraction_by", lambda o: o.label_fraction == 1, "without a {label_fraction} below 1"),
-    ("finetune", "class_weight", lambda o: o.sampling == "balanced", "beside {sampling} balanced, which replaces it"),
+    ("finetune", "class_weight", _is_rebalanced, "beside {sampling} balanced, which replaces it"),
     ("data", "fold", lambda o: o.folds == 1, "without {folds}"),
     *(
         ("data", name, lambda o: o.split == ("given",), "beside {split} given, which takes the parts as they are")

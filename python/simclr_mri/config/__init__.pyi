@@ -1,6 +1,8 @@
 from ._data_sections import DataOptions as DataOptions
 from ._data_sections import ReadingOptions as ReadingOptions
 from ._documents import documents_options as documents_options
+from ._mappings import check_mapping as check_mapping
+from ._mappings import takes_mapping as takes_mapping
 from ._options import COMMAND_LINE as COMMAND_LINE
 from ._options import RECIPES as RECIPES
 from ._options import check_names as check_names

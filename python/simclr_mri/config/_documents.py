@@ -6,14 +6,17 @@ import textwrap
 import typing
 from typing import Any, TypeVar
 
+from ._mappings import takes_mapping
 from ._options import hints, option_fields
 
 T = TypeVar("T")
 
 
 def _type_of(kind: Any, choices: Any) -> str:
+    none = " or None" if type(None) in typing.get_args(kind) else ""
+    if takes_mapping(kind):
+        return f"dict{''.join(f', {word!r}' for word in choices or ())}{none}"
     if choices is not None:
-        none = " or None" if type(None) in typing.get_args(kind) else ""
         return "{" + ", ".join(map(repr, choices)) + "}" + none
     if kind is Any:
         return "str, path or estimator"

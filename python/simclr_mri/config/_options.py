@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from .._shared import MAX_THREADS, Recipe, choose, did_you_mean, option_name, option_text, options_of
+from ._mappings import check_mapping, parse_mapping, takes_mapping
 
 T = TypeVar("T")
 
@@ -115,6 +116,10 @@ def take_choices(section: type) -> None:
             field.metadata = types.MappingProxyType({**field.metadata, "choices": words})
 
 
+def _name_of(kind: Any) -> str:
+    return "numbers by name" if typing.get_origin(kind) is dict else kind.__name__
+
+
 def _as_scalar(kind: type, value: Any) -> Any:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is float and is_number:
@@ -125,7 +130,7 @@ def _as_scalar(kind: type, value: Any) -> Any:
         return value
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # a NumPy scalar
         return _as_scalar(kind, value.item())
-    raise ValueError(kind.__name__)
+    raise ValueError(_name_of(kind))
 
 
 def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
@@ -133,6 +138,8 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
     field = next(field for field in dataclasses.fields(section) if field.name == name)
     if hints(section)[name] is Any:  # checked by its owner, such as Classifier's init
         return value
+    if takes_mapping(hints(section)[name]) and (found := _mapping(name, value, where)) is not None:
+        return found
     kind, may_be_none = optional_type(hints(section)[name])
     value = new_name(name, value, stacklevel=2)
     if isinstance(value, (list, tuple)) and list(value) == [None]:  # "none" for an option that takes several values
@@ -148,11 +155,21 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
     try:
         values = tuple(_as_scalar(item, part) for part in value) if is_tuple else (_as_scalar(item, value),)
     except ValueError:
-        expected = f"a list of {item.__name__}" if is_tuple else item.__name__
+        expected = f"a list of {item.__name__}" if is_tuple else _name_of(item)
         raise ValueError(f"{_named(name, where)}: expected {expected}, got {value!r}") from None
     for part in values:
         _check_range(field, part, where)
     return values if is_tuple else values[0]
+
+
+def _mapping(name: str, value: Any, where: str) -> dict[str, float] | None:
+    """Numbers by name, in any of their forms; None for another value."""
+    if isinstance(value, str) and "=" in value:
+        try:
+            value = parse_mapping(value)
+        except ValueError as error:
+            raise ValueError(f"{_named(name, where)}: {error}") from None
+    return check_mapping(value, _named(name, where)) if isinstance(value, Mapping) else None
 
 
 def _named(name: str, where: str, *value: Any) -> str:

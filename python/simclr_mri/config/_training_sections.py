@@ -12,6 +12,7 @@ from .._shared import (
     ClassWeight,
     Features,
     Head,
+    Layer,
     Optimizer,
     Positives,
     Precision,
@@ -56,6 +57,23 @@ class TrainingOptions:
     nesterov: bool = option(False, "Nesterov's momentum, for SGD", group="optimization")
     weight_decay: float = option(1e-4, "L2 penalty (SGD) or decoupled decay (AdamW)", group="optimization", at_least=0)
     decay_all: bool = option(False, "decay biases and batch norm too", group="optimization")
+    freeze: Layer | None = option(
+        None,
+        "stage up to which the network stays as it is, from the stem on: its weights are not trained, and its batch "
+        "norm uses the running statistics (none: all is trained)",
+        group="optimization",
+    )
+    layer_decay: float = option(
+        1.0,
+        "layer-wise decay of the learning rate: the head has the rate, layer4 this share of it, layer3 the share of "
+        "that, ... down to the stem",
+        group="optimization",
+        at_least=1e-4,
+        at_most=1,
+    )
+    layer_rates: dict[str, float] | None = option(
+        None, "factors of the learning rate by stage: stem, layer1 ... layer4, head (none: 1)", group="optimization"
+    )
     schedule: ScheduleName = option("cosine", "learning rate over time", group="optimization")
     warmup_epochs: float = option(
         0.0,
@@ -160,8 +178,11 @@ class FinetuneOptions(TrainingOptions):
     dropout: float = option(0.0, "dropout before the last layer", group="network", at_least=0, at_most=0.99)
     label_fraction: float = option(1.0, "share of the training labels to use", group="labels", at_least=0, at_most=1)
     fraction_by: By = option("subject", "draw labelled images by subject or by image", group="labels")
-    class_weight: ClassWeight | None = option(
-        "balanced", "weigh classes by their rarity (none: do not)", group="labels"
+    class_weight: ClassWeight | dict[str, float] | None = option(
+        "balanced",
+        "weigh the classes' shares of the loss: balanced, by their rarity; or a weight by class name or index, 1 where "
+        "none is given (none: do not)",
+        group="labels",
     )
     sampling: Sampling = option(
         "shuffle",

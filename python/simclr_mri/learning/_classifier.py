@@ -67,6 +67,16 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
     ((16, 2), ('CDR_0', 'CDR_above_0'))
     >>> clf.evaluate(ds, n_bootstrap=100)["balanced_accuracy"].value <= 1
     True
+
+    The head alone is trained, with a class that counts twice:
+
+    >>> probe = Classifier(clf, freeze="layer4", class_weight={"CDR_above_0": 2}, epochs=1, batch_size=8, verbose=0)
+    >>> bool((probe.fit(ds).transform(ds) == clf.transform(ds)).all())
+    True
+
+    All stages are trained, early ones slower, and the head faster:
+
+    >>> slower = Classifier(clf, layer_decay=0.5, layer_rates={"head": 10}, epochs=1, batch_size=8, verbose=0).fit(ds)
     """
 
     kind = "classifier"

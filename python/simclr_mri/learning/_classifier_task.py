@@ -12,17 +12,11 @@ from ..datasets import Dataset, labels_of
 from ..metrics import balanced_accuracy, softmax
 from ..views import augmented_batch
 from ._checkpoint import Checkpoint, restoring
+from ._class_weights import balanced_weights, given_weights
 from ._model import Model
 from ._order import balanced_order
 from ._ranks import Ranks
 from ._task import Task
-
-
-def balanced_weights(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """n / (classes present x n of the class), scikit-learn's "balanced"; 1 for a class that is absent. float32."""
-    counts = np.bincount(labels, minlength=n_classes)
-    present = int((counts > 0).sum())
-    return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 1.0).astype(np.float32)
 
 
 class ClassifierTask(Task):
@@ -67,8 +61,11 @@ class ClassifierTask(Task):
         )
         self.labelled, self.labelled_indices = labelled, labelled_indices
         self.val = val if val is not None and len(val) else None
-        weighted = options.class_weight and options.sampling == "shuffle"  # both at once would correct twice
-        self.class_weights = balanced_weights(labels_of(labelled), len(model.classes)) if weighted else None
+        self.class_weights: np.ndarray | None = None
+        if isinstance(options.class_weight, dict):
+            self.class_weights = given_weights(options.class_weight, model.classes)
+        elif options.class_weight and options.sampling == "shuffle":  # both at once would correct twice
+            self.class_weights = balanced_weights(labels_of(labelled), len(model.classes))
         self.best_epoch, self.best_score = 0, -math.inf
         self._best: dict[str, np.ndarray] | None = None
         self._last: dict[str, np.ndarray] | None = None

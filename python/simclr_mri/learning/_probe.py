@@ -7,6 +7,7 @@ or together: as the mean of their features, or side by side, so that each positi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .._shared import choose
+from .._shared import ClassWeight, choose
+from ..config import check_mapping
 from ..datasets import Dataset, as_images, labels_of, require_labels
 from ..splits import draw_labelled
 from ._checkpoint import checkpoint_path, is_own_checkpoint, read_metadata
+from ._class_weights import given_weights
 from ._classifier import Classifier
 from ._display import RichRepr
 from ._estimator import NetworkEstimator, copy_of_parameters, image_tags
@@ -90,7 +93,7 @@ class LinearProbe(RichRepr, Judge, TransformerMixin, BaseEstimator):
         pool: str = "slice",
         label_fraction: float = 1.0,
         fraction_by: str = "subject",
-        class_weight: str | None = "balanced",
+        class_weight: ClassWeight | Mapping[Any, float] | None = "balanced",
         arch: str = "resnet18",
         C: float | None = None,
         random_state: int = 0,
@@ -126,7 +129,11 @@ class LinearProbe(RichRepr, Judge, TransformerMixin, BaseEstimator):
         features, members = self._examples(labelled, "train")
         labels = np.empty(len(features), np.int64)
         labels[members] = labels_of(labelled)
-        self.model_ = self._regression(*features.shape).fit(features, labels)
+        weights = self.class_weight
+        if isinstance(weights, Mapping):
+            by_class = given_weights(check_mapping(weights, "class_weight"), given.train.classes)
+            weights = {int(k): float(by_class[k]) for k in np.unique(labels)}
+        self.model_ = self._regression(len(features), features.shape[1], weights).fit(features, labels)
         return self
 
     @property
@@ -172,10 +179,10 @@ class LinearProbe(RichRepr, Judge, TransformerMixin, BaseEstimator):
         """Unfitted, with the same parameters; a fitted start stays what it is."""
         return copy_of_parameters(self)
 
-    def _regression(self, n_examples: int, n_features: int) -> Pipeline:
+    def _regression(self, n_examples: int, n_features: int, weights: Any) -> Pipeline:
         regression = LogisticRegression(
             C=STRENGTH / n_features if self.C is None else self.C,
-            class_weight=self.class_weight,
+            class_weight=weights,
             max_iter=2000,
             random_state=self.random_state,
         )

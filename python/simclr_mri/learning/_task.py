@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,9 +18,11 @@ import numpy as np
 
 from .. import _core
 from .._shared import (
+    LAYERS,
     Record,
     bytes_text,
     check_fits,
+    did_you_mean,
     option_name,
     option_text,
     peak_memory_bytes,
@@ -51,6 +53,27 @@ class Estimate(Record):
     def __str__(self) -> str:
         text = f"about {seconds_text(self.seconds)} for {self.steps:,} steps, {bytes_text(self.memory_bytes)} of memory"
         return text + (f", up to {bytes_text(self.disk_bytes)} on disk" if self.disk_bytes else "")
+
+
+def stage_rates(decay: float, factors: Mapping[str, float] | None) -> list[float] | None:
+    """By what the learning rate of the stem, layer1 ... layer4 and the head is multiplied; None: all by 1.
+
+    Raises
+    ------
+    ValueError
+        A factor of what is no stage.
+
+    Examples
+    --------
+    >>> stage_rates(0.5, {"head": 10})
+    [0.03125, 0.0625, 0.125, 0.25, 0.5, 10.0]
+    """
+    stages = (*LAYERS, "head")
+    for name in factors or {}:
+        if name not in stages:
+            raise ValueError(f"{option_name('layer_rates')}: there is no {name!r}.{did_you_mean(name, stages)}")
+    rates = [decay ** (len(LAYERS) - i) * float((factors or {}).get(name, 1.0)) for i, name in enumerate(stages)]
+    return None if all(rate == 1.0 for rate in rates) else rates
 
 
 class Task:
@@ -158,6 +181,8 @@ class Task:
     ) -> None:
         """`batch` views a step, `per_image` of each image; MemoryError says which batch size would fit."""
         options, network, ranks = self.options, self.model.network, self.ranks
+        frozen = 0 if options.freeze is None else LAYERS.index(options.freeze) + 1
+        rates = stage_rates(options.layer_decay, options.layer_rates)
         if ranks.size > 1:
             _check_ranks(ranks, batch, per_image, micro_batch)
 
@@ -166,7 +191,7 @@ class Task:
             at_once = min(micro_batch or per_image * batch_size, per_image * batch_size)
             mine = -(-per_image * batch_size // (at_once * ranks.size))
             copies = 2 + (options.optimizer == "adamw") + (options.sharpness != "none") + (mine - 1).bit_length()
-            return weights * copies + network.memory_bytes("train", at_once, bn_groups, options.precision)
+            return weights * copies + network.memory_bytes("train", at_once, bn_groups, options.precision, frozen)
 
         check_fits(need, max(1, batch // per_image))
         self.trainer = abandonable(
@@ -181,6 +206,8 @@ class Task:
                 bn_groups=bn_groups,
                 micro_batch=micro_batch or 0,
                 precision=options.precision,
+                frozen_stages=frozen,
+                stage_rates=rates,
                 ranks=ranks if ranks.size > 1 else None,
             )
         )

@@ -29,7 +29,8 @@ INTENDED = (
 )
 _TRAINING = (
     "arch", "epochs", "min_steps", "batch_size", "optimizer", "lr", "weight_decay", "schedule", "sharpness", "views",
-    "temperature", "positives", "class_weight", "sampling", "label_smoothing", "dropout", "precision", "random_state",
+    "temperature", "positives", "class_weight", "sampling", "label_smoothing", "freeze",
+    "layer_decay", "layer_rates", "dropout", "precision", "random_state",
 )  # fmt: skip
 
 
