@@ -29,6 +29,7 @@ from .learning import Callback as Callback
 from .learning import Classifier as Classifier
 from .learning import EarlyStopping as EarlyStopping
 from .learning import History as History
+from .learning import LearningRates as LearningRates
 from .learning import LinearProbe as LinearProbe
 from .learning import MLflow as MLflow
 from .learning import SimCLR as SimCLR
@@ -36,6 +37,7 @@ from .learning import TensorBoard as TensorBoard
 from .learning import TrainingInterrupted as TrainingInterrupted
 from .learning import WandB as WandB
 from .learning import cross_val_proba as cross_val_proba
+from .learning import find_learning_rate as find_learning_rate
 from .learning import load as load
 from .metrics import evaluate_predictions as evaluate_predictions
 from .splits import Split as Split
@@ -68,6 +70,7 @@ __all__ = [
     "EarlyStopping",
     "History",
     "LabelCurve",
+    "LearningRates",
     "LinearProbe",
     "MLflow",
     "ModelCard",
@@ -88,6 +91,7 @@ __all__ = [
     "evaluate_predictions",
     "export_onnx",
     "export_weights",
+    "find_learning_rate",
     "grad_cam",
     "kfold",
     "label_curve",

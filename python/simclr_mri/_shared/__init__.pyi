@@ -42,6 +42,7 @@ from ._names import LAYERS as LAYERS
 from ._names import MAX_SEED as MAX_SEED
 from ._names import MAX_THREADS as MAX_THREADS
 from ._names import PRECISIONS as PRECISIONS
+from ._names import REMEMBERED as REMEMBERED
 from ._names import STORED as STORED
 from ._names import TRACKERS as TRACKERS
 from ._names import Arch as Arch
@@ -91,6 +92,7 @@ from ._report import NOT_A_DEVICE as NOT_A_DEVICE
 from ._report import Picture as Picture
 from ._report import Report as Report
 from ._text import bytes_text as bytes_text
+from ._text import callable_name as callable_name
 from ._text import choose as choose
 from ._text import counted as counted
 from ._text import did_you_mean as did_you_mean

@@ -33,6 +33,10 @@ SubjectPool = Literal["mean", "stack"]
 Views = Literal["mri", "intensity", "crop", "light", "none"]
 
 
+REMEMBERED = "custom: "
+"""In front of the name of a callable option, in checkpoints, which cannot hold the callable itself."""
+
+
 CamMethod = Literal["gradcam", "gradcam++", "hirescam", "layercam", "eigencam"]
 CAM_METHODS: tuple[CamMethod, ...] = get_args(CamMethod)
 

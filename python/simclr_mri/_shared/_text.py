@@ -149,6 +149,18 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = 
     return "\n".join(lines)
 
 
+def callable_name(value: Any) -> str:
+    """Where a function comes from; of an object that can be called, its class.
+
+    Examples
+    --------
+    >>> callable_name(natural_key)
+    'simclr_mri._shared._text.natural_key'
+    """
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 def natural_key(text: str) -> list[tuple[bool, int, str]]:
     """Sorts `non_2.jpg` before `non_10.jpg`."""
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text)]

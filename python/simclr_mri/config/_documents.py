@@ -17,7 +17,8 @@ def _type_of(kind: Any, choices: Any) -> str:
     if takes_mapping(kind):
         return f"dict{''.join(f', {word!r}' for word in choices or ())}{none}"
     if choices is not None:
-        return "{" + ", ".join(map(repr, choices)) + "}" + none
+        more = " or callable" if "Callable" in str(kind) else ""
+        return "{" + ", ".join(map(repr, choices)) + "}" + more + none
     if kind is Any:
         return "str, path or estimator"
     text = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)

@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from .._shared import MAX_THREADS, Recipe, choose, did_you_mean, option_name, option_text, options_of
+from .._shared import MAX_THREADS, REMEMBERED, Recipe, choose, did_you_mean, option_name, option_text, options_of
 from ._mappings import check_mapping, parse_mapping, takes_mapping
 
 T = TypeVar("T")
@@ -138,6 +138,8 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
     field = next(field for field in dataclasses.fields(section) if field.name == name)
     if hints(section)[name] is Any:  # checked by its owner, such as Classifier's init
         return value
+    if _takes_callable(hints(section)[name]) and (callable(value) or str(value).startswith(REMEMBERED)):
+        return value
     if takes_mapping(hints(section)[name]) and (found := _mapping(name, value, where)) is not None:
         return found
     kind, may_be_none = optional_type(hints(section)[name])
@@ -160,6 +162,10 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
     for part in values:
         _check_range(field, part, where)
     return values if is_tuple else values[0]
+
+
+def _takes_callable(kind: Any) -> bool:
+    return any(typing.get_origin(part) is Callable for part in typing.get_args(kind))
 
 
 def _mapping(name: str, value: Any, where: str) -> dict[str, float] | None:

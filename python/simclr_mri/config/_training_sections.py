@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,10 @@ class TrainingOptions:
     normalize: bool = option(
         True, "shift and scale pixels to mean 0 and deviation 1 over the training set", group="views"
     )
-    views: Views = option(
+    views: Views | Callable[..., Any] = option(
         "mri",
         "augmentation: mri (crop, flip, turn, brightness, contrast, gamma, blur, noise), intensity (the same without "
-        "the crop, so that sizes stay), crop (only that), light, none",
+        "the crop, so that sizes stay), crop (only that), light, none; in Python also a callable of your own",
         group="views",
     )
     epochs: int = option(100, "passes over the training images", group="optimization", at_least=0)
@@ -199,9 +200,9 @@ class FinetuneOptions(TrainingOptions):
     min_steps: int = option(
         0, "raise the epochs until at least this many steps are done", group="optimization", at_least=0
     )
-    views: Views = option(
+    views: Views | Callable[..., Any] = option(
         "light",
-        "augmentation: light (small crop, flip, turn, shift), mri, intensity, crop, none",
+        "augmentation: light (small crop, flip, turn, shift), mri, intensity, crop, none; in Python also a callable",
         group="views",
     )
     epochs: int = option(50, "passes over the labelled images", group="optimization", at_least=0)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import CAM_METHODS, LAYERS, choose, n_threads, option_text, suggests_names
+from .._shared import CAM_METHODS, LAYERS, CamMethod, Layer, choose, n_threads, option_text, suggests_names
 from ..datasets import BACKGROUND_LEVEL, Dataset, as_images
 from ..views import plain_batch
 from ._result import CamResult
+from ._weighting import CamWeights, coarse_maps, method_name
 
 METHODS = CAM_METHODS
 
@@ -27,9 +28,9 @@ def grad_cam(
     model: Any,
     images: Dataset | np.ndarray,
     *,
-    layer: str | Sequence[str] | None = None,
+    layer: Layer | str | Sequence[Layer | str] | None = None,
     target: int | str | None = None,
-    method: str = "gradcam",
+    method: CamMethod | CamWeights = "gradcam",
     batch_size: int = 16,
 ) -> CamResult:
     """Heat maps of a classifier.
@@ -45,7 +46,10 @@ def grad_cam(
         several stages agree on stay hot.
     target : int, str or None
         Class to explain; None explains each image's predicted class.
-    method : {"gradcam", "gradcam++", "hirescam", "layercam", "eigencam"}
+    method : {"gradcam", "gradcam++", "hirescam", "layercam", "eigencam"} or callable
+        A callable is given the activations of some images and the gradients of the class's logit, both float32
+        (n, h, w, C), and returns weights (n, C), or (n, h, w, C) where each place has its own. The map is
+        ReLU(sum over C of weights * activations). It is called for each stage, `batch_size` images at a time.
     batch_size : int
 
     Returns
@@ -62,10 +66,17 @@ def grad_cam(
     >>> clf = Classifier(arch="resnet18", epochs=0, batch_size=4, verbose=0).fit(ds)
     >>> grad_cam(clf, ds[:2], layer="layer2")
     <CamResult: 2 maps of 32 x 32 px, gradcam at layer2>
+
+    Weights of your own; these are Grad-CAM's, without what speaks against the class:
+
+    >>> def evidence(activations, gradients):
+    ...     return gradients.clip(0).mean(axis=(1, 2))
+    >>> grad_cam(clf, ds[:2], layer="layer2", method=evidence)
+    <CamResult: 2 maps of 32 x 32 px, evidence at layer2>
     """
     _check_model(model)
     layers = layer_names(default_layer(model.network_config_["image_size"]) if layer is None else layer)
-    choose("method", method, METHODS)
+    name = method_name(method)
     model.check_fitted()
     pixels = as_images(model.model_.checked(images))
     n = len(pixels)
@@ -81,7 +92,7 @@ def grad_cam(
             activations, gradients, logits = model.network_.explain(
                 batch, part, stage=stage, batch_size=batch_size, precision=model.precision
             )
-            coarse = _core.cam_map(activations, gradients, method, True, threads)
+            coarse = coarse_maps(method, activations, gradients, stage, threads)
             grid[stage] = coarse.shape[1:]
             stages.append(_scaled(_core.upsample(coarse, pixels.shape[1], pixels.shape[2], threads)))
         maps.append(stages[0] if len(stages) == 1 else _scaled(np.stack(stages).mean(axis=0, dtype=np.float32)))
@@ -103,7 +114,7 @@ def grad_cam(
         probabilities=probabilities,
         classes=model.class_names_,
         layer="+".join(layers),
-        method=method,
+        method=name,
         labels=None if known is None else known.labels,
         masks=masks,
         files=() if known is None else known.files,

@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import ArrayRecord, atomic_writer, html_table, png_tag, suggests_names
+from .._shared import ArrayRecord, CamMethod, Layer, atomic_writer, html_table, png_tag, suggests_names
 from ..datasets import Dataset, find_head
 from ._cam import grad_cam
 from ._randomised import SAME_MAP, randomised_weights
 from ._removal import FRACTIONS, removal_curves
 from ._result import CamResult
+from ._weighting import CamWeights
 
 OUTSIDE = "outside the head"
 NEARLY_EVEN = 0.9  # share of the heat outside the head, over its share of the area, from which a map is as good as even
@@ -185,8 +186,8 @@ def check_cams(
     model: Any,
     dataset: Dataset,
     *,
-    layer: str | Sequence[str] | None = None,
-    method: str = "gradcam",
+    layer: Layer | str | Sequence[Layer | str] | None = None,
+    method: CamMethod | CamWeights = "gradcam",
     target: int | str | None = None,
     n_images: int = 24,
     fractions: Sequence[float] = FRACTIONS,
@@ -239,7 +240,7 @@ def check_cams(
         fractions=steps,
         deletion=deletion,
         insertion=insertion,
-        randomised=randomised_weights(model, cams, examples, seed),
+        randomised=randomised_weights(model, cams, method, examples, seed),
         regions=_regions(cams),
         class_maps={name: cams.maps[mine].mean(axis=0) for name, mine in chosen.items()},
         class_images={name: cams.images[mine].mean(axis=(0, 3)) for name, mine in chosen.items()},

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from .._shared import CamMethod
 from ..datasets import Dataset
 from ._cam import grad_cam, layer_names
 from ._result import CamResult
+from ._weighting import CamWeights
 
 SAME_MAP = 0.5  # rank correlation above which a map of random weights counts as the same
 
@@ -17,7 +19,9 @@ SAME_MAP = 0.5  # rank correlation above which a map of random weights counts as
 _SSIM_WINDOW_PX = 7
 
 
-def randomised_weights(model: Any, cams: CamResult, images: Dataset, seed: int) -> list[dict[str, Any]]:
+def randomised_weights(
+    model: Any, cams: CamResult, method: CamMethod | CamWeights, images: Dataset, seed: int
+) -> list[dict[str, Any]]:
     """Likeness of the maps to those of the same classes after weights from the head downwards are drawn anew."""
     trained = model.network_.state()
     other = copy.copy(model)
@@ -33,7 +37,7 @@ def randomised_weights(model: Any, cams: CamResult, images: Dataset, seed: int) 
         maps = np.empty_like(cams.maps)
         for target in np.unique(cams.targets):
             mine = np.flatnonzero(cams.targets == target)
-            maps[mine] = grad_cam(other, images[mine], layer=stages, method=cams.method, target=int(target)).maps
+            maps[mine] = grad_cam(other, images[mine], layer=stages, method=method, target=int(target)).maps
         both = (np.ptp(maps, axis=(1, 2)) > 0) & (np.ptp(cams.maps, axis=(1, 2)) > 0)
         pairs = list(zip(cams.maps[both], maps[both], strict=True))
         found.append(

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import NOT_A_DEVICE, ArrayRecord, atomic_writer, short
+from .._shared import NOT_A_DEVICE, ArrayRecord, CamMethod, Layer, atomic_writer, short
 from ..datasets import Dataset
 from ._cam import grad_cam
 from ._result import CamResult
 from ._viewer_page import CONTROLS, SCRIPT, STYLE
+from ._weighting import CamWeights
 
 LARGEST_SIDE = 256  # pixels; larger images are shrunk, so that a page of 64 slices stays under 12 MB
 NO_OUTLINE = ("black background", "outside the head")
@@ -70,7 +71,7 @@ class Viewer(ArrayRecord):
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{title}</title>\n<style>:root {{ color-scheme: light dark; }} "
             "body { font: 16px/1.5 system-ui, sans-serif; margin: 1rem; }</style>\n</head>\n<body>\n"
-            f"<p>{title}. {self.cams.method} at {html.escape(self.cams.layer)}. {NOT_A_DEVICE}</p>\n"
+            f"<p>{title}. {html.escape(self.cams.method)} at {html.escape(self.cams.layer)}. {NOT_A_DEVICE}</p>\n"
             f"{self.to_html()}\n</body>\n</html>\n"
         )
 
@@ -131,8 +132,8 @@ def view(
     *,
     n_subjects: int = 4,
     n_slices: int = 16,
-    layer: str | Sequence[str] = "layer3",
-    method: str = "gradcam",
+    layer: Layer | str | Sequence[Layer | str] = "layer3",
+    method: CamMethod | CamWeights = "gradcam",
     target: int | str | None = None,
 ) -> Viewer:
     """A viewer of a classifier's heat maps, slice by slice.

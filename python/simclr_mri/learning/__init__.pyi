@@ -8,6 +8,8 @@ from ._checkpoint import is_checkpoint as is_checkpoint
 from ._checkpoint import read_checkpoint as read_checkpoint
 from ._classifier import Classifier as Classifier
 from ._crossval import cross_val_proba as cross_val_proba
+from ._find_lr import LearningRates as LearningRates
+from ._find_lr import find_learning_rate as find_learning_rate
 from ._history import History as History
 from ._load import load as load
 from ._loop import Loop as Loop
@@ -51,6 +53,7 @@ __all__ = [
     "EarlyStopping",
     "Estimate",
     "History",
+    "LearningRates",
     "LinearProbe",
     "Loop",
     "MLflow",
@@ -62,5 +65,6 @@ __all__ = [
     "TrainingInterrupted",
     "WandB",
     "cross_val_proba",
+    "find_learning_rate",
     "load",
 ]

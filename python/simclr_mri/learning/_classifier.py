@@ -195,6 +195,15 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         self, X: Any = None, y: Any = None, *, groups: Any = None, val: Any = None, train: Dataset | None = None
     ) -> Estimate:
         """Time and memory of `fit` with the same data, by timing a few real steps; changes nothing here."""
+        task = self.trial(X, y, groups=groups, val=val, train=train)
+        n_val = 0 if task.val is None else len(task.val)
+        return task.measure(n_predicted=min(task.epochs, task.options.epochs) * n_val)
+
+    @about_options
+    def trial(
+        self, X: Any = None, y: Any = None, *, groups: Any = None, val: Any = None, train: Dataset | None = None
+    ) -> ClassifierTask:
+        """A task of `fit` with this data, to be tried and thrown away; nothing changes here."""
         options = self._checked_options()
         given = self._inputs(X, y, groups, val, train)
         check_start(self.init)
@@ -202,9 +211,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         options = _with_network_of(options, start)
         indices, labelled = _draw_labels(options, given.train)
         model = _model(options, start, given, _network(options, given.train), {})
-        task = ClassifierTask("", options, {}, model, labelled, indices, given.val, _effective_lr(options))
-        n_val = 0 if given.val is None else len(given.val)
-        return task.measure(n_predicted=min(task.epochs, options.epochs) * n_val)
+        return ClassifierTask("", options, {}, model, labelled, indices, given.val, _effective_lr(options))
 
     def check_start(self) -> None:
         """FileNotFoundError when `init` names a file that is not there, TypeError when it names nothing."""

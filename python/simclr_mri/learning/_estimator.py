@@ -24,8 +24,10 @@ from .. import _core
 from .._shared import (
     LAYERS,
     PRECISIONS,
+    REMEMBERED,
     Precision,
     bytes_text,
+    callable_name,
     choose,
     did_you_mean,
     sole_writer,
@@ -175,6 +177,12 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
         if layer == "layer4" and grid == 1:
             return self._forward(data, "features")
         return self._fitted().region_means(data, layer, grid, n_jobs=self.n_jobs, precision=self.precision)
+
+    def trial(
+        self, X: Any = None, y: Any = None, *, groups: Any = None, val: Any = None, train: Dataset | None = None
+    ) -> Task:
+        """A task of `fit` with this data, to be tried and thrown away; nothing changes here."""
+        raise NotImplementedError
 
     # ---- parameters --------------------------------------------------------------------------------------------------
 
@@ -445,7 +453,13 @@ def copy_of_parameters(estimator: Any) -> Any:
 def plain_config(config: dict[str, Any], init: str | None = None) -> dict[str, Any]:
     """The options as JSON has them; `init` by its name."""
     named = config if init is None else {**config, "init": init}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}
+    return {name: _plain(value) for name, value in named.items()}
+
+
+def _plain(value: Any) -> Any:
+    if callable(value):
+        return REMEMBERED + callable_name(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _tuples(config: dict[str, Any]) -> dict[str, Any]:

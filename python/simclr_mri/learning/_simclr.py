@@ -56,6 +56,13 @@ class SimCLR(PretrainOptions, NetworkEstimator):
     >>> ssl = SimCLR("resnet18", epochs=1, batch_size=8, verbose=0).fit(ds)
     >>> ssl.transform(ds).shape, ssl.history_[0]["images"]
     ((16, 512), 16)
+
+    Views of your own: `views` is called twice a step, with the images as uint8 (N, H, W, C) and a generator drawn from
+    seed, epoch and images, and returns float32 of that shape in [0, 1]:
+
+    >>> def darker(images, rng):
+    ...     return images * (rng.uniform(0.5, 1.0, (len(images), 1, 1, 1)) / 255)
+    >>> ssl = SimCLR("resnet18", views=darker, epochs=1, batch_size=8, verbose=0).fit(ds)
     """
 
     kind = "simclr"
@@ -152,10 +159,17 @@ class SimCLR(PretrainOptions, NetworkEstimator):
     @about_options
     def estimate(self, X: Any = None, y: Any = None, *, val: Any = None, train: Dataset | None = None) -> Estimate:
         """Time and memory of `fit` with the same data, by timing a few real steps; changes nothing here."""
+        return self.trial(X, y, val=val, train=train).measure()
+
+    @about_options
+    def trial(
+        self, X: Any = None, y: Any = None, *, groups: Any = None, val: Any = None, train: Dataset | None = None
+    ) -> SimCLRTask:
+        """A task of `fit` with this data, to be tried and thrown away; nothing changes here."""
         options = checked(self, PretrainOptions)
-        given = inputs_of("SimCLR", X, y, groups=None, val=val, train=train, with_labels=False).train
+        given = inputs_of("SimCLR", X, y, groups=groups, val=val, train=train, with_labels=False).train
         _check_batch(options, len(given))
-        return self._task(options, {}, self._network(options, given), given, {}).measure()
+        return self._task(options, {}, self._network(options, given), given, {})
 
     def effective_lr(self) -> float:
         """The highest learning rate that `fit` will use.

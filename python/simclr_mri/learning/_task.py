@@ -29,6 +29,7 @@ from .._shared import (
     seconds_text,
     versions,
 )
+from ..views import check_views
 from ..weights import CheckpointError, TensorToCopy
 from ._checkpoint import Checkpoint, arrays_of, restoring
 from ._history import History
@@ -124,6 +125,7 @@ class Task:
     ) -> None:
         self.ranks = ranks or Ranks()
         self.title, self.options, self.config, self.model = title, options, config, model
+        check_views(options.views)
         self.n, self.batch_size, self.epochs = n, batch_size, epochs
         self.bounds = batch_bounds(n, batch_size, drop_last)
         per_epoch = n // batch_size if drop_last else -(-n // batch_size)

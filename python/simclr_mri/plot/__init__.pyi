@@ -27,6 +27,7 @@ from ._style import readable_on as readable_on
 from ._style import styled as styled
 from ._training import collapse as collapse
 from ._training import history as history
+from ._training import learning_rates as learning_rates
 
 __all__ = [
     "COLOURS",
@@ -44,6 +45,7 @@ __all__ = [
     "intervals",
     "label_curve",
     "label_fractions",
+    "learning_rates",
     "montage",
     "overlay",
     "precision_recall",

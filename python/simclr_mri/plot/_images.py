@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._shared import short
+from .._shared import Views, short
 from ..datasets import Dataset
+from ..views import CustomViews
 from ._style import axes_of_size, draw_tiles, styled
 
 
@@ -42,7 +43,13 @@ def montage(ds: Dataset, *, per_class: int = 8, seed: int = 0, ax: Axes | None =
 
 @styled
 def views(
-    ds: Dataset, *, kind: str = "mri", n: int = 3, n_views: int = 6, seed: int = 0, ax: Axes | None = None
+    ds: Dataset,
+    *,
+    kind: Views | CustomViews = "mri",
+    n: int = 3,
+    n_views: int = 6,
+    seed: int = 0,
+    ax: Axes | None = None,
 ) -> Axes:
     """Images (left) and random views of them, as SimCLR sees them.
 
@@ -63,6 +70,6 @@ def views(
     ]
     ax = axes_of_size(ax, (1.1 * (n_views + 1), 1.15 * n + 0.3))
     _, width = draw_tiles(ax, rows)
-    ax.set_title(f'image, and views "{kind}"')
+    ax.set_title(f'image, and views "{getattr(kind, "__name__", kind)}"')
     ax.axvline(width - 2, color="#D55E00", linewidth=1.5)
     return ax

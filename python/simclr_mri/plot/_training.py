@@ -102,3 +102,27 @@ def collapse(history: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) ->
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=9)
     return ax
+
+
+@styled
+def learning_rates(
+    lrs: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, suggestion: float = np.nan, *, ax: Axes | None = None
+) -> Axes:
+    """The loss by learning rate, of a range test: each step's, their moving average, and the rate that is suggested.
+
+    Examples
+    --------
+    >>> ax = learning_rates(np.geomspace(1e-4, 1, 3), np.ones(3), np.array([1.0, 0.5, 0.9]), 1e-3)
+    """
+    ax = axes_of_size(ax, (5.6, 3.4))
+    ax.plot(lrs, losses, color=COLOURS[0], alpha=0.35, label="loss of a step")
+    ax.plot(lrs, smoothed, color=COLOURS[0], linewidth=2, label="moving average")
+    if np.isfinite(suggestion):
+        ax.axvline(suggestion, color=COLOURS[1], linestyle="--", label=f"suggested: {suggestion:g}")
+    ax.set_xscale("log")
+    low, high = float(np.min(losses)), float(np.max(smoothed))
+    ax.set_ylim(low - 0.05 * abs(high - low), high + 0.15 * abs(high - low) + 1e-9)
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("training loss")
+    ax.legend()
+    return ax

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import plot
-from .._shared import Picture, Report, bytes_text, counted, rows_of, seconds_text
+from .._shared import Picture, Report, Views, bytes_text, counted, rows_of, seconds_text
 from ..metrics import NAMES
+from ..views import CustomViews
 from ._arm import METRICS
 from ._conclusions import STARTS, findings, headline, leak, opening_table, signed, verdict
 from ._model_card import model_card
@@ -23,7 +24,7 @@ def study_report(
     *,
     title: str,
     intro: str,
-    views: str = "mri",
+    views: Views | CustomViews = "mri",
     pretrain_batch_size: int | None = None,
     features: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Report:
@@ -33,7 +34,7 @@ def study_report(
     ----------
     result : StudyResult
     title, intro : str
-    views : str
+    views : str or callable
         The augmentation to show.
     pretrain_batch_size : int, optional
         For the chance line of the pretraining loss.
@@ -80,7 +81,7 @@ def _conclusions(report: Report, result: StudyResult, intro: str) -> None:
     report.items([*findings(result), "The figures are those of {table:main}, drawn in {figure:scores}."])
 
 
-def _data(report: Report, result: StudyResult, views: str) -> None:
+def _data(report: Report, result: StudyResult, views: Views | CustomViews) -> None:
     ds, split = result.split.dataset, result.split
     report.section("Data")
     size = f"{ds.image_size} x {ds.image_size}"
@@ -111,10 +112,11 @@ def _data(report: Report, result: StudyResult, views: str) -> None:
         )
     caption = f"Images by class and set{', in the first split' if several else ''}."
     report.table(["class", *split.indices], _counts(result), caption, key="sets")
+    name = getattr(views, "__name__", views)
     report.figure(
         plot.views(split.train, kind=views),
         "What SimCLR learns from: two random views of a slice are to agree.",
-        alt=f'Three slices, a row each. The slice is on the left, then six random views "{views}" of it.',
+        alt=f'Three slices, a row each. The slice is on the left, then six random views "{name}" of it.',
     )
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import choose, n_threads
+from .._shared import Views, choose, n_threads
 from ..datasets import Dataset
+from ._custom import CustomViews, custom_batch
 
 VIEWS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -89,7 +90,7 @@ def plain_batch(
 def augmented_batch(
     images: Dataset | np.ndarray,
     indices: np.ndarray,
-    kind: str,
+    kind: Views | CustomViews,
     preprocess: Preprocess,
     *,
     seed: int,
@@ -105,7 +106,9 @@ def augmented_batch(
     images : Dataset, or ndarray of shape (M, H, W, C), uint8
     indices : ndarray of shape (n,)
         Which images; also the names of their random streams.
-    kind : {"mri", "intensity", "crop", "light", "none"}
+    kind : {"mri", "intensity", "crop", "light", "none"}, or callable
+        A callable (images, rng) is given the images, uint8 (n, H, W, C), and a numpy.random.Generator, and returns
+        float32 (n, H, W, C) in units of the image range [0, 1]; they are normalised afterwards.
     preprocess : Preprocess
     seed, epoch, view : int
         With the index they determine the view, whatever the batch and the number of threads.
@@ -115,9 +118,17 @@ def augmented_batch(
     -------
     ndarray of shape (n, H, W, C), float32
     """
-    choose("views", kind, list(VIEWS))
     names = np.ascontiguousarray(indices, np.int64)
     pixels, rows = _pixels_and_rows(images, names)
+    if callable(kind):
+        views = custom_batch(
+            kind, pixels[rows], names, mean=preprocess.mean, std=preprocess.std, seed=seed, epoch=epoch, view=view
+        )
+        if out is None:
+            return views
+        out[...] = views
+        return out
+    choose("views", kind, list(VIEWS))
     return _core.augment_batch(
         pixels,
         rows,

@@ -11,7 +11,7 @@ matplotlib.use("agg")
 import numpy as np
 import pytest
 
-from simclr_mri import Classifier, datasets, grad_cam, plot
+from simclr_mri import Classifier, check_cams, datasets, grad_cam, plot
 from simclr_mri.explain._cam import METHODS
 
 
@@ -56,6 +56,41 @@ def test_methods(fitted, method):
     clf, ds = fitted
     maps = grad_cam(clf, ds[:2], layer="layer3", method=method).maps
     assert np.isfinite(maps).all() and maps.max() <= 1
+
+
+@pytest.mark.parametrize("layer", ["layer3", "layer2+layer3"])
+def test_weights_of_your_own(fitted, layer):
+    """Grad-CAM's and LayerCAM's, as callables: channel weights, and those of each place."""
+    clf, ds = fitted
+
+    def mean_gradients(activations, gradients):
+        assert activations.shape == gradients.shape and activations.dtype == np.float32
+        return gradients.mean(axis=(1, 2))
+
+    for method, mine in (("gradcam", mean_gradients), ("layercam", lambda a, g: g.clip(0))):
+        theirs = grad_cam(clf, ds[:5], layer=layer, method=method, batch_size=2)
+        found = grad_cam(clf, ds[:5], layer=layer, method=mine, batch_size=2)
+        np.testing.assert_allclose(found.maps, theirs.maps, atol=1e-4)
+        assert found.method == mine.__name__
+    checks = check_cams(clf, ds, layer=layer, method=mean_gradients, n_images=2)
+    assert len(checks.randomised) == 4 and "mean_gradients at" in str(checks)
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "message"),
+    [
+        (lambda a, g: g.mean(), ValueError, r"the weights <lambda> gave float32 \(\) for layer3; expected numbers of"),
+        (lambda a, g: g[:, :1], ValueError, "one for each channel, or"),
+        (lambda a, g: g * np.inf, ValueError, "numbers that are not finite for layer3"),
+        (lambda a: a, TypeError, "takes 1 positional argument but 2 were given"),
+        (3, TypeError, r"method: expected one of gradcam.* or a callable .activations, gradients. -> weights, got int"),
+        ("gradcams", ValueError, "Did you mean 'gradcam'"),
+    ],
+)
+def test_bad_weights_are_named(fitted, method, error, message):
+    clf, ds = fitted
+    with np.errstate(invalid="ignore"), pytest.raises(error, match=message):
+        grad_cam(clf, ds[:2], layer="layer3", method=method)
 
 
 def test_randomising_the_weights_destroys_the_map(fitted):
