@@ -10,6 +10,7 @@ from . import metrics as metrics
 from . import plot as plot
 from . import splits as splits
 from . import studies as studies
+from . import tracking as tracking
 from . import views as views
 from . import weights as weights
 from ._shared import Report as Report
@@ -31,11 +32,8 @@ from .learning import EarlyStopping as EarlyStopping
 from .learning import History as History
 from .learning import LearningRates as LearningRates
 from .learning import LinearProbe as LinearProbe
-from .learning import MLflow as MLflow
 from .learning import SimCLR as SimCLR
-from .learning import TensorBoard as TensorBoard
 from .learning import TrainingInterrupted as TrainingInterrupted
-from .learning import WandB as WandB
 from .learning import cross_val_proba as cross_val_proba
 from .learning import find_learning_rate as find_learning_rate
 from .learning import load as load
@@ -53,6 +51,9 @@ from .studies import label_curve as label_curve
 from .studies import model_card as model_card
 from .studies import study as study
 from .studies import study_report as study_report
+from .tracking import MLflow as MLflow
+from .tracking import TensorBoard as TensorBoard
+from .tracking import WandB as WandB
 from .weights import CheckpointError as CheckpointError
 from .weights import export_onnx as export_onnx
 from .weights import export_weights as export_weights

@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learning": {"metrics", "config", "datasets", "views", "weights", "splits", "plot"},
 }
 MAY_IMPORT["studies"] = {*MAY_IMPORT["learning"], "learning", "explain"}
+MAY_IMPORT["tracking"] = {*MAY_IMPORT["studies"], "studies"}
 MAY_IMPORT["bench"] = {*MAY_IMPORT["studies"], "studies"}
 MAY_IMPORT["demo"] = MAY_IMPORT["bench"]
 MAY_IMPORT["cli"] = {*MAY_IMPORT} - {"cli"}

@@ -23,8 +23,8 @@ from ..learning import (
     checkpoint_path,
     is_checkpoint,
     read_checkpoint,
-    tracker,
 )
+from ..tracking import tracker
 from ..weights import safetensors_metadata
 from ._settings import Settings
 

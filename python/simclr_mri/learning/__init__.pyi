@@ -39,10 +39,6 @@ from ._seen import share_of_training as share_of_training
 from ._simclr import SimCLR as SimCLR
 from ._simclr import projection_head as projection_head
 from ._task import Estimate as Estimate
-from ._tracking import MLflow as MLflow
-from ._tracking import TensorBoard as TensorBoard
-from ._tracking import WandB as WandB
-from ._tracking import tracker as tracker
 
 __all__ = [
     "Callback",
@@ -56,14 +52,11 @@ __all__ = [
     "LearningRates",
     "LinearProbe",
     "Loop",
-    "MLflow",
     "Model",
     "PredictionTable",
     "RankError",
     "SimCLR",
-    "TensorBoard",
     "TrainingInterrupted",
-    "WandB",
     "cross_val_proba",
     "find_learning_rate",
     "load",

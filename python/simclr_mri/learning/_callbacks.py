@@ -39,6 +39,8 @@ class Callback:
     is_part_of_the_epoch : bool
         Whether an epoch counts as done only after `on_epoch_end`. An epoch whose end was interrupted is ended again
         when the run goes on; without this, `on_epoch_end` is called once for each epoch, and Ctrl-C waits for it.
+    expects_training : bool
+        Whether it is worth a warning that a finished run was read, so that nothing was trained and nothing called.
 
     Examples
     --------
@@ -50,6 +52,7 @@ class Callback:
     """
 
     is_part_of_the_epoch = False
+    expects_training = False
 
     def on_fit_begin(self, run: Loop) -> None:
         """Before the first step of this call of `fit`, also of a run that goes on."""

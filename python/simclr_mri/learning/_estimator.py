@@ -30,6 +30,7 @@ from .._shared import (
     callable_name,
     choose,
     did_you_mean,
+    option_text,
     sole_writer,
     to_json,
     versions,
@@ -262,6 +263,7 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
                     self._restore(found, str(checkpoint))
                     if plan.when_finished is not None:
                         plan.when_finished()
+                    _tell_untrained(users, checkpoint)
                     return
                 if ranks.is_first:
                     _warn_oddities(plan.config["recipe"], plan.oddities)
@@ -506,6 +508,17 @@ def stoppable_preparation(title: str) -> Iterator[None]:
         raise KeyboardInterrupt(
             f"{title}: stopped before the first step. Nothing was changed, here or on disk; the same call starts again"
         ) from None
+
+
+def _tell_untrained(callbacks: Sequence[Any], folder: str | Path | None) -> None:
+    """A finished run was read: callbacks that exist to follow a training were not called."""
+    unheard = [type(callback).__name__ for callback in callbacks if getattr(callback, "expects_training", False)]
+    if unheard:
+        warnings.warn(
+            f"{folder} holds this run, finished: it was read and not trained, so there is nothing new for "
+            f"{', '.join(unheard)}. To train it again and show that, give {option_text('resume', 'never')}",
+            stacklevel=4,
+        )
 
 
 def _warn_oddities(recipe: str, oddities: Sequence[str]) -> None:

@@ -256,7 +256,9 @@ def _phases(f: CardFacts) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _parameters(name: str, parameters: dict[str, Any]) -> str:
-    shown = [f"{key} {parameters[key]}" for key in _TRAINING if parameters.get(key) not in (None, "", 0, 0.0, "none")]
+    none = (None, "", 0, 0.0, "none")
+    shown = [f"{key} {parameters[key]}" for key in _TRAINING if parameters.get(key) not in none]
+    shown = [text for text in shown if text != "layer_decay 1.0"]
     return f"{name}: {', '.join(shown)}"
 
 

@@ -1,5 +1,5 @@
 """Callbacks that show a run in TensorBoard, MLflow or Weights & Biases: losses and scores, parameters, the picture of
-the history, the model. Each needs its library; nothing is sent anywhere unless you name a server.
+the history, the model and its card. Each needs its library; nothing is sent anywhere unless you name a server.
 
 A run that is taken up again goes on in the same place: the run folder remembers which run of MLflow or Weights & Biases
 it is. A tracker that fails while the run is under way is a warning, and training goes on.
@@ -14,19 +14,21 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._shared import close_figure, write_json
-from ._callbacks import Callback
+from ..learning import Callback
+from ..studies import model_card
 
 if TYPE_CHECKING:
-    from ._loop import Loop
+    from ..learning import Loop
 
 EVERY_STEPS = 20  # between two points of a curve by step
 MEMORY = "tracking.json"  # in the run folder
 MODEL_FILE = "model.safetensors"
+CARD_FILE = "model_card.md"
 # Two of the libraries report their own use to their makers unless these say no; what you have set yourself holds.
 NO_REPORTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false"}
 
@@ -34,6 +36,7 @@ NO_REPORTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "fals
 class Tracker(Callback):
     """What the three have in common; `every` steps there is a point of the loss by step."""
 
+    expects_training = True
     package = ""
     title = ""
 
@@ -77,10 +80,14 @@ class Tracker(Callback):
         if run.history:
             self._try("figure", "history", _picture(run.history), run.step)
         if run.position.finished:
-            with tempfile.TemporaryDirectory() as folder:
-                self._try("artefact", run.estimator.save(Path(folder) / MODEL_FILE))
+            self._try("_keep_model", run)
         state = "failed" if run.error is not None else "finished" if run.position.finished else "stopped"
         self._try("end", state)
+
+    def _keep_model(self, run: Loop) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            model = run.estimator.save(Path(folder) / MODEL_FILE)
+            self.artefacts([model, model_card(run.estimator).write(Path(folder) / CARD_FILE)])
 
     def _try(self, what: str, *args: Any) -> None:
         """Training of hours does not end because a server is away: whatever the library raises is said once."""
@@ -103,7 +110,8 @@ class Tracker(Callback):
     def figure(self, name: str, png: bytes, step: int) -> None:
         raise NotImplementedError
 
-    def artefact(self, path: Path) -> None:
+    def artefacts(self, paths: Sequence[Path]) -> None:
+        """Keep the model and its card."""
         raise NotImplementedError
 
     def end(self, state: str) -> None:
@@ -168,10 +176,18 @@ class TensorBoard(Tracker):
         image = self._summary.Summary.Image(encoded_image_string=png, width=width, height=height, colorspace=4)
         self._add(step, tag=name, image=image)
 
-    def artefact(self, path: Path) -> None:
-        """TensorBoard keeps no files of its own: the model lies beside the events."""
-        target = self._place / MODEL_FILE
-        target.write_bytes(path.read_bytes())
+    def artefacts(self, paths: Sequence[Path]) -> None:
+        """TensorBoard keeps no files of its own: they lie beside the events, and the card is on the page TEXT too."""
+        for path in paths:
+            (self._place / path.name).write_bytes(path.read_bytes())
+        self._text("model card", next(path for path in paths if path.name == CARD_FILE).read_bytes())
+
+    def _text(self, name: str, markdown: bytes) -> None:
+        tensor = self._module("tensorboard.compat.proto.tensor_pb2").TensorProto
+        strings = self._module("tensorboard.compat.proto.types_pb2").DT_STRING
+        plugin = self._summary.SummaryMetadata.PluginData(plugin_name="text")
+        metadata = self._summary.SummaryMetadata(plugin_data=plugin)
+        self._add(0, tag=name, metadata=metadata, tensor=tensor(dtype=strings, string_val=[markdown]))
 
     def end(self, state: str) -> None:
         self._writer.flush()
@@ -229,8 +245,9 @@ class MLflow(Tracker):
             (Path(folder) / name).write_bytes(data)
             self._client.log_artifact(self.run_id, str(Path(folder) / name))
 
-    def artefact(self, path: Path) -> None:
-        self._client.log_artifact(self.run_id, str(path), "model")
+    def artefacts(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            self._client.log_artifact(self.run_id, str(path), "model")
 
     def end(self, state: str) -> None:
         status = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}[state]
@@ -293,9 +310,10 @@ class WandB(Tracker):
             path.write_bytes(png)
             self._run.log({name: self._wandb.Image(str(path))}, step=step)
 
-    def artefact(self, path: Path) -> None:
+    def artefacts(self, paths: Sequence[Path]) -> None:
         artefact = self._wandb.Artifact(f"{self._run.id}-model", type="model")
-        artefact.add_file(str(path))
+        for path in paths:
+            artefact.add_file(str(path))
         self._run.log_artifact(artefact)
 
     def end(self, state: str) -> None:

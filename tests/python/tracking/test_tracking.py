@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from simclr_mri import Callback, Classifier, MLflow, TensorBoard, TrainingInterrupted, WandB, datasets
 from simclr_mri.cli import main
-from simclr_mri.learning._tracking import Tracker
+from simclr_mri.tracking import Tracker
 
 SMALL = {"arch": "resnet18", "epochs": 2, "batch_size": 8, "verbose": 0, "lr": 0.001}
 
@@ -48,6 +48,14 @@ def test_tensorboard(ds, tmp_path):
     assert content.session_start_info.hparams["lr"].number_value == 0.001
     assert content.session_start_info.hparams["arch"].string_value == "resnet18"
     assert same_weights(tmp_path / "run" / "tensorboard" / "model.safetensors", clf)
+    card = (tmp_path / "run" / "tensorboard" / "model_card.md").read_text()
+    assert card.startswith("# Model card:") and "lr 0.001" in card
+    assert found.Tensors("model card")[0].tensor_proto.string_val[0].decode() == card
+    events = sorted((tmp_path / "run" / "tensorboard").iterdir())
+    with pytest.warns(UserWarning, match=r"so there is nothing new for TensorBoard\. .*never"):
+        again = fitted(ds, TensorBoard(every=1), tmp_path / "run")
+    assert np.array_equal(again.predict_proba(ds), clf.predict_proba(ds))
+    assert sorted((tmp_path / "run" / "tensorboard").iterdir()) == events
 
 
 class Stop(Callback):
@@ -74,6 +82,8 @@ def test_mlflow_and_a_run_that_goes_on(ds, tmp_path, monkeypatch):
     assert [m.value for m in sorted(losses, key=lambda m: m.step)] == pytest.approx(clf.history_.column("loss"))
     assert {item.path for item in client.list_artifacts(name)} >= {"history.png", "model"}
     assert same_weights(client.download_artifacts(name, "model/model.safetensors", str(tmp_path)), clf)
+    with open(client.download_artifacts(name, "model/model_card.md", str(tmp_path))) as card:
+        assert card.readline().startswith("# Model card:")
 
 
 def records_of(path):
