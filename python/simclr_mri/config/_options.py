@@ -20,7 +20,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from .._shared import MAX_THREADS, REMEMBERED, Recipe, choose, did_you_mean, option_name, option_text, options_of
+from .._shared import (
+    MAX_THREADS,
+    REMEMBERED,
+    Recipe,
+    choose,
+    did_you_mean,
+    in_words,
+    option_name,
+    option_text,
+    options_of,
+)
 from ._mappings import check_mapping, parse_mapping, takes_mapping
 
 T = TypeVar("T")
@@ -160,7 +170,7 @@ def check_value(section: type, name: str, value: Any, where: str = "") -> Any:
         expected = f"a list of {item.__name__}" if is_tuple else _name_of(item)
         raise ValueError(f"{_named(name, where)}: expected {expected}, got {value!r}") from None
     for part in values:
-        _check_range(field, part, where)
+        _check_range(field, part, where, takes_mapping(hints(section)[name]))
     return values if is_tuple else values[0]
 
 
@@ -185,13 +195,16 @@ def _named(name: str, where: str, *value: Any) -> str:
     return f"{where}: {name}" + (f"={value[0]!r}" if value else "")
 
 
-def _check_range(field: dataclasses.Field, value: Any, where: str) -> None:
+def _check_range(field: dataclasses.Field, value: Any, where: str, takes_mapping: bool = False) -> None:
     choices, low, high, below = (field.metadata[key] for key in ("choices", "at_least", "at_most", "below"))
     said = _named(field.name, where, value)
     because = field.metadata["because"] and f", because {field.metadata['because']}"
     if choices is not None:
         if value not in choices:
-            raise ValueError(f"{said} is unknown.{did_you_mean(str(value), map(str, choices))}")
+            other = (
+                in_words(" Or give a dict of numbers.", " Or give NAME=NUMBER,NAME=NUMBER.") if takes_mapping else ""
+            )
+            raise ValueError(f"{said} is unknown.{did_you_mean(str(value), map(str, choices))}{other}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{said}: expected a finite number")
     if low is not None and not value >= low:
