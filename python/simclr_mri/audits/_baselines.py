@@ -21,7 +21,7 @@ from sklearn.metrics import accuracy_score, recall_score
 from threadpoolctl import threadpool_limits
 
 from .. import _core
-from .._shared import Record
+from .._shared import By, Record
 from ..datasets import Dataset, DataWarning, dark_share, labels_of, subjects_of
 from ..splits import LeakageWarning, kfold
 
@@ -123,7 +123,7 @@ def at_most(ds: Dataset, n: int, seed: int) -> Dataset:
     return ds[np.sort(np.argsort(rank, kind="stable")[:n])]
 
 
-def folds_of(ds: Dataset, by: str, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
+def folds_of(ds: Dataset, by: By, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
     """Train and test indices; None when there are too few subjects."""
     n = len(ds) if by == "image" else len(np.unique(subjects_of(ds)))
     if n < 4:

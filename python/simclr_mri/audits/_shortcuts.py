@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._shared import By
 from ..datasets import Dataset, file_properties, labels_of, subjects_of
 from ..metrics import Estimate, balanced_accuracy_interval
 from ._baselines import MAX_IMAGES, at_most, folds_of, shuffle_labels
@@ -127,7 +128,7 @@ def find_shortcuts(ds: Dataset, *, seed: int = 0) -> ShortcutSearch:
     ShortcutSearch
     """
     ds, left_out = _with_enough_subjects(at_most(ds, MAX_IMAGES, seed))
-    by = "image" if ds.subjects is None else "subject"
+    by: By = "image" if ds.subjects is None else "subject"
     folds = folds_of(ds, by, seed) if len(ds.classes) > 1 else None
     if folds is None:
         return ShortcutSearch(left_out=left_out, not_seen=f"too few {by}s of two classes")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .._shared import some
+from .._shared import Channels, some
 from ._classes import SEVERITY
 from ._dataset import Dataset
 from ._folder import check_root
@@ -63,7 +63,7 @@ def AlzheimerMRI(
     *,
     image_size: int | None = None,
     task: str = "4class",
-    channels: int = 1,
+    channels: Channels = 1,
     n_jobs: int | None = None,
 ) -> Dataset:
     """Reads the Kaggle "Alzheimer MRI Preprocessed Dataset": 6,400 slices of 200 subjects, 128 x 128 pixels.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from .._shared import Fit, OnError
+from .._shared import Channels, Fit, OnError
 from ._arrays import as_uint8, encode_labels
 from ._images import Intensity
 from ._tabular import AUTO, Columns, Rows, csv_columns, frame_columns, rows_of_table
@@ -85,7 +85,7 @@ class FromArraysAndTables:
         part: str | None = AUTO,
         classes: Sequence[str] | None = None,
         image_size: int | None = None,
-        channels: int = 1,
+        channels: Channels = 1,
         intensity: Intensity = None,
         fit: Fit = "pad",
         errors: OnError = "raise",
@@ -142,7 +142,7 @@ class FromArraysAndTables:
         part: str | None = AUTO,
         classes: Sequence[str] | None = None,
         image_size: int | None = None,
-        channels: int = 1,
+        channels: Channels = 1,
         intensity: Intensity = None,
         fit: Fit = "pad",
         errors: OnError = "raise",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .._shared import Channels, Fit, OnError
 from ._cache import options_kept, through_cache
 from ._dataset import Dataset
 from ._folder import check_root, nothing_to_read
@@ -25,15 +26,15 @@ def ImageFolder(
     groups: Groups = None,
     labels: str | Path | tuple[str | Path, str] | None = None,
     image_size: int | None = None,
-    channels: int = 1,
+    channels: Channels = 1,
     n_jobs: int | None = None,
     merge: Any = None,
     class_order: Sequence[str] | str | None = None,
     labelled: bool = True,
     layout: str | None = None,
     intensity: Intensity = None,
-    fit: str = "pad",
-    errors: str = "raise",
+    fit: Fit = "pad",
+    errors: OnError = "raise",
     name: str | None = None,
     max_pixels: int | None = None,
     cache: str | Path | None = None,

@@ -16,7 +16,15 @@ from typing import Any, get_args
 import numpy as np
 
 from .. import _core
-from .._shared import Fit, OnError, check_images_fit, n_threads, option_text, some
+from .._shared import (
+    Channels,
+    Fit,
+    OnError,
+    check_images_fit,
+    n_threads,
+    option_text,
+    some,
+)
 from ._pillow import fitted, read_pillow, to_uint8
 from ._pixel_file import PixelFile
 from ._store import CHUNK_BYTES
@@ -108,11 +116,11 @@ def read_images(
     files: Sequence[str],
     *,
     image_size: int | None = None,
-    channels: int = 1,
+    channels: Channels = 1,
     n_jobs: int | None = None,
-    errors: str = "raise",
+    errors: OnError = "raise",
     intensity: Intensity = None,
-    fit: str = "pad",
+    fit: Fit = "pad",
     max_pixels: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decodes files into one array.
@@ -177,11 +185,11 @@ def decode(
     files: Sequence[str],
     *,
     image_size: int | None = None,
-    channels: int = 1,
+    channels: Channels = 1,
     n_jobs: int | None = None,
-    errors: str = "raise",
+    errors: OnError = "raise",
     intensity: Intensity = None,
-    fit: str = "pad",
+    fit: Fit = "pad",
     max_pixels: int | None = None,
     into: PixelFile | None = None,
 ) -> Pictures:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .._shared import call_text, check_path, suggests_names
+from .._shared import Channels, Fit, OnError, call_text, check_path, suggests_names
 from ._alzheimer import AlzheimerMRI, is_alzheimer_mri
 from ._cache import is_cache, open_cache, options_kept, plain_option, through_cache
 from ._cached_store import CacheError
@@ -41,15 +41,15 @@ def open_dataset(
     labels: Any = None,
     image_size: int | None = None,
     task: str | None = None,
-    channels: int = 1,
+    channels: Channels = 1,
     n_jobs: int | None = None,
     merge: Any = None,
     class_order: Sequence[str] | str | None = None,
     labelled: bool = True,
     layout: str | None = None,
     intensity: Intensity = None,
-    fit: str = "pad",
-    errors: str = "raise",
+    fit: Fit = "pad",
+    errors: OnError = "raise",
     max_pixels: int | None = None,
     cache: str | Path | None = None,
 ) -> Dataset:

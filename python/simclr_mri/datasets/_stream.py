@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._core import DecodeError
+from .._shared import Channels, OnError
 from ._cache import is_cache, open_cache, plain_option
 from ._dataset import Dataset
 from ._folder import check_root, nothing_to_read
@@ -103,9 +104,9 @@ def stream_pictures(
     path: str | Path,
     *,
     image_size: int,
-    channels: int = 1,
+    channels: Channels = 1,
     groups: Groups = None,
-    errors: str = "raise",
+    errors: OnError = "raise",
     n_jobs: int | None = None,
     reading: Mapping[str, Any] | None = None,
 ) -> PictureStream | VolumeStream:

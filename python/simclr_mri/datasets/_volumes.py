@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import option_text
+from .._shared import Channels, Fit, OnError, Plane, option_text
 from ._cache import options_kept, through_cache
 from ._cut import check_cut, slices_of
 from ._dataset import Dataset
@@ -51,7 +51,7 @@ class Item:
 class Cut:
     """Which slices are taken, and which values become black and white; see `Volumes`."""
 
-    plane: str = "axial"
+    plane: Plane = "axial"
     every: int = 2
     range: Any = None
     intensity: Intensity = None
@@ -79,20 +79,20 @@ class Slice:
 def Volumes(
     root: str | Path,
     *,
-    plane: str = "axial",
+    plane: Plane = "axial",
     every: int = 2,
     range: Sequence[float] | None = None,
     groups: Groups = None,
     labels: Any = None,
     image_size: int | None = None,
-    channels: int = 1,
+    channels: Channels = 1,
     merge: Any = None,
     class_order: Sequence[str] | str | None = None,
     labelled: bool | None = None,
     layout: str | None = None,
     intensity: Intensity = None,
-    fit: str = "pad",
-    errors: str = "raise",
+    fit: Fit = "pad",
+    errors: OnError = "raise",
     name: str | None = None,
     cache: str | Path | None = None,
 ) -> Dataset:
@@ -286,7 +286,7 @@ class VolumeStream:
     """The slices of a folder of volumes, a data set for each volume, one of which is in memory at a time."""
 
     def __init__(
-        self, found: Found, items: Sequence[Item], cut: Cut, image_size: int, channels: int, fit: str, errors: str
+        self, found: Found, items: Sequence[Item], cut: Cut, image_size: int, channels: int, fit: str, errors: OnError
     ) -> None:
         self.found, self.items, self.cut = found, items, cut
         self.image_size, self.channels, self.fit, self.errors = int(image_size), channels, fit, errors
@@ -332,7 +332,7 @@ class VolumeStream:
         return ds, place
 
 
-def iter_slices(found: Found, items: Sequence[Item], cut: Cut, errors: str = "raise") -> Iterator[Slice]:
+def iter_slices(found: Found, items: Sequence[Item], cut: Cut, errors: OnError = "raise") -> Iterator[Slice]:
     """All slices, volume by volume; notes and failures go to `found.notes`, each kind once."""
     notes: Counter[str] = Counter()
     example: dict[str, str] = {}

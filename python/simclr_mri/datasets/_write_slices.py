@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
+from .._shared import Fit, OnError, Plane
 from ._folder import check_root
 from ._gather import Asked
 from ._images import Intensity, check_reading
@@ -30,7 +31,7 @@ def write_slices(
     root: str | Path,
     out: str | Path,
     *,
-    plane: str = "axial",
+    plane: Plane = "axial",
     every: int = 2,
     range: Sequence[float] | None = None,
     groups: Groups = None,
@@ -41,8 +42,8 @@ def write_slices(
     labelled: bool | None = None,
     layout: str | None = None,
     intensity: Intensity = None,
-    fit: str = "pad",
-    errors: str = "raise",
+    fit: Fit = "pad",
+    errors: OnError = "raise",
     progress: Callable[[str], None] | None = None,
 ) -> int:
     """Writes the slices of volumes as PNG files, one volume in memory at a time.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import Progress, Resume, about_options
+from .._shared import OnError, Progress, Resume, about_options
 from ..config import FinetuneOptions, as_dict, checked, documents_options, takes_recipe
 from ..datasets import Dataset, Groups, PictureStream, VolumeStream, labels_of, require_labels, stream_pictures
 from ..metrics import Evaluation, softmax
@@ -291,7 +291,7 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         return softmax(self._forward(data, "head"))
 
     def predict_table(
-        self, data: str | Path | Dataset, *, groups: Groups = None, errors: str = "raise"
+        self, data: str | Path | Dataset, *, groups: Groups = None, errors: OnError = "raise"
     ) -> PredictionTable:
         r"""Class probabilities of new pictures, which need no labels.
 
@@ -350,7 +350,9 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         known = np.concatenate(named) if len(named) == len(subjects) else None
         return PredictionTable(tuple(files), np.concatenate(found), self.class_names_, known)
 
-    def stream(self, path: str | Path, *, groups: Groups = None, errors: str = "raise") -> PictureStream | VolumeStream:
+    def stream(
+        self, path: str | Path, *, groups: Groups = None, errors: OnError = "raise"
+    ) -> PictureStream | VolumeStream:
         """The pictures of a folder as this model takes them, piece by piece; see `datasets.stream_pictures`."""
         self.check_fitted()
         config = self.network_config_

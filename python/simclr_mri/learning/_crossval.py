@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from .._shared import By
 from ..datasets import Dataset, require_labels
 from ..splits import kfold
 
@@ -22,7 +23,7 @@ def cross_val_proba(
     ds: Dataset,
     *,
     n_splits: int = 5,
-    by: str = "subject",
+    by: By = "subject",
     seed: int = 0,
     n_seeds: int = 1,
     mirror: bool = False,

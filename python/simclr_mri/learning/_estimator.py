@@ -25,6 +25,7 @@ from .._shared import (
     LAYERS,
     PRECISIONS,
     REMEMBERED,
+    Layer,
     Precision,
     bytes_text,
     callable_name,
@@ -143,7 +144,7 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
     def _forward(self, data: Dataset | np.ndarray, output: str) -> np.ndarray:
         return self._fitted().forward(data, output, n_jobs=self.n_jobs, precision=self.precision)
 
-    def transform(self, data: Dataset | np.ndarray, *, layer: str = "layer4", grid: int = 1) -> np.ndarray:
+    def transform(self, data: Dataset | np.ndarray, *, layer: Layer = "layer4", grid: int = 1) -> np.ndarray:
         """Features of images: by default what the head sees.
 
         Parameters

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import ArrayRecord, atomic_writer, frame_of, html_table
+from .._shared import ArrayRecord, Level, atomic_writer, frame_of, html_table
 
 FORMATS = (".csv", ".parquet")
 _COLUMNS = ("file", "subject", "predicted", "n_slices")
@@ -54,18 +54,18 @@ class PredictionTable(ArrayRecord):
         return np.array(self.classes)[self.probabilities.argmax(axis=1)]
 
     @property
-    def levels(self) -> tuple[str, ...]:
+    def levels(self) -> tuple[Level, ...]:
         """ "slice" and, where the subjects are known, "subject"."""
         return ("slice",) if self.subjects is None else ("slice", "subject")
 
-    def columns(self, level: str = "slice") -> list[str]:
+    def columns(self, level: Level = "slice") -> list[str]:
         """Names of the columns; a class that is called as one of the others has "p_" before its name."""
         first = ["subject", "n_slices", "predicted"]
         if level == "slice":
             first = ["file", *(["subject"] if self.subjects is not None else []), "predicted"]
         return [*first, *(f"p_{name}" if name in _COLUMNS else name for name in self.classes)]
 
-    def rows(self, level: str = "slice") -> list[dict[str, Any]]:
+    def rows(self, level: Level = "slice") -> list[dict[str, Any]]:
         """One dictionary a slice, or a subject with the mean of its slices' probabilities.
 
         Raises
@@ -75,7 +75,7 @@ class PredictionTable(ArrayRecord):
         """
         return [dict(zip(self.columns(level), row, strict=True)) for row in self.cells(level)]
 
-    def cells(self, level: str = "slice") -> Iterator[list[Any]]:
+    def cells(self, level: Level = "slice") -> Iterator[list[Any]]:
         """The rows without their names, in the order of `columns`."""
         if level not in self.levels:
             unknown = "; the subjects are unknown: give groups=" if level == "subject" else ""
@@ -95,11 +95,11 @@ class PredictionTable(ArrayRecord):
         np.add.at(sums, groups, self.probabilities)
         return names, sums / counts[:, None], counts
 
-    def to_frame(self, level: str = "slice") -> Any:
+    def to_frame(self, level: Level = "slice") -> Any:
         """`rows(level)` as a pandas DataFrame; ImportError says what to install."""
         return frame_of(self.rows(level), "PredictionTable", self.columns(level))
 
-    def to_csv(self, level: str = "slice") -> str:
+    def to_csv(self, level: Level = "slice") -> str:
         """The table as text; probabilities with six digits."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -171,7 +171,7 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
-def _parquet(table: PredictionTable, level: str) -> bytes:
+def _parquet(table: PredictionTable, level: Level) -> bytes:
     pyarrow = _pyarrow()
     columns = table.columns(level)
     rows = list(table.cells(level))

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .._shared import ClassWeight, choose
+from .._shared import Arch, By, ClassWeight, ProbePool, choose
 from ..config import check_mapping
 from ..datasets import Dataset, as_images, labels_of, require_labels
 from ..splits import draw_labelled
@@ -90,11 +90,11 @@ class LinearProbe(RichRepr, Judge, TransformerMixin, BaseEstimator):
         self,
         init: Any,
         *,
-        pool: str = "slice",
+        pool: ProbePool = "slice",
         label_fraction: float = 1.0,
-        fraction_by: str = "subject",
+        fraction_by: By = "subject",
         class_weight: ClassWeight | Mapping[Any, float] | None = "balanced",
-        arch: str = "resnet18",
+        arch: Arch = "resnet18",
         C: float | None = None,
         random_state: int = 0,
         n_jobs: int | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .._shared import Level, Metric
 from ._bootstrap import METRICS
 from ._evaluate import checked_predictions
 from ._pooling import Repetition, pooled_difference
@@ -17,9 +18,9 @@ def paired_difference(
     probs_a: np.ndarray,
     probs_b: np.ndarray,
     subjects: Sequence[str] | np.ndarray | None = None,
-    metric: str = "balanced_accuracy",
+    metric: Metric = "balanced_accuracy",
     *,
-    level: str = "slice",
+    level: Level = "slice",
     n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> Difference:

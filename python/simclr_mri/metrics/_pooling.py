@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm, t
 
-from .._shared import ArrayRecord, plain_row
+from .._shared import ArrayRecord, Level, Metric, plain_row
 from ._bootstrap import METRICS, Sample, evaluate_sample
 from ._evaluate import pool_subjects
 from ._records import Difference, Estimate
@@ -107,7 +107,7 @@ def pooled_metrics(
     repetitions: Sequence[Repetition],
     subjects: np.ndarray | None = None,
     *,
-    level: str = "slice",
+    level: Level = "slice",
     n_bootstrap: int = 1000,
     seed: int = 0,
     only: str | None = None,
@@ -206,9 +206,9 @@ def pooled_difference(
     a: Sequence[Repetition],
     b: Sequence[Repetition],
     subjects: np.ndarray | None = None,
-    metric: str = "balanced_accuracy",
+    metric: Metric = "balanced_accuracy",
     *,
-    level: str = "slice",
+    level: Level = "slice",
     n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> Difference:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._shared import choose, short
+from .._shared import Embedding, Level, Metric, choose, short
 from ._style import COLOURS, LINES, MARKERS, axes_of_size, readable_on, styled
 
 
 @styled
 def confusion(
-    matrix: Any, classes: Sequence[str] = (), *, level: str = "slice", title: str = "", ax: Axes | None = None
+    matrix: Any, classes: Sequence[str] = (), *, level: Level = "slice", title: str = "", ax: Axes | None = None
 ) -> Axes:
     """A confusion matrix: rows are true classes, colour is the share of the row, numbers are counts.
 
@@ -60,7 +60,7 @@ def confusion(
 def label_fractions(
     rows: Sequence[Mapping[str, Any]],
     *,
-    metric: str = "balanced_accuracy",
+    metric: Metric = "balanced_accuracy",
     chance: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -113,7 +113,7 @@ def embedding(
     labels: np.ndarray,
     classes: Sequence[str],
     *,
-    method: str = "pca",
+    method: Embedding = "pca",
     seed: int = 0,
     ax: Axes | None = None,
 ) -> Axes:

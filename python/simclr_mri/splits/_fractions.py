@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._shared import By
 from ..datasets import Dataset, DataWarning
 from ._deal import units_of
 from ._split import check_by
@@ -18,7 +19,7 @@ def label_fractions(
     ds: Dataset,
     fractions: Sequence[float] = (0.01, 0.1, 0.2, 0.5, 1.0),
     *,
-    by: str = "subject",
+    by: By = "subject",
     seed: int = 0,
 ) -> dict[float, np.ndarray]:
     """Which images keep their labels at each fraction.
@@ -87,6 +88,6 @@ def draw_labelled(estimator: Any, train: Dataset) -> np.ndarray:
     """Which images' labels an estimator may use, by its label_fraction, fraction_by and random_state."""
     if estimator.label_fraction >= 1:
         return np.arange(len(train))
-    by = estimator.fraction_by if train.subjects is not None else "image"
+    by: By = estimator.fraction_by if train.subjects is not None else "image"
     drawn = label_fractions(train, [estimator.label_fraction], by=by, seed=estimator.random_state)
     return np.asarray(next(iter(drawn.values())))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import suggests_names
+from .._shared import By, suggests_names
 from ..datasets import Dataset, DataWarning
 from ._deal import one_unit, quotas_of, stratum_name, units_of
 from ._split import Split, check_by, judge_split
@@ -19,7 +19,7 @@ def kfold(
     ds: Dataset,
     *,
     n_splits: int = 5,
-    by: str = "subject",
+    by: By = "subject",
     seed: int = 0,
     repeats: int = 1,
     stratify: bool = True,

@@ -16,10 +16,11 @@ import html
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from .._shared import ArrayRecord, in_words, option_text, suggests_names
+from .._shared import ArrayRecord, By, in_words, option_text, suggests_names
 from ..datasets import Dataset, check_dataset, part_of, subjects_of
 from ._deal import join_text, one_unit, quotas_of, spread_few, stratum_name, units_of
 from ._overlap import LeakageError, Overlap, describe_overlap, find_overlap
@@ -56,9 +57,16 @@ class Split(ArrayRecord):
 
     dataset: Dataset
     indices: dict[str, np.ndarray]
-    by: str
+    by: By | Literal["given"]
     seed: int
     _parts: dict[str, Dataset] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def unit(self) -> By:
+        """What is dealt out where more is held back: of parts that were given, subjects where they are known."""
+        if self.by != "given":
+            return self.by
+        return "subject" if self.dataset.subjects is not None else "image"
 
     def __getitem__(self, name: str) -> Dataset:
         """A part by name: `parts["train"]`, always the same object."""
@@ -135,7 +143,7 @@ class Split(ArrayRecord):
 def split(
     ds: Dataset,
     *,
-    by: str = "subject",
+    by: By = "subject",
     seed: int = 42,
     fractions: Sequence[float] | str = (0.7, 0.15, 0.15),
     stratify: bool = True,

@@ -17,7 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import Rows, atomic_writer, html_table, same_fields, save_figure, suggests_names, text_table
+from .._shared import (
+    Metric,
+    Rows,
+    atomic_writer,
+    html_table,
+    same_fields,
+    save_figure,
+    suggests_names,
+    text_table,
+)
 from ..learning import Classifier, checkpoint_path
 from ..metrics import NAMES as METRIC_NAMES
 from ..metrics import Difference, Estimate, paired_difference
@@ -65,7 +74,7 @@ class Judgement:
         mine, theirs = (sorted(zip(j.files, j.truth, j.subjects, strict=True)) for j in (self, other))
         return self.classes == other.classes and mine == theirs and len(set(self.files)) == len(self.files)
 
-    def difference(self, reference: Judgement, metric: str, n_bootstrap: int) -> Difference:
+    def difference(self, reference: Judgement, metric: Metric, n_bootstrap: int) -> Difference:
         """self less reference."""
         place = {name: i for i, name in enumerate(self.files)}
         rows = [place[name] for name in reference.files]
@@ -188,7 +197,7 @@ def compare(
     runs: Sequence[str | Path],
     *,
     on: str = "test",
-    metric: str = "balanced_accuracy",
+    metric: Metric = "balanced_accuracy",
     n_bootstrap: int = 2000,
 ) -> Comparison:
     """Compare classifiers that were evaluated.
@@ -279,7 +288,7 @@ def _read(run: Path, report: Path, answers: Path) -> Judgement:
     return Judgement(run, files, subjects, truth, tuple(head[ANSWER_COLUMNS:]), probabilities, text)
 
 
-def _row(one: Judgement, name: str, first: Judgement, metric: str, n_bootstrap: int) -> dict[str, Any]:
+def _row(one: Judgement, name: str, first: Judgement, metric: Metric, n_bootstrap: int) -> dict[str, Any]:
     score = one.score(metric)
     row: dict[str, Any] = {"run": name, "n": len(one.files), "score": score.value, "low": score.low, "high": score.high}
     row |= dict.fromkeys(("difference", "difference_low", "difference_high", "p"))

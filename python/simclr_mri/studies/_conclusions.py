@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._shared import option_text
+from .._shared import Metric, option_text
 from ..metrics import NAMES, Difference, Estimate
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ STARTS = {"random": "random weights", "simclr": "SimCLR"}
 """What the starts are called in sentences."""
 
 
-def conclusions(result: StudyResult, metric: str = "balanced_accuracy") -> str:
+def conclusions(result: StudyResult, metric: Metric = "balanced_accuracy") -> str:
     """Sentences about a study.
 
     Parameters
@@ -44,7 +44,7 @@ def conclusions(result: StudyResult, metric: str = "balanced_accuracy") -> str:
     return " ".join(findings(result, metric))
 
 
-def findings(result: StudyResult, metric: str = "balanced_accuracy") -> list[str]:
+def findings(result: StudyResult, metric: Metric = "balanced_accuracy") -> list[str]:
     """The same, each finding by itself."""
     parts = [_size(result), _rates(result)]
     if {"random", "simclr"} <= set(result.inits):
@@ -53,7 +53,7 @@ def findings(result: StudyResult, metric: str = "balanced_accuracy") -> list[str
     return [part for part in parts if part]
 
 
-def headline(result: StudyResult, metric: str = "balanced_accuracy") -> str:
+def headline(result: StudyResult, metric: Metric = "balanced_accuracy") -> str:
     """One sentence: whether pretraining helped, by how much, over whom, and what the study could have seen.
 
     Without both starts it names the best arm.
@@ -76,7 +76,7 @@ def headline(result: StudyResult, metric: str = "balanced_accuracy") -> str:
     )
 
 
-def opening_table(result: StudyResult, metric: str = "balanced_accuracy") -> tuple[list[str], list[list[str]]]:
+def opening_table(result: StudyResult, metric: Metric = "balanced_accuracy") -> tuple[list[str], list[list[str]]]:
     """Head and rows: label fractions down, starts across, and what the difference of the two starts allows to say."""
     head, rows = result.table(metric)
     found = dict(result.differences("random", "simclr", metric))
@@ -132,7 +132,7 @@ def _rates(result: StudyResult) -> str:
     )
 
 
-def _comparison(result: StudyResult, metric: str) -> list[str]:
+def _comparison(result: StudyResult, metric: Metric) -> list[str]:
     clauses, found = [], []
     for f, d in result.differences("random", "simclr", metric):
         ahead, pairs = result.wins("random", "simclr", f, metric)
@@ -150,7 +150,7 @@ def _comparison(result: StudyResult, metric: str) -> list[str]:
     return [_overall(result, metric, found), text, _power(result, [d for _, d in found])]
 
 
-def _overall(result: StudyResult, metric: str, found: list[tuple[str, Difference]]) -> str:
+def _overall(result: StudyResult, metric: Metric, found: list[tuple[str, Difference]]) -> str:
     """One sentence over all fractions: it is what n separate intervals cannot say."""
     said = {word: [name for name, d in found if verdict(d) == f"it {word}"] for word in ("helped", "hurt")}
     clauses = [f"{word} with {_list(names)}" for word, names in said.items() if names]
@@ -201,7 +201,7 @@ def _signed(e: Estimate) -> str:
     return f"{e.value:+.3f}" if np.isnan(e.low) else f"{e.value:+.3f}, {e.low:+.3f} to {e.high:+.3f}"
 
 
-def _level(result: StudyResult, metric: str) -> str:
+def _level(result: StudyResult, metric: Metric) -> str:
     """The best arm beside what needs no training."""
     lines = result.summary()
     best = max(lines, key=lambda line: line[metric])
@@ -215,7 +215,7 @@ def _level(result: StudyResult, metric: str) -> str:
     return f"{text}; always answering one class scores {chance:.3f}, and {n} an interval wholly above that."
 
 
-def _spread(result: StudyResult, metric: str) -> str:
+def _spread(result: StudyResult, metric: Metric) -> str:
     found = [line[f"{metric}_sd"] for line in result.summary() if line[f"{metric}_sd"] is not None]
     if not found:
         return "Each arm was run once: what another seed or split would give is not known."

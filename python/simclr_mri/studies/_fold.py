@@ -36,4 +36,4 @@ class Fold:
         """What rates are tried on: (train, validation)."""
         if self.val is not None:
             return self.train, self.val
-        return held_back(self.train, self.split.by, self.split.seed)
+        return held_back(self.train, self.split.unit, self.split.seed)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .. import plot
-from .._shared import our_figure
+from .._shared import Metric, our_figure
 from ._conclusions import STARTS
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @plot.styled
-def scores(result: StudyResult, metric: str = "balanced_accuracy", *, ax: Axes | None = None) -> Axes:
+def scores(result: StudyResult, metric: Metric = "balanced_accuracy", *, ax: Axes | None = None) -> Axes:
     """Score by share of the labels, one line a start with bars for the intervals, and a dot for every run.
 
     Examples

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import splits as _splits
-from .._shared import Resume, atomic_writer
+from .._shared import By, Resume, atomic_writer
 from ..datasets import Dataset
 from ..learning import CHECKPOINT_FILE, Classifier
 
@@ -39,7 +39,7 @@ def checked_rates(lrs: Sequence[float] | None) -> tuple[float, ...]:
     return rates
 
 
-def held_back(train: Dataset, by: str, seed: int) -> tuple[Dataset, Dataset]:
+def held_back(train: Dataset, by: By, seed: int) -> tuple[Dataset, Dataset]:
     """(train, validation) from a training set, for a split that has no validation data."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", _splits.LeakageWarning)  # it was said of the split itself

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import Rows, frame_of, html_table, same_fields, text_table
+from .._shared import Metric, Rows, frame_of, html_table, same_fields, text_table
 from ..datasets import labels_of
 from ..explain import CamChecks, CamResult, Viewer
 from ..learning import History
@@ -102,7 +102,7 @@ class StudyResult:
         return level_of(self.split)
 
     @property
-    def main_metrics(self) -> tuple[str, ...]:
+    def main_metrics(self) -> tuple[Metric, ...]:
         """What is shown first; by slice also the accuracy, which is what is published of such splits."""
         return ("balanced_accuracy",) if self.level == "subject" else ("balanced_accuracy", "accuracy")
 
@@ -167,7 +167,7 @@ class StudyResult:
         """Confusion matrix of an arm: the sum over its runs."""
         return np.sum([self.evaluations[arm].levels[self.level].confusion for arm in self.runs(init, fraction)], axis=0)
 
-    def differences(self, a: str, b: str, metric: str = "balanced_accuracy") -> list[tuple[float, Difference]]:
+    def differences(self, a: str, b: str, metric: Metric = "balanced_accuracy") -> list[tuple[float, Difference]]:
         """Paired difference b - a at each fraction, with an interval over subjects and seeds."""
         ds, found = self.split.dataset, []
         for f in self.fractions:
@@ -177,7 +177,7 @@ class StudyResult:
                 found.append((f, pooled_difference(labels_of(ds), *pair, ds.subjects, metric, **options)))
         return found
 
-    def mean_difference(self, a: str, b: str, metric: str = "balanced_accuracy") -> Difference | None:
+    def mean_difference(self, a: str, b: str, metric: Metric = "balanced_accuracy") -> Difference | None:
         """The same for the mean over all fractions that both have; None if there is none."""
         ds, both = self.split.dataset, [f for f in self.fractions if self.runs(a, f) and self.runs(b, f)]
         if not both:
@@ -190,7 +190,7 @@ class StudyResult:
         )
         return difference_of(metric, self.level, one, two)
 
-    def wins(self, a: str, b: str, fraction: float, metric: str = "balanced_accuracy") -> tuple[int, int]:
+    def wins(self, a: str, b: str, fraction: float, metric: Metric = "balanced_accuracy") -> tuple[int, int]:
         """In how many runs b is ahead of a, and how many pairs of runs there are (same split, same seed)."""
         score = {(row["init"], row["label_fraction"], row["seed"], row["split"]): row[metric] for row in self.rows}
         runs = [(arm.seed, arm.split) for arm in self.runs(a, fraction)]
@@ -199,7 +199,7 @@ class StudyResult:
 
     # ---- shown ------------------------------------------------------------------------------------------------------
 
-    def table(self, metric: str = "balanced_accuracy") -> tuple[list[str], list[list[str]]]:
+    def table(self, metric: Metric = "balanced_accuracy") -> tuple[list[str], list[list[str]]]:
         """Head and rows: label fractions down, starts across, each figure with its spread and interval."""
         head = ["labels", "images", *self.inits]
         found = {(line["init"], line["label_fraction"]): line for line in self.summary()}
@@ -210,7 +210,7 @@ class StudyResult:
             lines.append([f"{100 * f:g} %", images, *(_cell(line, metric, missing) if line else "" for line in mine)])
         return head, lines
 
-    def caption(self, metric: str = "balanced_accuracy") -> str:
+    def caption(self, metric: Metric = "balanced_accuracy") -> str:
         """What the figures of the table are."""
         unit = "images" if self.split.dataset.subjects is None else "subjects"
         text = f"{metric.replace('_', ' ').capitalize()} by {self.level} on the test set"
@@ -240,7 +240,7 @@ class StudyResult:
         metric = self.trials[0]["metric"].replace("_", " ").replace("loss", "negative loss")
         return f"Learning rates that every start tried alike, and the {metric} by slice on validation data"
 
-    def to_markdown(self, metric: str = "balanced_accuracy") -> str:
+    def to_markdown(self, metric: Metric = "balanced_accuracy") -> str:
         return _markdown(*self.table(metric))
 
     def page(self) -> str:
@@ -250,13 +250,13 @@ class StudyResult:
             tables.append(f"{self.rates_caption()}:\n\n{_markdown(*rates_table(self.trials))}")
         return "\n".join([*tables, f"{self.conclusions()}\n"])
 
-    def conclusions(self, metric: str = "balanced_accuracy") -> str:
+    def conclusions(self, metric: Metric = "balanced_accuracy") -> str:
         """A paragraph computed from the figures."""
         from ._conclusions import conclusions
 
         return conclusions(self, metric)
 
-    def plot(self, metric: str = "balanced_accuracy", ax: Any = None) -> Any:
+    def plot(self, metric: Metric = "balanced_accuracy", ax: Any = None) -> Any:
         """The line plot: score by share of the labels, one line a start, a dot a run."""
         from ._plots import scores
 

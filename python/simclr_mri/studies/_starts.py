@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import clone
 
 from .. import _core
-from .._shared import LAYERS, atomic_writer, choose, short
+from .._shared import LAYERS, Intensities, Layer, SubjectPool, atomic_writer, choose, short
 from ..datasets import Dataset
 from ..learning import (
     CHECKPOINT_FORMAT,
@@ -65,11 +65,11 @@ class Start:
     """
 
     init: Any
-    layer: str = "layer4"
+    layer: Layer = "layer4"
     grid: int = 1
-    pool: str = "mean"
+    pool: SubjectPool = "mean"
     size: int = 16
-    intensities: str = "as_is"
+    intensities: Intensities = "as_is"
 
     def __post_init__(self) -> None:
         choose("layer", self.layer, LAYERS)

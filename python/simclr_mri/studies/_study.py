@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import splits as _splits
-from .._shared import Resume, sole_writer, suggests_names
+from .._shared import By, Resume, sole_writer, suggests_names
 from ..datasets import Dataset
 from ..explain import default_layer
 from ..learning import Classifier, SimCLR, checkpoint_path
@@ -140,7 +140,7 @@ def _chosen_splits(
         if not given:
             raise ValueError("splits: expected at least one Split, got none")
         return list(given)
-    by = split.by if split else "subject" if ds.subjects is not None else "image"
+    by: By = split.unit if split else "subject" if ds.subjects is not None else "image"
     n_splits = int(given)
     if n_splits < 2:
         if n_splits < 1:

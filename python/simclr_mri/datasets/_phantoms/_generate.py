@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from ..._shared import check_images_fit, read_table, some, suggests_names
+from ..._shared import Channels, check_images_fit, read_table, some, suggests_names
 from .._classes import SEVERITY
 from .._dataset import Dataset
 from .._folder import check_root
@@ -47,7 +47,7 @@ def phantoms(
     image_size: int = 128,
     proportions: Sequence[float] = PROPORTIONS,
     task: str = "4class",
-    channels: int = 1,
+    channels: Channels = 1,
 ) -> Dataset:
     """Makes axial brain-like slices.
 
@@ -218,7 +218,7 @@ def write_phantoms(
 
 
 def load_phantoms(
-    root: str | Path, *, image_size: int | None = None, channels: int = 1, n_jobs: int | None = None
+    root: str | Path, *, image_size: int | None = None, channels: Channels = 1, n_jobs: int | None = None
 ) -> Dataset:
     """Reads a folder that `write_phantoms` made, with its masks.
 
