@@ -33,7 +33,7 @@ class LearningRates(ArrayRecord):
     --------
     >>> found = LearningRates(np.geomspace(1e-4, 1, 5), np.ones(5), np.array([1.0, 0.9, 0.5, 0.4, 2.0]), False)
     >>> found.suggestion, found.steepest
-    (0.01, 0.01)
+    (0.01, 0.001)
     """
 
     lrs: np.ndarray
@@ -121,7 +121,7 @@ def find_learning_rate(
     >>> ds = sm.datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
     >>> clf = sm.Classifier(arch="resnet18", batch_size=8, verbose=0)
     >>> found = sm.find_learning_rate(clf, ds, n_steps=12)
-    >>> len(found.lrs) <= 12, found.lrs[0], "model_" in vars(clf)
+    >>> len(found.lrs) <= 12, float(found.lrs[0]), "model_" in vars(clf)
     (True, 1e-06, False)
     """
     if not isinstance(estimator, NetworkEstimator):
