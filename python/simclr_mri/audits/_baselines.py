@@ -92,13 +92,13 @@ def run_baselines(ds: Dataset, *, seed: int = 0) -> list[Baseline]:
         nearest = _nearest(preference, folds)
         rows.append(_score("nearest neighbour", by, False, y, y[nearest], k))
         rows.append(_score("ridge regression", by, False, y, _ridge(pixels, y, folds), k))
-        rows.append(_score("share of dark pixels", by, False, y, _nearest_mean(dark, y, folds), k))
+        rows.append(_score("CSF fraction", by, False, y, _nearest_mean(dark, y, folds), k))
         with threadpool_limits(1):  # 20 times 5 small products and factorisations, which threads slow down
             by_ridge = _ridge_of_shuffles(pixels, shuffles, folds)
         guesses = {
             "nearest neighbour": shuffles[:, nearest],
             "ridge regression": by_ridge,
-            "share of dark pixels": np.stack([_nearest_mean(dark, labels, folds) for labels in shuffles]),
+            "CSF fraction": np.stack([_nearest_mean(dark, labels, folds) for labels in shuffles]),
         }
         rows += [_score_shuffles(method, by, shuffles, found, k) for method, found in guesses.items()]
     return rows

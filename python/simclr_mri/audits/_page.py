@@ -34,7 +34,7 @@ def plot_audit(audit: Audit, ax: Axes | None = None) -> Axes:
     kinds = [("image", False), ("image", True), ("subject", False), ("subject", True)]
     accuracy = {(b.method, b.by, b.shuffled): b.accuracy for b in audit.baselines}
     kinds = [kind for kind in kinds if ("nearest neighbour", *kind) in accuracy]
-    methods = ("nearest neighbour", "ridge regression", "share of dark pixels")
+    methods = ("nearest neighbour", "ridge regression", "CSF fraction")
     width = 0.8 / max(1, len(kinds))
     for i, (by, shuffled) in enumerate(kinds):
         values = [accuracy[method, by, shuffled] for method in methods]
@@ -177,9 +177,9 @@ def audit_report(audit: Audit) -> Report:
         report.section("Classifiers that know nothing")
         report.text(
             "Five-fold cross-validation. With labels shuffled among the subjects there is nothing to learn but who is "
-            f"who: {N_SHUFFLES} shuffles give a mean and, in brackets, where one more would lie with 95 %. The share "
-            "of dark pixels is one number an image: how much of the head is darker than the picture's mean, as fluid "
-            "is in most sequences."
+            f"who: {N_SHUFFLES} shuffles give a mean and, in brackets, where one more would lie with 95 %. The CSF "
+            "fraction is one number an image: the share of head pixels darker than the picture's mean, as fluid is in "
+            "most sequences."
         )
         report.figure(plot_audit(audit), "Hatched: labels shuffled among the subjects.")
         report.table(

@@ -14,7 +14,7 @@ from ._baselines import Baseline
 from ._shortcuts import TOGETHER, Shortcut, ShortcutSearch
 from ._subjects import Groups
 
-_FORMER_METHODS = {"dark share": "share of dark pixels"}
+_FORMER_METHODS = {"dark share": "CSF fraction", "share of dark pixels": "CSF fraction"}
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def find_head(images: np.ndarray) -> np.ndarray:
 
 
 def dark_share(images: np.ndarray) -> np.ndarray:
-    """Share of the head's pixels that are darker than the mean of their picture.
+    """CSF fraction: share of head pixels darker than the mean of their picture, as fluid is and tissue is not.
 
     Parameters
     ----------

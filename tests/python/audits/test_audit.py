@@ -197,7 +197,7 @@ def test_the_dark_share_is_that_of_a_drawing() -> None:
 
 def test_one_number_finds_wide_ventricles_but_not_shuffled_labels() -> None:
     many = phantoms(seed=3, n_subjects=120, slices=2, image_size=64, task="3class")
-    rows = {(b.by, b.shuffled): b.balanced_accuracy for b in run_baselines(many) if b.method == "share of dark pixels"}
+    rows = {(b.by, b.shuffled): b.balanced_accuracy for b in run_baselines(many) if b.method == "CSF fraction"}
     assert len(rows) == 4
     assert rows["subject", False] > 0.43 > rows["subject", True]  # chance is 0.333
 
@@ -253,7 +253,7 @@ def test_unlabelled_and_tiny_sets(heads: Dataset) -> None:
 def test_page_and_text(report: Audit, tmp_path: Path) -> None:
     text, page = str(report), report.to_html()
     assert (
-        report.verdict in text and "nearest neighbour    image    shuffled" in text and "share of dark pixels" in text
+        report.verdict in text and "nearest neighbour    image    shuffled" in text and "CSF fraction" in text
     )
     assert re.search(r"should beat a balanced accuracy of [\d.]+% by subject, which [a-z ]+ reaches", report.verdict)
     assert page.count("data:image/png;base64,") == 4 and not re.search(r'(src|href)="(?!data:|#)', page)

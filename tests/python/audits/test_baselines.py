@@ -34,6 +34,6 @@ def test_shuffled_labels_are_a_mean_with_a_range() -> None:
             assert low < 0.5 < high, row  # nothing can be learnt about a subject that was not seen
     assert all(row.balanced_accuracy_range is None for row in rows if not row.shuffled)
     found = audit(ds)
-    with pytest.warns(FutureWarning, match="'dark share' is now called 'share of dark pixels'"):
-        assert found.baseline("dark share", "subject") == found.baseline("share of dark pixels", "subject") is not None
+    with pytest.warns(FutureWarning, match="'dark share' is now called 'CSF fraction'"):
+        assert found.baseline("dark share", "subject") == found.baseline("CSF fraction", "subject") is not None
     assert "in 95 % of shuffles)" in str(found) and f"{N_SHUFFLES} shuffles" in found.to_html()
