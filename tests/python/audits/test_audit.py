@@ -252,9 +252,7 @@ def test_unlabelled_and_tiny_sets(heads: Dataset) -> None:
 
 def test_page_and_text(report: Audit, tmp_path: Path) -> None:
     text, page = str(report), report.to_html()
-    assert (
-        report.verdict in text and "nearest neighbour    image    shuffled" in text and "CSF fraction" in text
-    )
+    assert report.verdict in text and "nearest neighbour    image    shuffled" in text and "CSF fraction" in text
     assert re.search(r"should beat a balanced accuracy of [\d.]+% by subject, which [a-z ]+ reaches", report.verdict)
     assert page.count("data:image/png;base64,") == 4 and not re.search(r'(src|href)="(?!data:|#)', page)
     assert report.to_html(tmp_path / "audit.html").read_text(encoding="utf-8").startswith("<!doctype html>")
