@@ -20,7 +20,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.:/<])/(?:home|root|tmp|work|usr|opt|mnt|User
 
 
 # Two kernels at a time: half of each is one thread of Python. Notebook 03 goes on where 02 stopped.
-CHAINS = (("02_", "03_"), ("05_", "01_", "04_"))
+CHAINS = (("02_", "03_"), ("05_", "01_", "04_", "06_"))
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def text_of(output) -> str:
     return re.sub(r"data:image/[^\"]+", "", "\n".join(parts))
 
 
-def test_all_five_are_there():
-    assert [path.name[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_", "05_"]
+def test_all_six_are_there():
+    assert [path.name[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_", "05_", "06_"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -1,0 +1,62 @@
+"""Installed size and import time beside PyTorch with lightly, each in a fresh environment.
+
+    python tests/bench/install_size.py dist/simclr_mri-*.whl          # ours, as a wheel or a folder with the source
+    python tests/bench/install_size.py --peer torch==2.13.0 lightly   # theirs, as pip installs it by default
+
+The size is that of all that pip installs: the environment less an empty one. The import is timed in processes
+of its own, the median of several, after one that reads the files for the first time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+PEER = "import torch, lightly.loss, lightly.transforms, torchvision"
+OURS = "import simclr_mri; simclr_mri.SimCLR, simclr_mri.datasets.ImageFolder"
+
+
+def size_bytes(folder: Path) -> int:
+    """Of the files below, each once, links not followed."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def import_seconds(python: Path, line: str, rounds: int) -> list[float]:
+    """How much longer a process takes that imports than one that does not."""
+    found = []
+    for code in [line] + [part for _ in range(rounds) for part in ("pass", line)]:
+        began_s = time.perf_counter()
+        subprocess.run([str(python), "-c", code], check=True, stderr=subprocess.DEVNULL)
+        found.append(time.perf_counter() - began_s)
+    return [with_it - without for without, with_it in zip(found[1::2], found[2::2], strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packages", nargs="*", default=["."], help="what pip installs (default: this source)")
+    parser.add_argument("--peer", action="store_true", help="import PyTorch and lightly instead")
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "env"
+        venv.create(place, with_pip=True)
+        python, before = place / "bin" / "python", size_bytes(place)
+        began_s = time.perf_counter()
+        subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-compile", *args.packages], check=True)
+        install_s = time.perf_counter() - began_s
+        n = len(
+            subprocess.run([str(python), "-m", "pip", "freeze"], capture_output=True, text=True).stdout.splitlines()
+        )
+        installed = size_bytes(place) - before
+        seconds = import_seconds(python, PEER if args.peer else OURS, args.rounds)
+        print(f"{' '.join(args.packages)}: {installed / 1e6:,.0f} MB in {n} packages, installed in {install_s:.0f} s")
+        print(f"import: {statistics.median(seconds):.2f} s (median of {args.rounds}, less an empty process)")
+
+
+if __name__ == "__main__":
+    main()
