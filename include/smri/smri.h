@@ -25,6 +25,7 @@
 #include "smri/pool.h"
 #include "smri/pooling.h"
 #include "smri/precision.h"
+#include "smri/registration.h"
 #include "smri/resize.h"
 #include "smri/rng.h"
 #include "smri/schedule.h"

@@ -70,6 +70,7 @@ int smri_bind_platform(PyObject *module);
 int smri_bind_precision(PyObject *module);
 int smri_bind_io(PyObject *module);
 int smri_bind_augmentation(PyObject *module);
+int smri_bind_registration(PyObject *module);
 int smri_bind_layers_conv(PyObject *module);
 int smri_bind_layers_norm(PyObject *module);
 int smri_bind_losses(PyObject *module);

@@ -16,6 +16,7 @@ static int execute(PyObject *module) {
         smri_bind_losses,
         smri_bind_optimizers,
         smri_bind_io,
+        smri_bind_registration,
         smri_bind_augmentation,
         smri_bind_network,
         smri_bind_trainer,

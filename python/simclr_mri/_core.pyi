@@ -635,6 +635,14 @@ def replace_file(path: StrPath, data: bytes | bytearray | memoryview, /) -> None
 def resize(images: NDArray[Any], size: int | tuple[int, int], n_threads: int = 0) -> NDArray[Any]:
     """Antialiased bilinear resizing of (N, H, W, C), uint8 (as Pillow's BILINEAR) or float32."""
 
+def warp_affine(images: NDArray[np.float32], maps: NDArray[np.float64], nearest: bool = False) -> NDArray[np.float32]:
+    """Images (P, H, W) moved by maps (P, 6), bilinear; beyond the border 0, or the nearest pixel."""
+
+def register_affine(
+    a: NDArray[np.float32], b: NDArray[np.float32], maps: NDArray[np.float64], steps: int, margin: int = 4
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Maps (P, 6) that lay a over b, both (P, H, W), improved by Gauss-Newton; and the correlations (P,) reached."""
+
 def augment_batch(
     images: NDArray[np.uint8],
     indices: NDArray[np.int64],

@@ -133,7 +133,11 @@ def several(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 EDITS: dict[str, dict[str, Edit]] = {
     "rotation, degrees": {f"{d}": turned(d) for d in (2, 5, 20, 45, 137)} | {"90": lambda i, r: np.rot90(i)},
-    "mirror, flip": {"mirror": lambda i, r: i[:, ::-1], "flip": lambda i, r: i[::-1], "both": lambda i, r: i[::-1, ::-1]},
+    "mirror, flip": {
+        "mirror": lambda i, r: i[:, ::-1],
+        "flip": lambda i, r: i[::-1],
+        "both": lambda i, r: i[::-1, ::-1],
+    },
     "zoom": {f"{z}": zoomed(z) for z in (0.75, 0.9, 1.1, 1.25, 1.4)},
     "crop, share of a side": {f"{s}": cropped(s) for s in (0.95, 0.9, 0.8)},
     "padding, share of a side": {"0.8": padded(0.8)},
@@ -170,6 +174,7 @@ def main() -> None:
     parser.add_argument("--tuning", action="store_true", help="the subjects that thresholds were set on")
     parser.add_argument("--limit", type=int, help="use so many subjects only")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--edits-only", action="store_true", help="leave out the search of the data set as it is")
     parser.add_argument("--save", help="write what was missed to this .npz")
     args = parser.parse_args()
     ds = open_dataset(args.data)
@@ -183,7 +188,9 @@ def main() -> None:
     original = np.concatenate([np.arange(n), source])
     wrong = original[found.pairs[:, 0]] != original[found.pairs[:, 1]]
     seen = np.isin(n + np.arange(len(copies)), found.pairs[~wrong])
-    print(f"{len(chosen)} subjects, {n:,} images, {(which == 0).sum()} copies of each kind; {os.cpu_count()} processors")
+    print(
+        f"{len(chosen)} subjects, {n:,} images, {(which == 0).sum()} copies of each kind; {os.cpu_count()} processors"
+    )
     print(f"{'edit':42} found of {(which == 0).sum()}   share")
     for k, name in enumerate(names):
         mine = seen[which == k]
@@ -191,10 +198,13 @@ def main() -> None:
     print(f"all {seen.mean():.2%}; {wrong.sum()} wrong pairs of {len(found.pairs):,}")
     if args.save:
         np.savez(args.save, seen=seen, which=which, source=source, pairs=found.pairs, wrong=wrong)
+    if args.edits_only:
+        return
     start, cpu = time.perf_counter(), time.process_time()
     plain = find_copies(ds.images)
     seconds = f"{time.perf_counter() - start:.1f} s, {time.process_time() - cpu:.1f} s of processor time"
     print(f"all {len(ds):,} images as they are: {len(plain)} pairs, {seconds}; {plain.power()}")
+    print(f"{plain.n_crowded:,} images resemble more others than each is compared with; {plain.missed()}")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,14 @@ import numpy as np
 
 from .._shared import counted
 from ..datasets import Dataset
-from ..splits import BLIND, SOUGHT, Copies
+from ..splits import BLIND, N_CANDIDATES, SOUGHT, Copies
 from ._record import Finding, percent
 
 MANY = 0.01
 """Share of images with a copy from which the set is not what its size says."""
+
+MANY_CROWDED = 0.5
+"""Share of images with too many look-alikes from which the search says so: such sets are of flat or equal pictures."""
 
 WEAK = 0.9
 """Share of planted copies that must be found for a search without a finding to be called good."""
@@ -48,6 +51,12 @@ def report_copies(ds: Dataset, copies: Copies, findings: list[Finding], edited: 
                 text += f" ({copies.missed()})" if copies.missed() else ""
                 if copies.n_controls_found < WEAK * copies.n_controls and level == "good":
                     text, level = text + ": copies may have been missed", "note"
+            if copies.n_crowded > MANY_CROWDED * len(ds):
+                text += (
+                    f". {copies.n_crowded:,} images resemble more others than the {N_CANDIDATES} that each is compared "
+                    "with: their copies may have been missed"
+                )
+                level = "note" if level == "good" else level
             text += f". Not looked for: {BLIND}"
         findings.append(Finding(name, text, level))
     a, b = copies.pairs.T

@@ -3,6 +3,7 @@ from ._copies import BLIND as BLIND
 from ._copies import SOUGHT as SOUGHT
 from ._copies import Copies as Copies
 from ._copies import find_copies as find_copies
+from ._copy_search import N_CANDIDATES as N_CANDIDATES
 from ._deal import units_of as units_of
 from ._fractions import draw_labelled as draw_labelled
 from ._fractions import label_fractions as label_fractions

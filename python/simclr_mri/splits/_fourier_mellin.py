@@ -6,7 +6,8 @@ along one axis and a rotation a shift along the other, so the magnitude of a sec
 the two signs of the angular frequency makes it blind to mirroring, and the first magnitude to inverted grey levels.
 
 Cutting away a border or stretching in one direction does change the descriptor. So every image is also described as it
-would look when cut to a corner, cut to the middle, or stretched: the views. Each view is compared with every image.
+would look when cut to a corner, cut to the middle, or stretched: the views. Each view is compared with every image. No
+view is drawn: a cut is a narrower window, and the spectrum of a stretched picture is the picture's, read elsewhere.
 
 References
 ----------
@@ -15,6 +16,9 @@ Casasent and Psaltis, Applied Optics 15:1795, 1976. Reddy and Chatterji, IEEE Tr
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft, sparse
@@ -40,20 +44,30 @@ def rotation(degrees: float, scale: float = 1.0) -> np.ndarray:
     return scale * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
 
 
-def _views() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+@dataclass(frozen=True)
+class View:
+    """How an image might have been cut or stretched: p -> linear (p - centre) + centre + shift."""
+
+    linear: np.ndarray
+    shift: np.ndarray
+
+
+def _views() -> tuple[View, ...]:
     zoom, origin = 1 / 0.8, np.zeros(2)
     border = CENTRE * (zoom - 1)
-    views = [(np.eye(2), origin)]
-    views += [(zoom * np.eye(2), border * np.array(way)) for way in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
-    views += [(zoom * np.eye(2), origin), (np.eye(2) / 0.65, origin)]
+    views = [View(np.eye(2), origin)]
     for degrees in (0, 45, 90, 135):
         turn = rotation(degrees)
-        views.append((turn @ np.diag([1.09, 1 / 1.09]) @ turn.T, origin))
-    return tuple(views)
+        views.append(View(turn @ np.diag([1.09, 1 / 1.09]) @ turn.T, origin))
+    views += [View(zoom * np.eye(2), border * np.array(way)) for way in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+    return (*views, View(zoom * np.eye(2), origin), View(np.eye(2) / 0.65, origin))
 
 
 VIEWS = _views()
-"""A linear map and a shift each: the whole image, four corners and two middles, stretched in four directions."""
+"""The whole image, stretched in four directions, four corners, and two middles."""
+
+N_UNCUT = 5
+"""Views that show the whole image: their spectra are those of the image, read elsewhere."""
 
 
 def shrink(images: np.ndarray) -> np.ndarray:
@@ -77,64 +91,101 @@ def local_contrast(gray: np.ndarray) -> np.ndarray:
     return band / (np.sqrt(_COARSE @ (band * band) @ _COARSE.T) + 8)
 
 
-def _window() -> np.ndarray:
-    y, x = np.mgrid[:SIDE_PX, :SIDE_PX] - CENTRE
-    edge = np.clip(2 * np.hypot(y, x) / (SIDE_PX / 2) - 1, 0, 1)
+def _window(view: View) -> np.ndarray:
+    """What a view shows of the image, falling to 0 at a circle: ndarray of shape (64, 64)."""
+    zoom = np.sqrt(np.linalg.det(view.linear))
+    y, x = np.mgrid[:SIDE_PX, :SIDE_PX] - CENTRE + view.shift[:, None, None] / zoom
+    edge = np.clip(2 * np.hypot(y, x) * zoom / (SIDE_PX / 2) - 1, 0, 1)
     return (0.5 + 0.5 * np.cos(np.pi * edge)).astype(np.float32)
 
 
-_WINDOW = _window()
+def _waves(highest: int) -> np.ndarray:
+    """Cosines and sines of the frequencies 0 to `highest` of a padded line: ndarray of shape (64, 2, highest + 1)."""
+    angle = 2 * np.pi / _PADDED * np.outer(np.arange(SIDE_PX), np.arange(highest + 1))
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
-def _log_polar() -> sparse.csr_matrix:
-    """Bilinear sampling of half a spectrum at rings and angles, as a matrix."""
+def _log_polar(linear: np.ndarray, highest: int) -> sparse.csr_matrix:
+    """Bilinear sampling of the halves that `_magnitudes` gives at a view's rings and angles, as a matrix."""
     f = np.geomspace(LOWEST, HIGHEST, N_RINGS)[:, None] * _PADDED
     angle = np.arange(N_ANGLES) * np.pi / N_ANGLES
-    fy, fx = (f * np.sin(angle)).ravel(), (f * np.cos(angle)).ravel()
-    fy, fx = np.where(fx < 0, -fy, fy), np.abs(fx)
+    # The spectrum of a picture that was stretched by a matrix is the picture's, read at the transpose.
+    fy, fx = linear.T @ np.stack([(f * np.sin(angle)).ravel(), (f * np.cos(angle)).ravel()])
+    backwards = fx < 0
+    fy, fx = np.where(backwards, -fy, fy), np.abs(fx)
+    there = (np.abs(fy) < highest) & (fx < highest)
     y, x = np.floor(fy).astype(int), np.floor(fx).astype(int)
     wy, wx = fy - y, fx - x
-    width = _PADDED // 2 + 1
-    columns = [(y + dy) % _PADDED * width + x + dx for dy in (0, 1) for dx in (0, 1)]
-    weights = [(wy if dy else 1 - wy) * (wx if dx else 1 - wx) for dy in (0, 1) for dx in (0, 1)]
-    rows = np.tile(np.arange(len(fy)), 4)
-    shape = (len(fy), _PADDED * width)
-    return sparse.csr_matrix((np.concatenate(weights).astype(np.float32), (rows, np.concatenate(columns))), shape=shape)
+    width = highest + 1
+    rows, columns, weights = [], [], []
+    for dy in (0, 1):
+        for dx in (0, 1):
+            half = y + dy < 0
+            column = (half * width + np.abs(y + dy)) * width + x + dx
+            weight = (wy if dy else 1 - wy) * (wx if dx else 1 - wx)
+            rows.append(np.flatnonzero(there))
+            columns.append(column[there])
+            weights.append(weight[there].astype(np.float32))
+    return sparse.csr_matrix(
+        (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(fy.size, 2 * width * width)
+    )
 
 
-_LOG_POLAR = _log_polar()
+def _highest(view: View) -> int:
+    """The highest frequency that a view needs, in cycles a padded line."""
+    return min(_PADDED // 2, int(np.ceil(HIGHEST * _PADDED * np.linalg.norm(view.linear, 2))) + 1)
+
+
+_HIGHEST_WHOLE = max(map(_highest, VIEWS[:N_UNCUT]))
+_SIZES = [_HIGHEST_WHOLE if i < N_UNCUT else _highest(view) for i, view in enumerate(VIEWS)]
+_WINDOWS = [_window(VIEWS[0] if i < N_UNCUT else view) for i, view in enumerate(VIEWS)]
+_SAMPLING = [_log_polar(view.linear, size) for view, size in zip(VIEWS, _SIZES, strict=True)]
+_WAVES = {size: _waves(size) for size in set(_SIZES)}
 _TAPER = np.hanning(N_RINGS).astype(np.float32)[:, None]
 
 
-def polar_spectra(detail: np.ndarray) -> np.ndarray:
+def _magnitudes(detail: np.ndarray, view: int) -> np.ndarray:
+    """Magnitudes of the spectrum of what a view shows, in two halves: rows 0 and up, and below.
+
+    The transform is a product with waves on either side: only the lower frequencies are wanted, and products are fast.
+    """
+    waves, n = _WAVES[_SIZES[view]], len(detail)
+    width = waves.shape[2]
+    across = (detail * _WINDOWS[view]).reshape(-1, SIDE_PX) @ waves.reshape(SIDE_PX, -1)
+    both = waves.reshape(SIDE_PX, -1).T @ across.reshape(n, SIDE_PX, -1)
+    (cc, cs), (sc, ss) = both.reshape(n, 2, width, 2, width).transpose(1, 3, 0, 2, 4)
+    out = np.empty((n, 2, width, width), np.float32)
+    for half, sign in enumerate((-1, 1)):
+        real, imaginary = cc + sign * ss, cs - sign * sc
+        real *= real
+        imaginary *= imaginary
+        real += imaginary
+        np.sqrt(real, out=out[:, half])
+    return out.reshape(n, -1)
+
+
+def polar_spectra(detail: np.ndarray, view: int = 0) -> np.ndarray:
     """Logarithm of the magnitude of the spectrum: ndarray of shape (N, rings, angles), float32; over 180 degrees."""
-    power = np.abs(fft.rfft2(detail * _WINDOW, s=(_PADDED, _PADDED)))
-    maps = (_LOG_POLAR @ power.reshape(len(power), -1).T).T.reshape(-1, N_RINGS, N_ANGLES)
-    floor = 0.02 * np.sqrt((maps * maps).mean(axis=(1, 2), keepdims=True)) + 1e-6
-    return np.log(maps + floor)
+    return next(_polar_spectra(detail, (view,)))
 
 
-def describe(maps: np.ndarray) -> np.ndarray:
-    """Invariant descriptors of polar spectra: ndarray of shape (N, 294), float32."""
+def _polar_spectra(detail: np.ndarray, views: Iterable[int]) -> Iterator[np.ndarray]:
+    power = None
+    for view in views:
+        if power is None or view >= N_UNCUT:
+            power = np.ascontiguousarray(_magnitudes(detail, view).T)
+        maps = np.ascontiguousarray((_SAMPLING[view] @ power).T).reshape(-1, N_RINGS, N_ANGLES)
+        floor = 0.02 * np.sqrt(np.einsum("nra,nra->n", maps, maps) / (N_RINGS * N_ANGLES)) + 1e-6
+        yield np.log(maps + floor[:, None, None])
+
+
+def describe(detail: np.ndarray) -> Iterator[np.ndarray]:
+    """Invariant descriptors of local contrast in each view: ndarrays of shape (N, 294), float32."""
+    return map(_descriptors, _polar_spectra(detail, range(len(VIEWS))))
+
+
+def _descriptors(maps: np.ndarray) -> np.ndarray:
     z = np.abs(fft.fft(fft.rfft(maps * _TAPER, axis=2)[:, :, 1 : ANGULAR + 1], axis=1))
     half = N_RINGS // 2
     z = np.concatenate([2 * z[:, :1], z[:, 1 : half + 1] + z[:, : half - 1 : -1]], axis=1).reshape(len(maps), -1)
     return np.sqrt(z / (np.linalg.norm(z, axis=1, keepdims=True) + 1e-12)).astype(np.float32)
-
-
-def warp(detail: np.ndarray, linear: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Images moved by p -> linear (p - centre) + centre + shift, bilinear, 0 outside: the same map for all of them."""
-    if np.array_equal(linear, np.eye(2)) and not shift.any():
-        return detail
-    grid = np.mgrid[:SIDE_PX, :SIDE_PX].reshape(2, -1) - CENTRE - shift[:, None]
-    p = np.linalg.inv(linear) @ grid + CENTRE
-    inside = ((p >= 0) & (p <= SIDE_PX - 1)).all(axis=0)
-    p = np.clip(p, 0, SIDE_PX - 1.001)
-    y, x = p.astype(int)
-    wy, wx = (p - (y, x)).astype(np.float32)
-    flat, i = detail.reshape(len(detail), -1), y * SIDE_PX + x
-    out = flat[:, i] * ((1 - wy) * (1 - wx) * inside)
-    out += flat[:, i + 1] * ((1 - wy) * wx * inside)
-    out += flat[:, i + SIDE_PX] * (wy * (1 - wx) * inside)
-    out += flat[:, i + SIDE_PX + 1] * (wy * wx * inside)
-    return out.reshape(detail.shape)

@@ -1,0 +1,413 @@
+"""The search for edited copies among pictures of 64 x 64.
+
+Three sieves. Descriptors that ignore turning, mirroring and zooming name a few candidates for every image, and means of
+local contrast name those that lie in the same place. Each candidate is laid over the image. A pair is a copy if the two
+differ less than neighbouring slices of one subject do.
+
+The cost is bounded: each image is compared with at most N_CANDIDATES moved and N_UNMOVED unmoved ones. Above MAX_ALL
+images these are looked for in cells, so that it grows with the number of images and little more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from . import _alignment as align
+from . import _fourier_mellin as fm
+from ._neighbours import Cells
+
+COPY = 0.9
+"""Difference up to which a pair is a copy. Neighbouring slices, 1 mm apart, differ by 1 and more."""
+
+ENOUGH, NEAR = 0.2 * COPY, 1.2 * COPY
+"""Difference below which nothing smaller is looked for, and up to which images are moved again by splines: that takes
+up to .15 off."""
+
+MIDDLE = 1.6
+"""Difference of the middle of two pictures in the same place up to which they may be copies."""
+
+NEAR_MISS = 2.2
+"""Difference up to which a pair is aligned a second time. Images with a gamma of 0.5 or 2 come to 1.5 at first."""
+
+N_CANDIDATES = 6
+"""Kept for each image. Neighbouring slices take the first two or three places."""
+
+SIMILAR, VIEW_SIMILAR = 0.3, 0.42
+"""Similarity of descriptors from which a pair is looked at: of two images, and of a view and an image."""
+
+N_DIRECTIONS, N_SAMPLE = 96, 4096
+"""Of the 294 numbers of a descriptor, so many directions are compared, found from so many of the images."""
+
+MAX_ALL = 16_000
+"""Images up to which each is compared with all others; above, with those of a few cells (see `Cells`)."""
+
+N_UNMOVED = 3
+"""Images that each is compared with as they lie: one as a copy, the others for writing and for what is usual."""
+
+LIES_OVER = 0.9
+"""Correlation of local contrast from which two images lie in the same place: neighbouring slices, mostly."""
+
+PEAK, PEAK_UNMOVED = 0.56, 0.75
+"""Correlation of polar spectra from which a pair is looked at further. Pairs that are no copies reach .62 (99 %: .5)
+where one must be turned or zoomed; neighbouring slices, which need not be, have .8 to .94. Copies have .6 and more, .85
+where only shifted."""
+
+FITS = 0.55
+"""Correlation, after turning and shifting, from which a pair is looked at further; a padded copy has .6 and more."""
+
+FITS_UNMOVED = 0.93
+"""The same, once they are aligned, of a pair that need not be moved. Pictures of two heads in one frame come to .91."""
+
+UNMOVED = 0.02
+"""Largest change of the matrix, turn (1 degree) or zoom, of what counts as not turned and not zoomed."""
+
+MOVED, MOVED_PX = 0.05, 3.0
+"""Change of the matrix (3 degrees, 5 %), and shift at 64 x 64, that neighbouring slices do not show."""
+
+STANDS_OUT, USUAL = 0.3, 0.45
+"""Share of the next smallest difference of its images, or of the smallest usual one of the set, up to which a pair in
+the same place is a copy."""
+
+OF_ODD = 0.5
+"""Share of that for pairs that are compared with bent grey levels or without some tiles: these are more alike anyway."""
+
+N_CONTEXT = 300
+"""Images from which the usual difference of neighbours is taken."""
+
+
+def search_copies(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Pairs of copies among pictures that are not blank, the map of each, (P, 2) and (P, 2, 2), and `n_crowded`."""
+    if len(gray) < 2:
+        return np.zeros((0, 2), np.int64), np.zeros((0, 2, 2)), 0
+    with ThreadPoolExecutor(n_threads()) as pool, threadpool_limits(1):
+        contrast = pool.map(lambda part: fm.local_contrast(gray[part]).astype(np.float16), _parts(len(gray), 256))
+        detail = np.concatenate(list(contrast))
+        near = _unmoved_candidates(detail, pool)
+        still = _each_once(np.stack([np.repeat(np.arange(len(gray)), near.shape[1]), near.ravel()], axis=1))
+        rows, n_crowded = _moved_candidates(detail, pool)
+        pairs, start = _start(detail, rows, near[:, 0], pool)
+        images = _Pictures(gray, detail)
+        pairs, found, differ = images.compare(pairs, start, pool)
+        moved = (np.abs(found.linear - np.eye(2)).max(axis=(1, 2)) > MOVED) | (
+            np.abs(found.shift).max(axis=1) > MOVED_PX
+        )
+        kept = (differ < COPY) & (moved | (found.match > FITS_UNMOVED))
+        odd, differs = images.compare_odd(still, pool)
+        pairs = np.concatenate([pairs[kept], odd])
+        found = align.joined([found.take(kept), align.unmoved(len(odd))])
+        differ, moved = np.append(differ[kept], differs), np.append(moved[kept], np.zeros(len(odd), bool))
+        copy, doubtful = moved.copy(), np.flatnonzero(~moved)
+        if len(doubtful):
+            copy[doubtful] = images.alike_in_middle(pairs[doubtful], found.take(doubtful), pool)
+            limit = _usual_difference(images, pairs[doubtful], differ[doubtful], still, pool)
+            limit[doubtful >= kept.sum()] *= OF_ODD
+            copy[doubtful] &= differ[doubtful] < limit
+    pairs, maps = pairs[copy], found.linear[copy]
+    swapped = pairs[:, 0] > pairs[:, 1]
+    maps[swapped] = np.linalg.inv(maps[swapped])
+    pairs, once = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
+    return pairs, maps[once], n_crowded
+
+
+@dataclass(eq=False)
+class _Pictures:
+    """Grey levels and local contrast at 64 x 64."""
+
+    gray: np.ndarray
+    detail: np.ndarray
+
+    def compare(
+        self, pairs: np.ndarray, start: align.Alignment, pool: ThreadPoolExecutor
+    ) -> tuple[np.ndarray, align.Alignment, np.ndarray]:
+        """The pairs that fit once they are aligned, how, and how much they differ."""
+        if not len(pairs):
+            return pairs, start, np.zeros(0)
+        parts = _parts(len(pairs), align.BATCH)
+        refined = list(pool.map(lambda part: _refine(self.detail, pairs[part], start.take(part)), parts))
+        pairs, found = np.concatenate([p for p, _ in refined]), align.joined([f for _, f in refined])
+
+        def differ(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            a, b = self.gray[pairs[part, 0]], self.gray[pairs[part, 1]]
+            return align.differences(a, b, found.take(part), ENOUGH, NEAR)
+
+        parts = _parts(len(pairs), align.BATCH)
+        least, bent = map(np.concatenate, zip((np.zeros(0), np.zeros(0, bool)), *pool.map(differ, parts), strict=True))
+        self._again(pairs, found, least, bent)
+        return pairs, found, least
+
+    def compare_odd(self, pairs: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
+        """Of pairs that lie over each other as they are, the copies with bent grey levels or with writing, and how much
+        they differ. Alignment would be led astray by either."""
+
+        def look(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            a, b = self.gray[pairs[part].T]
+            i = np.flatnonzero(align.is_odd(a, b))
+            differ, _ = align.differences(a[i], b[i], align.unmoved(len(i)), ENOUGH, NEAR)
+            return pairs[part][i[differ < COPY]], differ[differ < COPY]
+
+        found = pool.map(look, _parts(len(pairs), align.BATCH))
+        odd, differ = zip((np.zeros((0, 2), np.int64), np.zeros(0)), *found, strict=True)
+        return np.concatenate(odd), np.concatenate(differ)
+
+    def alike_in_middle(self, pairs: np.ndarray, found: align.Alignment, pool: ThreadPoolExecutor) -> np.ndarray:
+        """Whether pairs are as similar without their border: two heads in one frame are not."""
+
+        def look(part: slice) -> np.ndarray:
+            a, b = self.gray[pairs[part].T]
+            return align.differences(a, b, found.take(part), ENOUGH, NEAR, middle=True)[0] < MIDDLE
+
+        return np.concatenate(list(pool.map(look, _parts(len(pairs), align.BATCH))))
+
+    def _again(self, pairs: np.ndarray, found: align.Alignment, least: np.ndarray, bent: np.ndarray) -> None:
+        """Aligns near misses once more, after their grey levels: a gamma curve shifts edges a little."""
+        near = np.flatnonzero((least >= COPY) & (least < NEAR_MISS) & bent)
+        for part in _parts(len(near), align.BATCH):
+            i = near[part]
+            a, b = self.gray[pairs[i].T]
+            left = fm.local_contrast(align.regraded(a, b, found.take(i)))
+            better = align.refine(left, self.detail[pairs[i, 1]].astype(np.float32), found.take(i), steps=3)
+            value, _ = align.differences(a, b, better, ENOUGH, NEAR)
+            won = value < least[i]
+            i = i[won]
+            least[i], found.linear[i], found.shift[i] = value[won], better.linear[won], better.shift[won]
+
+
+def _usual_difference(
+    images: _Pictures, pairs: np.ndarray, differ: np.ndarray, still: np.ndarray, pool: ThreadPoolExecutor
+) -> np.ndarray:
+    """How little two images that lie in the same place must differ: much less than either from its next most similar.
+
+    In a dense or smooth stack neighbouring slices are as similar as copies; but there they come in chains.
+
+    Parameters
+    ----------
+    images : _Pictures
+    pairs, differ : ndarray of shape (P, 2) and (P,)
+        What might be copies.
+    still : ndarray of shape (M, 2)
+        Candidates of all images in their own place.
+    """
+    n = len(images.gray)
+    wanted = np.zeros(n, bool)
+    wanted[pairs] = True
+    wanted[np.random.default_rng(0).permutation(n)[:N_CONTEXT]] = True
+    others = still[wanted[still].any(axis=1)]
+    others, _, steps = images.compare(others, align.unmoved(len(others)), pool)
+    # Of each pair the smallest difference that is known.
+    others, steps = np.concatenate([others, np.sort(pairs, axis=1)]), np.append(steps, differ)
+    smallest = np.argsort(steps, kind="stable")
+    others, once = np.unique(others[smallest], axis=0, return_index=True)
+    steps = steps[smallest][once]
+    # Of each image, the smallest and the next smallest difference to another, and to whom the smallest is.
+    order = np.argsort(np.tile(steps, 2), kind="stable")
+    image, partner = np.concatenate([others, others[:, ::-1]])[order].T
+    step = np.tile(steps, 2)[order]
+    first, second, who = np.full(n, np.inf), np.full(n, np.inf), np.full(n, -1)
+    for i, other, value in zip(image.tolist(), partner.tolist(), step.tolist(), strict=True):
+        if np.isinf(first[i]):
+            first[i], who[i] = value, other
+        elif np.isinf(second[i]):
+            second[i] = value
+    a, b = pairs.T
+    nearest = np.minimum(np.where(who[a] == b, second[a], first[a]), np.where(who[b] == a, second[b], first[b]))
+    usual = second[np.isfinite(second)]
+    ordinary = np.quantile(usual, 0.02) if len(usual) else np.inf
+    return np.maximum(STANDS_OUT * np.minimum(nearest, 0.5), USUAL * ordinary)
+
+
+def _parts(n: int, size: int) -> Iterator[slice]:
+    return (slice(i, min(i + size, n)) for i in range(0, n, size))
+
+
+def _moved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, int]:
+    """Pairs that look alike once one is turned, mirrored, zoomed, cut or stretched: see `_best_of_each`."""
+    n = len(detail)
+    some = detail[np.unique(np.linspace(0, n - 1, min(n, N_SAMPLE)).astype(int))]
+    parts = _parts(len(some), align.BATCH)
+    whole = np.concatenate([next(fm.describe(some[part].astype(np.float32))) for part in parts])
+    mean, directions = _main_directions(whole, N_DIRECTIONS)
+
+    def describe(part: slice) -> np.ndarray:
+        views = fm.describe(detail[part].astype(np.float32))
+        return np.stack([(_unit(view - mean) @ directions).astype(np.float16) for view in views])
+
+    seen = np.concatenate(list(pool.map(describe, _parts(n, align.BATCH))), axis=1)
+    find = _search_in(seen[0].astype(np.float32))
+    jobs = [(view, part) for view in range(len(fm.VIEWS)) for part in _search_parts(n)]
+    rows = pool.map(lambda job: _most_alike(seen[job[0], job[1]].astype(np.float32), find, *job), jobs)
+    return _best_of_each(np.concatenate(list(rows)), n)
+
+
+def _unmoved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
+    """The images that each image resembles most as it lies, the most similar first: ndarray of shape (N, k), int."""
+    n = len(detail)
+    coarse = np.concatenate(list(pool.map(lambda part: _coarse(detail[part]), _parts(n, 256))))
+    mean, directions = _main_directions(
+        coarse[np.unique(np.linspace(0, n - 1, min(n, N_SAMPLE)).astype(int))], N_DIRECTIONS
+    )
+    coarse = _unit((coarse - mean) @ directions)
+    find, k = _search_in(coarse), min(N_UNMOVED, n - 1)
+    found = pool.map(lambda part: find(coarse[part], np.arange(part.start, part.stop), k)[0], _search_parts(n))
+    return np.concatenate(list(found))
+
+
+def _coarse(detail: np.ndarray) -> np.ndarray:
+    """Means of 4 x 4 pixels, rows of length 1: ndarray of shape (N, 256), float32."""
+    return _unit(align.means(detail.astype(np.float32), 4).reshape(len(detail), -1))
+
+
+def _main_directions(rows: np.ndarray, n_directions: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of some rows, and the directions in which these differ most: (D,) and (D, n_directions)."""
+    mean = rows.mean(axis=0)
+    centred = _unit(rows - mean)
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    return mean, np.ascontiguousarray(directions[:, ::-1][:, :n_directions])
+
+
+Search = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+"""From descriptors, the images that they are of, and k: the k most similar other images, and their likeness."""
+
+
+def _search_in(rows: np.ndarray) -> Search:
+    if len(rows) > MAX_ALL:
+        cells = Cells(rows)
+        return lambda queries, own, k: cells.nearest(queries, k, own)
+
+    def find(queries: np.ndarray, own: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        likeness = queries @ rows.T
+        i = np.arange(len(queries))
+        likeness[i, own] = -2
+        others, values = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        for place in range(k):
+            others[:, place] = likeness.argmax(axis=1)
+            values[:, place] = likeness[i, others[:, place]]
+            likeness[i, others[:, place]] = -2
+        return others, values
+
+    return find
+
+
+def _search_parts(n: int) -> Iterator[slice]:
+    return _parts(n, 256 if n <= MAX_ALL else n // 2 + 1)
+
+
+def _most_alike(queries: np.ndarray, find: Search, view: int, part: slice) -> np.ndarray:
+    """Rows (image, other image, view, likeness) for some images in one view."""
+    here = np.arange(part.start, part.stop)
+    others, values = find(queries, here, 1 if view else 4)
+    rows = []
+    for other, value in zip(others.T, values.T, strict=True):
+        good = value > (VIEW_SIMILAR if view else SIMILAR)
+        rows.append(np.stack([here, other, np.full(len(here), view), value], axis=1)[good])
+    return np.concatenate(rows)
+
+
+def _best_of_each(rows: np.ndarray, n: int) -> tuple[np.ndarray, int]:
+    """Of rows (a, b, view, likeness) the best for each pair, and of those the best few for either of its images.
+
+    Returns
+    -------
+    rows : ndarray of shape (R, 4), int
+        (a, b, view, whether the first choice of either).
+    n_crowded : int
+        Images that resemble more others than these few.
+    """
+    rows = rows[np.argsort(-rows[:, 3], kind="stable")]
+    a, b = rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64)
+    _, best = np.unique(np.minimum(a, b) * n + np.maximum(a, b), return_index=True)
+    rows = rows[np.sort(best)].astype(np.int64)
+    taken = [0] * n
+    rank = np.empty(len(rows), np.int64)
+    for i, (a, b) in enumerate(rows[:, :2].tolist()):
+        rank[i] = min(taken[a], taken[b])
+        taken[a] += 1
+        taken[b] += 1
+    rows[:, 3] = rank == 0
+    few = rank < N_CANDIDATES
+    return rows[few], len(np.unique(rows[~few, 0]))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-12)
+
+
+def _start(
+    detail: np.ndarray, rows: np.ndarray, nearest: np.ndarray, pool: ThreadPoolExecutor
+) -> tuple[np.ndarray, align.Alignment]:
+    """All pairs to compare, and how they might lie over each other: as they are, or after a move."""
+    parts = list(_parts(len(rows), align.BATCH))
+    lie = np.concatenate([np.zeros(0, bool), *pool.map(lambda part: _lie_over(detail, rows[part]), parts)])
+    first = rows[lie & (rows[:, 3] > 0), :2]
+    unmoved = np.stack([np.arange(len(nearest)), nearest], axis=1)
+    pairs = [_each_once(np.concatenate([unmoved, first]))]
+    start = [align.unmoved(len(pairs[0]))]
+    rows = rows[~lie]
+    for found, how in pool.map(lambda part: _align(detail, rows[part]), _parts(len(rows), align.BATCH)):
+        pairs.append(found)
+        start.append(how)
+    return np.concatenate(pairs), align.joined(start)
+
+
+def _each_once(pairs: np.ndarray) -> np.ndarray:
+    """Pairs of images, the smaller first, each of them once: ndarray of shape (P, 2), int."""
+    return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def _lie_over(detail: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Which candidates lie over each other as they are: ndarray of shape (P,), bool."""
+    a, b = (detail[i].astype(np.float32) for i in rows[:, :2].T)
+    product, squares = np.einsum("pyx,pyx->p", a, b), [np.einsum("pyx,pyx->p", i, i) for i in (a, b)]
+    return product > LIES_OVER * np.sqrt(squares[0] * squares[1])
+
+
+def _align(detail: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, align.Alignment]:
+    """The candidates that fit over each other once one of them is moved, and how."""
+    a, b, view, first_choice = rows.T
+    left, right = (detail[i].astype(np.float32) for i in (a, b))
+    spectra = np.empty((len(view), fm.N_RINGS, fm.N_ANGLES), np.float32)
+    for v in np.unique(view):
+        spectra[view == v] = fm.polar_spectra(left[view == v], int(v))
+    heights, maps = align.rotations(align.polar_transforms(spectra), align.polar_transforms(fm.polar_spectra(right)))
+    best, i = heights.argmax(axis=0), np.arange(len(view))
+    unmoved = np.abs(maps[0] - np.eye(2)).max(axis=(1, 2)) < UNMOVED
+    unmoved &= (best == 0) & (view == 0)
+    # What was not turned or zoomed has its original for its first choice. Neighbouring slices come so, too, and often.
+    worth = np.where(unmoved, (first_choice > 0) & (heights[0] > PEAK_UNMOVED), heights.max(axis=0) > PEAK)
+    maps = maps @ np.stack([fm.VIEWS[v].linear for v in view])
+    # A head is nearly its own mirror image: where the spectra leave it open, both are tried.
+    tries = [(np.flatnonzero(worth), best)]
+    tries.append((np.flatnonzero(worth & (heights.min(axis=0) > 0.93 * heights.max(axis=0))), 1 - best))
+    found = align.Alignment(maps[best, i], np.zeros((len(i), 2)), np.zeros(len(i)))
+    for j, which in tries:
+        if len(j):
+            other = align.shifts(left[j], right[j], maps[which[j], j])
+            better = other.match > found.match[j]
+            j = j[better]
+            found.linear[j], found.shift[j], found.match[j] = (
+                other.linear[better],
+                other.shift[better],
+                other.match[better],
+            )
+    kept = np.flatnonzero(found.match > FITS)
+    return rows[kept, :2], found.take(kept)
+
+
+def _refine(detail: np.ndarray, pairs: np.ndarray, start: align.Alignment) -> tuple[np.ndarray, align.Alignment]:
+    """The pairs that fit well once they are aligned, and how; two steps tell which are worth the others."""
+    for steps, fit in ((2, 0.78), (4, 0.88)):
+        a, b = detail[pairs.T].astype(np.float32)
+        start = align.refine(a, b, start, steps=steps)
+        good = start.match > fit
+        pairs, start = pairs[good], start.take(good)
+    return pairs, start
+
+
+def n_threads() -> int:
+    """Processors that this process may use, at most 8."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
