@@ -75,7 +75,7 @@ STANDS_OUT, USUAL = 0.3, 0.45
 the same place is a copy."""
 
 OF_ODD = 0.5
-"""Share of that for pairs that are compared with bent grey levels or without some tiles: these are more alike anyway."""
+"""Share of that for pairs that are compared after bending grey levels or without some tiles: more alike anyway."""
 
 N_CONTEXT = 300
 """Images from which the usual difference of neighbours is taken."""
