@@ -55,18 +55,21 @@ static int parse_features(const char *name, enum smri_features *features) {
     return 0;
 }
 
+/* `is_drawn` is false for seed=None: the weights will be loaded, and stay 0 until then. */
 static int parse_config(PyObject *arguments, PyObject *keywords, struct smri_network_config *config, uint64_t *seed,
-                        size_t *n_threads) {
+                        bool *is_drawn, size_t *n_threads) {
     static char *names[] = {"depth", "image_size", "in_channels", "features", "head", "head_name", "seed", "n_threads", NULL};
     const char *features = "avgpool", *head_name = "fc";
-    PyObject *head = NULL;
+    PyObject *head = NULL, *seed_or_none = NULL;
     *config = (struct smri_network_config){.in_channels = 1};
     *seed = *n_threads = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "i|$O&O&sOsO&O&:Network", names, &config->depth, smri_convert_size,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "i|$O&O&sOsOO&:Network", names, &config->depth, smri_convert_size,
                                      &config->image_size, smri_convert_size, &config->in_channels, &features, &head,
-                                     &head_name, smri_convert_u64, seed, smri_convert_size, n_threads) ||
+                                     &head_name, &seed_or_none, smri_convert_size, n_threads) ||
         smri_require_keywords(keywords, (const char *const[]){"image_size", NULL}) < 0)
         return -1;
+    *is_drawn = seed_or_none != Py_None;
+    if (*is_drawn && seed_or_none != NULL && !smri_convert_u64(seed_or_none, seed)) return -1;
     if (strlen(head_name) >= sizeof config->head_name) {
         PyErr_Format(PyExc_ValueError, "head_name: expected at most %zu characters, got '%s'", sizeof config->head_name - 1,
                      head_name);
@@ -80,15 +83,16 @@ static int parse_config(PyObject *arguments, PyObject *keywords, struct smri_net
 static PyObject *network_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
     struct smri_network_config config;
     uint64_t seed;
+    bool is_drawn;
     size_t n_threads;
-    if (parse_config(arguments, keywords, &config, &seed, &n_threads) < 0) return NULL;
+    if (parse_config(arguments, keywords, &config, &seed, &is_drawn, &n_threads) < 0) return NULL;
     const allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     network_object *self = (network_object *)allocate(type, 0);
     if (self == NULL) return NULL;
     smri_lock_init(&self->lock);
     smri_status status = smri_pool_create(&self->pool, n_threads);
     if (status == SMRI_OK) status = smri_network_create(&self->network, &config);
-    if (status == SMRI_OK) {
+    if (status == SMRI_OK && is_drawn) {
         Py_BEGIN_ALLOW_THREADS;
         status = smri_network_initialize(self->network, seed, self->pool);
         Py_END_ALLOW_THREADS;
@@ -393,7 +397,7 @@ static PyType_Slot slots[] = {
     {Py_tp_methods, methods},
     {Py_tp_getset, properties},
     {Py_tp_doc, "Network(depth, *, image_size, in_channels=1, features='avgpool', head=(), head_name='fc', seed=0, "
-                "n_threads=0)\n\nResNet weights and running statistics, with a head."},
+                "n_threads=0)\n\nResNet weights and running statistics, with a head; zeros for seed=None."},
     {0, NULL},
 };
 

@@ -65,10 +65,13 @@ class Network:
         features: str = "avgpool",
         head: Sequence[tuple[int, float, bool]] = (),
         head_name: str = "fc",
-        seed: int = 0,
+        seed: int | None = 0,
         n_threads: int = 0,
     ) -> None:
-        """depth 18, 34, 50 or 101; features "avgpool" or "flatten"; head rows are (out_features, dropout, relu)."""
+        """depth 18, 34, 50 or 101; features "avgpool" or "flatten"; head rows are (out_features, dropout, relu).
+
+        seed None draws no weights: they are 0 until others are loaded.
+        """
 
     @property
     def table(self) -> list[tuple[str, tuple[int, ...], bool, bool]]:

@@ -420,6 +420,7 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
             self.model_ = Model.build(
                 found.network,
                 Preprocess(*(tuple(found.extra["preprocess"][key]) for key in ("mean", "std"))),
+                seed=None,
                 n_jobs=self.n_jobs,
                 precision=self.precision,
                 data=found.extra["data"],

@@ -52,14 +52,14 @@ class Model:
         config: dict[str, Any],
         preprocess: Preprocess,
         *,
-        seed: int = 0,
+        seed: int | None = 0,
         n_jobs: int | None = None,
         precision: Precision = "fp32",
         data: dict[str, Any] | None = None,
         classes: tuple[str, ...] = (),
         label_values: Sequence[Any] | np.ndarray | None = None,
     ) -> Model:
-        """A model with the weights that `seed` draws."""
+        """A model with the weights that `seed` draws; None: zeros, as others will be loaded."""
         warn_if_emulated(precision)
         values = None if label_values is None else np.asarray(label_values)
         return cls(build_network(config, seed, n_jobs), config, preprocess, data or {}, classes, values)
@@ -169,12 +169,12 @@ class Model:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         weights = state["network"]
-        vars(self).update(state, network=build_network(state["config"], seed=0))
+        vars(self).update(state, network=build_network(state["config"], seed=None))
         self.network.load(weights)
 
 
-def build_network(config: Mapping[str, Any], seed: int, n_jobs: int | None = None) -> _core.Network:
-    """A network of the core with random weights; Ctrl-C does not wait for it."""
+def build_network(config: Mapping[str, Any], seed: int | None, n_jobs: int | None = None) -> _core.Network:
+    """A network of the core with random weights, or zeros where there is no seed; Ctrl-C does not wait for it."""
     return abandonable(
         lambda: _core.Network(
             int(config["arch"].removeprefix("resnet")),

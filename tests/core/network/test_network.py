@@ -74,6 +74,17 @@ def test_initial_weights():
     assert not np.array_equal(state["conv1.weight"], other["conv1.weight"])
 
 
+def test_without_a_seed_the_weights_are_zeros_until_others_are_loaded():
+    drawn, empty = tiny_of(18, seed=3), tiny_of(18, seed=None)
+    assert not any(array.any() for array in empty.state().values())
+    empty.load(drawn.state())
+    for name, array in drawn.state().items():
+        np.testing.assert_array_equal(empty.tensor(name), array)
+    for wrong in ("3", 1.5, -1):
+        with pytest.raises((TypeError, OverflowError)):
+            tiny_of(18, seed=wrong)
+
+
 @pytest.mark.parametrize("features", ["avgpool", "flatten"])
 def test_state_and_load_round_trip(features):
     options = {"image_size": 64, "features": features, "head": [(5, 0.0, True), (3, 0.0, False)], "head_name": "h"}
