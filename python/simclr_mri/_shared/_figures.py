@@ -75,6 +75,11 @@ def save_figure(figure: Any, path: str | Path, *, formats: Sequence[str] = FORMA
     return written
 
 
+def has_figure(path: str | Path) -> bool:
+    """Whether `save_figure` has written all its files there."""
+    return all(Path(path).with_suffix(f".{name}").is_file() for name in FORMATS)
+
+
 def describe(ax: Any, caption: str = "") -> str:
     """What is seen on axes, in words, for those who do not see them: titles, scales, and where each line goes.
 

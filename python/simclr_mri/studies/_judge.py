@@ -10,8 +10,9 @@ from typing import Any
 from .._shared import atomic_writer, write_json
 from ..datasets import Dataset, labels_of
 from ..explain import CamChecks, check_cams, load_checks, save_checks
-from ..learning import Classifier, predictions_csv, read_predictions
+from ..learning import Classifier, checkpoint_path, predictions_csv, read_predictions
 from ..metrics import Evaluation, evaluate_predictions
+from ..weights import safetensors_metadata
 from ._fold import N_EXAMPLES
 from ._looks import model_digest
 
@@ -30,12 +31,17 @@ class RunJudge:
     reuse: bool
 
     def __post_init__(self) -> None:
-        self.of = {"model": model_digest(self.clf), "test_set": self.test.fingerprint()[:16]}
+        self.checkpoint = safetensors_metadata(checkpoint_path(self.folder)).get("digest", "")
+        self.kept = self._read_report() if self.reuse else {}
+        # The checkpoint was checked against its digest when it was read, so the weights are those of the report.
+        is_same = bool(self.checkpoint) and self.kept.get("checkpoint") == self.checkpoint
+        model = self.kept["of"]["model"] if is_same else model_digest(self.clf)
+        self.of = {"model": model, "test_set": self.test.fingerprint()[:16]}
 
     def evaluation(self, n_bootstrap: int, before: Any) -> Evaluation:
         """`before` is called just before the test set is looked at."""
         predictions, report = self.folder / "test_predictions.csv", self.folder / "evaluation.json"
-        if not self._is_kept(report):
+        if self.kept.get("of") != self.of:
             before()
             text = predictions_csv(self.test, self.clf.predict_proba(self.test))
             with atomic_writer(predictions) as file:
@@ -45,7 +51,7 @@ class RunJudge:
         found = evaluate_predictions(
             labels_of(self.test), probabilities, self.test.classes, subjects=self.test.subjects, n_bootstrap=n_bootstrap
         )
-        write_json(report, {"of": self.of, **found.to_dict()})
+        write_json(report, {"of": self.of, "checkpoint": self.checkpoint, **found.to_dict()})
         return found
 
     def checks(self, layer: str) -> CamChecks:
@@ -57,7 +63,7 @@ class RunJudge:
             save_checks(path, kept, of)
         return kept
 
-    def _is_kept(self, report: Path) -> bool:
-        if not self.reuse or not report.exists():
-            return False
-        return json.loads(report.read_text(encoding="utf-8")).get("of") == self.of
+    def _read_report(self) -> dict[str, Any]:
+        """The evaluation that is there; of which weights and test set it is, it says itself."""
+        path = self.folder / "evaluation.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

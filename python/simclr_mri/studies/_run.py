@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import splits as _splits
-from .._shared import Resume, atomic_writer, save_figure, say
+from .._shared import Resume, atomic_writer, has_figure, save_figure, say
 from ..explain import grad_cam, view
 from ..learning import Classifier, RunLog, SimCLR, checkpoint_path
 from ..metrics import Evaluation
@@ -166,9 +166,13 @@ class Run:
         result.evaluations[arm] = evaluation
         result.histories[arm] = clf.history_
         if arm.seed == self.first_seed and fold.index == 0:
+            is_shown = arm.label_fraction == self.most_labels
+            if is_shown:
+                result.checks[arm] = judge.checks(self.cam_layer)  # kept in a file, also for whom a worker does it
+            if plan is None:
+                return
             result.cams[arm] = grad_cam(clf, fold.examples, layer=self.cam_layer)
-            if arm.label_fraction == self.most_labels:
-                result.checks[arm] = judge.checks(self.cam_layer)
+            if is_shown:
                 result.viewers[arm] = view(clf, fold.test, n_slices=N_VIEWED, layer=self.cam_layer)
 
     def _look(self, fold: Fold, arm: Arm, purpose: str, **more: Any) -> None:
@@ -183,10 +187,13 @@ class Run:
         for name, text in files.items():
             with atomic_writer(self.out / name) as file:
                 file.write(text.encode())
-        for name, ax in (("study.png", result.plot()), ("learning_curves.png", result.plot_learning_curves())):
-            save_figure(ax.figure, self.out / name)
-        with atomic_writer(self.out / "study.csv") as file:
-            file.write(result.to_csv().encode())
+        table, place = result.to_csv().encode(), self.out / "study.csv"
+        is_new = not place.exists() or place.read_bytes() != table
+        for name, draw in (("study.png", result.plot), ("learning_curves.png", result.plot_learning_curves)):
+            if is_new or not has_figure(self.out / name):  # drawing takes longer than passing by many finished runs
+                save_figure(draw().figure, self.out / name)
+        with atomic_writer(place) as file:
+            file.write(table)
         dataset = self.splits[0].dataset
         result.facts["manifest"] = self.log.manifest(
             kind="study",
