@@ -19,7 +19,7 @@ from simclr_mri import datasets, split, study
 from simclr_mri.cli import main
 from simclr_mri.studies._workers import checked_workers
 
-SMALL = {"arch": "resnet18", "epochs": 2, "batch_size": 16, "verbose": 0, "n_jobs": 1}
+SMALL = {"arch": "resnet18", "epochs": 1, "batch_size": 16, "verbose": 0, "n_jobs": 1}
 LOOK = ("init", "label_fraction", "seed", "split", "purpose", "test_set", "images")
 
 
@@ -28,7 +28,7 @@ def run(out: Path, n_workers: Any = None, **more: Any) -> tuple[bytes, bytes, li
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ds = datasets.phantoms(seed=0, n_subjects=16, slices=2, image_size=32, task="cdr0")
-        options: dict[str, Any] = {"fractions": [0.5, 1.0], "n_bootstrap": 10, "pretrain": {**SMALL, "epochs": 1}}
+        options: dict[str, Any] = {"fractions": [1.0], "n_bootstrap": 10, "pretrain": SMALL}
         options |= {"finetune": {**SMALL, "min_steps": 1}, "split": split(ds, fractions=(0.5, 0.25, 0.25))}
         study(ds, out=out, n_workers=n_workers, **(options | more))
     looks = [json.loads(line) for line in (out / "test_looks.jsonl").read_text().splitlines()]
@@ -68,6 +68,20 @@ def test_the_workers_of_a_dask_cluster(alone: Any, tmp_path: Path) -> None:
     cluster = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with distributed.LocalCluster(**cluster) as made, distributed.Client(made), joblib.parallel_config("dask"):
         assert run(tmp_path, -1) == alone
+
+
+def test_the_workers_of_ray(alone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    ray = pytest.importorskip("ray", reason="workers of a cluster")
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        with joblib.parallel_config("ray"):
+            assert run(tmp_path, -1) == alone
+    finally:
+        ray.shutdown()
 
 
 def test_rates_are_found_once_and_serve_all_seeds(tmp_path: Path) -> None:
