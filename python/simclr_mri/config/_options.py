@@ -88,7 +88,8 @@ def option(
 
 def threads_option(group: str) -> Any:
     """The option `n_jobs`."""
-    text, because = "threads (none or -1: all that this process may use)", "the core starts no more threads"
+    text = "threads (none or -1: all that this process may use); SMRI_PIN_THREADS=0 leaves their placing to the system"
+    because = "the core starts no more threads"
     return option(None, text, group=group, at_least=-1, at_most=MAX_THREADS, because=because)
 
 
