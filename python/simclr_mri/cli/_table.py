@@ -174,6 +174,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
             "simclr-mri pretrain Dataset_cache/ --out runs/ssl",
             "simclr-mri pretrain Dataset/ --arch resnet18 --image-size 64 --sharpness sam",
             "simclr-mri pretrain Scans/ --unlabelled --image-size 128",
+            "mpiexec -n 4 python -m mpi4py -m simclr_mri pretrain Data/ --micro-batch 16",
         ],
     },
     "finetune": {

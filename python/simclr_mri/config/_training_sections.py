@@ -156,8 +156,9 @@ class PretrainOptions(TrainingOptions):
     )
     micro_batch: int | None = option(
         None,
-        "images in memory at once, a divisor of the batch size, and what processes under mpiexec share (none: all); "
-        "costs one more forward pass, keeps the loss of the whole batch, takes batch statistics over so many",
+        "images in memory at once, a divisor of the batch size, and what processes under mpiexec (one a socket) share "
+        "(none: all); costs one more forward pass, keeps the loss of the whole batch, takes batch statistics over so "
+        "many",
         group="network",
         at_least=2,
     )
@@ -208,8 +209,8 @@ class FinetuneOptions(TrainingOptions):
     epochs: int = option(50, "passes over the labelled images", group="optimization", at_least=0)
     micro_batch: int | None = option(
         None,
-        "images in memory at once, and what processes under mpiexec share (none: all); costs one more forward pass, "
-        "keeps the loss of the whole batch, takes batch statistics over so many",
+        "images in memory at once, and what processes under mpiexec (one a socket) share (none: all); costs one more "
+        "forward pass, keeps the loss of the whole batch, takes batch statistics over so many",
         group="network",
         at_least=3,
         because="an incomplete batch comes in parts of one image less, and batch norm needs two",
