@@ -1,6 +1,7 @@
-"""What a data set larger than memory costs: a cache of N slices is made, opened, split, pickled, searched for subjects.
+"""What a data set larger than memory costs: a cache of N slices is made, opened, split, pickled and audited.
 
-    python tests/bench/bench_large.py                 # 200,000 slices of 32 px
+    python tests/bench/bench_large.py                          # 200,000 slices of 32 px
+    python tests/bench/bench_large.py --n 10000 50000 200000   # whether the cost is linear
     python tests/bench/bench_large.py --n 20000 --audit no
 
 Slices are smooth noise in chains of 32 a subject, each like the one before, so that subjects can be found. Every
@@ -10,6 +11,7 @@ figure stands beside its bar, also where it misses.
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import resource
 import sys
@@ -22,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from simclr_mri import _core, splits
+from simclr_mri.audits import audit
 from simclr_mri.audits._subjects import infer_groups
 from simclr_mri.datasets import ImageFolder, open_dataset
 from simclr_mri.views import Preprocess
@@ -52,33 +55,45 @@ def timed(what: str, bar: str = "") -> Iterator[None]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=200_000)
+    parser.add_argument("--n", type=int, nargs="+", default=[200_000])
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--audit", choices=("yes", "no"), default="yes")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        root, cache = Path(folder, "files"), Path(folder, "cache")
-        write_slices(root, args.n, args.side)
-        with timed("make the cache"):
-            ImageFolder(root, groups=r"(sub-\d+)_", cache=cache)
-        with timed("open it", "bar: 2 s"):
-            ds = open_dataset(cache)
-        with timed("split it and print the split", "bar: 1 s"):
-            parts = splits.split(ds)
-            print(parts)
-        with timed("mean and deviation of the training set"):
-            Preprocess.of(parts.train, True)
-        with timed("fingerprint of the training set"):
-            parts.train.fingerprint()
-        with timed("the same, opened again"):
-            splits.split(open_dataset(cache)).train.fingerprint()
-        beside = len(pickle.dumps(parts.train)) - 8 * len(parts.train)
-        print(f"pickle of the training set: {beside:,} bytes beside its index   bar: 1 MB")
-        if args.audit == "yes":
-            with timed("images of one head", "bar: 300 s for the audit"):
-                groups = infer_groups(ds.images)
-            print(f"  {groups.n_groups:,} subjects found ({groups.found}), {ds.n_subjects:,} there are")
+    for n in args.n:
+        print(f"{n:,} slices of {args.side} x {args.side}, {os.cpu_count()} processors")
+        with tempfile.TemporaryDirectory() as folder:
+            measure(Path(folder), n, args.side, with_audit=args.audit == "yes")
     return 0
+
+
+def measure(folder: Path, n: int, side: int, *, with_audit: bool) -> None:
+    root, cache = folder / "files", folder / "cache"
+    write_slices(root, n, side)
+    with timed("make the cache"):
+        ImageFolder(root, groups=r"(sub-\d+)_", cache=cache)
+    with timed("open it", "bar: 2 s"):
+        ds = open_dataset(cache)
+    with timed("split it and print the split", "bar: 1 s"):
+        parts = splits.split(ds)
+        print(parts)
+    with timed("mean and deviation of the training set"):
+        Preprocess.of(parts.train, True)
+    with timed("fingerprint of the training set"):
+        parts.train.fingerprint()
+    with timed("the same, opened again"):
+        splits.split(open_dataset(cache)).train.fingerprint()
+    beside = len(pickle.dumps(parts.train)) - 8 * len(parts.train)
+    print(f"pickle of the training set: {beside:,} bytes beside its index   bar: 1 MB")
+    if not with_audit:
+        return
+    with timed("images of one subject"):
+        groups = infer_groups(ds.images)
+    print(f"  {groups.n_groups:,} subjects found ({groups.found}), {ds.n_subjects:,} there are")
+    with timed("edited copies"):
+        copies = splits.find_copies(ds.images)
+    print(f"  {len(copies)} found; {copies.power()}; {copies.n_crowded:,} with too many look-alikes")
+    with timed("the whole audit, these two again", "bar: 300 s for 200,000"):
+        audit(ds)
 
 
 if __name__ == "__main__":
