@@ -6,7 +6,7 @@ import numpy as np
 
 from .._shared import counted
 from ..datasets import Dataset
-from ..splits import BLIND, N_CANDIDATES, SOUGHT, Copies
+from ..splits import BLIND, MEASURED, N_CANDIDATES, SOUGHT, Copies
 from ._record import Finding, percent
 
 MANY = 0.01
@@ -43,7 +43,7 @@ def report_copies(ds: Dataset, copies: Copies, findings: list[Finding], edited: 
                 "bad" if many else "note",
             )
         if name == "edited copies":
-            text += f". Looked for: {SOUGHT}"
+            text += f". Looked for: {SOUGHT} ({MEASURED})"
             if copies.n_controls:
                 text += (
                     f"; of {copies.n_controls:,} such copies made for a trial, {copies.n_controls_found:,} were found"

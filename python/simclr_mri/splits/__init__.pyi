@@ -1,5 +1,6 @@
 from ._copies import BLANK as BLANK
 from ._copies import BLIND as BLIND
+from ._copies import MEASURED as MEASURED
 from ._copies import SOUGHT as SOUGHT
 from ._copies import Copies as Copies
 from ._copies import find_copies as find_copies

@@ -33,6 +33,9 @@ SOUGHT = (
     "cropped to 80 %, padded; with changed brightness, contrast or gamma, inverted, with noise, blur, writing, or "
     "encoded again"
 )
+MEASURED = "on MRI slices 98 % and more of each kind were found, of those shifted by 11 % of the picture 85 %"
+"""By tests/bench/bench_copies.py: 4,256 slices of 133 subjects on which no threshold was set."""
+
 BLIND = "elastic deformation, smaller crops, stronger noise, and other slices or scans of the same subject"
 
 
