@@ -94,6 +94,38 @@ double smri_gradient_norm2(const float *gradients, const float *weights, bool ad
     return total;
 }
 
+struct lars_job {
+    float *weights, *m;
+    const float *start, *gradients;
+    float lr, momentum, decay, rate;
+    size_t n;
+};
+
+/* Plain code, which the compiler vectorises: the pass is bound by memory. */
+static void lars_task(void *context, size_t index, size_t worker) {
+    (void)worker;
+    const struct lars_job *job = context;
+    const size_t end = smri_chunk_end(job->n, GRAIN, index);
+    for (size_t i = index * GRAIN; i < end; i++) {
+        const float w = job->start[i], step = job->rate * (job->gradients[i] + job->decay * w);
+        job->m[i] = job->momentum * job->m[i] + step;
+        job->weights[i] = w - job->lr * job->m[i];
+    }
+}
+
+void smri_lars_step(float *weights, float *m, const float *gradients, const struct smri_lars *options, size_t n,
+                    smri_pool *pool) {
+    const float *start = options->start != NULL ? options->start : weights;
+    const double decay = options->weight_decay;
+    const double of_weights = sqrt(smri_gradient_norm2(start, NULL, false, 0.0f, n, pool));
+    const double of_gradients = sqrt(smri_gradient_norm2(gradients, NULL, false, 0.0f, n, pool));
+    const bool adapts = of_weights > 0.0 && of_gradients > 0.0;
+    const double rate = adapts ? options->trust * of_weights / (of_gradients + decay * of_weights) : 1.0;
+    struct lars_job job = {.weights = weights, .m = m, .start = start, .gradients = gradients, .n = n};
+    job.lr = options->lr, job.momentum = options->momentum, job.decay = options->weight_decay, job.rate = (float)rate;
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), lars_task, &job);
+}
+
 struct perturb_job {
     float *weights, *copy;
     const float *gradients;

@@ -83,7 +83,7 @@ static struct smri_plan_config plan_config(const struct smri_trainer_config *con
 }
 
 static smri_status check_config(const struct smri_trainer_config *config) {
-    if ((unsigned)config->optimizer > SMRI_ADAMW || (unsigned)config->sharpness > SMRI_ASAM_AUTHORS)
+    if ((unsigned)config->optimizer > SMRI_LARS || (unsigned)config->sharpness > SMRI_ASAM_AUTHORS)
         return smri_fail(SMRI_ARGUMENT, "trainer: unknown optimizer %d or sharpness %d", (int)config->optimizer,
                          (int)config->sharpness);
     if (!(config->weight_decay >= 0.0) || !isfinite((float)config->weight_decay))
@@ -251,16 +251,20 @@ static smri_status run_second_pass(smri_trainer *trainer, double norm, const flo
 }
 
 /* The base optimizer on floats begin .. end - 1 of the arena, from `start` (NULL: from the weights as they are), with `rate`
- * times the step's learning rate. */
+ * times the step's learning rate. LARS adapts that where the floats are one weight (`is_tensor`). */
 static void update_part(smri_trainer *trainer, size_t begin, size_t end, bool decays, const float *start,
-                        const struct smri_step *step, double rate) {
+                        const struct smri_step *step, double rate, bool is_tensor) {
     const struct smri_trainer_config *config = &trainer->config;
     float *weights = trainer->network->weights + begin, *m = trainer->moments[0] + begin;
     const float *gradients = trainer->gradients + begin;
     const double weight_decay = decays ? config->weight_decay : 0.0, lr = step->lr * rate;
     if (start != NULL) start += begin;
-    if (config->optimizer == SMRI_SGD) {
-        const struct smri_sgd sgd = {(float)lr, (float)step->momentum, (float)weight_decay, config->nesterov, start};
+    if (config->optimizer == SMRI_LARS && is_tensor) {
+        const struct smri_lars lars = {(float)lr, (float)step->momentum, (float)weight_decay, SMRI_LARS_TRUST, start};
+        smri_lars_step(weights, m, gradients, &lars, end - begin, trainer->pool);
+    } else if (config->optimizer != SMRI_ADAMW) {
+        const bool nesterov = config->nesterov && config->optimizer == SMRI_SGD;
+        const struct smri_sgd sgd = {(float)lr, (float)step->momentum, (float)weight_decay, nesterov, start};
         smri_sgd_step(weights, m, gradients, &sgd, end - begin, trainer->pool);
     } else {
         const struct smri_adamw adamw = {
@@ -273,16 +277,18 @@ static void update(smri_trainer *trainer, const float *start, const struct smri_
     const smri_network *network = trainer->network;
     const double *rates = trainer->param_rates;
     trainer->step_count++;
-    if (rates == NULL) {
-        update_part(trainer, 0, network->n_decaying, true, start, step, 1.0);
-        update_part(trainer, network->n_decaying, network->size, trainer->config.decay_all, start, step, 1.0);
+    if (rates == NULL && trainer->config.optimizer != SMRI_LARS) {
+        update_part(trainer, 0, network->n_decaying, true, start, step, 1.0, false);
+        update_part(trainer, network->n_decaying, network->size, trainer->config.decay_all, start, step, 1.0, false);
         return;
     }
     for (size_t i = 0; i < network->n_trained; i++) {
         const struct smri_parameter *row = &network->table[i];
         const size_t begin = row->offset;
-        if (rates[i] > 0.0)
-            update_part(trainer, begin, begin + row->floats, row->decays || trainer->config.decay_all, start, step, rates[i]);
+        const double rate = rates != NULL ? rates[i] : 1.0;
+        const bool decays = row->decays || trainer->config.decay_all;
+        if (rate > 0.0)
+            update_part(trainer, begin, begin + row->floats, decays, start, step, rate, row->decays);
         else if (start != NULL) /* back from SAM's excursion */
             memcpy(trainer->network->weights + begin, start + begin, row->floats * sizeof(float));
     }

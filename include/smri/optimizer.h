@@ -23,6 +23,16 @@ struct smri_sgd {
 void smri_sgd_step(float *weights, float *m, const float *gradients, const struct smri_sgd *options, size_t n,
                    smri_pool *pool);
 
+/* LARS (You, Gitman, Ginsburg, "Large batch training of convolutional networks", arXiv:1708.03888, equation 6) of one tensor:
+ * g' = r (g + decay * w) with r = trust * |w| / (|g| + decay * |w|), or 1 where |w| or |g| is 0; m = momentum * m + g';
+ * w -= lr * m. The same bits with every number of threads and instruction set. */
+struct smri_lars {
+    float lr, momentum, weight_decay, trust;
+    const float *start;
+};
+void smri_lars_step(float *weights, float *m, const float *gradients, const struct smri_lars *options, size_t n,
+                    smri_pool *pool);
+
 /* AdamW (Loshchilov and Hutter, ICLR 2019; torch.optim.AdamW): `step` counts from 1. */
 struct smri_adamw {
     double lr, beta1, beta2, eps, weight_decay; /* double: 1 - 0.999f is off by 1e-5 of itself */

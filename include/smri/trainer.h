@@ -12,7 +12,10 @@
 
 SMRI_API_BEGIN
 
-enum smri_optimizer { SMRI_SGD, SMRI_ADAMW };
+/* LARS adapts the rate of each weight that decays, of convolutions and linear layers; biases and batch norm take SGD's step, as
+ * SimCLR's authors have it. */
+enum smri_optimizer { SMRI_SGD, SMRI_ADAMW, SMRI_LARS };
+#define SMRI_LARS_TRUST 0.001f
 /* ASAM scales the ascent of every parameter by |w|, as the recipe of the seed does. ASAM_AUTHORS is the form of its authors'
  * released code: |w| + SMRI_ASAM_ETA for weights (of convolutions, linear layers and batch norm), 1 for biases. */
 enum smri_sharpness { SMRI_PLAIN, SMRI_SAM, SMRI_ASAM, SMRI_ASAM_AUTHORS };

@@ -45,7 +45,7 @@ static int parse_config(PyObject *module, PyObject *arguments, PyObject *keyword
     static char *names[] = {"network",      "optimizer", "sharpness",   "nesterov", "beta2",     "eps",
                             "weight_decay", "decay_all", "bn_momentum", "batch",    "bn_groups", "micro_batch",
                             "precision",    "frozen_stages", "stage_rates", "ranks", NULL};
-    static const char *const optimizers[] = {"sgd", "adamw"}, *const sharpnesses[] = {"none", "sam", "asam", "asam-authors"};
+    static const char *const optimizers[] = {"sgd", "adamw", "lars"}, *const sharpnesses[] = {"none", "sam", "asam", "asam-authors"};
     const char *optimizer = "sgd", *sharpness = "none";
     int nesterov = 0, decay_all = 0;
     PyObject *rates_given = NULL;
@@ -59,7 +59,7 @@ static int parse_config(PyObject *module, PyObject *arguments, PyObject *keyword
         smri_require_keywords(keywords, (const char *const[]){"batch", NULL}) < 0 ||
         parse_rates(rates_given, rates, &config->stage_rates) < 0)
         return -1;
-    const int chosen = parse_choice("optimizer", optimizer, optimizers, 2);
+    const int chosen = parse_choice("optimizer", optimizer, optimizers, 3);
     const int sharp = chosen < 0 ? -1 : parse_choice("sharpness", sharpness, sharpnesses, 4);
     if (sharp < 0) return -1;
     config->optimizer = (enum smri_optimizer)chosen;

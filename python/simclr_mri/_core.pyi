@@ -154,8 +154,8 @@ class Trainer:
         stage_rates: Sequence[float] | None = None,
         ranks: _Ranks | None = None,
     ) -> None:
-        """optimizer "sgd" or "adamw"; sharpness "none", "sam", "asam" (every tensor scaled by |w|) or "asam-authors"
-        (weights by |w| + 0.01, biases by 1); batch counts images (2 x pairs for SimCLR).
+        """optimizer "sgd", "adamw" or "lars"; sharpness "none", "sam", "asam" (every tensor scaled by |w|) or
+        "asam-authors" (weights by |w| + 0.01, biases by 1); batch counts images (2 x pairs for SimCLR).
         micro_batch (0: all): the most images in memory at once, for one more forward pass; the gradients are those of
         the whole batch with bn_groups = batch / micro_batch. precision "bf16": activations and their gradients are
         bfloat16; weights, their gradients, statistics, losses and the optimizer's state are fp32 as ever.

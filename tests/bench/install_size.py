@@ -17,7 +17,7 @@ import time
 import venv
 from pathlib import Path
 
-PEER = "import torch, lightly.loss, lightly.transforms, torchvision"
+PEER = "import torch, torchvision, lightly.loss"
 OURS = "import simclr_mri; simclr_mri.SimCLR, simclr_mri.datasets.ImageFolder"
 
 
@@ -31,7 +31,7 @@ def import_seconds(python: Path, line: str, rounds: int) -> list[float]:
     found = []
     for code in [line] + [part for _ in range(rounds) for part in ("pass", line)]:
         began_s = time.perf_counter()
-        subprocess.run([str(python), "-c", code], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([str(python), "-c", code], check=True)
         found.append(time.perf_counter() - began_s)
     return [with_it - without for without, with_it in zip(found[1::2], found[2::2], strict=True)]
 
@@ -53,8 +53,11 @@ def main() -> None:
             subprocess.run([str(python), "-m", "pip", "freeze"], capture_output=True, text=True).stdout.splitlines()
         )
         installed = size_bytes(place) - before
+        print(
+            f"{' '.join(args.packages)}: {installed / 1e6:,.0f} MB in {n} packages, installed in {install_s:.0f} s",
+            flush=True,
+        )
         seconds = import_seconds(python, PEER if args.peer else OURS, args.rounds)
-        print(f"{' '.join(args.packages)}: {installed / 1e6:,.0f} MB in {n} packages, installed in {install_s:.0f} s")
         print(f"import: {statistics.median(seconds):.2f} s (median of {args.rounds}, less an empty process)")
 
 

@@ -50,7 +50,9 @@ class TrainingOptions:
     )
     epochs: int = option(100, "passes over the training images", group="optimization", at_least=0)
     batch_size: int = option(32, "images a step", group="optimization", at_least=1)
-    optimizer: Optimizer = option("sgd", "update rule", group="optimization")
+    optimizer: Optimizer = option(
+        "sgd", "update rule; lars is SimCLR's for large batches (You et al. 2017)", group="optimization"
+    )
     lr: float | None = option(
         None, "highest learning rate (none: by optimizer and batch size)", group="optimization", at_least=0
     )

@@ -428,6 +428,8 @@ def _lost_start(init: Any, checkpoint: str | Path | None, resume: str) -> Start 
 def _effective_lr(options: FinetuneOptions) -> float:
     if options.lr is not None:
         return options.lr
+    if options.optimizer == "lars":
+        return 0.075 * math.sqrt(options.batch_size)
     return 1e-3 if options.optimizer == "adamw" else 0.01
 
 

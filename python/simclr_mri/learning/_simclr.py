@@ -217,7 +217,9 @@ def projection_head(options: PretrainOptions) -> list[tuple[int, float, bool]]:
 def _effective_lr(options: PretrainOptions) -> float:
     if options.lr is not None:
         return options.lr
-    return 1e-3 if options.optimizer == "adamw" else 0.015 * math.sqrt(options.batch_size)
+    if options.optimizer == "adamw":
+        return 1e-3
+    return (0.075 if options.optimizer == "lars" else 0.015) * math.sqrt(options.batch_size)
 
 
 def _uses_subjects(options: PretrainOptions) -> bool:
