@@ -83,6 +83,7 @@ static struct smri_plan_config plan_config(const struct smri_trainer_config *con
 }
 
 static smri_status check_config(const struct smri_trainer_config *config) {
+    if (config->batch == 0) return smri_fail(SMRI_ARGUMENT, "batch: expected at least 1 image, got 0");
     if ((unsigned)config->optimizer > SMRI_LARS || (unsigned)config->sharpness > SMRI_ASAM_AUTHORS)
         return smri_fail(SMRI_ARGUMENT, "trainer: unknown optimizer %d or sharpness %d", (int)config->optimizer,
                          (int)config->sharpness);
