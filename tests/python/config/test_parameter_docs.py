@@ -20,7 +20,7 @@ def test_every_argument_is_described(cls: type) -> None:
     assert described == [field.name for field in option_fields(cls)]
     assert set(names) <= set(described) and "lr : float or None, default=None" in section
     assert "momentum : float" in section and "At least 0 and below 1." in section
-    assert "{'sgd', 'adamw'}" in section
+    assert "{'sgd', 'adamw', 'lars'}" in section
 
 
 def test_what_comes_before_and_after_stays() -> None:
