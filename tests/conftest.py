@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # processors are shared among the workers: threads that wait would take them from others
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from simclr_mri import _core
 

@@ -112,8 +112,9 @@ def test_whole_numbers_do_not_wrap(value):
             lambda: _core.cosine_rate(value, 10, 0.1),
             lambda: _core.cosine_rate(1, value, 0.1),
             lambda: _core.one_cycle_rate(value, 10, 0.1),
-            lambda: _core.Network(18, image_size=32, seed=value),
         ]
+    if not is_small and value is not None:  # None: no weights are drawn
+        calls.append(lambda: _core.Network(18, image_size=32, seed=value))
     for call in calls:
         with pytest.raises((ValueError, TypeError, OverflowError)):
             call()

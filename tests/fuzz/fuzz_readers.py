@@ -25,7 +25,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from simclr_mri.config import read_toml
-from simclr_mri.datasets._tables import read_rows
+from simclr_mri.datasets._read_table import read_rows
 from simclr_mri.learning._checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from simclr_mri.weights import CheckpointError, WeightsError, open_weights, read_weights
 

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .._shared import for_the_shell, n_launched, quietly
+from .._shared import for_the_shell, quietly
 from ._parser import build_parser
 from ._table import COMMANDS
 
@@ -108,6 +108,8 @@ def _version(_: argparse.Namespace) -> int:
 def _command(args: argparse.Namespace) -> int:
     name = args.command.replace("-", "_")
     module = importlib.import_module(f"._{name}", __package__)  # each imports only what it needs
+    from .._shared import n_launched  # loads the core, whose complaints are a line as others are
+
     if n_launched() == 1:
         return getattr(module, name)(args) or 0
     from ._ranks import at_every_rank

@@ -44,7 +44,7 @@ def rotation(degrees: float, scale: float = 1.0) -> np.ndarray:
     return scale * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """How an image might have been cut or stretched: p -> linear (p - centre) + centre + shift."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,9 @@ class RunJudge:
     reuse: bool
 
     def __post_init__(self) -> None:
-        self.checkpoint = safetensors_metadata(checkpoint_path(self.folder)).get("digest", "")
+        # Of the tensors alone: the header has times, which differ where a run was stopped and went on to the same bits.
+        tensors = safetensors_metadata(checkpoint_path(self.folder)).get("digests", "")
+        self.checkpoint = hashlib.sha256(tensors.encode()).hexdigest()[:16] if tensors else ""
         self.kept = self._read_report() if self.reuse else {}
         # The checkpoint was checked against its digest when it was read, so the weights are those of the report.
         is_same = bool(self.checkpoint) and self.kept.get("checkpoint") == self.checkpoint

@@ -309,7 +309,6 @@ def test_typing_mistakes_are_usage_errors(capsys):
         ("pretrain D --arch resnet20", "--arch 'resnet20' is unknown. Did you mean 'resnet50'?"),
         ("pretrain D E", "unexpected 'E'"),
         ("pretrain D --lr fast", "--lr: invalid float value: 'fast'"),
-        ("finetune D --class-weight equal", "--class-weight 'equal' is unknown. Known: balanced, none."),
         ("demo --data.image-size 48", "--data.image-size is not used here: the size of the phantoms is --image-size."),
         ("demo --data.folds=5", "--data.folds is not used here: the number of folds is --splits."),
         ("demo --data.groups foo", "--data.groups is not used here: the phantoms' subjects are known."),

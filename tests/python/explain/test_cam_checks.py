@@ -133,7 +133,7 @@ def test_new_weights_change_the_maps_and_leave_the_model_alone(fitted, checks):
         assert abs(rows["all layers"]["rank_correlation"]) < 0.6
     before = clf.network_.state()
     cams = grad_cam(clf, ds[:3], layer="layer2", method="eigencam")
-    found = randomised_weights(clf, cams, ds[:3], seed=1)
+    found = randomised_weights(clf, cams, "eigencam", ds[:3], seed=1)
     # Eigen-CAM at layer2 does not see what lies above: its maps stay, and the check says so.
     assert [round(row["rank_correlation"], 4) for row in found[:3]] == [1, 1, 1]
     assert found[3]["rank_correlation"] < 0.99
