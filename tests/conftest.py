@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # processors are shared among the workers: threads that wait would take them from others
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: threads that wait would take them from others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from simclr_mri import _core
