@@ -135,7 +135,8 @@ def test_values_out_of_range_are_named(values, message):
         Settings(build_parser().parse_args(["pretrain", "D", *line]))
 
 
-def test_the_ends_of_the_ranges_are_allowed():
+def test_the_ends_of_the_ranges_are_allowed(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     checked(SimCLR(batch_size=2, momentum=0.999, random_state=MAX_SEED, n_jobs=MAX_THREADS), PretrainOptions)
     checked(Classifier(batch_size=1), FinetuneOptions)
     assert n_threads(MAX_THREADS) == MAX_THREADS and n_threads(-1) == n_threads(None) == 0

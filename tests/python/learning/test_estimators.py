@@ -458,7 +458,8 @@ def test_the_predicted_memory_is_the_real_one(tmp_path):
     assert float(done.stdout) == pytest.approx(1, abs=0.1)
 
 
-def test_n_jobs_is_scikit_learns(parts):
+def test_n_jobs_is_scikit_learns(parts, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     images = parts[0].images
     assert n_threads(None) == n_threads(-1) == 0 and n_threads(3) == 3
     assert SimCLR(**{**SSL, "epochs": 0}, n_jobs=-1).fit(parts[0]).transform(images).shape == (len(images), 512)
