@@ -6,10 +6,7 @@ draws a few of them. The truth is the metric over the whole population with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from unittest import mock
 
 import numpy as np
 from scipy.stats import norm
@@ -18,30 +15,6 @@ from simclr_mri.metrics import METRICS, evaluate_predictions, paired_difference
 from simclr_mri.metrics._bootstrap import Sample, confusion_metrics
 
 CLASSES = ("none", "mild", "severe", "worse")
-
-
-@contextmanager
-def quick_values() -> Iterator[None]:
-    """Metrics of a sample as those of a resample with weights of 1, which a test compares with scikit-learn's.
-
-    scikit-learn's checks of its arguments are three quarters of the time of a study of 24 subjects.
-    """
-
-    def values(sample: Sample) -> dict[str, object]:
-        found = confusion_metrics(sample, np.ones((1, len(sample.labels))))
-        return {name: value[0] if value.ndim > 1 else float(value[0]) for name, value in found.items()}
-
-    with (
-        mock.patch("simclr_mri.metrics._evaluate.evaluate_sample", values),
-        mock.patch("simclr_mri.metrics._pooling.evaluate_sample", values),
-        mock.patch.object(Sample, "confusion", _confusion),
-    ):
-        yield
-
-
-def _confusion(sample: Sample) -> np.ndarray:
-    k = sample.n_classes
-    return np.bincount(sample.labels * k + sample.predicted, minlength=k * k).reshape(k, k)
 
 
 @dataclass(frozen=True)
@@ -93,7 +66,6 @@ def coverage(
     return coverages(of, counts, (level,), n_studies, n_bootstrap=n_bootstrap, seed=seed)[level]
 
 
-@quick_values()
 def coverages(
     of: Population,
     counts: tuple[int, ...],
@@ -128,7 +100,6 @@ def coverages(
     }
 
 
-@quick_values()
 def paired_coverage(
     a: Population, b: Population, counts: tuple[int, ...], metric: str, n_studies: int, *, n_bootstrap: int = 400
 ) -> float:
