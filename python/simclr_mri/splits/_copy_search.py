@@ -10,7 +10,6 @@ images these are looked for in cells, so that it grows with the number of images
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from .._shared import n_processors, n_threads
 from . import _alignment as align
 from . import _fourier_mellin as fm
 from ._neighbours import Cells
@@ -80,12 +80,16 @@ OF_ODD = 0.5
 N_CONTEXT = 300
 """Images from which the usual difference of neighbours is taken."""
 
+MAX_WORKERS = 8
+"""Threads at most, each of which holds the spectra of a batch."""
+
 
 def search_copies(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Pairs of copies among pictures that are not blank, the map of each, (P, 2) and (P, 2, 2), and `n_crowded`."""
     if len(gray) < 2:
         return np.zeros((0, 2), np.int64), np.zeros((0, 2, 2)), 0
-    with ThreadPoolExecutor(n_threads()) as pool, threadpool_limits(1):
+    workers = min(MAX_WORKERS, n_threads(None) or n_processors())
+    with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
         contrast = pool.map(lambda part: fm.local_contrast(gray[part]).astype(np.float16), _parts(len(gray), 256))
         detail = np.concatenate(list(contrast))
         near = _unmoved_candidates(detail, pool)
@@ -406,8 +410,3 @@ def _refine(detail: np.ndarray, pairs: np.ndarray, start: align.Alignment) -> tu
         good = start.match > fit
         pairs, start = pairs[good], start.take(good)
     return pairs, start
-
-
-def n_threads() -> int:
-    """Processors that this process may use, at most 8."""
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
