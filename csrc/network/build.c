@@ -171,8 +171,8 @@ static short forward_head(struct builder *b, short x) {
     return x;
 }
 
-/* How many images of the first stage a pass takes at a time where that is fixed: of ResNet-50 at 128 x 128 in fp32 four, 4 MiB for
- * each of a block's tensors, of which three live at once. Later stages are smaller and have more weights to read. */
+/* How many images of the first stage a pass takes at a time where that is fixed: of ResNet-50 at 128 x 128 in fp32 four,
+ * 4 MiB for each of a block's tensors, of which three live at once. Later stages are smaller and have more weights to read. */
 static size_t prefix_images(const struct builder *b) {
     size_t most = outputs_of(b, 0);
     for (size_t i = 0; i < b->network->n_blocks && b->network->blocks[i].stage == SMRI_STAGE_LAYER1; i++) {
@@ -282,8 +282,8 @@ static bool wants_input_gradient(const struct builder *b, size_t index) {
     return !is_fixed(b, index > 0 ? b->network->blocks[index - 1].stage : SMRI_STAGE_STEM);
 }
 
-/* From the gradient of the block's output to that of its input, or none where nobody wants it. ds, the gradient in front of the block's ReLU, goes into
- * both paths: the identity's share stays where it is and the main path's is added to it. */
+/* From the gradient of the block's output to that of its input, or none where nobody wants it. ds, the gradient in front of
+ * the block's ReLU, goes into both paths: the identity's share stays where it is and the main path's is added to it. */
 static short backward_block(struct builder *b, size_t index, short dout) {
     const struct smri_block *block = &b->network->blocks[index];
     const size_t first = block->first, last = first + block->n_conv_bns - 1, shortcut = last + 1;
