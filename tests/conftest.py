@@ -13,6 +13,7 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: threads that wait would take them from others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("SIMCLR_MRI_FIGURES", "png")  # PDF files take longest; `all_figures` has all
 
 from simclr_mri import _core
 
@@ -42,6 +43,24 @@ def isa_bf16(request: pytest.FixtureRequest):
     _core.set_isa(request.param)
     yield request.param
     _core.set_isa(SUPPORTED[-1])
+
+
+LONGEST_FIRST = ("tests/whole", "tests/python/studies", "tests/python", "tests/test_", "tests/core/training")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes begin first, so that no worker waits for another at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((i for i, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)), len(LONGEST_FIRST))
+
+    items.sort(key=place)
+
+
+@pytest.fixture
+def all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are written in every format, as users have them."""
+    monkeypatch.delenv("SIMCLR_MRI_FIGURES")
 
 
 @pytest.fixture(scope="session")

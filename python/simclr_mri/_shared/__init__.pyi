@@ -9,6 +9,7 @@ from ._advice import options_of as options_of
 from ._figures import FORMATS as FORMATS
 from ._figures import close_figure as close_figure
 from ._figures import describe as describe
+from ._figures import figure_formats as figure_formats
 from ._figures import has_figure as has_figure
 from ._figures import our_figure as our_figure
 from ._figures import png_tag as png_tag

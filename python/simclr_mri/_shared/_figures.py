@@ -8,16 +8,21 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ._files import atomic_writer
+from ._text import choose
 
 FORMATS = ("png", "pdf", "svg")
 """What figures are written as beside each other: for the screen, for the journal, for a drawing program."""
+FORMATS_VARIABLE = "SIMCLR_MRI_FIGURES"
+"""Environment variable that names fewer formats, with commas: "png" makes studies and tests faster."""
 
 # Fonts as TrueType, which journals ask for (matplotlib's default is Type 3), and the same bytes each time.
 _SAVED: dict[str, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.hashsalt": "simclr_mri"}
@@ -48,7 +53,13 @@ def png_tag(figure: Any, alt: str, *, dpi: int = 150) -> str:
     return f'<img src="data:image/png;base64,{data}" width="{width}" alt="{html.escape(alt, quote=True)}">'
 
 
-def save_figure(figure: Any, path: str | Path, *, formats: Sequence[str] = FORMATS, **options: Any) -> list[Path]:
+def figure_formats() -> tuple[str, ...]:
+    """The formats that are written where none are named: all, or those of the environment variable."""
+    named = [name.strip().lower() for name in os.environ.get(FORMATS_VARIABLE, "").split(",") if name.strip()]
+    return tuple(choose(FORMATS_VARIABLE, name, FORMATS) for name in named) or FORMATS
+
+
+def save_figure(figure: Any, path: str | Path, *, formats: Sequence[str] | None = None, **options: Any) -> list[Path]:
     """Write a figure, each file whole or not at all, and close the figure if this package made it.
 
     Parameters
@@ -56,9 +67,9 @@ def save_figure(figure: Any, path: str | Path, *, formats: Sequence[str] = FORMA
     figure : matplotlib.figure.Figure
     path : path
         Its suffix is replaced by that of each format.
-    formats : sequence of {"png", "pdf", "svg"}
-        PDF files hold their fonts as TrueType. SVG files hold letters as outlines, which look the same without the
-        font.
+    formats : sequence of {"png", "pdf", "svg"}, optional
+        By default all, or those that the environment variable SIMCLR_MRI_FIGURES names. PDF files hold their fonts as
+        TrueType. SVG files hold letters as outlines, which look the same without the font.
     **options
         As of `Figure.savefig`.
 
@@ -66,8 +77,9 @@ def save_figure(figure: Any, path: str | Path, *, formats: Sequence[str] = FORMA
     -------
     list of Path
     """
+    formats = figure_formats() if formats is None else formats
     written = [Path(path).expanduser().with_suffix(f".{name}") for name in formats]
-    with sys.modules["matplotlib"].rc_context(_SAVED):
+    with sys.modules["matplotlib"].rc_context(_SAVED), _laid_out_once(figure):
         for name, target in zip(formats, written, strict=True):
             with atomic_writer(target) as file:
                 figure.savefig(file, format=name, **{"metadata": _METADATA[name], **options})
@@ -75,9 +87,24 @@ def save_figure(figure: Any, path: str | Path, *, formats: Sequence[str] = FORMA
     return written
 
 
+@contextmanager
+def _laid_out_once(figure: Any) -> Iterator[None]:
+    """The layout engine places the axes once and not anew for each format."""
+    engine = figure.get_layout_engine()
+    if engine is None:
+        yield
+        return
+    engine.execute(figure)
+    figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+
+
 def has_figure(path: str | Path) -> bool:
     """Whether `save_figure` has written all its files there."""
-    return all(Path(path).with_suffix(f".{name}").is_file() for name in FORMATS)
+    return all(Path(path).with_suffix(f".{name}").is_file() for name in figure_formats())
 
 
 def describe(ax: Any, caption: str = "") -> str:

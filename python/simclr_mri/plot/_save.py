@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .._shared import FORMATS, choose, save_figure
+from .._shared import FORMATS, choose, figure_formats, save_figure
 
 
-def save(ax: Any, path: str | Path, *, formats: Sequence[str] = FORMATS, dpi: int = 300) -> list[Path]:
+def save(ax: Any, path: str | Path, *, formats: Sequence[str] | None = None, dpi: int = 300) -> list[Path]:
     """Write a figure as PNG, PDF and SVG beside each other.
 
     Parameters
@@ -17,8 +17,9 @@ def save(ax: Any, path: str | Path, *, formats: Sequence[str] = FORMATS, dpi: in
     ax : Axes or Figure
     path : path
         "figures/scores" gives scores.png, scores.pdf and scores.svg; "figures/scores.pdf" gives that one alone.
-    formats : sequence of {"png", "pdf", "svg"}
-        What to write where `path` has no suffix. PDF files hold their fonts as TrueType, as journals ask.
+    formats : sequence of {"png", "pdf", "svg"}, optional
+        What to write where `path` has no suffix; by default all, or what the environment variable SIMCLR_MRI_FIGURES
+        names ("png", or "png,pdf"). PDF files hold their fonts as TrueType, as journals ask.
     dpi : int
         Of the PNG, and of pictures inside the others.
 
@@ -36,6 +37,6 @@ def save(ax: Any, path: str | Path, *, formats: Sequence[str] = FORMATS, dpi: in
     if suffix:
         formats = [choose("format", suffix, FORMATS)]
     else:
-        formats = [choose("format", name, FORMATS) for name in formats]
+        formats = [choose("format", name, FORMATS) for name in formats or figure_formats()]
         path = path.with_name(f"{path.name}.{formats[0]}")
     return save_figure(getattr(ax, "figure", ax), path, formats=formats, dpi=dpi, bbox_inches="tight")

@@ -113,7 +113,7 @@ def test_words_of_heat_maps_lie_beside_the_pictures_and_a_bar_says_what_is_hot()
     assert "heat" in bar.get_ylabel() and list(bar.get_yticks()) == [0, 0.5, 1]
 
 
-def test_saved_figures_hold_their_fonts_and_are_the_same_each_time(tmp_path):
+def test_saved_figures_hold_their_fonts_and_are_the_same_each_time(tmp_path, all_figures):
     for name in ("one", "two"):
         matplotlib.rcParams["pdf.fonttype"] = 3  # what a user may have
         written = plot.save(plot.confusion([[3, 1], [0, 2]], ["a", "b"]), tmp_path / name)
@@ -125,6 +125,17 @@ def test_saved_figures_hold_their_fonts_and_are_the_same_each_time(tmp_path):
     assert [path.name for path in plot.save(plt.figure(), tmp_path / "a.b.pdf")] == ["a.b.pdf"]
     with pytest.raises(ValueError, match="format='jpg' is unknown"):
         plot.save(plt.figure(), tmp_path / "a.jpg")
+
+
+def test_fewer_formats_by_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIMCLR_MRI_FIGURES", "png, SVG")
+    figure = plot.confusion([[3, 1], [0, 2]], ["a", "b"]).figure
+    engine = figure.get_layout_engine()
+    assert [path.name for path in plot.save(figure, tmp_path / "a")] == ["a.png", "a.svg"]
+    assert figure.get_layout_engine() is engine
+    monkeypatch.setenv("SIMCLR_MRI_FIGURES", "jpg")
+    with pytest.raises(ValueError, match=r"SIMCLR_MRI_FIGURES='jpg' is unknown.*png"):
+        plot.save(figure, tmp_path / "b")
 
 
 def test_mistakes_are_named():

@@ -172,7 +172,7 @@ def test_too_few_subjects_get_no_interval():
 # ---- the whole -------------------------------------------------------------------------------------------------------
 
 
-def test_label_curve_is_the_same_again_and_goes_on(phantoms, tmp_path):
+def test_label_curve_is_the_same_again_and_goes_on(phantoms, tmp_path, all_figures):
     starts = {"pixels": "pixels", "again": Start("pixels"), "ssl": sm.SimCLR(**SSL)}
     options = {"n_labelled": [4, 8], "draws": 6, "n_splits": 3, "seed": 3}
     plain = sm.label_curve(phantoms, starts, **options)

@@ -57,6 +57,7 @@ def test_one_row_an_arm_and_the_files(done):
     assert result.rows[0]["n_labelled"] < result.rows[1]["n_labelled"]
     for name in ("study.csv", "study.md", "study.png", "manifest.json", "log.jsonl"):
         assert (out / name).stat().st_size > 0
+    assert not (out / "study.pdf").exists()  # as the tests' environment says
     assert (
         (out / "random" / "30pct_seed0" / "test_predictions.csv").read_text().startswith("file,subject,class,predicted")
     )
@@ -66,7 +67,7 @@ def test_one_row_an_arm_and_the_files(done):
     assert result.level == "subject" and len(result.differences("random", "simclr")) == 2
 
 
-def test_repeating_it_trains_nothing_and_gives_the_same_table(done, data, monkeypatch):
+def test_repeating_it_trains_nothing_and_gives_the_same_table(done, data, monkeypatch, all_figures):
     result, out = done
     csv = (out / "study.csv").read_bytes()
     for cls in (SimCLRTask, ClassifierTask):
@@ -75,6 +76,7 @@ def test_repeating_it_trains_nothing_and_gives_the_same_table(done, data, monkey
     assert run(data, out).rows == result.rows
     assert pyplot.get_fignums() == [users.number]  # its own figures are closed, those of the user are not
     assert (out / "study.csv").read_bytes() == csv
+    assert (out / "study.pdf").exists() and (out / "learning_curves.svg").exists()  # which were missing
 
 
 @pytest.mark.parametrize("n", [6])
