@@ -72,6 +72,8 @@ static void fill(void) {
             smri_convert_kernels_neon(&table->convert);
             smri_softmax_kernels_neon(&table->softmax);
             smri_optimizer_kernels_neon(&table->optimizer);
+            smri_elementwise_kernels_neon(&table->elementwise);
+            smri_pool2d_kernels_neon(table->pool2d);
         }
 #endif
     }

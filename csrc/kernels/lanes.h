@@ -22,11 +22,14 @@ typedef __m512d doubles;
 #else
 #include <immintrin.h>
 #include <stdbool.h>
+#include <stdint.h>
 #define SMRI_LANES ((size_t)8)
 #define SMRI_INLINE static inline __attribute__((always_inline))
+#define SMRI_UNROLL_8 _Pragma("GCC unroll 8")
 typedef __m256 floats;
 typedef __m256d doubles;
 #endif
+typedef uint32_t uints __attribute__((vector_size(4 * SMRI_LANES)));
 
 /* ---- AVX-512 ---- */
 #if defined(__AVX512F__)
@@ -125,6 +128,30 @@ SMRI_INLINE floats vkeep(floats v, size_t n) { return _mm512_maskz_mov_ps(lanes_
 SMRI_INLINE float reduce_max(floats v) { return _mm512_reduce_max_ps(v); }
 SMRI_INLINE double reduce_add(doubles v) { return _mm512_reduce_add_pd(v); }
 SMRI_INLINE doubles vfma_double(doubles a, doubles b, doubles c) { return _mm512_fmadd_pd(a, b, c); }
+
+SMRI_INLINE void vtranspose(floats r[16]) { /* SMRI_LANES rows of as many numbers */
+    __m512i words[16];
+    SMRI_UNROLL_16 for (size_t i = 0; i < 16; i++) words[i] = _mm512_castps_si512(r[i]);
+    transpose_16x16(words);
+    SMRI_UNROLL_16 for (size_t i = 0; i < 16; i++) r[i] = _mm512_castsi512_ps(words[i]);
+}
+
+/* High and low words of the products of all lanes: even and odd ones are multiplied apart. */
+SMRI_INLINE void vmul_wide(uints *high, uints *low, uints a, uint32_t b) {
+    const __m512i factor = _mm512_set1_epi32((int)b);
+    const __m512i even = _mm512_mul_epu32((__m512i)a, factor);
+    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64((__m512i)a, 32), factor);
+    *high = (uints)_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
+    *low = (uints)_mm512_mask_shuffle_epi32(even, 0xAAAA, odd, _MM_PERM_CCAA);
+}
+
+/* Four vectors as rows of 4 x 4 words, each such square transposed. */
+SMRI_INLINE void vtranspose_fours(uints r[4]) {
+    const __m512i a = _mm512_unpacklo_epi32((__m512i)r[0], (__m512i)r[1]), b = _mm512_unpackhi_epi32((__m512i)r[0], (__m512i)r[1]);
+    const __m512i c = _mm512_unpacklo_epi32((__m512i)r[2], (__m512i)r[3]), d = _mm512_unpackhi_epi32((__m512i)r[2], (__m512i)r[3]);
+    r[0] = (uints)_mm512_unpacklo_epi64(a, c), r[1] = (uints)_mm512_unpackhi_epi64(a, c);
+    r[2] = (uints)_mm512_unpacklo_epi64(b, d), r[3] = (uints)_mm512_unpackhi_epi64(b, d);
+}
 
 /* ---- AVX2 ---- */
 #elif defined(__AVX2__)
@@ -248,11 +275,65 @@ SMRI_INLINE float reduce_max(floats v) {
 SMRI_INLINE double reduce_add(doubles v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 SMRI_INLINE doubles vfma_double(doubles a, doubles b, doubles c) { return _mm256_fmadd_pd(a, b, c); }
 
+/* Rows are interleaved by 1, 2 and 4 lanes. */
+SMRI_INLINE void vtranspose(floats r[8]) {
+    floats t[8];
+    SMRI_UNROLL_8 for (size_t i = 0; i < 8; i += 2)
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]), t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    SMRI_UNROLL_8 for (size_t i = 0; i < 8; i += 4)
+        for (size_t j = 0; j < 2; j++) {
+            r[i + 2 * j] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+            r[i + 2 * j + 1] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0xEE);
+        }
+    SMRI_UNROLL_8 for (size_t j = 0; j < 4; j++) {
+        t[j] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x20);
+        t[j + 4] = _mm256_permute2f128_ps(r[j], r[j + 4], 0x31);
+    }
+    SMRI_UNROLL_8 for (size_t j = 0; j < 8; j++) r[j] = t[j];
+}
+
+/* a where the words are all ones, b where they are zero. */
+SMRI_INLINE floats vselect(uints which, floats a, floats b) { return _mm256_blendv_ps(b, a, (__m256)which); }
+
+/* The first n lanes as bytes: of numbers up to 255. */
+SMRI_INLINE void vstore_bytes(uint8_t *out, uints v, size_t n) {
+    const __m128i pairs = _mm_packus_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+    const int64_t bytes = _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs));
+    memcpy(out, &bytes, n);
+}
+SMRI_INLINE uints vload_bytes(const uint8_t *p, size_t n) {
+    int64_t bytes = 0;
+    memcpy(&bytes, p, n);
+    return (uints)_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes));
+}
+
+SMRI_INLINE void vmul_wide(uints *high, uints *low, uints a, uint32_t b) {
+    const __m256i factor = _mm256_set1_epi32((int)b);
+    const __m256i even = _mm256_mul_epu32((__m256i)a, factor);
+    const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)a, 32), factor);
+    *high = (uints)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    *low = (uints)_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+}
+
+SMRI_INLINE void vtranspose_fours(uints r[4]) {
+    const __m256i a = _mm256_unpacklo_epi32((__m256i)r[0], (__m256i)r[1]), b = _mm256_unpackhi_epi32((__m256i)r[0], (__m256i)r[1]);
+    const __m256i c = _mm256_unpacklo_epi32((__m256i)r[2], (__m256i)r[3]), d = _mm256_unpackhi_epi32((__m256i)r[2], (__m256i)r[3]);
+    r[0] = (uints)_mm256_unpacklo_epi64(a, c), r[1] = (uints)_mm256_unpackhi_epi64(a, c);
+    r[2] = (uints)_mm256_unpacklo_epi64(b, d), r[3] = (uints)_mm256_unpackhi_epi64(b, d);
+}
+
 #endif
 
 #if defined(__x86_64__)
 SMRI_INLINE void vstore_fence(void) { _mm_sfence(); } /* completes vstore_nt */
 #endif
+
+/* Lane l of a sequence that vtranspose_fours puts in order: LANES / 4 (l % 4) + l / 4. */
+SMRI_INLINE uints vlane_order(void) {
+    uints order;
+    for (uint32_t l = 0; l < SMRI_LANES; l++) order[l] = (uint32_t)SMRI_LANES / 4 * (l % 4) + l / 4;
+    return order;
+}
 
 SMRI_INLINE floats rounded(floats v) { return widened(round_to_bf16(v)); }
 

@@ -1,49 +1,36 @@
-/* The kernels on pairs of bfloat16 numbers with AVX512_BF16: igemm_loops_avx512.h's tiles with vdpbf16ps, which adds two
+/* The kernels on pairs of bfloat16 numbers with AVX512_BF16: igemm_loops.h's tiles with vdpbf16ps, which adds two
  * products to a float, flushing denormals, and the movers of data. */
 #include "kernels/conv/bf16_dot2.h"
 
-#include "kernels/lanes_avx512.h"
+#include "kernels/lanes.h"
 
-#define SMRI_IGEMM_NUMBERS 2
-#define SMRI_IGEMM_OUT_BYTES sizeof(smri_bf16)
+#define SMRI_IGEMM_PRECISION SMRI_BF16
 
-SMRI_INLINE __m512 broadcast(const void *row, size_t word) {
+SMRI_INLINE floats broadcast(const void *row, size_t word) {
     int32_t x; /* where a pixel has an odd number of channels every other row begins between two words */
     memcpy(&x, (const char *)row + 4 * word, sizeof x);
     return _mm512_castsi512_ps(_mm512_set1_epi32(x));
 }
 
-SMRI_INLINE __m512 broadcast_last(const void *row, size_t number) {
+SMRI_INLINE floats broadcast_last(const void *row, size_t number) {
     return _mm512_castsi512_ps(_mm512_set1_epi32(((const smri_bf16 *)row)[number]));
 }
 
-SMRI_INLINE __m512 multiply_add(__m512 x, __m512 w, __m512 sum) {
-    return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w);
-}
+SMRI_INLINE floats multiply_add(floats x, floats w, floats sum) { return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w); }
 
-SMRI_INLINE void put(void *out, __mmask16 lanes, __m512 sum, bool accumulate, __m512 floor, bool streamed) {
-    (void)streamed; /* half a line */
-    if (accumulate) {
-        const __m512i old = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, out));
-        sum = _mm512_add_ps(sum, _mm512_castsi512_ps(_mm512_slli_epi32(old, 16)));
-    }
-    sum = _mm512_max_ps(floor, sum); /* the second one when it is NaN */
-    _mm256_mask_storeu_epi16(out, lanes, (__m256i)_mm512_cvtneps_pbh(sum));
-}
-
-#include "kernels/conv/igemm_loops_avx512.h"
+#include "kernels/conv/igemm_loops.h"
 
 static __m512i pairs_of(__m256i even, __m256i odd) {
     return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
 }
 
-static __m256i rounded(const float *in) { return (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(in)); }
+static __m256i rounded_row(const float *in) { return round_to_bf16(_mm512_loadu_ps(in)); }
 
 static void weights(uint32_t *out, const float *in, size_t rows) {
     for (size_t d = 0; d < rows; d += 2, in += 2 * SMRI_CONV_BLOCK)
         for (size_t i = 0; i < SMRI_CONV_BLOCK; i += SMRI_LANES, out += SMRI_LANES) {
-            const __m256i odd = d + 1 < rows ? rounded(in + SMRI_CONV_BLOCK + i) : _mm256_setzero_si256();
-            _mm512_storeu_si512(out, pairs_of(rounded(in + i), odd));
+            const __m256i odd = d + 1 < rows ? rounded_row(in + SMRI_CONV_BLOCK + i) : _mm256_setzero_si256();
+            _mm512_storeu_si512(out, pairs_of(rounded_row(in + i), odd));
         }
 }
 

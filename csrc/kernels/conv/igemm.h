@@ -87,7 +87,7 @@ struct smri_conv_kernels {
 
 void smri_conv_kernels_ref(struct smri_conv_kernels *kernels);
 void smri_conv_kernels_avx2(struct smri_conv_kernels *kernels);
-void smri_conv_kernels_neon(struct smri_conv_kernels *kernels); /* tile and gemm_tn */
+void smri_conv_kernels_neon(struct smri_conv_kernels *kernels);
 void smri_conv_kernels_avx512(struct smri_conv_kernels *kernels);
 
 #endif

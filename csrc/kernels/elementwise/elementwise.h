@@ -21,6 +21,7 @@ struct smri_elementwise_kernels {
 /* Each fills the slots that it improves; `_ref` fills all. */
 void smri_elementwise_kernels_ref(struct smri_elementwise_kernels *table);
 void smri_elementwise_kernels_avx2(struct smri_elementwise_kernels *table);
+void smri_elementwise_kernels_neon(struct smri_elementwise_kernels *table);
 void smri_elementwise_kernels_avx512(struct smri_elementwise_kernels *table);
 
 #endif

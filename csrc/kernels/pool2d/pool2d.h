@@ -50,6 +50,7 @@ struct smri_pool2d_kernels {
 /* Each fills the slots that it improves; `_ref` fills all. */
 void smri_pool2d_kernels_ref(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
 void smri_pool2d_kernels_avx2(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
+void smri_pool2d_kernels_neon(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
 void smri_pool2d_kernels_avx512(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
 void smri_pool2d_kernels_avx512bf16(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
 

@@ -32,28 +32,19 @@ SMRI_INLINE floats add_where(floats sum, floats v, const uint8_t *place, uint8_t
     return _mm512_mask_add_ps(sum, _mm_mask_cmpeq_epi8_mask(lanes, winner, _mm_set1_epi8((char)mine)), sum, v);
 }
 #else
-typedef __m256i places_of;
-SMRI_INLINE places_of all_places(uint8_t place) { return _mm256_set1_epi32(place); }
+typedef uints places_of;
+SMRI_INLINE places_of all_places(uint8_t place) { return (uints){0} + place; }
 
 SMRI_INLINE void challenge(floats *best, places_of *where, floats candidate, places_of here) {
-    const floats greater = _mm256_cmp_ps(candidate, *best, _CMP_GT_OQ);
-    const floats wins = _mm256_or_ps(greater, _mm256_cmp_ps(candidate, candidate, _CMP_UNORD_Q));
-    *best = _mm256_blendv_ps(*best, candidate, wins);
-    *where = _mm256_blendv_epi8(*where, here, _mm256_castps_si256(wins));
+    const uints wins = (uints)(candidate > *best) | (uints)(candidate != candidate);
+    *best = vselect(wins, candidate, *best);
+    *where = (uints)vselect(wins, (floats)here, (floats)*where);
 }
 
-SMRI_INLINE void put_places(uint8_t *out, places_of where, size_t n) {
-    const __m128i pairs = _mm_packus_epi32(_mm256_castsi256_si128(where), _mm256_extracti128_si256(where, 1));
-    const int64_t bytes = _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs));
-    memcpy(out, &bytes, n);
-}
+SMRI_INLINE void put_places(uint8_t *out, places_of where, size_t n) { vstore_bytes(out, where, n); }
 
 SMRI_INLINE floats add_where(floats sum, floats v, const uint8_t *place, uint8_t mine, size_t n) {
-    int64_t bytes = 0;
-    memcpy(&bytes, place, n);
-    const __m256i winner = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes));
-    const floats kept = _mm256_castsi256_ps(_mm256_cmpeq_epi32(winner, _mm256_set1_epi32(mine)));
-    return sum + _mm256_and_ps(v, kept);
+    return sum + (floats)((uints)v & (uints)(vload_bytes(place, n) == mine));
 }
 #endif
 
@@ -69,7 +60,7 @@ SMRI_INLINE void max_columns(void *y, uint8_t *place, const void *const *x, cons
     for (size_t i = 1; i < n_taps; i++) {
         const places_of here = all_places(places[i]);
         for (size_t k = 0; k < width; k++) {
-            _mm_prefetch((const char *)smri_elem_const(x[i], c + k * SMRI_LANES + ahead, precision), _MM_HINT_T1);
+            __builtin_prefetch(smri_elem_const(x[i], c + k * SMRI_LANES + ahead, precision), 0, 2);
             challenge(&best[k], &where[k], vload(x[i], c + k * SMRI_LANES, n, precision), here);
         }
     }
@@ -218,7 +209,7 @@ SMRI_INLINE void sum_columns(float *y, const void *x, double factor, size_t rows
     for (size_t r = 0; r < rows; r++)
         for (size_t k = 0; k < width; k++) {
             const size_t i = r * stride + c + k * SMRI_LANES;
-            _mm_prefetch((const char *)smri_elem_const(x, i + 32 * stride, precision), _MM_HINT_T1);
+            __builtin_prefetch(smri_elem_const(x, i + 32 * stride, precision), 0, 2);
             const floats v = vload(x, i, n, precision);
             low[k] = low[k] + low_half(v);
             high[k] = high[k] + high_half(v);
