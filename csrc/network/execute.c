@@ -310,7 +310,9 @@ static smri_status run_ops(const struct smri_run *run, short first, short end, s
         const unsigned in_front = begun;
         run_op(run, op);
         begun = smri_pool_begun(run->threads);
-        smri_pool_finish(run->threads, op->overlaps && i + 1 < end ? in_front : begun);
+        const bool runs_on = op->overlaps && i + 1 < end;
+        smri_pool_finish(run->threads, runs_on ? in_front : begun);
+        *run->n_done = runs_on ? i : (short)(i + 1);
         const double after = now_s();
         run->seconds[i] += after - before;
         before = after;

@@ -21,6 +21,7 @@ struct smri_plan {
     float *statistics;
     size_t statistics_at[SMRI_CONV_BNS_MAX];
     double seconds[SMRI_OPS_MAX];
+    short n_done;        /* operations of the latest passes that are done */
     struct smri_run run; /* of the latest forward */
     enum smri_isa isa;   /* the kernels for which scratch memory was measured */
     bool forward_done;   /* the arena holds a finished forward pass */
@@ -171,7 +172,7 @@ smri_status smri_plan_forward(smri_plan *plan, const float **output, const float
     plan->run = (struct smri_run){
         .program = program, .network = plan->network, .arena = plan->arena, .statistics = plan->statistics,
         .statistics_at = plan->statistics_at, .images = images, .masks = *masks, .threads = plan->threads,
-        .seconds = plan->seconds,
+        .seconds = plan->seconds, .n_done = &plan->n_done,
     };
     if (plan->config.kind != SMRI_PLAN_TRAIN || plan->config.frozen_stages > 0) smri_program_fold_running(&plan->run);
     status = smri_program_run(&plan->run, 0, program->n_forward, poll);
@@ -195,7 +196,29 @@ smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *d
     plan->run.gradients = gradients;
     plan->run.doutput = doutput;
     plan->run.images = images;
+    plan->n_done = plan->run.program->n_forward;
     return smri_program_run(&plan->run, plan->run.program->n_forward, plan->run.program->n_ops, poll);
+}
+
+/* Where the gradient that an operation writes ends among those that decay; 0 where it writes none. */
+static size_t gradient_end(const smri_network *network, const struct smri_op *op) {
+    if (op->kind == SMRI_OP_CONV_WEIGHTS) {
+        const struct smri_conv_bn *conv_bn = &network->conv_bns[op->unit];
+        return conv_bn->weight + network->table[conv_bn->param].floats;
+    }
+    if (op->kind != SMRI_OP_LINEAR_BACKWARD) return 0;
+    const struct smri_dense *dense = &network->dense[op->unit];
+    return dense->weight + dense->in * dense->out;
+}
+
+size_t smri_plan_final_from(const smri_plan *plan) {
+    const struct smri_program *program = plan->run.program;
+    size_t from = 0;
+    for (short i = plan->n_done; i < program->n_ops; i++) {
+        const size_t end = gradient_end(plan->network, &program->ops[i]);
+        if (end > from) from = end;
+    }
+    return from;
 }
 
 /* Batch norm `unit` in a forward of n images: mean and var are [groups][K]. */

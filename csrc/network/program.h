@@ -141,6 +141,7 @@ struct smri_run {
     struct smri_masks masks;
     smri_pool *threads;
     double *seconds; /* for each operation, how long it took */
+    short *n_done;   /* operations that are done, none of which is still running */
 };
 
 /* Runs operations first .. end - 1; SMRI_INTERRUPTED when poll says so between two of them. */

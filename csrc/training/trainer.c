@@ -87,6 +87,8 @@ static smri_status check_config(const struct smri_trainer_config *config) {
     if ((unsigned)config->optimizer > SMRI_LARS || (unsigned)config->sharpness > SMRI_ASAM_AUTHORS)
         return smri_fail(SMRI_ARGUMENT, "trainer: unknown optimizer %d or sharpness %d", (int)config->optimizer,
                          (int)config->sharpness);
+    if ((unsigned)config->wire >= SMRI_PRECISIONS)
+        return smri_fail(SMRI_ARGUMENT, "wire: expected fp32 or bf16, got %d", (int)config->wire);
     if (!(config->weight_decay >= 0.0) || !isfinite((float)config->weight_decay))
         return smri_fail(SMRI_ARGUMENT, "weight_decay: expected a finite number of 0 or more, got %g", config->weight_decay);
     if (!(config->bn_momentum >= 0.0f && config->bn_momentum <= 1.0f))

@@ -70,6 +70,10 @@ const float *smri_plan_features(const smri_plan *plan, size_t *size);
 smri_status smri_plan_backward(smri_plan *plan, float *gradients, const float *doutput, const float *images,
                                struct smri_poll poll);
 
+/* While smri_plan_backward runs, for its poll: of the gradients that decay, the arena's first, floats so-and-so and all behind
+ * are final. */
+size_t smri_plan_final_from(const smri_plan *plan);
+
 /* TRAIN: blends the batch statistics of the latest forward into the running ones (momentum as PyTorch, 0.1). A pass
  * that is to leave them alone (SAM's second one, an interrupted one) simply does not call it.
  *

@@ -42,6 +42,9 @@ struct smri_trainer_config {
     /* NULL: this process alone. Else the ranks share the micro-batches of every step: all are given the same arguments, of the
      * images their own alone (smri_trainer_rows), and all get the same bits, those of one process. Borrowed. */
     const struct smri_comm *comm;
+    /* What gradients travel in. With SMRI_BF16 the gradients of every micro-batch, and every sum of two in the tree over all of
+     * them, are rounded to bfloat16, also in one process: the bits still do not depend on the number of ranks. */
+    enum smri_precision wire;
     enum smri_precision precision; /* of the plan; weights, gradients of weights and optimizer are fp32 */
 };
 

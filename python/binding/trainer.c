@@ -44,24 +44,27 @@ static int parse_config(PyObject *module, PyObject *arguments, PyObject *keyword
                         struct smri_trainer_config *config, double rates[SMRI_STAGES + 1], PyObject **ranks) {
     static char *names[] = {"network",      "optimizer", "sharpness",   "nesterov", "beta2",     "eps",
                             "weight_decay", "decay_all", "bn_momentum", "batch",    "bn_groups", "micro_batch",
-                            "precision",    "frozen_stages", "stage_rates", "ranks", NULL};
+                            "precision",    "frozen_stages", "stage_rates", "ranks", "wire", NULL};
     static const char *const optimizers[] = {"sgd", "adamw", "lars"}, *const sharpnesses[] = {"none", "sam", "asam", "asam-authors"};
-    const char *optimizer = "sgd", *sharpness = "none";
+    static const char *const wires[] = {"fp32", "bf16"}; /* in the order of enum smri_precision */
+    const char *optimizer = "sgd", *sharpness = "none", *wire = wires[SMRI_FP32];
     int nesterov = 0, decay_all = 0;
     PyObject *rates_given = NULL;
     *config = (struct smri_trainer_config){.beta2 = 0.999, .eps = 1e-8, .bn_momentum = 0.1f, .bn_groups = 1};
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspdddpfO&O&O&O&O&OO:Trainer", names, smri_network_type(module),
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!|$sspdddpfO&O&O&O&O&OOs:Trainer", names, smri_network_type(module),
                                      (PyObject **)network, &optimizer, &sharpness, &nesterov, &config->beta2, &config->eps,
                                      &config->weight_decay, &decay_all, &config->bn_momentum, smri_convert_size,
                                      &config->batch, smri_convert_size, &config->bn_groups, smri_convert_size,
                                      &config->micro_batch, smri_convert_precision, &config->precision,
-                                     smri_convert_size, &config->frozen_stages, &rates_given, ranks) ||
+                                     smri_convert_size, &config->frozen_stages, &rates_given, ranks, &wire) ||
         smri_require_keywords(keywords, (const char *const[]){"batch", NULL}) < 0 ||
         parse_rates(rates_given, rates, &config->stage_rates) < 0)
         return -1;
     const int chosen = parse_choice("optimizer", optimizer, optimizers, 3);
     const int sharp = chosen < 0 ? -1 : parse_choice("sharpness", sharpness, sharpnesses, 4);
-    if (sharp < 0) return -1;
+    const int wired = sharp < 0 ? -1 : parse_choice("wire", wire, wires, 2);
+    if (wired < 0) return -1;
+    config->wire = (enum smri_precision)wired;
     config->optimizer = (enum smri_optimizer)chosen;
     config->sharpness = (enum smri_sharpness)sharp;
     config->nesterov = nesterov != 0;
@@ -496,7 +499,7 @@ static PyType_Slot slots[] = {
     {Py_tp_getset, properties},
     {Py_tp_doc, "Trainer(network, *, optimizer='sgd', sharpness='none', nesterov=False, beta2=0.999, eps=1e-8, "
                 "weight_decay=0.0, decay_all=False, bn_momentum=0.1, batch, bn_groups=1, micro_batch=0, precision='fp32', "
-                "frozen_stages=0, stage_rates=None, ranks=None)\n\n"
+                "frozen_stages=0, stage_rates=None, ranks=None, wire='fp32')\n\n"
                 "Optimizer state and activations for training a Network."},
     {0, NULL},
 };
@@ -513,5 +516,5 @@ int smri_bind_trainer(PyObject *module) {
     if (type == NULL) return -1;
     const int failed = PyModule_AddObjectRef(module, "Trainer", type);
     Py_DECREF(type);
-    return failed;
+    return failed < 0 ? failed : smri_bind_tree_sum(module);
 }

@@ -60,14 +60,21 @@ static smri_status gather(void *context, float *data, const size_t *bounds) {
     return leave(self, result, &waiting);
 }
 
-static smri_status sum(void *context, float *data, size_t n, size_t n_terms) {
+static smri_status begin_sum(void *context, float *data, size_t n, size_t n_terms, enum smri_precision wire) {
     struct exception waiting;
     struct smri_python_comm *self = enter(context, &waiting);
-    PyObject *array = view_of(data, n);
-    PyObject *result =
-        array != NULL ? PyObject_CallMethod(self->ranks, "sum", "On", array, (Py_ssize_t)n_terms) : NULL;
+    PyObject *array = view_of(data, n), *result = NULL;
+    if (array != NULL)
+        result = PyObject_CallMethod(self->ranks, "begin_sum", "Ons", array, (Py_ssize_t)n_terms,
+                                     wire == SMRI_BF16 ? "bf16" : "fp32");
     Py_XDECREF(array);
     return leave(self, result, &waiting);
+}
+
+static smri_status finish_sums(void *context) {
+    struct exception waiting;
+    struct smri_python_comm *self = enter(context, &waiting);
+    return leave(self, PyObject_CallMethod(self->ranks, "finish_sums", NULL), &waiting);
 }
 
 static smri_status agree(void *context, smri_status status) {
@@ -87,8 +94,38 @@ static int read_number(PyObject *object, const char *name, size_t *out) {
 }
 
 int smri_python_comm_init(struct smri_python_comm *self, PyObject *ranks) {
-    self->comm = (struct smri_comm){.context = self, .gather = gather, .sum = sum, .agree = agree};
+    self->comm = (struct smri_comm){
+        .context = self, .gather = gather, .begin_sum = begin_sum, .finish_sums = finish_sums, .agree = agree};
     if (read_number(ranks, "rank", &self->comm.rank) < 0 || read_number(ranks, "size", &self->comm.size) < 0) return -1;
     self->ranks = Py_NewRef(ranks);
     return 0;
 }
+
+/* Without the GIL, so that a thread may add up while another computes. */
+static PyObject *tree_sum(PyObject *module, PyObject *object) {
+    (void)module;
+    const bool is_bf16 = PyArray_Check(object) && PyArray_TYPE((PyArrayObject *)object) == NPY_UINT16;
+    const enum smri_precision precision = is_bf16 ? SMRI_BF16 : SMRI_FP32;
+    PyArrayObject *rows = smri_array(object, smri_precision_type(precision), 2, "rows");
+    if (rows == NULL) return NULL;
+    if ((PyObject *)rows != object || !PyArray_ISWRITEABLE(rows)) {
+        Py_DECREF((PyObject *)rows);
+        PyErr_SetString(PyExc_ValueError, "rows: expected a writeable C-contiguous array");
+        return NULL;
+    }
+    void *data = PyArray_DATA(rows);
+    const size_t n_rows = (size_t)PyArray_DIM(rows, 0), n = (size_t)PyArray_DIM(rows, 1);
+    Py_BEGIN_ALLOW_THREADS;
+    smri_tree_sum(data, n_rows, n, precision);
+    Py_END_ALLOW_THREADS;
+    Py_DECREF((PyObject *)rows);
+    return Py_NewRef(Py_None);
+}
+
+static PyMethodDef functions[] = {
+    {"tree_sum", tree_sum, METH_O,
+     "tree_sum(rows): rows[0] becomes the sum of all rows, ((0 + 1) + (2 + 3)) + 4; the others are overwritten."},
+    {NULL, NULL, 0, NULL},
+};
+
+int smri_bind_tree_sum(PyObject *module) { return PyModule_AddFunctions(module, functions); }

@@ -117,6 +117,10 @@ class Network:
     def profile(self) -> list[tuple[str, str, float, float]]:
         """(operation, layer, seconds, flops) of the latest batch that went forward; flops for convolutions only."""
 
+def tree_sum(rows: NDArray[np.float32] | NDArray[np.uint16], /) -> None:
+    """rows[0] becomes the sum of all, ((0 + 1) + (2 + 3)) + 4; the others are overwritten. uint16 rows hold bfloat16
+    numbers; each of their sums is rounded."""
+
 class _Ranks(Protocol):
     """Several processes that train one network together; include/smri/comm.h says what the calls are to do."""
 
@@ -126,8 +130,10 @@ class _Ranks(Protocol):
     def size(self) -> int: ...
     def gather(self, data: NDArray[np.float32], bounds: list[int], /) -> None:
         """data[bounds[r]:bounds[r + 1]] of rank r, to all; in place."""
-    def sum(self, data: NDArray[np.float32], n_terms: int, /) -> None:
-        """Over the first n_terms ranks, in a binary tree, at all ranks; in place."""
+    def begin_sum(self, data: NDArray[np.float32], n_terms: int, wire: str, /) -> None:
+        """Over the first n_terms ranks, as tree_sum, at all ranks; in place, done when finish_sums returns. With the
+        wire "bf16" the numbers are bfloat16 already, and every sum is rounded."""
+    def finish_sums(self) -> None: ...
     def agree(self, status: int, message: str, /) -> None:
         """Returns if all ranks have status 0, or if this rank's failure is the one that counts; else raises."""
 
@@ -153,6 +159,7 @@ class Trainer:
         frozen_stages: int = 0,
         stage_rates: Sequence[float] | None = None,
         ranks: _Ranks | None = None,
+        wire: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         """optimizer "sgd", "adamw" or "lars"; sharpness "none", "sam", "asam" (every tensor scaled by |w|) or
         "asam-authors" (weights by |w| + 0.01, biases by 1); batch counts images (2 x pairs for SimCLR).
@@ -162,7 +169,8 @@ class Trainer:
         frozen_stages (0 to 5: none, stem, stem and layer1, ...): use their running statistics and stay as they
         are, without a backward pass. stage_rates: by what lr is multiplied for stem, layer1 ... layer4 and the head.
         ranks: other processes that share the micro-batches of every step, to the bits of one process; all are given
-        the same arguments, of the images their own `rows` only."""
+        the same arguments, of the images their own `rows` only. wire "bf16": gradients of micro-batches, and every sum
+        of two of them, are rounded to bfloat16."""
     def rows(self, n: int, /) -> tuple[int, int]:
         """Begin and end of the images of a batch of n that a step reads at this rank; the others need not be there."""
     def simclr_step(

@@ -29,12 +29,20 @@ class Meeting:
         return found
 
 
-def tree_sum(terms: list[np.ndarray]) -> np.ndarray:
-    """Neighbours are added until one is left; a last one without a neighbour goes up as it is."""
+def tree_sum(terms: list[np.ndarray], wire: str = "fp32") -> np.ndarray:
+    """Neighbours are added until one is left; a last one without a neighbour goes up as it is. "bf16" rounds sums."""
     if len(terms) == 1:
         return terms[0]
     pairs = [terms[i] + terms[i + 1] for i in range(0, len(terms) - 1, 2)]
-    return tree_sum(pairs + terms[2 * len(pairs) :])
+    if wire == "bf16":
+        pairs = [rounded_to_bf16(pair) for pair in pairs]
+    return tree_sum(pairs + terms[2 * len(pairs) :], wire)
+
+
+def rounded_to_bf16(numbers: np.ndarray) -> np.ndarray:
+    """Finite float32 numbers with 8 bits of precision, ties to even."""
+    bits = numbers.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 class ThreadRank:
@@ -42,13 +50,25 @@ class ThreadRank:
 
     def __init__(self, meeting: Meeting, rank: int) -> None:
         self.meeting, self.rank, self.size = meeting, rank, meeting.size
+        self.begun: list[tuple[np.ndarray, np.ndarray, int, str]] = []  # data, what was in it, terms, wire
+        self.n_sums: list[int] = []  # floats of each sum so far
 
     def gather(self, data: np.ndarray, bounds: list[int]) -> None:
         pieces = self.meeting.exchange(self.rank, data[bounds[self.rank] : bounds[self.rank + 1]].copy())
         data[:] = np.concatenate(pieces)
 
-    def sum(self, data: np.ndarray, n_terms: int) -> None:
-        data[:] = tree_sum(self.meeting.exchange(self.rank, data.copy())[:n_terms])
+    def begin_sum(self, data: np.ndarray, n_terms: int, wire: str) -> None:
+        if wire == "bf16" and self.rank < n_terms:
+            assert not (data.view(np.uint32) & 0xFFFF).any(), "not rounded"
+        self.begun.append((data, data.copy(), n_terms, wire))
+        self.n_sums.append(len(data))
+
+    def finish_sums(self) -> None:
+        """As late as can be: what was begun must not have changed meanwhile."""
+        for data, before, n_terms, wire in self.begun:
+            np.testing.assert_array_equal(data, before)
+            data[:] = tree_sum(self.meeting.exchange(self.rank, before)[:n_terms], wire)
+        self.begun = []
 
     def agree(self, status: int, message: str) -> None:
         found = self.meeting.exchange(self.rank, (status, message))

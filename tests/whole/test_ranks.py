@@ -94,6 +94,32 @@ with open(f"{folder}/rank{rank}.json", "w") as file:
     json.dump(found, file)
 """
 
+# What the sums of several ranks are, beside the reference's of all terms; in pieces that are cut unevenly, or have no
+# floats for some rank, and of which several are under way.
+SUMS = """
+import sys
+import numpy as np
+from mpi4py import MPI
+from simclr_mri.learning import Ranks
+sys.path.insert(0, sys.argv[1])
+from reference.ranks import rounded_to_bf16, tree_sum
+
+comm = MPI.COMM_WORLD
+ranks = Ranks.of(comm)
+for wire in ("fp32", "bf16"):
+    for n_terms in (1, 3, 4):
+        rng = np.random.default_rng(ranks.rank)
+        data = [rng.normal(size=n).astype(np.float32) for n in (3, 50_001, 5_000_003)]
+        if wire == "bf16":
+            data = [rounded_to_bf16(numbers) for numbers in data]
+        expected = [tree_sum(comm.allgather(numbers)[:n_terms], wire) for numbers in data]
+        for numbers in data:
+            ranks.begin_sum(numbers, n_terms, wire)
+        ranks.finish_sums()
+        for numbers, sum in zip(data, expected, strict=True):
+            assert np.array_equal(numbers, sum), (wire, n_terms, len(sum))
+"""
+
 
 def mpiexec(*command: str, n: int = 2) -> subprocess.Popen[str]:
     """Started; with more ranks than processors if need be, of which those that wait leave the processor to others."""
@@ -148,7 +174,7 @@ def test_only_rank_0_writes(two_ranks):
 def test_finetune_on_the_command_line(tmp_path):
     datasets.write_phantoms(tmp_path / "data", n_subjects=16, slices=1, image_size=32)
     words = ["finetune", str(tmp_path / "data"), "--arch", "resnet18", "--task", "cdr0", "--epochs", "2", "--quiet"]
-    words += ["--batch-size", "6", "--micro-batch", "3", "--dropout", "0.2", "--n-jobs", "1"]
+    words += ["--batch-size", "6", "--micro-batch", "3", "--dropout", "0.2", "--n-jobs", "1", "--wire", "bf16"]
     run = mpiexec("-m", "simclr_mri", *words, "--out", str(tmp_path / "two"))
     assert main([*words, "--out", str(tmp_path / "one")]) == 0
     said, _ = run.communicate(timeout=300)
@@ -156,6 +182,12 @@ def test_finetune_on_the_command_line(tmp_path):
     assert said.count("checkpoint.safetensors") == 1  # by one rank
     expected, got = (load_file(tmp_path / place / "checkpoint.safetensors") for place in ("one", "two"))
     assert expected.keys() == got.keys() and all(np.array_equal(expected[name], got[name]) for name in expected)
+
+
+def test_sums_of_four_ranks_are_those_of_the_tree(tmp_path):
+    (tmp_path / "sums.py").write_text(SUMS)
+    said, _ = (run := mpiexec(str(tmp_path / "sums.py"), str(ROOT / "tests"), n=4)).communicate(timeout=300)
+    assert run.returncode == 0, said
 
 
 def test_a_rank_that_dies_ends_the_job_and_is_named(tmp_path):

@@ -63,6 +63,7 @@ SYNONYMS = (
     ("seeds", "n_seeds", "repeats"),
     ("out", "output", "output_dir", "out_dir", "save_dir", "outdir", "checkpoint"),
     ("precision", "dtype", "amp", "fp16", "bf16", "mixed_precision"),
+    ("wire", "compression", "gradient_compression", "comm_hook", "wire_dtype"),
     ("channels", "n_channels", "in_channels"),
 )
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from .._shared import n_launched
+from ._sums import OrderedSums
 
 OK, INTERRUPTED, STOPPED, FAILED = 0, 7, 50, 100  # 1 to 8 are the core's smri_status, of which 7 is SMRI_INTERRUPTED
-BUCKET = 1 << 20  # floats that are summed at a time: what was received is still in the cache when it is added
 
 
 class RankError(ConnectionError):
@@ -101,8 +101,11 @@ class Ranks:
     def gather(self, data: np.ndarray, bounds: list[int]) -> None:
         """For the core: piece data[bounds[r]:bounds[r + 1]] of rank r, to all; in place."""
 
-    def sum(self, data: np.ndarray, n_terms: int) -> None:
-        """For the core: the sum over the first n_terms ranks, at all of them; in place."""
+    def begin_sum(self, data: np.ndarray, n_terms: int, wire: str = "fp32") -> None:
+        """For the core: begin the sum over the first n_terms ranks, at all of them; in place."""
+
+    def finish_sums(self) -> None:
+        """For the core: wait for all sums that were begun."""
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -147,7 +150,7 @@ class MPIRanks(Ranks):
         super().__init__()
         self._comm = comm
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self._received = np.empty(0, np.float32)
+        self._sums = OrderedSums(comm)
         self._statuses = np.empty(self.size, np.int32)
 
     def agree(self, status: int = OK, message: str = "") -> None:
@@ -183,26 +186,12 @@ class MPIRanks(Ranks):
         with self._busy():
             self._comm.Allgatherv(MPI.IN_PLACE, [data, np.diff(bounds), bounds[:-1], MPI.FLOAT])
 
-    def sum(self, data: np.ndarray, n_terms: int) -> None:
-        with self._busy():
-            for start in range(0, len(data), BUCKET * self.size):
-                self._sum(data[start : start + BUCKET * self.size], n_terms)
+    def begin_sum(self, data: np.ndarray, n_terms: int, wire: str = "fp32") -> None:
+        self._sums.begin(data, n_terms, wire)
 
-    def _sum(self, data: np.ndarray, n_terms: int) -> None:
-        """Each rank is sent its share of every term, adds in the order of the tree, and sends the sum to all."""
-        bounds = np.linspace(0, len(data), self.size + 1).astype(int)
-        lengths, ranks = np.diff(bounds), np.arange(self.size)
-        n_mine = lengths[self.rank]
-        if len(self._received) < n_terms * n_mine:
-            self._received = np.empty(n_terms * n_mine, np.float32)
-        terms = self._received[: n_terms * n_mine]
-        sent = lengths if self.rank < n_terms else np.zeros_like(lengths)
-        arriving = np.where(ranks < n_terms, n_mine, 0), np.minimum(ranks, n_terms) * n_mine
-        self._comm.Alltoallv([data, (sent, bounds[:-1])], [terms, arriving])
-        rows = terms.reshape(n_terms, n_mine)
-        add_in_tree(rows)
-        data[bounds[self.rank] : bounds[self.rank + 1]] = rows[0]
-        self.gather(data, bounds.tolist())
+    def finish_sums(self) -> None:
+        with self._busy():
+            self._sums.finish()
 
     def leave(self) -> None:
         from mpi4py import MPI
@@ -226,23 +215,6 @@ class MPIRanks(Ranks):
             return
         self.culprit = next(rank for rank, text in enumerate(failures) if text)
         raise RankError(f"rank {self.culprit}: {failures[self.culprit]}")
-
-
-def add_in_tree(rows: np.ndarray) -> None:
-    """Leaves the sum of all rows in the first: ((0 + 1) + (2 + 3)) + 4.
-
-    Examples
-    --------
-    >>> rows = np.array([[1.0], [1e20], [-1e20]])
-    >>> add_in_tree(rows)
-    >>> rows[0]
-    array([0.])
-    """
-    stride = 1
-    while stride < len(rows):
-        for left in range(0, len(rows) - stride, 2 * stride):
-            rows[left] += rows[left + stride]
-        stride *= 2
 
 
 def _weight(status: int) -> tuple[bool, bool, bool, int]:

@@ -211,6 +211,7 @@ class Task:
                 frozen_stages=frozen,
                 stage_rates=rates,
                 ranks=ranks if ranks.size > 1 else None,
+                wire=options.wire,
             )
         )
 
