@@ -29,16 +29,19 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "python" / "simclr_mri"
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-IS_X86 = platform.machine() in {"x86_64", "AMD64"}
+MACHINE = "x86" if platform.machine() in {"x86_64", "AMD64"} else platform.machine()
 
 C_FLAGS = ["-std=c11", "-O3", "-g1", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 ISA_FLAGS = {
-    "_avx2.c": AVX2,
-    "_avx512.c": AVX512,
-    "_avx512bf16.c": [*AVX512, "-mavx512bf16"],
-    "_amx.c": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
+    "x86": {
+        "_avx2.c": AVX2,
+        "_avx512.c": AVX512,
+        "_avx512bf16.c": [*AVX512, "-mavx512bf16"],
+        "_amx.c": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
+    },
+    "aarch64": {"_neon.c": [], "_neonbf16.c": ["-march=armv8.2-a+bf16"]},
 }
 
 
@@ -131,7 +134,7 @@ def require_codecs() -> None:
 
 
 class BuildExt(build_ext):
-    """Compiles file by file, each with the flags of its suffix, on all cores; not what is for x86 only elsewhere."""
+    """Compiles file by file, each with the flags of its suffix, on all cores; not what other machines have."""
 
     def build_extension(self, ext: Extension) -> None:
         require_codecs()
@@ -145,8 +148,11 @@ class BuildExt(build_ext):
             flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"]
             link.append(f"-fsanitize={sanitize}")
 
+        isa_flags = ISA_FLAGS.get(MACHINE, {})
+        others = tuple(suffix for machine in ISA_FLAGS for suffix in ISA_FLAGS[machine] if machine != MACHINE)
+
         def compile_one(source: str) -> list[str]:
-            isa = next((f for suffix, f in ISA_FLAGS.items() if source.endswith(suffix)), [])
+            isa = next((f for suffix, f in isa_flags.items() if source.endswith(suffix)), [])
             return self.compiler.compile(
                 [source],
                 output_dir=self.build_temp,
@@ -156,7 +162,7 @@ class BuildExt(build_ext):
                 depends=ext.depends,
             )
 
-        here = [source for source in ext.sources if IS_X86 or not source.endswith(tuple(ISA_FLAGS))]
+        here = [source for source in ext.sources if not source.endswith(others)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
             objects = [name for names in workers.map(compile_one, here) for name in names]
 

@@ -17,8 +17,8 @@ os.environ.setdefault("SIMCLR_MRI_FIGURES", "png")  # PDF files take longest; `a
 
 from simclr_mri import _core
 
-NEON = _core.cpu_info()["isa_supported"] == "neon"
-ISA_LEVELS = ["ref", "neon"] if NEON else ["ref", "avx2", "avx512", "avx512bf16", "amx"]
+NEON = _core.cpu_info()["isa_supported"].startswith("neon")
+ISA_LEVELS = ["ref", "neon", "neonbf16"] if NEON else ["ref", "avx2", "avx512", "avx512bf16", "amx"]
 SUPPORTED = ISA_LEVELS[: ISA_LEVELS.index(_core.cpu_info()["isa_supported"]) + 1]
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -1,85 +1,114 @@
-/* One table per instruction set, filled at the first use of any: reference first, then each level over it. */
+/* A table for each set of instruction sets, filled when it is first used: the reference, then each instruction set over it. */
 #include "kernels/kernels.h"
 
+#include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "smri/cpu.h"
 
-static struct smri_kernels tables[SMRI_ISA_COUNT];
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+enum { TABLES_MAX = 16 }; /* of all sets that can be selected on one machine: half a dozen */
 
-static void fill(void) {
-    for (int i = SMRI_ISA_REF; i < SMRI_ISA_COUNT; i++) {
-        const enum smri_isa isa = (enum smri_isa)i;
-        if (!smri_isa_available(isa)) continue; /* even the functions that fill in need their instructions */
-        struct smri_kernels *table = &tables[i];
-        smri_conv_kernels_ref(&table->conv);
-        smri_amx_kernels_ref(&table->amx);
-        smri_amx_wgrad_kernels_ref(&table->amx_wgrad);
-        smri_bf16_dot2_kernels_ref(&table->bf16_dot2);
-        smri_convert_kernels_ref(&table->convert);
-        smri_batchnorm_kernels_ref(table->batchnorm);
-        smri_elementwise_kernels_ref(&table->elementwise);
-        smri_pool2d_kernels_ref(table->pool2d);
-        smri_softmax_kernels_ref(&table->softmax);
-        smri_optimizer_kernels_ref(&table->optimizer);
-        smri_pixel_kernels_ref(&table->pixels);
-        smri_winograd_kernels_ref(table->winograd);
-        smri_peak_kernels_ref(&table->peak);
+struct table {
+    unsigned isas;
+    struct smri_kernels kernels;
+};
+
+static void fill(struct smri_kernels *table, unsigned isas) {
+    smri_conv_kernels_ref(&table->conv);
+    smri_amx_kernels_ref(&table->amx);
+    smri_amx_wgrad_kernels_ref(&table->amx_wgrad);
+    smri_bf16_dot2_kernels_ref(&table->bf16_dot2);
+    smri_convert_kernels_ref(&table->convert);
+    smri_batchnorm_kernels_ref(table->batchnorm);
+    smri_elementwise_kernels_ref(&table->elementwise);
+    smri_pool2d_kernels_ref(table->pool2d);
+    smri_softmax_kernels_ref(&table->softmax);
+    smri_optimizer_kernels_ref(&table->optimizer);
+    smri_pixel_kernels_ref(&table->pixels);
+    smri_winograd_kernels_ref(table->winograd);
+    smri_peak_kernels_ref(&table->peak);
 #if defined(__x86_64__)
-        if (smri_isa_contains(isa, SMRI_ISA_AVX2)) {
-            smri_conv_kernels_avx2(&table->conv);
-            smri_pixel_kernels_avx2(&table->pixels);
-            smri_winograd_kernels_avx2(table->winograd);
-            smri_convert_kernels_avx2(&table->convert);
-            smri_batchnorm_kernels_avx2(table->batchnorm);
-            smri_elementwise_kernels_avx2(&table->elementwise);
-            smri_pool2d_kernels_avx2(table->pool2d);
-            smri_softmax_kernels_avx2(&table->softmax);
-            smri_optimizer_kernels_avx2(&table->optimizer);
-            smri_peak_kernels_avx2(&table->peak);
-        }
-        if (smri_isa_contains(isa, SMRI_ISA_AVX512)) {
-            smri_conv_kernels_avx512(&table->conv);
-            smri_pixel_kernels_avx512(&table->pixels);
-            smri_winograd_kernels_avx512(table->winograd);
-            smri_convert_kernels_avx512(&table->convert);
-            smri_batchnorm_kernels_avx512(table->batchnorm);
-            smri_elementwise_kernels_avx512(&table->elementwise);
-            smri_pool2d_kernels_avx512(table->pool2d);
-            smri_softmax_kernels_avx512(&table->softmax);
-            smri_optimizer_kernels_avx512(&table->optimizer);
-            smri_peak_kernels_avx512(&table->peak);
-        }
-        if (smri_isa_contains(isa, SMRI_ISA_AVX512BF16)) {
-            smri_peak_kernels_avx512bf16(&table->peak);
-            smri_bf16_dot2_kernels_avx512bf16(&table->bf16_dot2);
-            smri_convert_kernels_avx512bf16(&table->convert);
-            smri_batchnorm_kernels_avx512bf16(table->batchnorm);
-            smri_pool2d_kernels_avx512bf16(table->pool2d);
-            smri_winograd_kernels_avx512bf16(table->winograd);
-        }
-        if (smri_isa_contains(isa, SMRI_ISA_AMX)) {
-            smri_amx_kernels_amx(&table->amx);
-            smri_amx_wgrad_kernels_amx(&table->amx_wgrad);
-            smri_peak_kernels_amx(&table->peak);
-        }
-#elif defined(__aarch64__)
-        if (smri_isa_contains(isa, SMRI_ISA_NEON)) {
-            smri_conv_kernels_neon(&table->conv);
-            smri_winograd_kernels_neon(table->winograd);
-            smri_batchnorm_kernels_neon(table->batchnorm);
-            smri_convert_kernels_neon(&table->convert);
-            smri_softmax_kernels_neon(&table->softmax);
-            smri_optimizer_kernels_neon(&table->optimizer);
-            smri_elementwise_kernels_neon(&table->elementwise);
-            smri_pool2d_kernels_neon(table->pool2d);
-        }
-#endif
+    if ((isas & SMRI_ISA_AVX2) != 0) {
+        smri_conv_kernels_avx2(&table->conv);
+        smri_pixel_kernels_avx2(&table->pixels);
+        smri_winograd_kernels_avx2(table->winograd);
+        smri_convert_kernels_avx2(&table->convert);
+        smri_batchnorm_kernels_avx2(table->batchnorm);
+        smri_elementwise_kernels_avx2(&table->elementwise);
+        smri_pool2d_kernels_avx2(table->pool2d);
+        smri_softmax_kernels_avx2(&table->softmax);
+        smri_optimizer_kernels_avx2(&table->optimizer);
+        smri_peak_kernels_avx2(&table->peak);
     }
+    if ((isas & SMRI_ISA_AVX512) != 0) {
+        smri_conv_kernels_avx512(&table->conv);
+        smri_pixel_kernels_avx512(&table->pixels);
+        smri_winograd_kernels_avx512(table->winograd);
+        smri_convert_kernels_avx512(&table->convert);
+        smri_batchnorm_kernels_avx512(table->batchnorm);
+        smri_elementwise_kernels_avx512(&table->elementwise);
+        smri_pool2d_kernels_avx512(table->pool2d);
+        smri_softmax_kernels_avx512(&table->softmax);
+        smri_optimizer_kernels_avx512(&table->optimizer);
+        smri_peak_kernels_avx512(&table->peak);
+    }
+    if ((isas & SMRI_ISA_AVX512BF16) != 0) {
+        smri_peak_kernels_avx512bf16(&table->peak);
+        smri_bf16_dot2_kernels_avx512bf16(&table->bf16_dot2);
+        smri_convert_kernels_avx512bf16(&table->convert);
+        smri_batchnorm_kernels_avx512bf16(table->batchnorm);
+        smri_pool2d_kernels_avx512bf16(table->pool2d);
+        smri_winograd_kernels_avx512bf16(table->winograd);
+    }
+    if ((isas & SMRI_ISA_AMX) != 0) {
+        smri_amx_kernels_amx(&table->amx);
+        smri_amx_wgrad_kernels_amx(&table->amx_wgrad);
+        smri_peak_kernels_amx(&table->peak);
+    }
+#elif defined(__aarch64__)
+    if ((isas & SMRI_ISA_NEON) != 0) {
+        smri_conv_kernels_neon(&table->conv);
+        smri_winograd_kernels_neon(table->winograd);
+        smri_batchnorm_kernels_neon(table->batchnorm);
+        smri_convert_kernels_neon(&table->convert);
+        smri_softmax_kernels_neon(&table->softmax);
+        smri_optimizer_kernels_neon(&table->optimizer);
+        smri_elementwise_kernels_neon(&table->elementwise);
+        smri_pool2d_kernels_neon(table->pool2d);
+        smri_peak_kernels_neon(&table->peak);
+    }
+    if ((isas & SMRI_ISA_NEONBF16) != 0) {
+        smri_bf16_dot2_kernels_neonbf16(&table->bf16_dot2);
+        smri_peak_kernels_neonbf16(&table->peak);
+    }
+#endif
+}
+
+static const struct table *find(unsigned isas) {
+    static struct table tables[TABLES_MAX];
+    static size_t n_tables;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    size_t i = 0;
+    while (i < n_tables && tables[i].isas != isas) i++;
+    if (i == n_tables) {
+        assert(n_tables < TABLES_MAX);
+        tables[i].isas = isas;
+        fill(&tables[i].kernels, isas);
+        n_tables++;
+    }
+    pthread_mutex_unlock(&lock);
+    return &tables[i];
 }
 
 const struct smri_kernels *smri_kernels_get(void) {
-    pthread_once(&once, fill);
-    return &tables[smri_isa_selected()];
+    static const struct table *_Atomic last;
+    const unsigned isas = smri_isa_selected();
+    const struct table *table = atomic_load_explicit(&last, memory_order_acquire);
+    if (table == NULL || table->isas != isas) {
+        table = find(isas);
+        atomic_store_explicit(&last, table, memory_order_release);
+    }
+    return &table->kernels;
 }

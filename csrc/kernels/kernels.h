@@ -1,5 +1,5 @@
 /* The one dispatch table. Each family has its own struct of function pointers and its own header; `_ref` fills every slot,
- * and each instruction set above it overwrites only the slots it improves. Layers reach kernels through this table only. */
+ * and each instruction set in use overwrites only the slots it improves. Layers reach kernels through this table only. */
 #ifndef SMRI_KERNELS_KERNELS_H
 #define SMRI_KERNELS_KERNELS_H
 
@@ -41,7 +41,7 @@ struct smri_kernels {
  * times faster past the caches from 16 MiB on, 1.0 (warm caches) to 1.39 (cold) at 8 MiB, 0.7 to 1.3 at 4 MiB. */
 static inline bool smri_is_streamed(size_t bytes) { return bytes >= (size_t)8 << 20; }
 
-/* The table of the level that smri_isa_selected() names. */
+/* The table of the instruction sets in use: smri_isa_selected(). */
 const struct smri_kernels *smri_kernels_get(void);
 
 #endif

@@ -23,7 +23,7 @@ struct smri_plan {
     double seconds[SMRI_OPS_MAX];
     short n_done;        /* operations of the latest passes that are done */
     struct smri_run run; /* of the latest forward */
-    enum smri_isa isa;   /* the kernels for which scratch memory was measured */
+    unsigned isa;        /* the kernels for which scratch memory was measured */
     bool forward_done;   /* the arena holds a finished forward pass */
     struct smri_op_time times[SMRI_OPS_MAX];
 };

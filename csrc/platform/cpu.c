@@ -29,22 +29,22 @@ static uint64_t read_xcr0(void) {
     return (uint64_t)high << 32 | low;
 }
 
-static enum smri_isa detect(void) {
+static unsigned detect(void) {
 #if defined(SMRI_EMULATED_ISA) /* a test's build, whose kernels are in plain C */
     return SMRI_EMULATED_ISA;
 #endif
-    unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d)) return SMRI_ISA_REF;
+    unsigned a, b, c, d, set = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
     const bool osxsave = c >> 27 & 1, avx = c >> 28 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
-    if (!osxsave || !avx || !fma || !f16c || (read_xcr0() & 0x6) != 0x6) return SMRI_ISA_REF;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b >> 5 & 1)) return SMRI_ISA_REF;
-    /* AVX-512 F is bit 16, DQ 17, BW 30, VL 31; XCR0 bits 5 to 7 are the mask registers and the upper halves. */
+    if (!osxsave || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    const uint64_t saved = read_xcr0(); /* bits 1 and 2: registers of 256 bits; 5 to 7: of 512, and masks; 17 and 18: tiles */
+    if (avx && fma && f16c && (b >> 5 & 1) && (saved & 0x6) == 0x6) set |= SMRI_ISA_AVX2;
+    /* AVX-512 F is bit 16, DQ 17, BW 30, VL 31; AMX-BF16 22, AMX-TILE 24. */
     const bool avx512 = (b >> 16 & 1) && (b >> 17 & 1) && (b >> 30 & 1) && (b >> 31 & 1);
-    if (!avx512 || (read_xcr0() & 0xE6) != 0xE6) return SMRI_ISA_AVX2;
-    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) return SMRI_ISA_AVX512;
-    /* AMX-BF16 is bit 22, AMX-TILE 24; XCR0 bits 17 and 18 are the tiles' configuration and data. */
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1) || !(d >> 24 & 1)) return SMRI_ISA_AVX512BF16;
-    return (read_xcr0() & 0x60000) == 0x60000 && tiles_granted() ? SMRI_ISA_AMX : SMRI_ISA_AVX512BF16;
+    if (avx512 && (saved & 0xE6) == 0xE6) set |= SMRI_ISA_AVX512;
+    if ((d >> 22 & 1) && (d >> 24 & 1) && (saved & 0x60000) == 0x60000 && tiles_granted()) set |= SMRI_ISA_AMX;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1)) set |= SMRI_ISA_AVX512BF16;
+    return set;
 }
 
 static void read_brand(char name[49]) {
@@ -60,67 +60,102 @@ static bool is_amd(void) {
 }
 #else
 #if defined(__aarch64__)
-static enum smri_isa detect(void) { return SMRI_ISA_NEON; } /* part of the architecture */
+#if defined(__linux__)
+#include <sys/auxv.h>
+static bool has_bfdot(void) { return getauxval(AT_HWCAP2) >> 14 & 1; } /* HWCAP2_BF16 */
 #else
-static enum smri_isa detect(void) { return SMRI_ISA_REF; }
+static bool has_bfdot(void) { return false; }
+#endif
+static unsigned detect(void) { return SMRI_ISA_NEON | (has_bfdot() ? SMRI_ISA_NEONBF16 : 0u); } /* NEON is part of aarch64 */
+#else
+static unsigned detect(void) { return 0; }
 #endif
 static bool is_amd(void) { return false; }
 static void read_brand(char name[49]) { (void)name; }
 #endif
 
-static const char *const names[SMRI_ISA_COUNT] = {"ref", "avx2", "avx512", "avx512bf16", "amx", "neon"};
-static _Atomic int selected = -1; /* -1: not chosen, so the supported level */
+/* What its kernels use besides comes earlier in the list. */
+static const struct {
+    const char *name;
+    unsigned isa, besides;
+} isas[] = {
+    {"ref", SMRI_ISA_REF, 0},
+    {"avx2", SMRI_ISA_AVX2, 0},
+    {"avx512", SMRI_ISA_AVX512, SMRI_ISA_AVX2},
+    {"avx512bf16", SMRI_ISA_AVX512BF16, SMRI_ISA_AVX512},
+    {"amx", SMRI_ISA_AMX, SMRI_ISA_AVX512BF16},
+    {"neon", SMRI_ISA_NEON, 0},
+    {"neonbf16", SMRI_ISA_NEONBF16, SMRI_ISA_NEON},
+};
+enum { N_ISAS = sizeof isas / sizeof *isas };
 
-enum smri_isa smri_isa_supported(void) {
+static _Atomic int selected = -1; /* -1: not chosen, so what is supported */
+
+/* All that can be used of what is there. */
+static unsigned usable(unsigned there) {
+    unsigned set = 0;
+    for (size_t i = 0; i < N_ISAS; i++)
+        if ((there & isas[i].isa) != 0 && (set & isas[i].besides) == isas[i].besides) set |= isas[i].isa;
+    return set;
+}
+
+unsigned smri_isa_supported(void) {
     static _Atomic int cached = -1;
-    int isa = atomic_load(&cached);
-    if (isa < 0) {
-        isa = (int)detect();
-        atomic_store(&cached, isa);
+    int set = atomic_load(&cached);
+    if (set < 0) {
+        set = (int)usable(detect());
+        atomic_store(&cached, set);
     }
-    return (enum smri_isa)isa;
+    return (unsigned)set;
 }
 
-bool smri_isa_contains(enum smri_isa isa, enum smri_isa part) {
-    if (part == SMRI_ISA_REF || part == isa) return true;
-    return isa != SMRI_ISA_NEON && part != SMRI_ISA_NEON && part < isa;
+const char *smri_isa_list(size_t index) { return index < N_ISAS ? isas[index].name : NULL; }
+
+const char *smri_isa_name(unsigned set) {
+    const char *name = isas[0].name;
+    for (size_t i = 1; i < N_ISAS; i++)
+        if ((set & isas[i].isa) != 0) name = isas[i].name;
+    return name;
 }
 
-bool smri_isa_available(enum smri_isa isa) { return smri_isa_contains(smri_isa_supported(), isa); }
-
-const char *smri_isa_name(enum smri_isa isa) { return (unsigned)isa < SMRI_ISA_COUNT ? names[isa] : "unknown"; }
-
-smri_status smri_isa_parse(enum smri_isa *out, const char *name) {
-    for (int i = 0; i < SMRI_ISA_COUNT; i++) {
-        if (strcmp(name, names[i]) != 0) continue;
-        if (!smri_isa_available((enum smri_isa)i))
-            return smri_fail(SMRI_UNSUPPORTED, "instruction set '%s' is not available: this machine supports up to '%s'",
-                             name, smri_isa_name(smri_isa_supported()));
-        *out = (enum smri_isa)i;
-        return SMRI_OK;
-    }
-    return smri_fail(SMRI_ARGUMENT, "unknown instruction set '%s': expected ref, avx2, avx512, avx512bf16, amx or neon", name);
+static smri_status unavailable(unsigned set) {
+    return smri_fail(SMRI_UNSUPPORTED, "instruction set '%s' is not available: this machine supports up to '%s'",
+                     smri_isa_name(set), smri_isa_name(smri_isa_supported()));
 }
 
-smri_status smri_isa_select(enum smri_isa isa) {
-    if ((unsigned)isa >= SMRI_ISA_COUNT || !smri_isa_available(isa))
-        return smri_fail(SMRI_UNSUPPORTED, "instruction set '%s' is not available: this machine supports up to '%s'",
-                         smri_isa_name(isa), smri_isa_name(smri_isa_supported()));
-    atomic_store(&selected, (int)isa);
+smri_status smri_isa_parse(unsigned *set, const char *name) {
+    size_t found = 0;
+    while (found < N_ISAS && strcmp(name, isas[found].name) != 0) found++;
+    if (found == N_ISAS)
+        return smri_fail(SMRI_ARGUMENT,
+                         "unknown instruction set '%s': expected ref, avx2, avx512, avx512bf16, amx, neon or neonbf16", name);
+    unsigned all = isas[found].isa | isas[found].besides;
+    for (size_t i = found; i-- > 0;)
+        if ((all & isas[i].isa) != 0) all |= isas[i].besides;
+    if ((all & ~smri_isa_supported()) != 0) return unavailable(all);
+    *set = all;
     return SMRI_OK;
 }
 
-enum smri_isa smri_isa_selected(void) {
-    const int isa = atomic_load(&selected);
-    return isa < 0 ? smri_isa_supported() : (enum smri_isa)isa;
+smri_status smri_isa_select(unsigned set) {
+    if ((set & ~smri_isa_supported()) != 0 || usable(set) != set) return unavailable(set);
+    atomic_store(&selected, (int)set);
+    return SMRI_OK;
 }
+
+unsigned smri_isa_selected(void) {
+    const int set = atomic_load(&selected);
+    return set < 0 ? smri_isa_supported() : (unsigned)set;
+}
+
+bool smri_isa_uses(enum smri_isa isa) { return (smri_isa_selected() & (unsigned)isa) == (unsigned)isa; }
 
 /* Asked for every convolution, and CPUID leaves a virtual machine: 25 us, 4 ms of a training step. */
 bool smri_cpu_has_fast_bf16_dot2(void) {
     static _Atomic int cached = -1;
     int has = atomic_load_explicit(&cached, memory_order_relaxed);
     if (has < 0) {
-        has = smri_isa_available(SMRI_ISA_AVX512BF16) && is_amd();
+        has = (smri_isa_supported() & SMRI_ISA_AVX512BF16) != 0 && is_amd();
         atomic_store_explicit(&cached, has, memory_order_relaxed);
     }
     return has;

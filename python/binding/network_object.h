@@ -16,7 +16,7 @@ struct smri_network_object {
     smri_pool *pool;
     smri_plan *infer; /* cached; NULL until the first forward */
     struct smri_plan_config infer_config;
-    enum smri_isa infer_isa;
+    unsigned infer_isa;
     struct smri_lock lock;
 };
 

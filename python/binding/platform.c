@@ -93,7 +93,7 @@ static PyObject *cgroup_cpus(PyObject *module, PyObject *arguments) {
 static PyObject *set_isa(PyObject *module, PyObject *argument) {
     const char *name = PyUnicode_AsUTF8AndSize(argument, NULL);
     if (name == NULL) return NULL;
-    enum smri_isa isa;
+    unsigned isa;
     smri_status status = smri_isa_parse(&isa, name);
     if (status == SMRI_OK) status = smri_isa_select(isa);
     if (status != SMRI_OK) return smri_raise(module, status);
@@ -190,7 +190,7 @@ static int apply_pinning(void) {
 static int apply_isa(void) {
     const char *name = getenv("SMRI_ISA");
     if (name == NULL || name[0] == '\0') return 0;
-    enum smri_isa isa;
+    unsigned isa;
     smri_status status = smri_isa_parse(&isa, name);
     if (status == SMRI_OK) status = smri_isa_select(isa);
     if (status == SMRI_OK) return 0;

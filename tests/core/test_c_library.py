@@ -111,7 +111,7 @@ def test_headers_are_cplusplus_too(installed, tmp_path):
 
 
 def test_neon_has_the_bits_of_avx2(installed, tmp_path):
-    """The library for aarch64, under emulation: every check hashes as on x86 with AVX2."""
+    """The library for aarch64, under emulation: every check hashes as on x86 with AVX2, and BFDOT is right."""
     compiler, emulator = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
     if compiler is None or emulator is None:
         pytest.skip("needs Debian's gcc-aarch64-linux-gnu and qemu-user")
@@ -119,10 +119,11 @@ def test_neon_has_the_bits_of_avx2(installed, tmp_path):
     x86 = subprocess.run([str(installed / "build" / "check_kernels"), "avx2"], capture_output=True, text=True)
     if x86.returncode != 0:
         pytest.skip("needs a processor with AVX2 to compare with")
-    run = f"RUN={emulator} -L /usr/aarch64-linux-gnu"
+    run = f"RUN={emulator} -cpu max -L /usr/aarch64-linux-gnu"
     arm = make("check", f"BUILD={tmp_path}", f"CC={compiler}", run)
 
     def hashes(text: str, isa: str) -> dict[str, str]:
         return dict(re.findall(rf"^{isa} +(.*?)  ([0-9a-f]{{16}}) ", text, re.MULTILINE))
 
     assert len(hashes(arm, "neon")) > 70 and hashes(arm, "neon") == hashes(x86.stdout, "avx2")
+    assert hashes(arm, "neonbf16").keys() == hashes(arm, "neon").keys()

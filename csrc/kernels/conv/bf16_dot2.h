@@ -1,5 +1,5 @@
-/* The inner loops of convolution in bfloat16, for the instruction that multiplies 16 words of two numbers and adds both
- * products to 16 fp32 sums. A word of 32 bits holds two neighbours along the sum: two channels, or two pixels in the
+/* The inner loops of convolution in bfloat16, for instructions that multiply words of two numbers and add both products to one
+ * fp32 sum. A word of 32 bits holds two neighbours along the sum: two channels, or two pixels in the
  * gradient of weights. Where the kernels of igemm.h have a float, these have a word, so the structs, the tile and the
  * panels are the same. No kernel reads or writes outside what is stated; none needs alignment. */
 #ifndef SMRI_KERNELS_CONV_BF16_DOT2_H
@@ -27,8 +27,9 @@ struct smri_bf16_dot2_kernels {
                  size_t n);
 };
 
-/* `_ref` fills all slots. */
+/* `_ref` fills all slots, NEON's those of the tiles. */
 void smri_bf16_dot2_kernels_ref(struct smri_bf16_dot2_kernels *kernels);
 void smri_bf16_dot2_kernels_avx512bf16(struct smri_bf16_dot2_kernels *kernels);
+void smri_bf16_dot2_kernels_neonbf16(struct smri_bf16_dot2_kernels *kernels);
 
 #endif

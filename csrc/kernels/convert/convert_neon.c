@@ -1,6 +1,4 @@
 /* The conversions compiled for NEON; the code is in convert_loops.h. */
-#if defined(__aarch64__)
 #include "kernels/convert/convert_loops.h"
 
 void smri_convert_kernels_neon(struct smri_convert_kernels *table) { fill(table); }
-#endif

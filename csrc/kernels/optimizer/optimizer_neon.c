@@ -1,6 +1,4 @@
 /* The optimizers' passes compiled for NEON; the code is in optimizer_loops.h. */
-#if defined(__aarch64__)
 #include "kernels/optimizer/optimizer_loops.h"
 
 void smri_optimizer_kernels_neon(struct smri_optimizer_kernels *table) { fill(table); }
-#endif

@@ -16,6 +16,8 @@ void smri_peak_kernels_ref(struct smri_peak_kernels *kernels);
 void smri_peak_kernels_avx2(struct smri_peak_kernels *kernels);
 void smri_peak_kernels_avx512(struct smri_peak_kernels *kernels);
 void smri_peak_kernels_avx512bf16(struct smri_peak_kernels *kernels);
+void smri_peak_kernels_neon(struct smri_peak_kernels *kernels);
+void smri_peak_kernels_neonbf16(struct smri_peak_kernels *kernels);
 void smri_peak_kernels_amx(struct smri_peak_kernels *kernels);
 
 #endif

@@ -1,6 +1,4 @@
 /* The contrastive loss's row reductions compiled for NEON; the code is in softmax_loops.h. */
-#if defined(__aarch64__)
 #include "kernels/softmax/softmax_loops.h"
 
 void smri_softmax_kernels_neon(struct smri_softmax_kernels *table) { fill(table); }
-#endif

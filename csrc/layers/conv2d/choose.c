@@ -12,7 +12,8 @@
  *
  * bf16 on tile registers where there are any. Without them, Winograd where it pays in fp32: it reads and writes bf16, and on
  * Zen 4 (236 GFLOP/s in fp32, 472 in pairs, two threads) it takes 3.8 to 4.5 ms for each 3 x 3 layer of ResNet-50 where
- * pairs take 4.3 to 7.5. Else pairs where AVX512_BF16 has twice the products of fp32, as on Zen 4. Where it has half of
+ * pairs take 4.3 to 7.5. Else pairs where they have twice the products of fp32: on Zen 4, and with BFDOT by Arm's
+ * optimization guides (not measured). Where it has half of
  * them (the core above: 105 against 210 GFLOP/s), pairs still save the passes that widen and narrow. Time of pairs divided
  * by widened, forward / backward-data / backward-weights, by the products for each number of x and y:
  *      32 (1x1 64 to 64 channels)         0.69 / 0.66 / 0.68     46 (7x7 1 to 64)       0.94 /      / 1.08
@@ -44,11 +45,11 @@ static double products_per_number(const struct smri_conv2d *s) {
 }
 
 static enum smri_conv2d_method choose_bf16(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    const enum smri_isa isa = smri_isa_selected();
-    if (smri_isa_contains(isa, SMRI_ISA_AMX) && smri_conv2d_supports(SMRI_CONV2D_AMX, direction, shape))
+    if (smri_isa_uses(SMRI_ISA_AMX) && smri_conv2d_supports(SMRI_CONV2D_AMX, direction, shape))
         return SMRI_CONV2D_AMX;
-    if (isa != SMRI_ISA_REF && winograd_pays(direction, shape)) return SMRI_CONV2D_WINOGRAD;
-    if (!smri_isa_contains(isa, SMRI_ISA_AVX512BF16)) return SMRI_CONV2D_VIA_FP32;
+    if (smri_isa_selected() != SMRI_ISA_REF && winograd_pays(direction, shape)) return SMRI_CONV2D_WINOGRAD;
+    if (smri_isa_uses(SMRI_ISA_NEONBF16)) return SMRI_CONV2D_BF16_DOT2;
+    if (!smri_isa_uses(SMRI_ISA_AVX512BF16)) return SMRI_CONV2D_VIA_FP32;
     const bool is_thin = products_per_number(shape) <= SLOW_DOT2_PRODUCTS_MAX;
     return is_thin || smri_cpu_has_fast_bf16_dot2() ? SMRI_CONV2D_BF16_DOT2 : SMRI_CONV2D_VIA_FP32;
 }

@@ -1,0 +1,12 @@
+/* BFDOT adds two products of bfloat16 numbers to each of 4 sums; the code is in peak_loops.h. */
+#include "kernels/lanes_neon4.h"
+
+#define SMRI_PEAK_PRODUCTS 2
+#define SMRI_PEAK_FACTOR vreinterpretq_f32_u32(vdupq_n_u32(0x3F803F80)) /* 1 and 1 */
+SMRI_INLINE floats multiply_add(floats a, floats b, floats sum) {
+    return vbfdotq_f32(sum, vreinterpretq_bf16_f32(a), vreinterpretq_bf16_f32(b));
+}
+
+#include "kernels/peak/peak_loops.h"
+
+void smri_peak_kernels_neonbf16(struct smri_peak_kernels *kernels) { kernels->bf16 = many_multiply_adds; }
