@@ -110,7 +110,7 @@ def test_a_study_finds_mistakes_before_it_works(ds, tmp_path):
 
 def test_tiny_data():
     tiny = sm.Dataset(np.zeros((2, 32, 32), np.uint8), [0, 1], ("a", "b"), ["s1", "s2"])
-    with pytest.raises(ValueError, match=r"class a has one subject: .*Leave its folder out"):
+    with pytest.raises(ValueError, match=r"class a has one subject: .*Leave it out"):
         sm.split(tiny)
     with pytest.raises(ValueError, match=r"batch_size=32 is larger than the 2 training images; choose at most 2"):
         sm.SimCLR("resnet18", verbose=0).fit(tiny)

@@ -26,7 +26,7 @@ TRAINING = ("epochs", "batch_size", "lr", "precision", "random_state", "n_jobs",
 SHORT_HELP = {
     "task": "join classes: 4class, 3class or cdr0",
     "groups": "subjects: table.csv:column, or a pattern with one group (default: OASIS, ADNI and BIDS names)",
-    "labels": "classes: table.csv:column (default: folders)",
+    "labels": "classes: table.csv:column, or a pattern with one group (default: folders)",
     "image_size": "resize to N pixels a side (default: as they are)",
     "cache": "folder for the decoded images, of any number",
     "unlabelled": "use all images, without labels or a split",

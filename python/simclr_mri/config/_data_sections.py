@@ -47,7 +47,11 @@ class ReadingOptions:
         "BIDS name files)",
         group="data",
     )
-    labels: str | None = option(None, "classes by a table.csv:column instead of folders", group="data")
+    labels: str | None = option(
+        None,
+        "classes by a table.csv:column, or a pattern with one group over file names, instead of folders",
+        group="data",
+    )
     layout: str | None = option(
         None, "what each level of folders is: part/class, class/subject, ... (none: by their structure)", group="data"
     )

@@ -1,12 +1,13 @@
-"""Classes, parts and subjects by tables: one that was asked for, or those that lie beside the pictures.
+"""Classes, parts and subjects by a table or a pattern that was asked for, or by the tables beside the pictures.
 
 Tables beside the pictures are `labels.csv` for all of them, or one a part: `train.csv` and `test.csv`,
-`train_labels.csv` and `val_labels.csv`, `train/labels.csv` and `test/labels.csv`. Tables that say different things of
-the same picture are an error that names both.
+`train_labels.csv` and `val_labels.csv`, `train/labels.csv` and `test/labels.csv`; also as text or JSON. Tables that say
+different things of the same picture are an error that names both.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,22 +17,28 @@ from typing import Any
 import numpy as np
 
 from .._shared import call_text, natural_key, option_text
+from ._folder import way_in
 from ._found import Found
 from ._layout import Layout
 from ._read_table import Table, read_rows
-from ._subjects import find_table, table_and_column
+from ._subjects import by_pattern, find_table, table_and_column
 from ._tables import (
     MISSING,
     NO_CLASS,
     label_column,
     match_rows,
-    require_header,
     subject_column,
     values_of,
+    why_no_classes,
     with_classes,
+    with_header,
 )
-from ._walk import Listing
+from ._walk import TEXT_EXTENSIONS, Listing, ending
 from ._words import normal, part_of, tokens
+
+NO_CLASS_GIVEN = "pictures that no table gives a class"
+MOST_TEXTS = 20
+"""Text and JSON files that may be tables; if there are more, they are about one picture each."""
 
 
 def by_table(
@@ -44,7 +51,7 @@ def by_table(
     root : Path
     files : sequence of str
     labels : str or tuple
-        "table.csv:column" or ("table.csv", "column").
+        "table.csv:column" or ("table.csv", "column"); or a regular expression with one group over the file's name.
     own_subjects : sequence of str or None
         Whose each file is, which the table may name instead of the file.
     is_asked : bool
@@ -52,8 +59,11 @@ def by_table(
     """
     named = table_and_column(labels)
     if named is None:
-        raise ValueError(f"labels: expected a table such as 'table.csv:column', got {labels!r}")
-    table = with_classes(read_rows(find_table(named[0], root, "labels")))
+        found = Found(root, list(files), reading=f"classes by the pattern {labels}")
+        _set_classes(found, by_pattern(str(labels), files, "labels").tolist())
+        found.reading += said_of(found)
+        return found
+    table = open_table(find_table(named[0], root, "labels"), files)
     column = _class_column(table, named[1])
     others = [name for name in _label_columns(table) if name != column]
     also = f" (it also has {', '.join(others)})" if others and not (is_asked and named[1]) else ""
@@ -61,8 +71,9 @@ def by_table(
     by_subject = own_subjects is not None and not match_rows(table, files, [column]).found
     names = own_subjects if own_subjects is not None and by_subject else files
     values = values_of(table, column, names, "labels", found.notes.append)
-    found.classes = sorted(set(values.tolist()), key=natural_key)
-    found.labels = np.array([found.classes.index(value) for value in values.tolist()])
+    found.others = {name: NO_CLASS_GIVEN for name, value in zip(files, values, strict=True) if not value}
+    files = found.files = [name for name in files if name not in found.others]
+    _set_classes(found, [value for value in values.tolist() if value])
     for name in table.columns:
         form = normal(name)
         if name != column and form in ("split", "part", "partition", "subset", "set", "fold"):
@@ -74,6 +85,22 @@ def by_table(
         found.subjects = _complete(table, who, files)
         found.reading += f"; subjects from its column {who}" if found.subjects is not None else ""
     return found
+
+
+def open_table(path: Path, files: Sequence[str]) -> Table:
+    """A table about files: with names of its columns, and with a column of classes if it has one for each class."""
+    return with_classes(with_header(read_rows(path), files))
+
+
+def _set_classes(found: Found, values: Sequence[str]) -> None:
+    """Classes by name; names that differ by case and signs only are one, numbers are not."""
+    key = {value: value if re.fullmatch(r"[-+\d.]+", value) else normal(value) or value for value in set(values)}
+    spelling: dict[str, str] = {}
+    for value in sorted(key, key=natural_key):
+        spelling.setdefault(key[value], value)
+    found.classes = sorted(spelling.values(), key=natural_key)
+    place = {value: found.classes.index(spelling[key[value]]) for value in key}
+    found.labels = np.array([place[value] for value in values], np.int64)
 
 
 def _class_column(table: Table, asked: str | None) -> str:
@@ -155,7 +182,9 @@ class _Reading:
         return [number.setdefault(value, len(number)) for value in self.classes()]
 
 
-def by_tables_beside(listing: Listing, files: Sequence[str], layout: Layout) -> Found | None:
+def by_tables_beside(
+    listing: Listing, files: Sequence[str], layout: Layout | None, own_subjects: Sequence[str] | None = None
+) -> Found | None:
     """Classes by the tables under the root; None if they do not say enough.
 
     Parameters
@@ -163,51 +192,63 @@ def by_tables_beside(listing: Listing, files: Sequence[str], layout: Layout) -> 
     listing : Listing
     files : sequence of str
         The pictures, or the places of volumes.
-    layout : Layout
+    layout : Layout or None
         Its parts are taken where the tables know none.
+    own_subjects : sequence of str or None
+        Whose each file is by its content, which a table may name instead of the file.
 
     Raises
     ------
     ValueError
         Tables that contradict each other; both are named.
     """
-    readings = _readings(listing, files)
+    readings = _readings(listing, files, own_subjects)
     whole = [reading for reading in readings if all(reading.classes())]
     order = ("train", "val", "test")
     parts = sorted((r for r in readings if r.part and r not in whole), key=lambda r: order.index(r.part or "test"))
+    rest = [reading for reading in readings if reading not in whole and None not in reading.rows]
     if whole:
         chosen = _agreed(listing, whole)
-        found = by_table(listing.root, files, (chosen.table.path, chosen.column), is_asked=False)
+        found = by_table(listing.root, files, (chosen.table.path, chosen.column), own_subjects, is_asked=False)
         owners = _owners(listing, parts, files)
         if found.parts is None and len(parts) > 1 and None not in owners:
             found.parts = np.array([parts[o].part for o in owners if o is not None])
     elif parts:
         found = _joined(listing, parts, files)
+    elif rest:  # a row for each file, and no class in some
+        found = _joined(listing, [_agreed(listing, rest)], files)
     else:
         return None
-    if found.parts is None and layout.parts is not None and set(layout.files) >= set(found.files):
+    if (
+        found.parts is None
+        and layout is not None
+        and layout.parts is not None
+        and set(layout.files) >= set(found.files)
+    ):
         place = dict(zip(layout.files, layout.parts, strict=True))
         parts_of_folders = [place[name] for name in found.files]
         found.parts = np.array(parts_of_folders) if len(set(parts_of_folders)) > 1 else None
     found.reading += said_of(found)
-    used = {reading.name for reading in (*whole, *parts)}
-    listing.files["parquet"] = [name for name in listing.files.get("parquet", ()) if name not in used]
+    _forget(listing, [reading.name for reading in (*whole, *parts, *rest)])
     return found
 
 
-def _readings(listing: Listing, files: Sequence[str]) -> list[_Reading]:
+def _readings(listing: Listing, files: Sequence[str], own_subjects: Sequence[str] | None) -> list[_Reading]:
     """Tables with a column of classes and a row for some file; one in a folder of pictures is about those."""
     found = []
     for name in _tables(listing):
+        folder = name.rpartition("/")[0]
+        inside = [i for i, file in enumerate(files) if folder and file.startswith(f"{folder}/")]
+        about = inside or range(len(files))
         try:
-            table = with_classes(read_rows(listing.root / name))
-            column = label_column(table)
+            table = open_table(listing.root / name, [files[i] for i in about])
+            column = _classes_of(table)
             if column is None:
                 continue
-            folder = name.rpartition("/")[0]
-            inside = [i for i, file in enumerate(files) if folder and file.startswith(f"{folder}/")]
-            about = inside or range(len(files))
-            matched = match_rows(table, [files[i] for i in about], [column]).rows
+            match = match_rows(table, [files[i] for i in about], [column])
+            if not match.found and own_subjects is not None:
+                match = match_rows(table, [own_subjects[i] for i in about], [column])
+            matched = match.rows
         except (ValueError, ImportError):
             continue
         rows: list[int | None] = [None] * len(files)
@@ -221,7 +262,9 @@ def _readings(listing: Listing, files: Sequence[str]) -> list[_Reading]:
 
 def _tables(listing: Listing) -> list[str]:
     """Tables under the root, but for answers that are to be filled in, such as `sample_submission.csv`."""
-    names = [*listing.files.get("table", ()), *listing.files.get("parquet", ())]
+    texts = [name for name in listing.others if ending(name) in TEXT_EXTENSIONS]
+    texts = texts if len(texts) <= MOST_TEXTS else []
+    names = [*listing.files.get("table", ()), *listing.files.get("parquet", ()), *texts]
     return [name for name in names if not any(word.startswith("submi") for word in tokens(name))]
 
 
@@ -265,12 +308,7 @@ def _joined(listing: Listing, parts: list[_Reading], files: Sequence[str]) -> Fo
     said = ", ".join(f"{reading.name}, column {reading.column}" for reading in parts)
     found = Found(listing.root, [files[i] for i, _ in kept], reading=f"classes from {said}")
     classes = [reading.classes() for reading in parts]
-    named = [classes[o][i] for i, o in kept]
-    spelling: dict[str, str] = {}
-    for value in sorted(set(named), key=natural_key):
-        spelling.setdefault(normal(value) or value, value)
-    found.classes = sorted(spelling.values(), key=natural_key)
-    found.labels = np.array([found.classes.index(spelling[normal(value) or value]) for value in named], np.int64)
+    _set_classes(found, [classes[o][i] for i, o in kept])
     if len({reading.part for reading in parts}) > 1:
         found.parts = np.array([parts[o].part for _, o in kept])
     who = [(reading, subject_column(reading.table)) for reading in parts]
@@ -278,29 +316,94 @@ def _joined(listing: Listing, parts: list[_Reading], files: Sequence[str]) -> Fo
     whose = [subjects[o][i] if subjects[o] else "" for i, o in kept]
     found.subjects = np.array(whose) if all(whose) else None
     left = [files[i] for i, o in enumerate(owners) if o is None]
-    found.others = dict.fromkeys(left, "pictures that no table gives a class")
+    found.others = dict.fromkeys(left, NO_CLASS_GIVEN)
     return found
 
 
+def parts_by_lists(listing: Listing, files: Sequence[str]) -> np.ndarray | None:
+    """The part of each file by lists such as `train.txt` and `test.txt`; None unless they name each file once."""
+    parts: list[str] = [""] * len(files)
+    used = []
+    for name in _tables(listing):
+        part = part_of(name.rsplit("/", 1)[-1].split(".")[0])
+        if part is None:
+            continue
+        try:
+            rows = match_rows(with_header(read_rows(listing.root / name), files), files).rows
+        except (ValueError, ImportError):
+            continue
+        mine = [i for i, row in enumerate(rows) if row is not None]
+        if any(parts[i] not in ("", part) for i in mine):
+            return None
+        for i in mine:
+            parts[i] = part
+        used += [name] * bool(mine)
+    if not all(parts) or len(set(parts)) < 2:
+        return None
+    _forget(listing, used)
+    return np.array(parts)
+
+
+def _forget(listing: Listing, used: Sequence[str]) -> None:
+    """Tables that were used are not among what is not read."""
+    for kind in ("parquet", "table"):
+        listing.files[kind] = [name for name in listing.files.get(kind, ()) if name not in used]
+    listing.others = {name: reason for name, reason in listing.others.items() if name not in used}
+
+
 def what_tables_say(listing: Listing, files: Sequence[str]) -> str | None:
-    """The way out where a table names pictures, and it is not clear which classes they are of."""
+    """The way out where a table names pictures, and it is not clear which classes they are of; None without one."""
     for name in _tables(listing)[:8]:
         path = listing.root / name
         try:
-            table = with_classes(read_rows(path))
-        except (ValueError, ImportError):
+            table = open_table(path, files)
+            column = _classes_of(table)
+            match = match_rows(table, files, [column] if column else [])
+        except ImportError:
             continue
-        require_header(table, files)
-        column = label_column(table)
-        match = match_rows(table, files, [column] if column else [])
+        except ValueError as error:
+            if " gives " in str(error):
+                return str(error).lstrip(": ")
+            continue
         if not match.found:
             continue
+        if wrong := why_no_classes(table):
+            return f"{name} {wrong}"
         if column is not None:
             alone = call_text("datasets.open_dataset", "data", path)
-            said = f"has classes for {match.found:,} of {len(files):,} pictures. To use these alone: {alone}"
-        else:
-            rest = [c for c in table.columns if c != match.column]
-            ready = option_text("labels", f"{path}:{rest[-1] if rest else 'class'}")
-            said = f"has the columns {', '.join(table.columns)}; say which one holds the classes, such as {ready}"
-        return f"{listing.root}: no class folders. {name} {said}"
+            return f"{name} has classes for {match.found:,} of {len(files):,} pictures. To use these alone: {alone}"
+        if rest := [c for c in table.columns if c != match.column]:
+            ready = option_text("labels", f"{path}:{_likely_classes(table, rest)}")
+            return (
+                f"{name} has the columns {', '.join(table.columns)}; say which one holds the classes, such as {ready}"
+            )
+    if sheet := next((name for name in listing.others if ending(name) in (".xlsx", ".xls", ".ods")), None):
+        return f"{sheet} may hold the classes{way_in(sheet)}"
+    return _boxes(listing)
+
+
+def _classes_of(table: Table) -> str | None:
+    """The column called like classes, unless it has another value in every row, as an id has."""
+    column = label_column(table)
+    is_id = column is not None and len(table.rows) > 3 and len(set(table.column(column))) == len(table.rows)
+    return None if is_id else column
+
+
+def _likely_classes(table: Table, columns: Sequence[str]) -> str:
+    """The column that has few values, each several times; the last one if none has."""
+    several = [c for c in columns if 2 <= len(set(table.column(c))) <= max(2, min(20, len(table.rows) // 2))]
+    return (several or list(columns))[-1]
+
+
+def _boxes(listing: Listing) -> str | None:
+    """What to do about annotations for object detection, which give no class to a picture; None without them."""
+    texts = [name for name in listing.others if ending(name) == ".txt"]
+    config = next((name for name in listing.others if ending(name) in (".yaml", ".yml")), None)
+    yolo = texts[0] if config and 2 * len(texts) >= len(listing.pictures) else None
+    coco = next((name for name in listing.others if name.endswith(("coco.json", "annotations.json"))), None)
+    if found := coco or yolo:
+        return (
+            f"{found} marks places in pictures, for object detection. Classes are needed: one folder a class, or a "
+            "table with a line file,label and a row a picture"
+        )
     return None

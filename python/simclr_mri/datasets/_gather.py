@@ -5,24 +5,32 @@ Pictures and volumes go the same way: folders or a table give the classes, a tab
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from .._shared import call_text, some
-from ._by_table import by_table, by_tables_beside, what_tables_say
+from .._shared import call_text, natural_key, option_text, some
+from ._by_table import by_table, by_tables_beside, parts_by_lists, said_of, what_tables_say
 from ._class_names import in_order, natural_order, parse_merge
-from ._folder import way_in
 from ._found import Asked, Found
-from ._layout import Layout, find_layout
+from ._layout import AmbiguousLayout, Layout, find_layout
 from ._names import known_names
 from ._subjects import Groups, resolve_groups, suspicions, table_and_column
 from ._walk import EXTENSIONS, Listing, counted_by_reason, ending
 from ._words import is_numbered_person
 
 
-def gather(listing: Listing, files: Sequence[str], asked: Asked, own_subjects: Sequence[str] | None = None) -> Found:
+def gather(
+    listing: Listing,
+    files: Sequence[str],
+    asked: Asked,
+    own_subjects: Sequence[str] | None = None,
+    *,
+    by_folders: bool = True,
+) -> Found:
     """Finds classes, parts and subjects.
 
     Parameters
@@ -34,6 +42,8 @@ def gather(listing: Listing, files: Sequence[str], asked: Asked, own_subjects: S
         With `labelled` None, a folder without classes is read without labels.
     own_subjects : sequence of str or None
         Whose each file is by its content, such as DICOM's tags.
+    by_folders : bool
+        Whether folders may be classes.
 
     Returns
     -------
@@ -44,7 +54,9 @@ def gather(listing: Listing, files: Sequence[str], asked: Asked, own_subjects: S
     elif asked.labelled is False:
         found = Found(listing.root, list(files), reading=f"{len(files):,} files without labels")
     else:
-        found = _by_folders(listing, files, asked)
+        found = _by_folders(listing, files, asked, own_subjects, by_folders)
+    for path in asked.tables(listing.root):
+        _is_read(listing, path)
     unread = {name: ending(name) or "files without ending" for name in _unread(listing, files)}
     found.others = {**listing.others, **unread, **found.others}
     arrange(found, asked)
@@ -63,37 +75,82 @@ def _unread(listing: Listing, files: Sequence[str]) -> list[str]:
 # -- classes ----------------------------------------------------------------------------------------------------------
 
 
-def _by_folders(listing: Listing, files: Sequence[str], asked: Asked) -> Found:
-    layout = find_layout(listing, files, asked.layout)
-    if len(layout.classes) < 2 and asked.layout is None and (beside := by_tables_beside(listing, files, layout)):
-        return beside
+def _is_read(listing: Listing, path: Path) -> None:
+    """Takes a table that was asked for out of what is not read."""
+    if path.is_relative_to(listing.root):
+        name = path.relative_to(listing.root).as_posix()
+        listing.others.pop(name, None)
+        listing.files = {kind: [n for n in names if n != name] for kind, names in listing.files.items()}
+
+
+def _by_folders(
+    listing: Listing, files: Sequence[str], asked: Asked, own_subjects: Sequence[str] | None, by_folders: bool
+) -> Found:
+    layout, trouble = None, None
+    if by_folders:
+        try:
+            layout = find_layout(listing, files, asked.layout)
+        except AmbiguousLayout as error:  # a table may tell
+            trouble = error
+    if asked.layout is None and (layout is None or len(layout.classes) < 2):
+        if beside := by_tables_beside(listing, files, layout, own_subjects):
+            return beside
+        said = what_tables_say(listing, files)
+    else:
+        said = None
+    if trouble is not None and said is None:
+        raise trouble
+    if said is not None and (trouble is not None or (asked.labelled and layout is not None and layout.labels is None)):
+        raise ValueError(f"{listing.root}: no class folders. {said}. {_without_labels(listing.root)}")
+    if layout is None:
+        found = Found(listing.root, list(files), reading=f"{len(files):,} files without labels")
+        found.notes += [f"{listing.root}: {said}"] if said else []
+        return found
     if layout.labels is None and asked.labelled:
-        raise ValueError(what_tables_say(listing, files) or _no_classes(listing, layout))
+        raise ValueError(_no_classes(listing, layout))
     found = Found(listing.root, layout.files, None, layout.classes, reading=layout.reading, others=layout.others)
     found.labels = None if layout.labels is None else np.array(layout.labels, np.int64)
     found.parts = None if layout.parts is None else np.array(layout.parts)
+    if layout.classes and asked.layout is None and found.parts is None:
+        found.parts = parts_by_lists(listing, layout.files)
+        found.reading += "" if found.parts is None else "; parts by lists: " + said_of(found).split("; ")[1]
     found.subjects = None if layout.subjects is None else np.array(layout.subjects)
+    found.notes += [f"{listing.root}: {said}"] if said else []
     return found
+
+
+def _without_labels(root: Path) -> str:
+    return f"Or read them without labels: {call_text('datasets.open_dataset', 'pretrain', root, labelled=False)}"
 
 
 def _no_classes(listing: Listing, layout: Layout) -> str:
     """What to do about pictures without class folders."""
     root = listing.root
-    unlabelled = f"Or read them without labels: {call_text('datasets.open_dataset', 'pretrain', root, labelled=False)}"
+    unlabelled = _without_labels(root)
     if layout.parts is not None:
         names = ", ".join(dict.fromkeys(layout.parts))
         text = f"{root}: no class folders, the images lie in {names} directly. Put each class into a folder of its own."
         return f"{text} {unlabelled}"
     above = root.absolute().parent
     siblings = [p for p in sorted(above.iterdir()) if p.is_dir() and p.name[0] not in "._" and _has_pictures(p)]
-    if len(siblings) >= 2:
+    if begin := _beginnings(layout.files):
+        pattern = option_text("labels", "^([A-Za-z]+(?:[-_ ][A-Za-z]+)*)")
+        hint = f"Their names begin with {some(begin, 6)}. If these are the classes: {pattern}."
+    elif len(siblings) >= 2:
         # As it was typed, where that says enough.
         shown = root.parent if len(root.parts) > 1 and root.name != ".." else above
         hint = f"Did you mean the folder above, {shown}, with the classes {some([p.name for p in siblings], 6)}?"
     else:
-        sheet = next((name for name in listing.others if ending(name) in (".xlsx", ".xls", ".ods")), None)
-        hint = f"{sheet} may hold the classes{way_in(sheet)}." if sheet else "Put each class into a folder of its own."
+        hint = "Put each class into a folder of its own."
     return f"{root}: wrong folder level, the images lie in it directly. {hint} {unlabelled}"
+
+
+def _beginnings(files: Sequence[str]) -> list[str]:
+    """The words that the names begin with, if there are a few and each is there twice: AD_1.png, CN_1.png."""
+    found = [re.match(r"[A-Za-z]+(?:[-_ ][A-Za-z]+)*(?=[-_ (]*\d)", name) for name in files]
+    counts = Counter(match[0] for match in found if match)
+    fits = all(found) and 2 <= len(counts) <= 12 and min(counts.values()) >= 2
+    return sorted(counts, key=natural_key) if fits else []
 
 
 def _has_pictures(folder: Path) -> bool:

@@ -26,9 +26,9 @@ from ._parquet import holds_pictures, read_parquet
 from ._phantoms._generate import MANIFEST, load_phantoms
 from ._read_table import read_rows
 from ._subjects import Groups, resolve_groups
-from ._tables import match_rows, require_header
+from ._tables import match_rows, with_header
 from ._volumes import Cut, read_volumes
-from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS, ending, is_hidden, walk
+from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS, TEXT_EXTENSIONS, ending, is_hidden, walk
 from ._warnings import DataWarning
 from ._write_slices import TABLE, is_slices_folder
 
@@ -56,8 +56,8 @@ def open_dataset(
     """Opens a folder or a file by what is in it.
 
     Class folders with or without parts and wrappers, the Alzheimer MRI set, phantoms, NIfTI files and DICOM series (cut
-    as `Volumes` does by default), a `.csv` or `.tsv` of paths and labels, `.parquet` files with pictures; and a cache
-    that was made of any of these.
+    as `Volumes` does by default), a table of paths and labels (`.csv`, `.tsv`, `.txt`, `.json`, `.jsonl`), `.parquet`
+    files with pictures; and a cache that was made of any of these.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def open_dataset(
     if cache is None and is_cache(place):
         ds = _open_cache(place, asked, reading)
     else:
-        table = place.is_file() and ending(place.name) in TABLE_EXTENSIONS
+        table = place.is_file() and ending(place.name) in (*TABLE_EXTENSIONS, *TEXT_EXTENSIONS)
         source = place.parent if table else place if place.is_file() else check_root(place)
         options = {"reader": "open_dataset", **asked.options(), **options_kept(reading)}
         tables = [*asked.tables(source), *([place] if table else [])]
@@ -128,7 +128,7 @@ def _open_cache(folder: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
 
 
 def _open(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
-    if path.is_file() and ending(path.name) in (*TABLE_EXTENSIONS, *PARQUET_EXTENSIONS):
+    if path.is_file() and ending(path.name) in (*TABLE_EXTENSIONS, *TEXT_EXTENSIONS, *PARQUET_EXTENSIONS):
         return _open_file(path, asked, reading)
     root = check_root(path)
     plain = (asked.groups, asked.labels, asked.layout, reading["intensity"]) != (None,) * 4
@@ -195,7 +195,7 @@ def _open_file(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
     files = listing.pictures
     if not files:
         raise ValueError(nothing_to_read(listing, asked.labelled))
-    require_header(table, files)
+    table = with_header(table, files)
     match = match_rows(table, files, where="labels")
     named = [name for name, row in zip(files, match.rows, strict=True) if row is not None]
     if not named:

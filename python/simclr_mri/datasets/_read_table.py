@@ -1,4 +1,4 @@
-"""Tables as text: .csv and .tsv in whatever encoding and with whatever separator, and Parquet."""
+"""Tables as text: .csv, .tsv and .txt in whatever encoding and with whatever separator, JSON and Parquet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import difflib
 import gzip
 import io
+import json
 import re
 import zlib
 from collections import Counter
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .._shared import option_text
+from ._walk import ending
 
 SEPARATORS = ",;\t|"
 
@@ -45,13 +47,14 @@ class Table:
 
 
 def read_rows(path: str | Path) -> Table:
-    """Reads a .csv or .tsv file, also one packed by gzip, or a .parquet file of text and numbers.
+    """Reads a .csv, .tsv or .txt file, also one packed by gzip, a .json, .jsonl or .parquet file.
 
     Parameters
     ----------
     path : path
-        Text in UTF-8, UTF-16 or Windows-1252; separated by commas, semicolons, tabs or bars, or by what a first line
-        such as `sep=;` says. Lines above the names of the columns that begin with # are passed over.
+        Text in UTF-8, UTF-16 or Windows-1252; separated by commas, semicolons, tabs or bars, in .txt also by blanks, or
+        by what a first line such as `sep=;` says. Lines above the names of the columns that begin with # are passed
+        over. JSON: a list of records, one record a line, or an object of file to class or file to record.
 
     Returns
     -------
@@ -63,7 +66,8 @@ def read_rows(path: str | Path) -> Table:
         No header, or rows longer than it.
     """
     path = Path(path)
-    rows = _rows_of_parquet(path) if path.suffix.lower() == ".parquet" else _rows_of_text(path)
+    read = {".parquet": _rows_of_parquet, **dict.fromkeys((".json", ".jsonl", ".ndjson"), _rows_of_json)}
+    rows = read.get(path.suffix.lower(), _rows_of_text)(path)
     if not rows:
         raise ValueError(f"{path}: an empty table; expected a line with the names of the columns")
     columns = [name.strip() or f"column {i + 1}" for i, name in enumerate(rows[0])]
@@ -88,10 +92,41 @@ def _rows_of_text(path: Path) -> list[list[str]]:
             while len(lines) > 1 and re.match(r"#(\s|[^,;\t|]*$)", lines[0]):
                 text, lines = text.partition(lines[0])[2], lines[1:]
             separator = _separator(lines, separator)
+            if path.suffix.lower() == ".txt" and all(separator not in line for line in lines):
+                return _rows_by_blanks(lines)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         return [row for row in reader if any(c.strip() for c in row)]
     except (csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:  # such as UTF-16 that is cut
         raise ValueError(f"{path}: not a table: {error}") from None
+
+
+def _rows_by_blanks(lines: list[str]) -> list[list[str]]:
+    """Lines cut at blanks; at the last one only where paths have blanks, so that rows are uneven or names cut."""
+    rows, at_last = [line.split() for line in lines], [line.rsplit(None, 1) for line in lines]
+    is_cut = not ending(rows[-1][0]) and ending(at_last[-1][0])
+    return at_last if is_cut or len({len(row) for row in rows}) > 1 else rows
+
+
+def _rows_of_json(path: Path) -> list[list[str]]:
+    """Records, or an object of name to class or to record; ValueError for anything else."""
+    try:
+        text = _decoded(path.read_bytes())
+        given = (
+            json.loads(text)
+            if path.suffix.lower() == ".json"
+            else list(map(json.loads, filter(str.strip, text.splitlines())))
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    if isinstance(given, dict):
+        given = [
+            {"file": name, **(value if isinstance(value, dict) else {"label": value})} for name, value in given.items()
+        ]
+    if not isinstance(given, list) or not given or not all(isinstance(row, dict) for row in given):
+        raise ValueError(f"{path}: expected a list of records, or an object of file to class")
+    columns = [name for name in dict.fromkeys(key for row in given for key in row)]
+    plain = [c for c in columns if not any(isinstance(row.get(c), (dict, list)) for row in given)]
+    return [plain, *([_text_of(row.get(name)) for name in plain] for row in given)] if plain else []
 
 
 def _rows_of_parquet(path: Path) -> list[list[str]]:

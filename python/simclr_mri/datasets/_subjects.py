@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import some
+from .._shared import option_text, some
 from ._read_table import read_rows
 from ._tables import MISSING, subject_column, values_of
-from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS
+from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS, TEXT_EXTENSIONS
 
 Groups = str | Path | tuple[str | Path, str] | Callable[[str], str | int] | None
 
@@ -44,7 +44,7 @@ def resolve_groups(
         return np.array([_named(groups(name), name) for name in files])
     named = table_and_column(groups)
     if named is None:
-        return _by_pattern(str(groups), files)
+        return by_pattern(str(groups), files, "groups")
     table = read_rows(find_table(named[0], root, "groups"))
     column = (subject_column(table) or "subject") if named[1] is None else named[1]
     return values_of(table, column, files, "groups", tell)
@@ -56,7 +56,7 @@ def table_and_column(given: Any) -> tuple[str | Path, str | None] | None:
         return given
     text = str(given)
     table, _, column = text.rpartition(":")
-    endings = (*TABLE_EXTENSIONS, *PARQUET_EXTENSIONS)
+    endings = (*TABLE_EXTENSIONS, *TEXT_EXTENSIONS, *PARQUET_EXTENSIONS)
     if table.lower().endswith(endings):
         return table, column
     return (text, None) if text.lower().endswith(endings) else None
@@ -78,21 +78,25 @@ def _named(subject: Any, file: str) -> str:
     raise TypeError(f"groups({file!r}): expected a str that is not empty or an int, got {subject!r}{hint}")
 
 
-def _by_pattern(pattern: str, files: Sequence[str]) -> np.ndarray:
+def by_pattern(pattern: str, files: Sequence[str], argument: str) -> np.ndarray:
+    """What the one group of a regular expression finds in each file's name; `argument` is for messages."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"groups: {pattern!r} is neither a .csv file nor a regular expression ({error})") from None
-    if compiled.groups != 1:
         raise ValueError(
-            f"groups: expected one group in parentheses in the pattern {pattern!r}, got {compiled.groups}, "
-            f"such as r'(sub-\\d+)_'"
+            f"{argument}: {pattern!r} is neither a table (.csv) nor a regular expression ({error})"
+        ) from None
+    if compiled.groups != 1:
+        example = r"(sub-\d+)_" if argument == "groups" else "([a-z]+)_"
+        raise ValueError(
+            f"{argument}: expected a table such as 'table.csv:column', or one group in parentheses in the pattern "
+            f"{pattern!r}, which has {compiled.groups}. Such as {option_text(argument, example)}"
         )
     matches = [compiled.search(name) for name in files]
     missing = [name for name, match in zip(files, matches, strict=True) if match is None or match[1] is None]
     if missing:
         raise ValueError(
-            f"groups: {pattern!r} does not match {len(missing):,} of {len(files):,} files: {some(missing)}"
+            f"{argument}: {pattern!r} does not match {len(missing):,} of {len(files):,} files: {some(missing)}"
         )
     return np.array([match[1] for match in matches if match is not None])
 

@@ -82,12 +82,12 @@ def match_rows(table: Table, files: Sequence[str], skip: Sequence[str] = (), whe
     names = sorted((c for c in table.columns if c not in skip), key=lambda c: c.casefold() not in FILE_COLUMNS)
     names = names or list(skip)
     best, trouble = Match(table.columns[0], [None] * len(files), len(table.rows)), dict[str, ValueError]()
-    for way in (_by_path, _by_identity):
+    for way in (_by_path, _by_identity, _by_number):
         if 2 * best.found >= len(files) > 0:  # most files have a row of their own: the others are missing
             break
         for column in names:
             try:
-                rows = way(table, column, files, where)
+                rows = way(table, column, files, where, skip)
             except ValueError as error:
                 trouble.setdefault(column, error)
                 continue
@@ -115,7 +115,7 @@ def _stem(name: str) -> str:
     return name.rsplit(".", 1)[0] if re.search(r"\.[A-Za-z][A-Za-z0-9]{1,4}$", name) else name
 
 
-def _by_path(table: Table, column: str, files: Sequence[str], where: str) -> list[int | None]:
+def _by_path(table: Table, column: str, files: Sequence[str], where: str, asked: Sequence[str]) -> list[int | None]:
     """By the longest common ending of both paths; the file's ending (.png) may be missing on either side."""
     index: dict[tuple[str, ...], set[int]] = defaultdict(set)
     cut = [_cut(name) for name in files]
@@ -163,24 +163,56 @@ def _refuse_twice(table: Table, file: str, column: str, first: int, second: int,
     )
 
 
-def _by_identity(table: Table, column: str, files: Sequence[str], where: str) -> list[int | None]:
+def _by_identity(table: Table, column: str, files: Sequence[str], where: str, asked: Sequence[str]) -> list[int | None]:
     """By the id of a subject or a session that a folder or the beginning of a file's name is: sub-01, OAS1_0028_MR1."""
     named = [(text, i) for i, text in enumerate(table.column(column)) if text.casefold() not in MISSING]
     ids = {text: i for text, i in named if len(text) >= 2}
-    if len(dict(named)) < len(named):  # the same in several rows, such as a class: it names no row
-        return [None] * len(files)
+    if len(dict(named)) < len(named) and not _repeats_agree(table, column, files, where, asked):
+        return [None] * len(files)  # the same in several rows, such as a class: it names no row
     rows: list[int | None] = []
     for name in files:
         row = None
         for piece in reversed(_cut(name)):
-            ends = [m.start() for m in re.finditer(r"[_.\- ]|$", piece)]
-            row = next((ids[piece[:end]] for end in reversed(ends) if piece[:end] in ids), None)
+            for start in dict.fromkeys((piece, piece.removeprefix("sub-"))):  # BIDS, whose table may lack the prefix
+                ends = [m.start() for m in re.finditer(r"[_.\- ]|$", start)]
+                row = next((ids[start[:end]] for end in reversed(ends) if start[:end] in ids), row)
             if row is None:  # an id within: ADNI_002_S_0295_MR_...
                 row = next((ids[p] for p in _runs(piece) if p in ids), None)
             if row is not None:
                 break
         rows.append(row)
     return rows
+
+
+def _repeats_agree(table: Table, column: str, files: Sequence[str], where: str, asked: Sequence[str]) -> bool:
+    """Whether rows of the same id, such as visits of a subject, say the same of what is asked; ValueError if not.
+
+    Only for columns that are called like subjects: of others it says nothing that values repeat.
+    """
+    if column.casefold().replace(" ", "_") not in SUBJECT_COLUMNS or not asked:
+        return False
+    said: dict[str, str] = {}
+    whole = "\n".join(files)
+    for text, value in zip(table.column(column), table.column(asked[0]), strict=True):
+        if said.setdefault(text, value) != value and text in whole:
+            raise ValueError(
+                f"{where}: {table.path} gives {text} twice, as {said[text]!r} and {value!r} in {asked[0]}. Keep one row"
+            )
+    return True
+
+
+def _by_number(table: Table, column: str, files: Sequence[str], where: str, asked: Sequence[str]) -> list[int | None]:
+    """By a number that a spreadsheet took the leading zeros of: 7 for 0007.png, or for the folder 0007."""
+    values = table.column(column)
+    numbers = {int(text): row for row, text in enumerate(values) if text.isdecimal()}
+    none: list[int | None] = [None] * len(files)
+    if len(numbers) < len(values) or not numbers:
+        return none
+    stems = [pieces[-1] if (pieces := _cut(name)) else "" for name in files]
+    if len(set(stems)) == len(files):
+        return [numbers.get(int(stem)) if stem.isdecimal() else None for stem in stems]
+    folders = [[piece for piece in _cut(name)[:-1] if piece.isdecimal()] for name in files]
+    return [numbers.get(int(found[0])) if len(found) == 1 else None for found in folders]
 
 
 def _runs(piece: str) -> list[str]:
@@ -208,13 +240,14 @@ def values_of(
     Returns
     -------
     ndarray of shape (N,), str
+        "" for images that a table of labels knows and gives no class, unless that is all of them.
 
     Raises
     ------
     ValueError
-        Files without a row or without a value; the message shows an example of both sides.
+        Files without a row, or without a subject; the message shows an example of both sides.
     """
-    require_header(table, files)
+    table = with_header(table, files)
     column = table.find(column, argument)
     match = match_rows(table, files, skip=[column], where=argument)
     if match.found == 0 and (own := match_rows(table, files, where=argument)).found:
@@ -230,7 +263,9 @@ def values_of(
     chosen = [values[row or 0] for row in match.rows]
     missing_words = NO_CLASS if argument == "labels" else MISSING
     empty = [name for name, value in zip(files, chosen, strict=True) if value.casefold() in missing_words]
-    if empty:
+    if argument == "labels" and len(empty) < len(files):
+        chosen = ["" if value.casefold() in missing_words else value for value in chosen]
+    elif empty:
         shown = values[match.rows[list(files).index(empty[0])] or 0]
         raise ValueError(
             f"{argument}: {table.path} has no {column} for {len(empty):,} images ({shown!r}): {some(empty)}"
@@ -240,15 +275,20 @@ def values_of(
     return np.array(chosen)
 
 
-def require_header(table: Table, files: Sequence[str]) -> None:
-    """ValueError for a table whose first line is about a picture already."""
-    names = {name.rsplit("/", 1)[-1] for name in files}
-    first = next((name for name in table.columns if (pieces := _clean(name)) and pieces[-1] in names), None)
-    if first is not None:
-        raise ValueError(
-            f"{table.path}: its first line is about a picture ({first}). Put a line with the names of the columns "
-            "above it, such as file,label"
-        )
+def with_header(table: Table, files: Sequence[str]) -> Table:
+    """The table itself; if its first line is about a picture already, with that line as a row and columns named so.
+
+    Two columns without names are `file` and `label`; of more, those that name no picture are `column 2`, `column 3`.
+    """
+    ends = {name.rsplit("/", 1)[-1] for name in files}
+    of_files = [i for i, name in enumerate(table.columns) if (pieces := _clean(name)) and pieces[-1] in ends]
+    if not of_files:
+        return table
+    names = [f"column {i + 1}" for i in range(len(table.columns))]
+    names[of_files[0]] = "file"
+    if len(names) == 2:
+        names[1 - of_files[0]] = "label"
+    return Table(table.path, names, [table.columns, *table.rows])
 
 
 def label_column(table: Table) -> str | None:
@@ -269,13 +309,31 @@ def usual_column(table: Table, usual: Sequence[str]) -> str | None:
 
 def with_classes(table: Table) -> Table:
     """A table that has a column for each class, 1 where a row is of it, with one column `class` more."""
-    if label_column(table) is not None or "class" in table.columns:
-        return table
-    flags = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
-    named = {name: [flags.get(value.casefold()) for value in table.column(name)] for name in table.columns}
-    ones = {name: values for name, values in named.items() if None not in values and normal(name)}
-    if len(ones) < 2 or any(sum(map(bool, row)) != 1 for row in zip(*ones.values(), strict=True)):
+    ones = _columns_of_classes(table)
+    if len(ones) < 2 or any(sum(row) != 1 for row in zip(*ones.values(), strict=True)):
         return table
     names = [next(name for name in ones if ones[name][i]) for i in range(len(table.rows))]
     rows = [[*row, name] for row, name in zip(table.rows, names, strict=True)]
     return Table(table.path, [*table.columns, "class"], rows)
+
+
+def why_no_classes(table: Table) -> str:
+    """What is wrong with a table that has a column for each class: rows of several classes, or of none; or ""."""
+    ones = _columns_of_classes(table)
+    if len(ones) < 2 or len(ones) < len(table.columns) - 1:
+        return ""
+    for i, row in enumerate(zip(*ones.values(), strict=True)):
+        if sum(row) != 1:
+            named = [name for name, one in zip(ones, row, strict=True) if one]
+            found = f"several classes ({some(named, 3)})" if named else "none"
+            return f"has a column for each class, and its row {i + 1} is of {found}. Each picture needs one class"
+    return ""
+
+
+def _columns_of_classes(table: Table) -> dict[str, list[bool]]:
+    """The columns that hold nothing but 0 and 1; none where another column holds the classes."""
+    if label_column(table) is not None or "class" in table.columns:
+        return {}
+    flags = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+    named = {name: [flags.get(value.casefold()) for value in table.column(name)] for name in table.columns}
+    return {name: list(map(bool, values)) for name, values in named.items() if None not in values and normal(name)}

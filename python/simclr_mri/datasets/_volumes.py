@@ -6,7 +6,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -227,9 +227,8 @@ def find_volumes(root: Path, asked: Asked) -> tuple[Found, list[Item]]:
     for kind in ("volume", "dicom"):  # what is not the place of an item belongs to one, or is counted already
         listing.files.pop(kind, None)
     own = [item.subject for item in items]
-    if asked.labelled is None and asked.labels is None and asked.layout is None and _folders_are_subjects(items):
-        asked = replace(asked, labelled=False)
-    found = gather(listing, list(by_place), asked, own)
+    subjects = asked.labelled is None and asked.layout is None and _folders_are_subjects(items)
+    found = gather(listing, list(by_place), asked, own, by_folders=not subjects)
     found.reading = f"{len(items):,} volumes; {found.reading}"
     return found, [by_place[name] for name in found.files]
 

@@ -2,7 +2,7 @@
 
 The kind follows from the ending where that is known, and from the first bytes where it is not: DICOM exports often have
 no ending. Links to folders are followed; one that leads back to a folder above itself is noticed. Files and folders
-whose names start with "." or "_" are passed over.
+whose names start with "." or "_" are passed over, but for the tables that Roboflow calls so.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ PILLOW_EXTENSIONS = (
 )
 VOLUME_EXTENSIONS = (".nii", ".nii.gz", ".mgz", ".mgh", ".hdr")
 DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima")
-TABLE_EXTENSIONS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+TABLE_EXTENSIONS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl", ".ndjson")
+# Tables too if they were asked for, or if their rows name pictures.
+TEXT_EXTENSIONS = (".txt", ".json")
 PARQUET_EXTENSIONS = (".parquet",)
+ROBOFLOW = ("_classes.csv", "_annotations.csv", "_annotations.coco.json")
 # What accompanies a data set: counted, but no reason to warn.
 COMPANIONS = (
     *TABLE_EXTENSIONS,
@@ -131,8 +134,8 @@ def what_else(path: str | Path) -> str | None:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is passed over: `_masks`, `.ipynb_checkpoints`, `__MACOSX`."""
-    return name.startswith((".", "_"))
+    """Whether a file or folder is passed over: `_masks`, `.ipynb_checkpoints`, `__MACOSX`; not Roboflow's tables."""
+    return name.startswith((".", "_")) and name not in ROBOFLOW
 
 
 def walk(root: Path) -> Listing:

@@ -44,8 +44,11 @@ _CLASS_NAMES = {
 
 
 def normal(name: str) -> str:
-    """Letters and digits in lower case, so that "Very mild Dementia" and "VeryMild_dementia" are one."""
-    return "".join(c for c in name.casefold() if c.isalnum())
+    """Letters and digits in lower case, so that "Very mild Dementia" and "VeryMild_dementia" are one.
+
+    A plus, and a minus at the end, stay: IDH+ and IDH- are two.
+    """
+    return "".join(c for c in name.casefold() if c.isalnum() or c == "+") + "-" * name.rstrip().endswith("-")
 
 
 def tokens(name: str) -> list[str]:

@@ -103,6 +103,6 @@ def one_unit(ds: Dataset, c: int, by: str, stratify: bool) -> str:
             elsewhere = f" (of its {n} subjects {n - 1} have as many or more images in another class and count there)"
     return (
         f"class {name} has one {by}{elsewhere}: it cannot be in the training and in the test set. "
-        f"{join_text(ds, c) or 'Leave its folder out'}{', or leave its folder out' if join_text(ds, c) else ''}"
+        f"{join_text(ds, c) or 'Leave it out'}{', or leave it out' if join_text(ds, c) else ''}"
         + in_words("; stratify=False deals out subjects whatever their class", "")
     )

@@ -242,6 +242,7 @@ LAYOUTS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("hidden", "A/[1-2].png B/[1-2].png _masks/A/1.png .cache/x.png A/._1.png", {}, {"classes": AB}),
     ("flat", "1.png 2.png", {}, {"error": "images lie in it directly.*labelled=False"}),
     ("flat, unlabelled", "1.png 2.png deep/3.png deep/er/4.png", {"labelled": False}, {"n": 4}),
+    ("classes that differ by a sign", "IDH+/[1-2].png IDH-/[1-2].png", {}, {"classes": {"IDH+": 2, "IDH-": 2}}),
     ("one class", "only/[1-3].png", {}, {"classes": {"only": 3}, "notes": "one class only (only)"}),
     ("nothing", "", {}, {"error": "no class folders and no images"}),
     (
@@ -617,6 +618,14 @@ TABLES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
         {"classes": {"s": 2, "w": 2}, "subjects": ["p1", "p2", "p3", "p4"], "parts": {"train": 2, "test": 2}},
     ),
     (
+        "labels, one of which is missing",
+        "file,dx\nA/1.png,s\nA/2.png,n/a\nB/1.png,w\nB/2.png,w",
+        {"labels": "t.csv"},
+        {"classes": {"s": 1, "w": 2}, "notes": "pictures that no table gives a class: 1 (A/2.png)"},
+    ),
+    ("labels by a pattern", "", {"labels": r"/(\d)\."}, {"classes": {"1": 2, "2": 2}}),
+    ("labels by no pattern", "", {"labels": "[A-Z]"}, {"error": r"labels: expected a table .*which has 0"}),
+    (
         "labels, column unknown",
         "file,stage\nA/1.png,s",
         {"labels": "t.csv"},
@@ -719,12 +728,138 @@ BESIDE: list[tuple[str, str, dict[str, str | bytes], dict[str, Any]]] = [
         {"a.csv": rows(1, 4, "Datei;Diagnose", ";")},
         {"error": r"say which one holds the classes, such as labels='.*a\.csv:Diagnose'"},
     ),
+    ("no names of columns", "[1-4].png", {"a.csv": rows(1, 4, "")}, {"classes": {"A": 2, "B": 2}}),
     (
-        "no names of columns",
-        "[1-4].png",
-        {"a.csv": rows(1, 4, "")},
-        {"error": r"line is about a picture \(1\.png\)"},
+        "no names of three columns",
+        "[1-2].png",
+        {"a.csv": "7,1.png,A\n8,2.png,B"},
+        {"error": r"has the columns column 1, file, column 3; .*labels='.*a\.csv:column 3'"},
     ),
+    (
+        "Roboflow, a column a class",
+        "train/[1-4].jpg valid/[5-6].jpg",
+        {
+            "train/_classes.csv": "filename, AD, CN\n1.jpg, 1, 0\n2.jpg, 0, 1\n3.jpg, 0, 1\n4.jpg, 1, 0",
+            "valid/_classes.csv": "filename, AD, CN\n5.jpg, 1, 0\n6.jpg, 0, 1",
+        },
+        {"classes": {"CN": 3, "AD": 3}, "parts": {"train": 4, "val": 2}},
+    ),
+    (
+        "Roboflow, several classes a picture",
+        "train/[1-2].jpg valid/3.jpg",
+        {"train/_classes.csv": "filename, AD, CN\n1.jpg, 1, 0\n2.jpg, 1, 1"},
+        {"error": r"train/_classes\.csv has a column for each class, and its row 2 is of several classes \(AD, CN\)"},
+    ),
+    (
+        "Roboflow, boxes of COCO",
+        "train/[1-2].jpg valid/3.jpg",
+        {"train/_annotations.coco.json": '{"images": [], "annotations": []}'},
+        {"error": r"_annotations\.coco\.json marks places in pictures, .*labelled=False"},
+    ),
+    (
+        "boxes of YOLO",
+        "train/images/[1-2].jpg valid/images/3.jpg",
+        {"data.yaml": "nc: 2", "train/labels/1.txt": "0 0.5 0.5 0.1 0.1", "train/labels/2.txt": "1 0.5 0.5 0.1 0.1"},
+        {"notes": ["txt marks places in pictures", "one class only (images)"]},
+    ),
+    ("text, by blanks", "img/[1-4].png", {"labels.txt": rows(1, 4, "", " ")}, {"classes": {"A": 2, "B": 2}}),
+    ("text, by blanks, with names", "img/[1-4].png", {"labels.txt": rows(1, 4, "file label", " ")}, {"n": 4}),
+    ("text, by tabs", "img/[1-4].png", {"labels.txt": rows(1, 4, "", "\t")}, {"classes": {"A": 2, "B": 2}}),
+    ("text, by commas", "img/[1-4].png", {"labels.txt": rows(1, 4, "")}, {"classes": {"A": 2, "B": 2}}),
+    (
+        "text, blanks in the paths",
+        "my~img/[1-3].png",
+        {"labels.txt": "my img/1.png 0\nmy img/2.png 1\nmy img/3.png 1"},
+        {"classes": {"0": 1, "1": 2}},
+    ),
+    (
+        "text of parts",
+        "img/[1-6].png",
+        {"train.txt": rows(1, 4, "", " "), "val.txt": rows(5, 6, "", " ")},
+        {"classes": {"A": 3, "B": 3}, "parts": {"train": 4, "val": 2}},
+    ),
+    (
+        "lists of parts beside class folders",
+        "A/[1-3].png B/[4-6].png",
+        {"train.txt": "A/1.png\nA/2.png\nB/4.png\nB/5.png", "test.txt": "A/3.png\nB/6.png"},
+        {"classes": {"A": 3, "B": 3}, "parts": {"train": 4, "test": 2}},
+    ),
+    (
+        "lists that do not name every picture",
+        "A/[1-3].png B/[4-6].png",
+        {"train.txt": "A/1.png\nB/4.png", "test.txt": "A/3.png\nB/6.png"},
+        {"parts": None},
+    ),
+    (
+        "numbers that are no classes",
+        "img/[1-4].png",
+        {"images.txt": "1 1.png\n2 2.png\n3 3.png\n4 4.png"},
+        {"notes": "one class"},
+    ),
+    (
+        "JSON lines, as Hugging Face has them",
+        "train/[1-2].png test/[1-2].png",
+        {
+            f"{part}/metadata.jsonl": '{"file_name": "1.png", "label": "A"}\n{"file_name": "2.png", "label": "B"}\n'
+            for part in ("train", "test")
+        },
+        {"classes": {"A": 2, "B": 2}, "parts": {"train": 2, "test": 2}},
+    ),
+    (
+        "JSON, file to class",
+        "img/[1-2].png",
+        {"labels.json": '{"1.png": "A", "2.png": "B"}'},
+        {"classes": {"A": 1, "B": 1}},
+    ),
+    (
+        "JSON, records",
+        "img/[1-2].png",
+        {"labels.json": '[{"image": "1.png", "dx": 0, "box": [1]}, {"image": "2.png", "dx": 1.0}]'},
+        {"classes": {"0": 1, "1": 1}},
+    ),
+    (
+        "numbers without leading zeros",
+        "img/000[1-4].png",
+        {"train.csv": "id,label\n1,A\n2,B\n3,A\n4,B"},
+        {"classes": {"A": 2, "B": 2}},
+    ),
+    (
+        "numbers of folders without leading zeros",
+        "00[10-31]/a/1.png",
+        {"train.csv": "id,label\n" + "\n".join(f"{i},{'AB'[i % 2]}" for i in range(10, 32))},
+        {"classes": {"A": 11, "B": 11}},
+    ),
+    (
+        "BIDS",
+        "sub-01/anat/sub-01_T1w_[1-2].png sub-02/anat/sub-02_T1w_[1-2].png",
+        {"participants.tsv": "participant_id\tage\tdiagnosis\nsub-01\t70\tAD\nsub-02\t60\tCN"},
+        {"classes": {"CN": 2, "AD": 2}, "subjects": ["sub-01", "sub-02"]},
+    ),
+    (
+        "BIDS without the prefix, one without a diagnosis",
+        "sub-01/anat/sub-01_T1w_[1-2].png sub-02/anat/sub-02_run-01_[1-2].png sub-03/anat/sub-03_T1w_1.png",
+        {"participants.tsv": "participant_id\tgroup\n01\tAD\n02\tCN\n03\tn/a"},
+        {"classes": {"CN": 2, "AD": 2}, "notes": "pictures that no table gives a class: 1 (sub-03"},
+    ),
+    (
+        "visits that agree",
+        "002_S_0295_[1-2].png 011_S_0021_[1-2].png",
+        {"ADNIMERGE.csv": "PTID,VISCODE,DX\n002_S_0295,bl,CN\n002_S_0295,m06,CN\n011_S_0021,bl,AD"},
+        {"classes": {"CN": 2, "AD": 2}, "subjects": ["002_S_0295", "011_S_0021"], "notes": "1 of 3 rows"},
+    ),
+    (
+        "visits that differ",
+        "002_S_0295_[1-2].png 011_S_0021_[1-2].png",
+        {"ADNIMERGE.csv": "PTID,VISCODE,DX\n002_S_0295,bl,CN\n002_S_0295,m06,MCI\n011_S_0021,bl,AD"},
+        {"error": r"ADNIMERGE\.csv gives 002_S_0295 twice, as 'CN' and 'MCI' in DX\. Keep one row"},
+    ),
+    (
+        "a folder of pictures beside a table whose column is unknown",
+        "img/[1-4].png",
+        {"train.csv": "image,age,tumor\n1.png,70,0\n2.png,71,1\n3.png,72,0\n4.png,73,1"},
+        {"notes": ["labels='", "train.csv:tumor'", "one class only (img)"]},
+    ),
+    ("classes in the names", "AD_[1-2].png CN_[1-2].png", {}, {"error": r"begin with AD, CN\. .*labels='\^\("}),
     ("two columns of classes", "[1-2].png", {"a.csv": "id,label,dx\n1,0,A\n2,1,B"}, {"says": "it also has dx"}),
     ("a column a class", "[1-2].png", {"a.csv": "id,age,AD,CN\n1,70,1,0\n2,60,0,1"}, {"classes": {"CN": 1, "AD": 1}}),
     (
@@ -757,6 +892,7 @@ def test_tables_beside_pictures(
     root = pictures(tmp_path / "root", names)
     root.mkdir(exist_ok=True)
     for name, text in tables.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     check(root, {}, expected)
     if "says" in expected:

@@ -116,7 +116,7 @@ def test_subjects_of_several_classes_that_leave_one_to_a_class_are_told() -> Non
     for attempt in (lambda: split(ds), lambda: next(kfold(ds, n_splits=2))):
         with pytest.raises(ValueError, match=told) as error:
             attempt()
-        assert "Leave its folder out; stratify=False" in str(error.value) and "--" not in str(error.value)
+        assert "Leave it out; stratify=False" in str(error.value) and "--" not in str(error.value)
 
 
 def test_refusals() -> None:
