@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .._shared import call_text, check_path
 from ._layout import slices_advice
-from ._walk import EXTENSIONS, Listing, counted_by_reason, ending
+from ._walk import ARRAY_EXTENSIONS, EXTENSIONS, Listing, counted_by_reason, ending
 
 
 def check_root(root: str | Path) -> Path:
@@ -19,7 +19,8 @@ def check_root(root: str | Path) -> Path:
         return root
     if root.exists():
         raise NotADirectoryError(
-            f"{root}: expected a folder, a table (.csv, .tsv, .parquet) or a cache, found a file{way_in(str(root))}"
+            f"{root}: expected a folder, a table (.csv, .txt, .json, .parquet), arrays (.npz) or a cache, found a file"
+            f"{way_in(str(root))}"
         )
     parent = next(p for p in (root.absolute()).parents if p.is_dir())
     near = difflib.get_close_matches(root.name, [p.name for p in parent.iterdir() if p.is_dir()], n=1)
@@ -42,20 +43,46 @@ def nothing_to_read(listing: Listing, labelled: bool | None) -> str:
     if listing.files.get("parquet"):
         way_out = call_text("datasets.open_dataset", "data", root / listing.files["parquet"][0])
         return f"{root}: no pictures, but tables with pictures in them{holds}. Open {way_out}"
+    if arrays := next((name for name in listing.others if ending(name) in ARRAY_EXTENSIONS), None):
+        way_out = call_text("datasets.open_dataset", "data", root)
+        return f"{root}: no pictures, but arrays such as {arrays}{holds}. Open them: {way_out}"
     if labelled is False:
         return f"{root}: no {', '.join(EXTENSIONS)} file in it or below{holds}"
     packed = next((hint for name in listing.others if (hint := way_in(str(root / name)))), "")
     return f"{root}: no class folders and no images in it{holds}{packed or f'. Expected {root}/class/image.png'}"
 
 
+_HINTS = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "Save the spreadsheet as CSV first"),
+    **dict.fromkeys((".7z",), "Unpack it first: 7z x {name}"),
+    **dict.fromkeys((".rar",), "Unpack it first: unrar x {name}"),
+    **dict.fromkeys((".001", ".z01"), "A part of an archive: join the parts first, then unpack the whole"),
+    **dict.fromkeys((".gz", ".xz", ".bz2"), "Unpack it first"),
+    **dict.fromkeys(
+        (".nrrd", ".nhdr", ".mha", ".mhd"),
+        "Write it as NIfTI first: pip install SimpleITK && python3 -c "
+        "'import SimpleITK as s, sys; s.WriteImage(s.ReadImage(sys.argv[1]), sys.argv[2])' {name} {stem}.nii.gz",
+    ),
+    ".mnc": "Write it as NIfTI first: mnc2nii {name} {stem}.nii",
+    ".heic": "Write it as PNG first",
+    ".arrow": "Write it as Parquet first: python3 -c 'import datasets, sys; "
+    "datasets.Dataset.from_file(sys.argv[1]).to_parquet(sys.argv[2])' {name} {stem}.parquet",
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".joblib", ".pt", ".pth"),
+        "Such files can run code and are not read as pictures. Save the arrays as .npz: images, labels and subjects",
+    ),
+    ".tfrecord": "TFRecord files are not read. Write their pictures into one folder a class, or their arrays as .npz: "
+    "images, labels and subjects",
+}
+
+
 def way_in(path: str) -> str:
     """What to do with a file that holds data in a form that is not read: unpack an archive, export a spreadsheet."""
     kind = ending(path)
-    name = shlex.quote(path)
+    kind = ".tfrecord" if ".tfrecord" in path.lower() else kind
+    name, stem = shlex.quote(path), shlex.quote(path[: -len(kind)] if kind else path)
     if kind == ".zip":
-        return f". Unpack it first: python -m zipfile -e {name} {shlex.quote(path[: -len(kind)])}"
+        return f". Unpack it first: python3 -m zipfile -e {name} {stem}"
     if kind in (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2"):
-        return f". Unpack it first: python -m tarfile -e {name} {shlex.quote(path[: -len(kind)])}"
-    if kind in (".7z", ".rar"):
-        return ". Unpack it first"
-    return ". Save the spreadsheet as CSV first" if kind in (".xlsx", ".xls", ".ods") else ""
+        return f". Unpack it first: python3 -m tarfile -e {name} {stem}"
+    return f". {_HINTS[kind].format(name=name, stem=stem)}" if kind in _HINTS else ""

@@ -55,7 +55,8 @@ def ImageFolder(
         a regular expression with one group over the relative file name, such as r"(sub-[0-9]+)_"; or a function of
         it. None takes what the names of OASIS, ADNI, BIDS and IXI tell.
     labels : str, tuple or None
-        "table.csv:column" with the class of each image, or a pattern over file names with one group, instead of folders.
+        "table.csv:column" with the class of each image, or a pattern with one group over file names; instead of
+        folders.
     image_size : int or None
         Resize to this many pixels, antialiased; None keeps the size.
     channels : {1, 3}

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._shared import Channels, Fit, OnError, call_text, check_path, suggests_names
 from ._alzheimer import AlzheimerMRI, is_alzheimer_mri
+from ._array_files import read_array_files
 from ._cache import is_cache, open_cache, options_kept, plain_option, through_cache
 from ._cached_store import CacheError
 from ._class_names import in_order, parse_merge
@@ -28,7 +29,16 @@ from ._read_table import read_rows
 from ._subjects import Groups, resolve_groups
 from ._tables import match_rows, with_header
 from ._volumes import Cut, read_volumes
-from ._walk import PARQUET_EXTENSIONS, TABLE_EXTENSIONS, TEXT_EXTENSIONS, ending, is_hidden, walk
+from ._walk import (
+    ARRAY_EXTENSIONS,
+    PARQUET_EXTENSIONS,
+    TABLE_EXTENSIONS,
+    TEXT_EXTENSIONS,
+    Listing,
+    ending,
+    is_hidden,
+    walk,
+)
 from ._warnings import DataWarning
 from ._write_slices import TABLE, is_slices_folder
 
@@ -57,7 +67,7 @@ def open_dataset(
 
     Class folders with or without parts and wrappers, the Alzheimer MRI set, phantoms, NIfTI files and DICOM series (cut
     as `Volumes` does by default), a table of paths and labels (`.csv`, `.tsv`, `.txt`, `.json`, `.jsonl`), `.parquet`
-    files with pictures; and a cache that was made of any of these.
+    files with pictures, arrays (`.npz`, `.npy`, `.mat`, `.h5`); and a cache that was made of any of these.
 
     Parameters
     ----------
@@ -128,6 +138,8 @@ def _open_cache(folder: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
 
 
 def _open(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
+    if path.is_file() and ending(path.name) in ARRAY_EXTENSIONS:
+        return _open_arrays([path], path.parent, asked, reading)
     if path.is_file() and ending(path.name) in (*TABLE_EXTENSIONS, *TEXT_EXTENSIONS, *PARQUET_EXTENSIONS):
         return _open_file(path, asked, reading)
     root = check_root(path)
@@ -144,6 +156,8 @@ def _open(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
             return _open_parquet([root / name for name in listing.files["parquet"]], root, asked, reading)
         if listing.volumes:
             return _open_volumes(root, asked, reading)
+        if arrays := [root / name for name in listing.others if ending(name) in ARRAY_EXTENSIONS]:
+            return _open_arrays(arrays, root, asked, reading, listing)
         raise ValueError(nothing_to_read(listing, asked.labelled))
     if not plain and is_slices_folder(root):
         asked = _asked_of_slices(root, asked)
@@ -218,6 +232,13 @@ def _open_file(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
 
 def _open_parquet(paths: list[Path], root: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
     found, pictures = read_parquet(paths, root, asked, **reading)
+    return as_dataset(found, pictures, paths[0].stem if len(paths) == 1 else root.name, reading["fit"], stacklevel=7)
+
+
+def _open_arrays(
+    paths: list[Path], root: Path, asked: Asked, reading: dict[str, Any], listing: Listing | None = None
+) -> Dataset:
+    found, pictures = read_array_files(paths, root, asked, listing, **reading)
     return as_dataset(found, pictures, paths[0].stem if len(paths) == 1 else root.name, reading["fit"], stacklevel=7)
 
 

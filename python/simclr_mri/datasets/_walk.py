@@ -28,6 +28,7 @@ TABLE_EXTENSIONS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl", ".ndjson")
 # Tables too if they were asked for, or if their rows name pictures.
 TEXT_EXTENSIONS = (".txt", ".json")
 PARQUET_EXTENSIONS = (".parquet",)
+ARRAY_EXTENSIONS = (".npz", ".npy", ".mat", ".h5", ".hdf5")
 ROBOFLOW = ("_classes.csv", "_annotations.csv", "_annotations.coco.json")
 # What accompanies a data set: counted, but no reason to warn.
 COMPANIONS = (

@@ -881,7 +881,7 @@ BESIDE: list[tuple[str, str, dict[str, str | bytes], dict[str, Any]]] = [
     ("lines above the header", "[1-4].png", {"a.csv": "# exported\n\n" + rows(1, 4)}, {"n": 4}),
     ("a column of row numbers", "[1-4].png", {"a.csv": rows(1, 4, ",file,label", line="{0},{0}.png,{2}")}, {"n": 4}),
     ("a spreadsheet", "[1-4].png", {"a.xlsx": b"PK"}, {"error": "a.xlsx may hold the classes. Save the spreadsheet"}),
-    ("an archive alone", "", {"a.zip": b"PK"}, {"error": "Unpack it first: python -m zipfile -e .*a.zip .*/a$"}),
+    ("an archive alone", "", {"a.zip": b"PK"}, {"error": "Unpack it first: python3 -m zipfile -e .*a.zip .*/a$"}),
 ]
 
 
@@ -986,6 +986,107 @@ def test_parquet_files_of_paths_are_tables(tmp_path: Path) -> None:
     assert ds.classes == ("0", "1") and sorted(ds.parts.tolist()) == ["test", "train", "train", "train"] and not notes
     alone, notes = opened(tmp_path / "train.parquet")
     assert len(alone) == 3 and "pictures that train.parquet does not name: 1 (img/4.png)" in notes
+
+
+# -- arrays -----------------------------------------------------------------------------------------------------------
+
+STACK = np.stack([making.pixels(i) for i in range(6)])
+ZERO_ONE = np.arange(6) % 2
+
+
+def _figshare(root: Path) -> None:
+    """Files of MATLAB 7.3 with a struct, as the brain tumour set on figshare."""
+    h5py = pytest.importorskip("h5py", reason="reads HDF5 files")
+    for i in range(6):
+        with h5py.File(root / f"{i}.mat", "w", userblock_size=512) as file:
+            group = file.create_group("cjdata")
+            group["image"], group["label"] = STACK[i].T.astype(np.int16), np.array([[1.0 + i % 2]])
+            group["PID"] = np.array([[ord(c)] for c in f"10{i // 2}"], np.uint16)
+        data = bytearray((root / f"{i}.mat").read_bytes())
+        data[:128] = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
+        (root / f"{i}.mat").write_bytes(data)
+
+
+def _hdf5(root: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="reads HDF5 files")
+    with h5py.File(root / "a.h5", "w") as file:
+        file["images"], file["labels"], file["patients"] = STACK, ZERO_ONE, [f"p{i // 2}" for i in range(6)]
+
+
+def _matlab(root: Path) -> None:
+    import scipy.io
+
+    scipy.io.savemat(root / "a.mat", {"images": np.moveaxis(STACK, 0, 2), "labels": ZERO_ONE})
+
+
+def _npz(**arrays: Any) -> Callable[[Path], None]:
+    return lambda root: np.savez(root / "a.npz", **arrays)
+
+
+def _npy(**arrays: np.ndarray) -> Callable[[Path], None]:
+    return lambda root: [np.save(root / f"{name}.npy", array) for name, array in arrays.items()] and None
+
+
+def _one_a_file(root: Path) -> None:
+    for i, image in enumerate(STACK):
+        (root / "AB"[i % 2]).mkdir(exist_ok=True)
+        np.save(root / "AB"[i % 2] / f"{i}.npy", image)
+
+
+MEDMNIST = {f"{p}_images": STACK[s] for p, s in (("train", slice(4)), ("test", slice(4, 6)))}
+MEDMNIST |= {f"{p}_labels": ZERO_ONE[s][:, None] for p, s in (("train", slice(4)), ("test", slice(4, 6)))}
+ARRAYS: list[tuple[str, Callable[[Path], None], str, dict[str, Any]]] = [
+    ("MedMNIST", _npz(**MEDMNIST), "a.npz", {"classes": {"0": 3, "1": 3}, "parts": {"train": 4, "test": 2}}),
+    ("in a folder", _npz(X=STACK[..., None], y=ZERO_ONE), "", {"classes": {"0": 3, "1": 3}}),
+    ("by position", _npz(arr_0=STACK, arr_1=ZERO_ONE), "", {"classes": {"0": 3, "1": 3}}),
+    ("one-hot, channels first", _npz(x=STACK[:, None], y=np.eye(2)[ZERO_ONE]), "", {"classes": {"0": 3, "1": 3}}),
+    (
+        "names and subjects",
+        _npz(images=STACK / 255, labels=ZERO_ONE, class_names=["CN", "AD"], subject_ids=np.arange(6) // 2),
+        "a.npz",
+        {"classes": {"CN": 3, "AD": 3}, "subjects": ["0", "1", "2"]},
+    ),
+    (
+        "files of parts",
+        _npy(X_train=STACK[:4], y_train=ZERO_ONE[:4], X_test=STACK[4:], y_test=ZERO_ONE[4:]),
+        "",
+        {"classes": {"0": 3, "1": 3}, "parts": {"train": 4, "test": 2}},
+    ),
+    ("one picture a file", _one_a_file, "", {"classes": {"A": 3, "B": 3}}),
+    ("MATLAB 5", _matlab, "", {"classes": {"0": 3, "1": 3}}),
+    ("figshare", _figshare, "", {"classes": {"glioma": 3, "meningioma": 3}, "subjects": ["100", "101", "102"]}),
+    ("HDF5", _hdf5, "a.h5", {"classes": {"0": 3, "1": 3}, "subjects": ["p0", "p1", "p2"]}),
+    (
+        "labels elsewhere",
+        _npy(X=STACK, y=ZERO_ONE),
+        "X.npy",
+        {"error": r"X\.npy: no labels for 6 .*open the folder"},
+    ),
+    ("pickled", _npz(images=np.array([{}, {}], object)), "a.npz", {"error": "pickled objects, which can run code"}),
+    (
+        "no pictures",
+        _npz(a=np.zeros(3)),
+        "a.npz",
+        {"error": r"an array of pictures, .*found a float64 \(3,\)"},
+    ),
+    ("cut off", _write("a.npz", b"PK\x03\x04"), "a.npz", {"error": r"a\.npz: cannot be read"}),
+    ("TFRecord", _write("train.tfrecord-00000-of-00001", b"x"), "", {"error": "TFRecord files are not read. Write"}),
+    ("a file of TFRecord", _write("a.tfrecord", b"x"), "a.tfrecord", {"error": "TFRecord files are not read. Write"}),
+    ("NRRD", _write("a.nrrd", b"NRRD"), "", {"error": r"Write it as NIfTI first: .* .*a\.nrrd .*a\.nii\.gz"}),
+    ("Arrow", _write("a.arrow", b"x"), "", {"error": "Write it as Parquet first"}),
+    ("a pickle", _write("a.pkl", b"x"), "", {"error": "can run code"}),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "expected"), [row[1:] for row in ARRAYS], ids=[row[0] for row in ARRAYS])
+def test_files_of_arrays(tmp_path: Path, make: Callable[[Path], None], name: str, expected: dict[str, Any]) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    make(root)
+    check(root / name, {}, expected)
+    if "error" not in expected:
+        ds, _ = opened(root / name, labelled=False, intensity="full" if "figshare" not in str(root) else (0, 255))
+        assert sorted(image.tobytes() for image in ds.images) == sorted(image.tobytes() for image in STACK)
 
 
 # -- pixels -----------------------------------------------------------------------------------------------------------
