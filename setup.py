@@ -48,7 +48,7 @@ ISA_FLAGS = {
 def sources() -> list[str]:
     """All of them, on any machine: a source distribution serves every machine, whichever made it."""
     core = [path for path in sorted((ROOT / "csrc").rglob("*.c")) if path.parent.name != "examples"]
-    found = core + sorted((ROOT / "python" / "binding").glob("*.c"))
+    found = core + sorted((ROOT / "python" / "binding").rglob("*.c"))
     return [str(path.relative_to(ROOT)) for path in found]
 
 
@@ -136,6 +136,10 @@ def require_codecs() -> None:
 class BuildExt(build_ext):
     """Compiles file by file, each with the flags of its suffix, on all cores; not what other machines have."""
 
+    def run(self) -> None:
+        self.develops = bool(self.inplace or self.editable_mode)
+        super().run()
+
     def build_extension(self, ext: Extension) -> None:
         require_codecs()
         blas = find_openblas()
@@ -163,6 +167,10 @@ class BuildExt(build_ext):
             )
 
         here = [source for source in ext.sources if not source.endswith(others)]
+        if self.develops:
+            flags.append("-DSMRI_TESTING")  # with the module `_testing`, which no wheel has
+        else:
+            here = [source for source in here if Path(source).parent.name != "testing"]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
             objects = [name for names in workers.map(compile_one, here) for name in names]
 

@@ -15,6 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: threads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("SIMCLR_MRI_FIGURES", "png")  # PDF files take longest; `all_figures` has all
 
+import _testing
 from simclr_mri import _core
 
 NEON = _core.cpu_info()["isa_supported"].startswith("neon")
@@ -32,17 +33,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells leave it to w
 @pytest.fixture(params=FP32_LEVELS)
 def isa(request: pytest.FixtureRequest):
     """Each instruction set of this machine that changes something in fp32; the best one again afterwards."""
-    _core.set_isa(request.param)
+    _testing.set_isa(request.param)
     yield request.param
-    _core.set_isa(SUPPORTED[-1])
+    _testing.set_isa(SUPPORTED[-1])
 
 
 @pytest.fixture(params=SUPPORTED)
 def isa_bf16(request: pytest.FixtureRequest):
     """Each instruction set that this machine has, in turn; the best one again afterwards."""
-    _core.set_isa(request.param)
+    _testing.set_isa(request.param)
     yield request.param
-    _core.set_isa(SUPPORTED[-1])
+    _testing.set_isa(SUPPORTED[-1])
 
 
 LONGEST_FIRST = ("tests/whole", "tests/python/studies", "tests/python", "tests/test_", "tests/core/training")

@@ -72,9 +72,8 @@ int smri_bind_io(PyObject *module);
 int smri_bind_augmentation(PyObject *module);
 int smri_bind_registration(PyObject *module);
 int smri_bind_layers_conv(PyObject *module);
-int smri_bind_layers_norm(PyObject *module);
-int smri_bind_losses(PyObject *module);
-int smri_bind_optimizers(PyObject *module);
+int smri_bind_cam(PyObject *module);
+int smri_bind_schedule(PyObject *module);
 int smri_bind_network(PyObject *module);
 int smri_bind_trainer(PyObject *module); /* after the network's */
 

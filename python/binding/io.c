@@ -2,6 +2,8 @@
  * an OSError that carries errno and the path, or a DecodeError that begins with the name. */
 #include "binding.h"
 
+#include "testing/testing.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,15 +103,6 @@ static PyObject *facts_array(const struct smri_image_facts *facts, size_t n) {
     return (PyObject *)array;
 }
 
-/* (array, facts of shape (5,)) */
-static PyObject *with_facts(PyObject *array, const struct smri_image_facts *facts) {
-    PyObject *rows = array != NULL ? facts_array(facts, 1) : NULL;
-    PyObject *result = rows != NULL ? Py_BuildValue("OO", array, rows) : NULL;
-    Py_XDECREF(rows);
-    Py_XDECREF(array);
-    return result;
-}
-
 /* A limit of 0, which means the core's, or more. */
 static int check_limit(size_t *out, Py_ssize_t limit, const char *what) {
     if (limit < 0) {
@@ -118,36 +111,6 @@ static int check_limit(size_t *out, Py_ssize_t limit, const char *what) {
     }
     *out = (size_t)limit;
     return 0;
-}
-
-static PyObject *decode_image(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"data", "name", "channels", "dtype", "max_side", "max_pixels", "range", "facts", NULL};
-    Py_buffer data;
-    const char *name = "image", *dtype = "uint8";
-    Py_ssize_t channels = 0, max_side = 0, max_pixels = 0;
-    PyObject *range = NULL;
-    int facts = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "y*|snsnnOp", names, &data, &name, &channels, &dtype, &max_side,
-                                     &max_pixels, &range, &facts))
-        return NULL;
-    PyObject *result = NULL;
-    struct smri_decode options = {0};
-    if (check_channels(channels) == 0 && parse_dtype(&options.as_float, dtype) == 0 &&
-        check_limit(&options.max_side_px, max_side, "max_side") == 0 &&
-        check_limit(&options.max_pixels, max_pixels, "max_pixels") == 0 &&
-        parse_range(&options.range, &options.low, &options.high, range) == 0) {
-        options.channels = (size_t)channels;
-        struct smri_image image;
-        smri_status status;
-        Py_BEGIN_ALLOW_THREADS;
-        status = smri_image_decode(&image, data.buf, (size_t)data.len, name, &options);
-        Py_END_ALLOW_THREADS;
-        result = status == SMRI_OK ? image_array(&image) : smri_raise(module, status);
-        if (facts && result != NULL) result = with_facts(result, &image.facts);
-        smri_image_free(&image);
-    }
-    PyBuffer_Release(&data);
-    return result;
 }
 
 static PyObject *read_image(PyObject *module, PyObject *arguments, PyObject *keywords) {
@@ -459,9 +422,6 @@ static PyObject *resize(PyObject *module, PyObject *arguments, PyObject *keyword
 #define WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef functions[] = {
-    {"decode_image", WITH_KEYWORDS(decode_image),
-     "decode_image(data, name='image', channels=0, dtype='uint8', max_side=0, max_pixels=0, range=None, facts=False) -> "
-     "(H, W, C) array, with its facts if asked for."},
     {"read_image", WITH_KEYWORDS(read_image), "read_image(path, channels=0, dtype='uint8', max_pixels=0) -> (H, W, C) array."},
     {"decode_files", WITH_KEYWORDS(decode_files),
      "decode_files(paths, channels=0, size=None, n_threads=0, fit='stretch', range=None, facts=False, max_pixels=0) -> "
@@ -474,3 +434,53 @@ static PyMethodDef functions[] = {
 };
 
 int smri_bind_io(PyObject *module) { return PyModule_AddFunctions(module, functions); }
+
+#ifdef SMRI_TESTING
+/* (array, facts of shape (5,)) */
+static PyObject *with_facts(PyObject *array, const struct smri_image_facts *facts) {
+    PyObject *rows = array != NULL ? facts_array(facts, 1) : NULL;
+    PyObject *result = rows != NULL ? Py_BuildValue("OO", array, rows) : NULL;
+    Py_XDECREF(rows);
+    Py_XDECREF(array);
+    return result;
+}
+
+static PyObject *decode_image(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"data", "name", "channels", "dtype", "max_side", "max_pixels", "range", "facts", NULL};
+    Py_buffer data;
+    const char *name = "image", *dtype = "uint8";
+    Py_ssize_t channels = 0, max_side = 0, max_pixels = 0;
+    PyObject *range = NULL;
+    int facts = 0;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "y*|snsnnOp", names, &data, &name, &channels, &dtype, &max_side,
+                                     &max_pixels, &range, &facts))
+        return NULL;
+    PyObject *result = NULL;
+    struct smri_decode options = {0};
+    if (check_channels(channels) == 0 && parse_dtype(&options.as_float, dtype) == 0 &&
+        check_limit(&options.max_side_px, max_side, "max_side") == 0 &&
+        check_limit(&options.max_pixels, max_pixels, "max_pixels") == 0 &&
+        parse_range(&options.range, &options.low, &options.high, range) == 0) {
+        options.channels = (size_t)channels;
+        struct smri_image image;
+        smri_status status;
+        Py_BEGIN_ALLOW_THREADS;
+        status = smri_image_decode(&image, data.buf, (size_t)data.len, name, &options);
+        Py_END_ALLOW_THREADS;
+        result = status == SMRI_OK ? image_array(&image) : smri_raise(module, status);
+        if (facts && result != NULL) result = with_facts(result, &image.facts);
+        smri_image_free(&image);
+    }
+    PyBuffer_Release(&data);
+    return result;
+}
+
+static PyMethodDef testing[] = {
+    {"decode_image", WITH_KEYWORDS(decode_image),
+     "decode_image(data, name='image', channels=0, dtype='uint8', max_side=0, max_pixels=0, range=None, facts=False) -> "
+     "(H, W, C) array, with its facts if asked for."},
+    {NULL, NULL, 0, NULL},
+};
+
+int smri_bind_testing_io(PyObject *module) { return PyModule_AddFunctions(module, testing); }
+#endif

@@ -1,18 +1,16 @@
-/* Area conv: the convolution in its three directions, its packed weights, and the linear layer. All of a convolution's
+/* Area conv: the convolution in its three directions, and its packed weights. All of a convolution's
  * sizes travel as one tuple (N, H, W, C, K, R, S, stride, pad), as struct smri_conv2d in the core; activations are float32,
  * or uint16 with precision "bf16". */
-#include "call.h"
+#include "conv2d_shape.h"
 
 #include <string.h>
 
-#include "smri/conv2d.h"
-#include "smri/linear.h"
+#include "call.h"
 #include "smri/memory.h"
-#include "smri/strided_scatter.h"
 
 #define BLOCK 32 /* output channels in one block of packed weights */
 
-static int parse_shape(PyObject *module, PyObject *tuple, const char *precision_name, struct smri_conv2d *shape) {
+int smri_parse_conv2d(PyObject *module, PyObject *tuple, const char *precision_name, struct smri_conv2d *shape) {
     enum smri_precision precision;
     if (smri_parse_precision(precision_name, &precision) < 0) return -1;
     Py_ssize_t N, H, W, C, K, R, S, stride, pad;
@@ -126,7 +124,7 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
         return NULL;
     struct smri_conv2d shape;
     enum smri_conv2d_method method;
-    if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
+    if (smri_parse_conv2d(module, tuple, precision_name, &shape) < 0) return NULL;
     if (parse_method(method_name, direction, &shape, &method) < 0) return NULL;
 
     struct smri_call call = {.module = module};
@@ -221,21 +219,6 @@ static PyObject *conv2d_pack(PyObject *module, PyObject *object) {
     return (PyObject *)packed;
 }
 
-static PyObject *conv2d_unpack(PyObject *module, PyObject *arguments) {
-    PyObject *object;
-    Py_ssize_t K, C, R, S;
-    if (!PyArg_ParseTuple(arguments, "O(nnnn):conv2d_unpack", &object, &K, &C, &R, &S)) return NULL;
-    if (K < 0 || C < 0 || R < 0 || S < 0) return PyErr_Format(PyExc_ValueError, "shape: expected sizes >= 0");
-    const struct smri_conv2d shape = {1, (size_t)R, (size_t)S, (size_t)C, (size_t)K, (size_t)R, (size_t)S, 1, 0, SMRI_FP32};
-    const smri_status status = smri_conv2d_check(&shape);
-    if (status != SMRI_OK) return smri_raise(module, status);
-    struct smri_call call = {.module = module};
-    const float *packed = smri_call_need(&call, object, "packed", 4, dims_of(&shape).w);
-    float *w = smri_call_new(&call, NPY_FLOAT32, 4, (const npy_intp[]){K, C, R, S});
-    if (!call.failed) smri_conv2d_unpack(w, packed, &shape);
-    return smri_call_end(&call);
-}
-
 static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"shape", "n_threads", "method", "precision", "prologue", NULL};
     PyObject *tuple;
@@ -246,7 +229,7 @@ static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *ke
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|ns$sp", names, &tuple, &n_threads, &name, &precision_name,
                                      &prologue))
         return NULL;
-    if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
+    if (smri_parse_conv2d(module, tuple, precision_name, &shape) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
     PyObject *plan = PyList_New(0);
     for (int direction = SMRI_CONV2D_FORWARD; plan != NULL && direction <= SMRI_CONV2D_BACKWARD_WEIGHTS; direction++) {
@@ -268,67 +251,6 @@ static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *ke
     return plan;
 }
 
-static PyObject *conv2d_strided_scatter(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"shape", "dense", "n_threads", "precision", NULL};
-    PyObject *tuple, *dense_object;
-    Py_ssize_t n_threads = 0;
-    const char *precision_name = "fp32";
-    struct smri_conv2d shape;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$ns", names, &tuple, &dense_object, &n_threads,
-                                     &precision_name))
-        return NULL;
-    if (parse_shape(module, tuple, precision_name, &shape) < 0) return NULL;
-    if (!smri_conv2d_is_strided_pointwise(&shape)) return PyErr_Format(PyExc_ValueError,
-                                                                       "shape: expected 1x1 with a stride and no padding");
-    struct smri_call call = {.module = module};
-    const struct smri_conv2d dense_shape = smri_conv2d_compact_pointwise(&shape);
-    const void *dense =
-        smri_call_typed(&call, dense_object, "dense", smri_precision_type(shape.precision), 4, dims_of(&dense_shape).x);
-    void *dx = smri_call_out_activations(&call, NULL, "dx", 4, dims_of(&shape).x, shape.precision);
-    const struct smri_strided_scatter scatter = {dx, dense, &shape};
-    if (smri_call_begin(&call, n_threads, 0)) smri_strided_scatter(&scatter, call.pool);
-    return smri_call_end(&call);
-}
-
-static PyObject *linear_forward(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"x", "w", "b", "out", "n_threads", NULL};
-    PyObject *x_object, *w_object, *b_object = NULL, *out_object = NULL;
-    Py_ssize_t n_threads = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|O$On", names, &x_object, &w_object, &b_object, &out_object,
-                                     &n_threads))
-        return NULL;
-    struct smri_call call = {.module = module};
-    npy_intp x_dims[] = {-1, -1};
-    const float *x = smri_call_need(&call, x_object, "x", 2, x_dims);
-    npy_intp w_dims[] = {-1, x_dims[1]};
-    const float *w = smri_call_need(&call, w_object, "w", 2, w_dims), *b = smri_call_in(&call, b_object, "b", 1, w_dims);
-    float *y = smri_call_out(&call, out_object, "out", 2, (const npy_intp[]){x_dims[0], w_dims[0]});
-    const struct smri_linear shape = {(size_t)x_dims[0], (size_t)x_dims[1], (size_t)w_dims[0]};
-    if (smri_call_begin(&call, n_threads, call.failed ? 0 : smri_linear_workspace_bytes(&shape, n_workers(n_threads))))
-        smri_linear_forward(y, x, w, b, &shape, call.workspace, call.pool);
-    return smri_call_end(&call);
-}
-
-static PyObject *linear_backward(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"dy", "x", "w", "n_threads", NULL};
-    PyObject *dy_object, *x_object, *w_object;
-    Py_ssize_t n_threads = 0;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$n", names, &dy_object, &x_object, &w_object, &n_threads))
-        return NULL;
-    struct smri_call call = {.module = module};
-    npy_intp x_dims[] = {-1, -1};
-    const float *x = smri_call_need(&call, x_object, "x", 2, x_dims);
-    npy_intp w_dims[] = {-1, x_dims[1]};
-    const float *w = smri_call_need(&call, w_object, "w", 2, w_dims);
-    const float *dy = smri_call_need(&call, dy_object, "dy", 2, (npy_intp[]){x_dims[0], w_dims[0]});
-    float *dx = smri_call_new(&call, NPY_FLOAT32, 2, x_dims), *dw = smri_call_new(&call, NPY_FLOAT32, 2, w_dims);
-    float *db = smri_call_new(&call, NPY_FLOAT32, 1, w_dims);
-    const struct smri_linear shape = {(size_t)x_dims[0], (size_t)x_dims[1], (size_t)w_dims[0]};
-    if (smri_call_begin(&call, n_threads, call.failed ? 0 : smri_linear_workspace_bytes(&shape, n_workers(n_threads))))
-        smri_linear_backward(dx, dw, db, dy, x, w, &shape, call.workspace, call.pool);
-    return smri_call_end(&call);
-}
-
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef functions[] = {
@@ -343,14 +265,9 @@ static PyMethodDef functions[] = {
      "conv2d_backward_weights(shape, x, dy, *, out=None, n_threads=0, method='auto', workspace=None, precision='fp32') -> dw, "
      "packed."},
     {"conv2d_pack", conv2d_pack, METH_O, "conv2d_pack(w [K, C, R, S]) -> packed [ceil(K/32), R*S, C, 32]."},
-    {"conv2d_unpack", conv2d_unpack, METH_VARARGS, "conv2d_unpack(packed, (K, C, R, S)) -> w [K, C, R, S]."},
     {"conv2d_plan", KEYWORDS(conv2d_plan),
      "conv2d_plan(shape, n_threads=0, method='auto', *, precision='fp32', prologue=False) -> [(method, workspace bytes) or None] of "
      "the three directions, of forward with x_scale and x_shift if prologue."},
-    {"conv2d_strided_scatter", KEYWORDS(conv2d_strided_scatter),
-     "conv2d_strided_scatter(shape, dense, *, n_threads=0, precision='fp32') -> dx of a strided 1x1 from that of its dense one."},
-    {"linear_forward", KEYWORDS(linear_forward), "linear_forward(x, w, b=None, *, out=None, n_threads=0) -> y [N, K]."},
-    {"linear_backward", KEYWORDS(linear_backward), "linear_backward(dy, x, w, *, n_threads=0) -> (dx, dw, db)."},
     {NULL, NULL, 0, NULL},
 };
 

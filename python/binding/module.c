@@ -3,6 +3,7 @@
 #include "binding.h"
 
 #include "state.h"
+#include "testing/testing.h"
 
 static int execute(PyObject *module) {
     if (PyArray_ImportNumPyAPI() < 0) return -1;
@@ -12,9 +13,8 @@ static int execute(PyObject *module) {
         smri_bind_platform,
         smri_bind_precision,
         smri_bind_layers_conv,
-        smri_bind_layers_norm,
-        smri_bind_losses,
-        smri_bind_optimizers,
+        smri_bind_cam,
+        smri_bind_schedule,
         smri_bind_io,
         smri_bind_registration,
         smri_bind_augmentation,
@@ -75,3 +75,41 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__core(void);
 PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }
+
+#ifdef SMRI_TESTING
+/* A second module, whose init function Python finds in the same file: it shares the core, and DecodeError. */
+static int execute_testing(PyObject *module) {
+    PyObject *core = PyImport_ImportModule("simclr_mri._core");
+    if (core == NULL) return -1;
+    struct smri_state *state = smri_state_of(module);
+    state->decode_error = PyObject_GetAttrString(core, "DecodeError");
+    Py_DECREF(core);
+    if (state->decode_error == NULL) return -1;
+    static int (*const areas[])(PyObject *) = {
+        smri_bind_testing_platform,   smri_bind_testing_conv, smri_bind_testing_norm,         smri_bind_testing_losses,
+        smri_bind_testing_optimizers, smri_bind_testing_io,   smri_bind_testing_augmentation,
+    };
+    for (size_t i = 0; i < sizeof areas / sizeof *areas; i++)
+        if (areas[i](module) < 0) return -1;
+    return 0;
+}
+
+static PyModuleDef_Slot testing_slots[] = {
+    {Py_mod_exec, execute_testing},
+    {0, NULL},
+};
+
+static struct PyModuleDef testing_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_testing",
+    .m_doc = "What only the tests of simclr_mri call.",
+    .m_size = sizeof(struct smri_state),
+    .m_slots = testing_slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = destroy,
+};
+
+PyMODINIT_FUNC PyInit__testing(void);
+PyMODINIT_FUNC PyInit__testing(void) { return PyModuleDef_Init(&testing_definition); }
+#endif

@@ -6,8 +6,11 @@ python tests/bench/bench_conv.py [--network resnet50|resnet18] [--threads 2] [--
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
-from simclr_mri import _core
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _testing
 from simclr_mri.bench._layers import DIRECTIONS, measure_layers
 
 
@@ -23,7 +26,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="layers whose name contains this")
     options = parser.parse_args()
     if options.isa:
-        _core.set_isa(options.isa)
+        _testing.set_isa(options.isa)
     measure_layers(
         options.network,
         options.precision,

@@ -13,6 +13,7 @@ import argparse
 import ctypes
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -23,6 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _testing
 from simclr_mri import _core
 
 STREAMS = """
@@ -124,32 +127,32 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int, prec
     x, dy, y, other = (activations(size, precision, i).reshape(1, -1, channels) for i in range(4))
     one, zero = np.ones((1, channels), np.float32), np.zeros((1, channels), np.float32)
     images, pixels = (n, rows, cols, channels), (n, rows * cols, channels)
-    pooled, places = _core.maxpool_forward(x.reshape(images), 3, 2, 1)
-    mean, var = _core.batchnorm_statistics(x)
+    pooled, places = _testing.maxpool_forward(x.reshape(images), 3, 2, 1)
+    mean, var = _testing.batchnorm_statistics(x)
     b = x.nbytes
     pooling = b + b // 4 + size // 4
     arguments = {"n_threads": threads}
 
     def affine(x, out, **options):
-        return lambda: _core.scale_shift_add_relu(x, one, zero, relu=True, out=out, **options, **arguments)
+        return lambda: _testing.scale_shift_add_relu(x, one, zero, relu=True, out=out, **options, **arguments)
 
     def backward(dy, out):
-        return lambda: _core.batchnorm_backward(dy, x, one[0], mean, var, one, zero, relu=True, out=out, **arguments)
+        return lambda: _testing.batchnorm_backward(dy, x, one[0], mean, var, one, zero, relu=True, out=out, **arguments)
 
     def max_forward():
-        return _core.maxpool_forward(x.reshape(images), 3, 2, 1, out=pooled, **arguments)
+        return _testing.maxpool_forward(x.reshape(images), 3, 2, 1, out=pooled, **arguments)
 
     def max_backward():
         out = y.reshape(images)
-        return _core.maxpool_backward(pooled, places, rows, cols, 3, 2, 1, out=out, **arguments)
+        return _testing.maxpool_backward(pooled, places, rows, cols, 3, 2, 1, out=out, **arguments)
 
-    _, mask = _core.scale_shift_add_relu(x, one, zero, relu=True, mask=True, **arguments)
+    _, mask = _testing.scale_shift_add_relu(x, one, zero, relu=True, mask=True, **arguments)
 
     def block_backward():
-        return _core.batchnorm_backward(dy, x, one[0], mean, var, one, zero, mask=mask, ds=dy, out=y, **arguments)
+        return _testing.batchnorm_backward(dy, x, one[0], mean, var, one, zero, mask=mask, ds=dy, out=y, **arguments)
 
     return [
-        Pass("batch norm statistics", {"read": b}, lambda: _core.batchnorm_statistics(x, **arguments)),
+        Pass("batch norm statistics", {"read": b}, lambda: _testing.batchnorm_statistics(x, **arguments)),
         Pass("affine + relu", {"copy": 2 * b}, affine(x, y)),
         Pass("affine + relu in place", {"scale": 2 * b}, affine(y, y)),
         Pass("affine + residual + relu", {"triad": 3 * b}, affine(x, y, residual=other)),
@@ -158,7 +161,7 @@ def layer_passes(n: int, rows: int, cols: int, channels: int, threads: int, prec
         Pass("block backward", {"update": 3 * b, "triad": 3 * b}, block_backward),
         Pass("max pool 3x3/2", {"read": pooling}, max_forward),
         Pass("max pool backward", {"read": pooling - b, "write": b}, max_backward),
-        Pass("average pool", {"read": b}, lambda: _core.avgpool_forward(x.reshape(pixels), **arguments)),
+        Pass("average pool", {"read": b}, lambda: _testing.avgpool_forward(x.reshape(pixels), **arguments)),
     ]
 
 
@@ -168,7 +171,7 @@ def head_passes(n: int, features: int, threads: int) -> list[Pass]:
         Pass(
             "dropout in place",
             {"scale": 2 * x.nbytes},
-            lambda: _core.dropout(x, 0.5, 1, out=x, n_threads=threads),
+            lambda: _testing.dropout(x, 0.5, 1, out=x, n_threads=threads),
         )
     ]
 
@@ -180,17 +183,17 @@ def optimizer_passes(n: int, threads: int) -> list[Pass]:
     arguments = {"n_threads": threads}
 
     def perturb(**options):
-        return lambda: _core.sam_perturb(w, g, 1e-9, 1.0, **options, **arguments)
+        return lambda: _testing.sam_perturb(w, g, 1e-9, 1.0, **options, **arguments)
 
     def sgd(**options):
-        return lambda: _core.sgd_step(w, m, g, 1e-9, momentum=0.9, weight_decay=1e-4, **options, **arguments)
+        return lambda: _testing.sgd_step(w, m, g, 1e-9, momentum=0.9, weight_decay=1e-4, **options, **arguments)
 
     def adamw(**options):
-        return lambda: _core.adamw_step(w, m, v, g, 1e-9, 10, **options, **arguments)
+        return lambda: _testing.adamw_step(w, m, v, g, 1e-9, 10, **options, **arguments)
 
     return [
-        Pass("gradient norm", {"read": b}, lambda: _core.gradient_norm2(g, **arguments)),
-        Pass("gradient norm, ASAM", {"read": 2 * b}, lambda: _core.gradient_norm2(g, w, **arguments)),
+        Pass("gradient norm", {"read": b}, lambda: _testing.gradient_norm2(g, **arguments)),
+        Pass("gradient norm, ASAM", {"read": 2 * b}, lambda: _testing.gradient_norm2(g, w, **arguments)),
         Pass("perturb", {"update": 3 * b}, perturb(adaptive=True)),
         Pass("perturb and copy", {"update": 2 * b, "copy": 2 * b}, perturb(copy=copy)),
         Pass("SGD", {"update": 5 * b}, sgd()),
@@ -229,7 +232,7 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="count CPU time, which a busy neighbour disturbs less")
     parser.add_argument("--only", default="", metavar="REGEX", help="passes whose name matches")
     arguments = parser.parse_args()
-    _core.set_isa(arguments.isa)
+    _testing.set_isa(arguments.isa)
     library = compile_streams()
     threads = arguments.threads
     for shape in [(32, 64, 64, 64), (32, 32, 32, 256), (32, 4, 4, 2048)]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import _testing
 from simclr_mri import _core
 
 SHAPE = (1, 8, 8, 4, 8, 3, 3, 1, 1)
@@ -49,22 +50,22 @@ def test_an_output_that_overlaps_an_input_is_refused(shift):
     match = "shares memory with another argument"
     x, out = overlapping(64, 10, 10 + shift)
     for call in (
-        lambda: _core.relu_forward(x, out=out),
-        lambda: _core.relu_backward(x, floats(64), out=out),
-        lambda: _core.relu_backward(floats(64), x, out=out),
-        lambda: _core.dropout(x.reshape(8, 8), 0.5, 1, out=out.reshape(8, 8)),
-        lambda: _core.sgd_step(x, None, out, 0.1),
-        lambda: _core.sgd_step(x, out, floats(64), 0.1, momentum=0.9),
-        lambda: _core.adamw_step(x, out, floats(64), floats(64), 0.1, 1),
-        lambda: _core.sam_perturb(x, out, 0.1, 1.0),
-        lambda: _core.sam_perturb(x, floats(64), 0.1, 1.0, copy=out),
-        lambda: _core.ntxent(x.reshape(8, 8), 0.5, out=out.reshape(8, 8)),
+        lambda: _testing.relu_forward(x, out=out),
+        lambda: _testing.relu_backward(x, floats(64), out=out),
+        lambda: _testing.relu_backward(floats(64), x, out=out),
+        lambda: _testing.dropout(x.reshape(8, 8), 0.5, 1, out=out.reshape(8, 8)),
+        lambda: _testing.sgd_step(x, None, out, 0.1),
+        lambda: _testing.sgd_step(x, out, floats(64), 0.1, momentum=0.9),
+        lambda: _testing.adamw_step(x, out, floats(64), floats(64), 0.1, 1),
+        lambda: _testing.sam_perturb(x, out, 0.1, 1.0),
+        lambda: _testing.sam_perturb(x, floats(64), 0.1, 1.0, copy=out),
+        lambda: _testing.ntxent(x.reshape(8, 8), 0.5, out=out.reshape(8, 8)),
         lambda: _core.upsample(x.reshape(1, 8, 8), 8, 8, out=out.reshape(1, 8, 8)),
     ):
         with pytest.raises(ValueError, match=match):
             call()
     for same in (
-        lambda: _core.sgd_step(x, x, floats(64), 0.1, momentum=0.9),
+        lambda: _testing.sgd_step(x, x, floats(64), 0.1, momentum=0.9),
         lambda: _core.conv2d_forward(
             (1, 4, 4, 4, 4, 1, 1, 1, 0),
             x.reshape(1, 4, 4, 4),
@@ -95,20 +96,20 @@ def test_whole_numbers_do_not_wrap(value):
     calls = [
         lambda: _core.augment_batch(images, np.arange(2), epoch=value),
         lambda: _core.augment_batch(images, np.arange(2), view=value),
-        lambda: _core.augment_parameters(np.arange(2), 8, 8, epoch=value),
-        lambda: _core.augment_parameters(np.arange(2), 8, 8, view=value),
-        lambda: _core.dropout(x, 0.5, 1, step=value),
-        lambda: _core.dropout(x, 0.5, 1, layer=value),
-        lambda: _core.random_words(4, 1, epoch=value),
-        lambda: _core.random_words(4, 1, purpose=value),
+        lambda: _testing.augment_parameters(np.arange(2), 8, 8, epoch=value),
+        lambda: _testing.augment_parameters(np.arange(2), 8, 8, view=value),
+        lambda: _testing.dropout(x, 0.5, 1, step=value),
+        lambda: _testing.dropout(x, 0.5, 1, layer=value),
+        lambda: _testing.random_words(4, 1, epoch=value),
+        lambda: _testing.random_words(4, 1, purpose=value),
     ]
     if not is_small:
         calls += [
             lambda: _core.augment_batch(images, np.arange(2), seed=value),
-            lambda: _core.augment_parameters(np.arange(2), 8, 8, seed=value),
-            lambda: _core.dropout(x, 0.5, value),
-            lambda: _core.random_words(4, value),
-            lambda: _core.adamw_step(*(floats(4) for _ in range(4)), 0.1, value),
+            lambda: _testing.augment_parameters(np.arange(2), 8, 8, seed=value),
+            lambda: _testing.dropout(x, 0.5, value),
+            lambda: _testing.random_words(4, value),
+            lambda: _testing.adamw_step(*(floats(4) for _ in range(4)), 0.1, value),
             lambda: _core.cosine_rate(value, 10, 0.1),
             lambda: _core.cosine_rate(1, value, 0.1),
             lambda: _core.one_cycle_rate(value, 10, 0.1),
@@ -129,22 +130,22 @@ def test_rates_outside_their_ranges(value):
     kept = [array.copy() for array in arrays]
     w, m, v, g = arrays
     calls = [
-        lambda: _core.sgd_step(w, m, g, 0.1, momentum=value),
-        lambda: _core.adamw_step(w, m, v, g, 0.1, 1, beta1=value),
-        lambda: _core.adamw_step(w, m, v, g, 0.1, 1, beta2=value),
+        lambda: _testing.sgd_step(w, m, g, 0.1, momentum=value),
+        lambda: _testing.adamw_step(w, m, v, g, 0.1, 1, beta1=value),
+        lambda: _testing.adamw_step(w, m, v, g, 0.1, 1, beta2=value),
     ]
     if value != 1.0:
         calls += [
-            lambda: _core.sgd_step(w, m, g, 0.1, weight_decay=value),
-            lambda: _core.adamw_step(w, m, v, g, 0.1, 1, eps=value),
-            lambda: _core.adamw_step(w, m, v, g, 0.1, 1, weight_decay=value),
-            lambda: _core.sam_perturb(w, g, value, 1.0),
-            lambda: _core.sam_perturb(w, g, 0.1, value),
-            lambda: _core.ntxent(floats(4, 4), value),
-            lambda: _core.cross_entropy(floats(2, 3), np.zeros(2, np.int32), np.array([1, 1, value], np.float32)),
+            lambda: _testing.sgd_step(w, m, g, 0.1, weight_decay=value),
+            lambda: _testing.adamw_step(w, m, v, g, 0.1, 1, eps=value),
+            lambda: _testing.adamw_step(w, m, v, g, 0.1, 1, weight_decay=value),
+            lambda: _testing.sam_perturb(w, g, value, 1.0),
+            lambda: _testing.sam_perturb(w, g, 0.1, value),
+            lambda: _testing.ntxent(floats(4, 4), value),
+            lambda: _testing.cross_entropy(floats(2, 3), np.zeros(2, np.int32), np.array([1, 1, value], np.float32)),
         ]
     if not np.isfinite(value):
-        calls += [lambda: _core.sgd_step(w, m, g, value), lambda: _core.adamw_step(w, m, v, g, value, 1)]
+        calls += [lambda: _testing.sgd_step(w, m, g, value), lambda: _testing.adamw_step(w, m, v, g, value, 1)]
     for call in calls:
         with pytest.raises(ValueError, match="expected"):
             call()
@@ -181,7 +182,7 @@ def test_what_another_thread_writes_meanwhile_does_no_harm():
                 ),
                 lambda: _core.gather_batch(pixels, indices),
                 lambda: _core.augment_batch(pixels, indices),
-                lambda: _core.cross_entropy(images[:, 0, :3, 0], labels),
+                lambda: _testing.cross_entropy(images[:, 0, :3, 0], labels),
             ):
                 try:
                     call()

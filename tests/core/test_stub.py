@@ -1,4 +1,4 @@
-"""The stub _core.pyi says what the extension has: names, kinds, and signatures where the extension tells them."""
+"""The stubs _core.pyi and _testing.pyi say what the extension has: names, kinds, and signatures where it tells them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
+import _testing
 from simclr_mri import _core
 
 STUB = ast.parse((Path(_core.__file__).with_name("_core.pyi")).read_text(encoding="utf-8"))
-FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
+TESTING_STUB = ast.parse((Path(__file__).parents[1] / "_testing.pyi").read_text(encoding="utf-8"))
+
+
+def functions(stub: ast.Module) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in stub.body if isinstance(node, ast.FunctionDef)}
+
+
+MODULES = dict.fromkeys(functions(STUB), _core) | dict.fromkeys(functions(TESTING_STUB), _testing)
+FUNCTIONS = functions(STUB) | functions(TESTING_STUB)
 CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")}
 TYPES_ONLY = {"StrPath", "ValueRange", "ConvShape", "Activations"}  # aliases for readers; they are not in the extension
 
@@ -27,13 +36,21 @@ def is_property(node: ast.FunctionDef) -> bool:
 
 def test_the_same_names():
     public = {name for name in dir(_core) if not name.startswith("_")}
-    assert public == set(FUNCTIONS) | set(CLASSES)
+    assert public == set(functions(STUB)) | set(CLASSES)
     assert not TYPES_ONLY & public
+    assert {name for name in dir(_testing) if not name.startswith("_")} == set(functions(TESTING_STUB))
+
+
+def test_what_only_tests_call_is_no_part_of_the_core():
+    package = Path(_core.__file__).parent
+    text = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    unused = [name for name in functions(STUB) if not re.search(rf"\b{name}\b", text)]
+    assert not unused, f"only tests call {unused}: they belong to python/binding/testing"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_are_callable_and_documented(name):
-    assert callable(getattr(_core, name))
+    assert callable(getattr(MODULES[name], name))
     assert ast.get_docstring(FUNCTIONS[name]), f"{name} has no docstring in the stub"
 
 
@@ -51,7 +68,7 @@ def test_classes_have_the_same_members(name):
         assert issubclass(real, ValueError)
 
 
-CALLABLES = {name: (getattr(_core, name), node) for name, node in FUNCTIONS.items()} | {
+CALLABLES = {name: (getattr(MODULES[name], name), node) for name, node in FUNCTIONS.items()} | {
     f"{name}.{key}": (getattr(getattr(_core, name), key), node)
     for name, cls in CLASSES.items()
     for key, node in members(cls).items()
@@ -60,7 +77,7 @@ CALLABLES = {name: (getattr(_core, name), node) for name, node in FUNCTIONS.item
 
 
 BINDING = Path(__file__).resolve().parents[2] / "python" / "binding"
-WORDS = set(re.findall(r'"(\w+)"', "\n".join(path.read_text() for path in BINDING.glob("*.c"))))
+WORDS = set(re.findall(r'"(\w+)"', "\n".join(path.read_text() for path in BINDING.rglob("*.c"))))
 
 
 @pytest.mark.parametrize("name", CALLABLES)

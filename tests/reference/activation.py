@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simclr_mri import _core
+import _testing
 
 DROPOUT_PURPOSE = 3
 
@@ -12,6 +12,7 @@ DROPOUT_PURPOSE = 3
 def dropout_mask(rows: int, cols: int, p: float, seed: int, step: int, layer: int) -> np.ndarray:
     threshold = int(np.ceil(float(np.float32(p)) * 2**32))
     words = [
-        _core.random_words(cols, seed, epoch=step, sample=n, view=layer, purpose=DROPOUT_PURPOSE) for n in range(rows)
+        _testing.random_words(cols, seed, epoch=step, sample=n, view=layer, purpose=DROPOUT_PURPOSE)
+        for n in range(rows)
     ]
     return np.array(words, dtype=np.uint32).reshape(rows, cols) >= threshold

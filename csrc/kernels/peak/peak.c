@@ -33,7 +33,7 @@ struct smri_rates smri_peak_flops(enum smri_precision precision, double seconds,
     const size_t n_parts = PARTS * smri_pool_size(pool);
     const double per_round = job.run(1) * (double)n_parts;
     double best = 0.0, operations = 0.0, time_s = 0.0;
-    for (const double end = now_s() + seconds; now_s() < end;) {
+    for (const double end = now_s() + seconds; operations == 0.0 || now_s() < end;) { /* one job at least */
         const double before = now_s();
         smri_pool_run(pool, n_parts, run_rounds, &job);
         const double elapsed = now_s() - before;

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import _testing
 from reference import augment as ref
 from reference.guard import guarded
 from simclr_mri import _core
@@ -56,9 +57,9 @@ def test_identity_is_the_pixels(isa, channels):
 def test_same_bits_for_any_threads_order_and_isa(isa):
     images = cache(c=3)
     indices = np.array([4, 1, 1, 0, 2, 3], np.int64)
-    _core.set_isa("ref")
+    _testing.set_isa("ref")
     expected = _core.augment_batch(images, indices, seed=7, epoch=2, view=1, n_threads=1, **ALL)
-    _core.set_isa(isa)
+    _testing.set_isa(isa)
     for n_threads in (1, 3):
         views = _core.augment_batch(images, indices, seed=7, epoch=2, view=1, n_threads=n_threads, **ALL)
         assert np.array_equal(views, expected)
@@ -80,9 +81,9 @@ def test_a_view_is_named_by_its_sample():
 def test_draws_follow_the_definition(height, width):
     samples = np.array([0, 1, 5, 2**40 + 3, *range(10, 40)])
     for options in (ALL, {}, {"scale": (0.1, 0.4), "ratio": (2, 5)}, {"scale": (0.9, 0.99), "ratio": (0.9, 1.1)}):
-        drawn = _core.augment_parameters(samples, height, width, seed=3, epoch=4, view=1, **options)
+        drawn = _testing.augment_parameters(samples, height, width, seed=3, epoch=4, view=1, **options)
         for i, sample in enumerate(samples):
-            words = _core.random_words(32, 3, epoch=4, sample=int(sample), view=1, purpose=2)
+            words = _testing.random_words(32, 3, epoch=4, sample=int(sample), view=1, purpose=2)
             expected = ref.draw(words, height, width, options)
             for name, value in row(drawn, i).items():
                 assert value == pytest.approx(expected[name], rel=1e-6, abs=1e-6), (name, sample)
@@ -90,7 +91,7 @@ def test_draws_follow_the_definition(height, width):
 
 def test_draws_have_their_distributions():
     n = 20_000
-    drawn = _core.augment_parameters(
+    drawn = _testing.augment_parameters(
         np.arange(n), 1000, 1000, seed=9, **{**ALL, "scale": (0.2, 0.45), "ratio": (0.5, 2)}
     )
     area, ratio = drawn["height"] * drawn["width"] / 1e6, drawn["width"] / drawn["height"]
@@ -126,8 +127,8 @@ def test_draws_have_their_distributions():
 @pytest.mark.parametrize("name", [name for name in ALL if name not in ("mean", "std", "ratio", "noise_sd")])
 def test_switching_one_off_leaves_the_others(name):
     samples = np.arange(50)
-    full = _core.augment_parameters(samples, 64, 64, seed=1, **ALL)
-    without = _core.augment_parameters(samples, 64, 64, seed=1, **{**ALL, name: ref.IDENTITY[name]})
+    full = _testing.augment_parameters(samples, 64, 64, seed=1, **ALL)
+    without = _testing.augment_parameters(samples, 64, 64, seed=1, **{**ALL, name: ref.IDENTITY[name]})
     own = {
         "scale": {"top", "left", "height", "width"},
         "shift": {"shift_x", "shift_y"},
@@ -144,7 +145,7 @@ def test_crop_is_the_antialiased_resize_of_the_box(isa, channels, height, width,
     images, indices = cache(h=height, w=width, c=channels), np.arange(5)
     options = {"scale": (0.2, 0.9), "ratio": (0.7, 1.4), "flip_horizontal": 0.5, "flip_vertical": 0.5}
     views = _core.augment_batch(images, indices, seed=5, size=(rows, cols), **options)
-    drawn = _core.augment_parameters(indices, height, width, seed=5, **options)
+    drawn = _testing.augment_parameters(indices, height, width, seed=5, **options)
     for i in indices:
         expected = ref.geometry(images[i], row(drawn, i), rows, cols)
         # Weights and products are rounded to float32: taps + 2 roundings an axis of values below 1.
@@ -159,7 +160,7 @@ def test_affine_sampling(isa, channels, height, width, rows, cols):
     images, indices = cache(h=height, w=width, c=channels), np.arange(5)
     options = {"scale": (0.4, 1.0), "ratio": (0.8, 1.2), "rotation_deg": 30, "shift": 0.2, "flip_horizontal": 0.5}
     views = _core.augment_batch(images, indices, seed=6, size=(rows, cols), **options)
-    drawn = _core.augment_parameters(indices, height, width, seed=6, **options)
+    drawn = _testing.augment_parameters(indices, height, width, seed=6, **options)
     zeros = 0
     for i in indices:
         view = row(drawn, i)
@@ -176,7 +177,7 @@ def test_geometry_turns_and_shifts_the_right_way():
     image[0, 32, 60] = 255  # right of the centre
     found = None
     for seed in range(200):
-        drawn = _core.augment_parameters(np.array([0]), 65, 65, seed=seed, rotation_deg=90)
+        drawn = _testing.augment_parameters(np.array([0]), 65, 65, seed=seed, rotation_deg=90)
         if drawn["rotation_deg"][0] > 60:
             found = seed, np.deg2rad(drawn["rotation_deg"][0])
             break
@@ -187,7 +188,7 @@ def test_geometry_turns_and_shifts_the_right_way():
     assert abs(x - (32 + 28 * np.cos(found[1]))) < 1 and abs(y - (32 - 28 * np.sin(found[1]))) < 1
 
     image = np.roll(image, -28, axis=2)  # to the centre, from where no shift loses it
-    shifts = _core.augment_parameters(np.array([0]), 65, 65, seed=3, shift=0.3)
+    shifts = _testing.augment_parameters(np.array([0]), 65, 65, seed=3, shift=0.3)
     view = _core.augment_batch(image, np.array([0]), seed=3, shift=0.3)[0, :, :, 0]
     y, x = np.unravel_index(view.argmax(), view.shape)
     assert abs(x - (32 - 65 * shifts["shift_x"][0])) < 1 and abs(y - (32 - 65 * shifts["shift_y"][0])) < 1
@@ -222,7 +223,7 @@ def test_flips_mirror_exactly(isa, options):
 def test_photometrics(isa, options, width):
     images, indices = cache(h=19, w=width), np.arange(5)
     views = _core.augment_batch(images, indices, seed=8, **options)
-    drawn = _core.augment_parameters(indices, 19, width, seed=8, **options)
+    drawn = _testing.augment_parameters(indices, 19, width, seed=8, **options)
     for i in indices:
         expected = ref.photometry(images[i].astype(np.float64) / 255, row(drawn, i))
         assert np.abs(views[i] - expected).max() < PHOTOMETRIC_TOLERANCE
@@ -232,7 +233,7 @@ def test_photometrics(isa, options, width):
 def test_noise_is_the_stream_of_the_sample(isa, width):
     images, indices = np.zeros((2, 1, width, 1), np.uint8), np.array([1])
     views = _core.augment_batch(images, indices, seed=8, epoch=3, view=1, noise_sd=1)
-    expected = ref.noise(width, lambda n: _core.random_words(n, 8, epoch=3, sample=1, view=1, purpose=4))
+    expected = ref.noise(width, lambda n: _testing.random_words(n, 8, epoch=3, sample=1, view=1, purpose=4))
     # Radius up to 5.8 from a logarithm up to 24: a few roundings of each.
     assert np.abs(views.ravel() - expected).max() < 16 * 2**-23 * 5.8
 
@@ -251,10 +252,10 @@ def test_noise_is_normal():
 def test_the_whole_chain(isa):
     images, indices = cache(h=40, w=40), np.arange(5)
     views = _core.augment_batch(images, indices, seed=2, size=24, **ALL)
-    drawn = _core.augment_parameters(indices, 40, 40, seed=2, **ALL)
+    drawn = _testing.augment_parameters(indices, 40, 40, seed=2, **ALL)
     for i in indices:
         expected = ref.photometry(ref.geometry(images[i], row(drawn, i), 24, 24), row(drawn, i))
-        z = ref.noise(24 * 24, lambda n, i=i: _core.random_words(n, 2, sample=int(i), purpose=4))
+        z = ref.noise(24 * 24, lambda n, i=i: _testing.random_words(n, 2, sample=int(i), purpose=4))
         expected = (expected + 0.02 * z.reshape(24, 24, 1) - 0.2) / 0.3
         assert np.quantile(np.abs(views[i] - expected), 0.99) < 4 * SAMPLING_TOLERANCE / 0.3
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import _testing
 from simclr_mri import _core
 from simclr_mri._core import DecodeError
 from simclr_mri.datasets import read_images
@@ -33,7 +34,7 @@ def test_an_image_of_too_many_pixels_names_the_way_out(tmp_path, kind):
     path.write_bytes(data)
     message = r"4100 x 4100 pixels, expected at most 16777216 in all: raise max_pixels"
     with pytest.raises(DecodeError, match=message):
-        _core.decode_image(data)
+        _testing.decode_image(data)
     with pytest.raises(DecodeError, match=message):
         _core.read_image(path)
     with pytest.raises(DecodeError, match=message):
@@ -47,13 +48,13 @@ def test_negative_limits(limit):
     data = written("PNG", 8)
     for name in ("max_side", "max_pixels"):
         with pytest.raises(ValueError, match=f"{name}: expected 0 .the default. or more, got {limit}"):
-            _core.decode_image(data, **{name: limit})
+            _testing.decode_image(data, **{name: limit})
 
 
 @pytest.mark.parametrize("limit", [2**31 - 1, 2**31, 2**32, 2**32 + 1, 2**62])
 def test_large_limits_do_not_wrap(limit):
     for kind in ("PNG", "JPEG"):
-        assert _core.decode_image(written(kind, 8), max_side=limit, max_pixels=limit).shape == (8, 8, 1)
+        assert _testing.decode_image(written(kind, 8), max_side=limit, max_pixels=limit).shape == (8, 8, 1)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

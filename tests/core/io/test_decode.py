@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import _testing
 from reference import png
 from reference.guard import guarded
 from simclr_mri import _core
@@ -50,12 +51,12 @@ def test_jpeg_equals_pillow(size, channels):
         for progressive in (False, True):
             for subsampling in (0, 1, 2) if channels == 3 else (0,):
                 data = saved(pixels, quality=quality, progressive=progressive, subsampling=subsampling)
-                decoded = _core.decode_image(data)
+                decoded = _testing.decode_image(data)
                 assert decoded.dtype == np.uint8 and decoded.shape == (*size, channels)
                 assert np.array_equal(decoded, pillow(data))
-                assert np.array_equal(_core.decode_image(data, channels=1), pillow(data, "L"))
-                assert np.array_equal(_core.decode_image(data, channels=3), pillow(data, "RGB"))
-                as_float = _core.decode_image(data, dtype="float32")
+                assert np.array_equal(_testing.decode_image(data, channels=1), pillow(data, "L"))
+                assert np.array_equal(_testing.decode_image(data, channels=3), pillow(data, "RGB"))
+                as_float = _testing.decode_image(data, dtype="float32")
                 assert np.array_equal(as_float, (decoded / np.float32(255)).astype(np.float32))
 
 
@@ -70,9 +71,9 @@ def test_jpeg_variants():
         {"dpi": (300, 300)},
     ):
         data = saved(pixels, **options)
-        assert np.array_equal(_core.decode_image(data), pillow(data))
+        assert np.array_equal(_testing.decode_image(data), pillow(data))
     # Bytes after the end of the image are not the image's.
-    assert np.array_equal(_core.decode_image(saved(pixels) + b"trailer"), pillow(saved(pixels)))
+    assert np.array_equal(_testing.decode_image(saved(pixels) + b"trailer"), pillow(saved(pixels)))
 
 
 def in_scans(gray: bytes, components: list[int]) -> bytes:
@@ -87,9 +88,9 @@ def in_scans(gray: bytes, components: list[int]) -> bytes:
 def test_jpeg_in_many_scans():
     gray = saved(smooth(24, 32, 1))
     data = in_scans(gray, [1, 2, 3])
-    assert np.array_equal(_core.decode_image(data), pillow(data))
+    assert np.array_equal(_testing.decode_image(data), pillow(data))
     with pytest.raises(DecodeError, match=r"^x\.jpg: more than 64 scans in a JPEG"):
-        _core.decode_image(in_scans(gray, [1, 2] * 40 + [3]), name="x.jpg")
+        _testing.decode_image(in_scans(gray, [1, 2] * 40 + [3]), name="x.jpg")
 
 
 @pytest.mark.parametrize("size", [(20, 20), (9, 17)])
@@ -99,8 +100,8 @@ def test_jpeg_in_cmyk_equals_pillow(size):
     for transform in (b"\0", b"\2"):  # CMYK, and YCCK
         adobe = data[:2] + marker + transform + data[2:]
         for kind in (data, adobe):
-            assert np.array_equal(_core.decode_image(kind), pillow(kind, "RGB"))
-            assert _core.decode_image(kind, channels=1).shape == (*size, 1)
+            assert np.array_equal(_testing.decode_image(kind), pillow(kind, "RGB"))
+            assert _testing.decode_image(kind, channels=1).shape == (*size, 1)
 
 
 def test_foreign_bytes_in_a_header_are_passed_over_and_noted():
@@ -108,11 +109,11 @@ def test_foreign_bytes_in_a_header_are_passed_over_and_noted():
     data = saved(smooth(24, 32, 1))
     for marker in (b"\xff\xdb", b"\xff\xc0", b"\xff\xda"):
         at = data.index(marker)
-        decoded, facts = _core.decode_image(data[:at] + b"\0\1\2" + data[at:], facts=True)
+        decoded, facts = _testing.decode_image(data[:at] + b"\0\1\2" + data[at:], facts=True)
         assert np.array_equal(decoded, pillow(data)) and facts.tolist() == [[8, 0, 0, 255, 1]]
-    assert _core.decode_image(data, facts=True)[1].tolist() == [[8, 0, 0, 255, 0]]
+    assert _testing.decode_image(data, facts=True)[1].tolist() == [[8, 0, 0, 255, 0]]
     with pytest.raises(DecodeError, match="corrupt JPEG data"):
-        _core.decode_image(data[:-2] + b"\0" * 9 + data[-2:])
+        _testing.decode_image(data[:-2] + b"\0" * 9 + data[-2:])
 
 
 def test_kinds_of_jpeg_that_are_not_supported_are_not_called_corrupt():
@@ -126,7 +127,7 @@ def test_kinds_of_jpeg_that_are_not_supported_are_not_called_corrupt():
     ):
         other = bytes(data[:start]) + patch + bytes(data[start + 1 :])
         with pytest.raises(DecodeError, match=f"^x: not supported: {what}"):
-            _core.decode_image(other, name="x")
+            _testing.decode_image(other, name="x")
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
@@ -144,30 +145,30 @@ def test_png_means_what_the_specification_says(kind, bits, interlaced, size):
     for transparency in transparencies:
         data = png.encode(samples, kind, bits, interlaced=interlaced, palette=palette, transparency=transparency)
         expected = png.meaning(samples, kind, bits, palette, transparency)
-        decoded = _core.decode_image(data)
+        decoded = _testing.decode_image(data)
         # Composited in the file's bits and then rounded to 8: two roundings.
         assert decoded.shape == expected.shape
         assert np.abs(decoded - 255 * expected).max() <= (0.5 if bits <= 8 else 0.5 + 0.5 / 257) + 1e-9
-        as_float = _core.decode_image(data, dtype="float32")
+        as_float = _testing.decode_image(data, dtype="float32")
         assert np.abs(as_float - expected).max() <= 0.5 / (255 if bits <= 8 else 65535) + 2**-23
         gray = expected if expected.shape[2] == 1 else expected @ [[0.299], [0.587], [0.114]]
-        assert np.abs(_core.decode_image(data, channels=1) - 255 * gray).max() <= 1.01
-        assert np.abs(_core.decode_image(data, channels=1, dtype="float32") - gray).max() <= 0.5 / 255 + 2**-22
+        assert np.abs(_testing.decode_image(data, channels=1) - 255 * gray).max() <= 1.01
+        assert np.abs(_testing.decode_image(data, channels=1, dtype="float32") - gray).max() <= 0.5 / 255 + 2**-22
         rgb = np.broadcast_to(expected, (*size, 3))
-        assert np.abs(_core.decode_image(data, channels=3, dtype="float32") - rgb).max() <= 0.5 / 255 + 2**-23
+        assert np.abs(_testing.decode_image(data, channels=3, dtype="float32") - rgb).max() <= 0.5 / 255 + 2**-23
 
 
 def test_png_chunks_may_be_as_long_as_the_file():
     samples = np.arange(64).reshape(8, 8, 1)
     text = png.chunk(b"tEXt", b"Title\0" + bytes(9 << 20))
-    assert np.array_equal(_core.decode_image(png.encode(samples, png.GRAY, 8, extra=text)), samples)
+    assert np.array_equal(_testing.decode_image(png.encode(samples, png.GRAY, 8, extra=text)), samples)
     noise = np.random.default_rng(0).integers(0, 256, (3000, 1000, 3), dtype=np.uint8)
     lines = np.hstack([np.zeros((3000, 1), np.uint8), noise.reshape(3000, -1)]).tobytes()
     header = struct.pack(">IIBBBBB", 1000, 3000, 8, png.RGB, 0, 0, 0)
     stored = png.chunk(b"IDAT", zlib.compress(lines, 0))
     assert len(stored) > 8 << 20
     data = png.MAGIC + png.chunk(b"IHDR", header) + stored + png.chunk(b"IEND", b"")
-    assert np.array_equal(_core.decode_image(data), noise)
+    assert np.array_equal(_testing.decode_image(data), noise)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -176,28 +177,28 @@ def test_what_becomes_black_and_white(channels, tmp_path: Path):
     kind, rng = (png.GRAY if channels == 1 else png.RGB), np.random.default_rng(channels)
     samples = rng.integers(300, 4000, (20, 30, channels))
     data = png.encode(samples, kind, 16, extra=png.chunk(b"sBIT", bytes([12] * channels)))
-    _, facts = _core.decode_image(data, facts=True)
+    _, facts = _testing.decode_image(data, facts=True)
     assert facts.tolist() == [[16, 12, samples.min(), samples.max(), 0]]
     ordered = np.sort(samples, axis=None)
     ends = [ordered[int(np.ceil(share * ordered.size)) - 1] for share in (0.01, 0.99)]
     for given, (low, high) in (((0, 4095), (0, 4095)), ((500, 900), (500, 900)), ("percentile", ends)):
         unit = (np.clip(samples, low, high) - low) / (high - low)
-        assert np.array_equal(_core.decode_image(data, range=given), np.floor(255 * unit + 0.5))
-        as_float = _core.decode_image(data, range=given, dtype="float32")
+        assert np.array_equal(_testing.decode_image(data, range=given), np.floor(255 * unit + 0.5))
+        as_float = _testing.decode_image(data, range=given, dtype="float32")
         np.testing.assert_allclose(as_float, unit, atol=2**-23)
     path = tmp_path / "a.png"
     path.write_bytes(data)
     images, _, facts = _core.decode_files([path, tmp_path / "no.png"], range=(0, 4095), facts=True)
-    assert np.array_equal(images[0], _core.decode_image(data, range=(0, 4095)))
+    assert np.array_equal(images[0], _testing.decode_image(data, range=(0, 4095)))
     assert facts.tolist() == [[16, 12, samples.min(), samples.max(), 0], [0] * 5]
     plain = png.encode(samples % 200 + 20, kind, 8)
     unit = np.clip((samples % 200 + 20 - 50) / 50, 0, 1)
-    assert np.array_equal(_core.decode_image(plain, range=(50, 100)), np.floor(255 * unit + 0.5))
+    assert np.array_equal(_testing.decode_image(plain, range=(50, 100)), np.floor(255 * unit + 0.5))
     black = png.encode(np.full((4, 4, 1), 7), png.GRAY, 16)
-    assert not _core.decode_image(black, range="percentile").any()
+    assert not _testing.decode_image(black, range="percentile").any()
     for wrong in ((5, 5), (0, 65536), (-1, 4), "all", 3, (1, 2, 3)):
         with pytest.raises((ValueError, TypeError)):
-            _core.decode_image(data, range=wrong)
+            _testing.decode_image(data, range=wrong)
 
 
 @pytest.mark.parametrize("shape", [(40, 20), (20, 40), (33, 32), (30, 30), (1, 50)])
@@ -229,8 +230,10 @@ def test_proportions_are_kept(shape, size, tmp_path: Path):
 def test_png_of_16_bits_keeps_its_precision():
     samples = np.arange(65536).reshape(256, 256, 1)
     data = png.encode(samples, png.GRAY, 16)
-    assert np.array_equal(_core.decode_image(data, dtype="float32"), (samples / np.float32(65535)).astype(np.float32))
-    assert np.array_equal(_core.decode_image(data), np.floor(samples / 257 + 0.5))
+    assert np.array_equal(
+        _testing.decode_image(data, dtype="float32"), (samples / np.float32(65535)).astype(np.float32)
+    )
+    assert np.array_equal(_testing.decode_image(data), np.floor(samples / 257 + 0.5))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
@@ -239,10 +242,10 @@ def test_png_equals_pillow(mode):
     for options in ({}, {"optimize": True}, {"compress_level": 0}, {"compress_level": 1}):
         data = saved(pixels, "PNG", mode, **options)
         if mode in ("1", "L", "LA"):
-            assert np.array_equal(_core.decode_image(data), pillow(data, "L"))
-        assert np.array_equal(_core.decode_image(data, channels=3), pillow(data, "RGB"))
+            assert np.array_equal(_testing.decode_image(data), pillow(data, "L"))
+        assert np.array_equal(_testing.decode_image(data, channels=3), pillow(data, "RGB"))
         luma = Image.fromarray(pillow(data, "RGB")).convert("L")
-        assert np.array_equal(_core.decode_image(data, channels=1)[..., 0], np.asarray(luma))
+        assert np.array_equal(_testing.decode_image(data, channels=1)[..., 0], np.asarray(luma))
 
 
 def test_png_ancillary_chunks_are_skipped_and_their_checksums_are_not():
@@ -251,14 +254,14 @@ def test_png_ancillary_chunks_are_skipped_and_their_checksums_are_not():
     bomb = png.chunk(b"zTXt", b"Title\0\0" + zlib.compress(bytes(50_000_000), 9))
     gamma = png.chunk(b"gAMA", struct.pack(">I", 220_000))
     for extra in (text, bomb, gamma, png.chunk(b"iCCP", b"bad profile"), png.chunk(b"vpAg", b"private") * 20):
-        assert np.array_equal(_core.decode_image(png.encode(samples, png.GRAY, 8, extra=extra)), samples)
+        assert np.array_equal(_testing.decode_image(png.encode(samples, png.GRAY, 8, extra=extra)), samples)
     broken = bytearray(text)
     broken[-1] ^= 1
     with pytest.raises(DecodeError, match="CRC"):
-        _core.decode_image(png.encode(samples, png.GRAY, 8, extra=bytes(broken)))
+        _testing.decode_image(png.encode(samples, png.GRAY, 8, extra=bytes(broken)))
     unknown = png.chunk(b"CRIT", b"")
     with pytest.raises(DecodeError, match="corrupt PNG data"):
-        _core.decode_image(png.encode(samples, png.GRAY, 8, extra=unknown))
+        _testing.decode_image(png.encode(samples, png.GRAY, 8, extra=unknown))
 
 
 def damaged_files() -> list[tuple[str, bytes]]:
@@ -277,7 +280,7 @@ def damaged_files() -> list[tuple[str, bytes]]:
 def test_a_truncated_file_is_an_error_at_every_length(name, data):
     for length in [*range(0, len(data), 97), *range(1, 40), *range(len(data) - 40, len(data))]:
         with pytest.raises(DecodeError, match=rf"^{name}: "):
-            _core.decode_image(guarded(np.frombuffer(data[:length], np.uint8)), name=name)
+            _testing.decode_image(guarded(np.frombuffer(data[:length], np.uint8)), name=name)
 
 
 def test_messages_of_damaged_files():
@@ -291,7 +294,7 @@ def test_messages_of_damaged_files():
         (flat[:8] + flat[16:], r"scan_07: corrupt PNG data"),
     ):
         with pytest.raises(DecodeError, match=message):
-            _core.decode_image(data, name="scan_07")
+            _testing.decode_image(data, name="scan_07")
     assert issubclass(DecodeError, ValueError)
 
 
@@ -304,7 +307,7 @@ def test_flipped_bytes_give_an_image_or_an_error(name, data):
         places = rng.integers(0, len(broken), rng.integers(1, 6))
         broken[places] = rng.integers(0, 256, len(places))
         try:
-            decoded = _core.decode_image(guarded(broken), name=name, max_pixels=1 << 20)
+            decoded = _testing.decode_image(guarded(broken), name=name, max_pixels=1 << 20)
             assert decoded.ndim == 3 and decoded.shape[2] in (1, 3)
             images += 1
         except DecodeError as error:
@@ -317,28 +320,28 @@ def test_size_limits_hold_before_memory_is_asked_for():
     header = struct.pack(">IIBBBBB", 65_000, 60_000, 8, 6, 0, 0, 0)
     data = png.MAGIC + png.chunk(b"IHDR", header) + png.chunk(b"IDAT", zlib.compress(b"")) + png.chunk(b"IEND", b"")
     with pytest.raises(DecodeError, match=r"image: 60000 x 65000 pixels, expected at most 16777216 in all: raise"):
-        _core.decode_image(data)
+        _testing.decode_image(data)
     jpeg = bytearray(saved(smooth(16, 16, 1)))
     at = jpeg.index(b"\xff\xc0") + 5
     jpeg[at : at + 4] = struct.pack(">HH", 65_500, 65_500)
     with pytest.raises(DecodeError, match=r"65500 x 65500 pixels, expected at most 16777216"):
-        _core.decode_image(bytes(jpeg))
+        _testing.decode_image(bytes(jpeg))
     data = saved(smooth(20, 30, 1), "PNG")
-    assert _core.decode_image(data, max_side=30, max_pixels=600).shape == (20, 30, 1)
+    assert _testing.decode_image(data, max_side=30, max_pixels=600).shape == (20, 30, 1)
     with pytest.raises(DecodeError):
-        _core.decode_image(data, max_side=29)
+        _testing.decode_image(data, max_side=29)
     with pytest.raises(DecodeError, match="20 x 30 pixels, expected at most 599 in all"):
-        _core.decode_image(data, max_pixels=599)
+        _testing.decode_image(data, max_pixels=599)
 
 
 def test_wrong_arguments_are_named():
     data = saved(smooth(4, 4, 1))
     with pytest.raises(ValueError, match=r"channels: expected 0 \(keep\), 1 or 3, got 2"):
-        _core.decode_image(data, channels=2)
+        _testing.decode_image(data, channels=2)
     with pytest.raises(ValueError, match="dtype: expected 'uint8' or 'float32', got 'int8'"):
-        _core.decode_image(data, dtype="int8")
+        _testing.decode_image(data, dtype="int8")
     with pytest.raises(TypeError):
-        _core.decode_image("text")
+        _testing.decode_image("text")
     with pytest.raises(TypeError, match="expected a sequence of paths, got one path"):
         _core.decode_files("a.png")
     with pytest.raises(ValueError, match="size: expected a positive integer"):
@@ -480,6 +483,6 @@ def test_a_long_name_is_cut_between_characters(character):
     for lead in range(4):
         name = "x" * lead + character * 150
         with pytest.raises(_core.DecodeError) as error:
-            _core.decode_image(b"no image", name=name)
+            _testing.decode_image(b"no image", name=name)
         shown = str(error.value).split(":")[0]
         assert set(shown) <= {character, "x"} and name.endswith(shown) and 190 < len(shown.encode()) <= 200

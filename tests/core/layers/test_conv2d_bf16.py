@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from test_conv2d import EPS, SHAPES, Shape, expected_of, operands, run
 
+import _testing
 from conftest import FP32_LEVELS, SUPPORTED
 from reference import winograd
 from reference.guard import guarded
@@ -70,9 +71,9 @@ def on_methods(shapes):
 @pytest.fixture
 def method(case):
     """The case's method, with its instruction set in use."""
-    _core.set_isa(case[0])
+    _testing.set_isa(case[0])
     yield case[1]
-    _core.set_isa(SUPPORTED[-1])
+    _testing.set_isa(SUPPORTED[-1])
 
 
 def as_bf16(x: np.ndarray) -> np.ndarray:
@@ -177,7 +178,7 @@ def test_backward_weights(method, shape):
     e = sum_error(method, 2, shape, magnitude, length)
     for at in ("end", "start"):
         dw = guarded_run(2, shape, (x, dy), at, method)
-        assert_close(_core.conv2d_unpack(dw, (s.K, s.C, s.R, s.S)), expected, e, narrowed=False)
+        assert_close(_testing.conv2d_unpack(dw, (s.K, s.C, s.R, s.S)), expected, e, narrowed=False)
         assert s.K % 32 == 0 or (dw[-1, :, :, s.K % 32 :] == 0).all()
 
 
@@ -207,7 +208,7 @@ def test_nan_and_infinity_reach_the_outputs_that_they_should(method, shape):
         with np.errstate(invalid="ignore"):
             expected = expected_of(direction, shape, x, w, dy)[0]
         got = run(direction, shape, a, b, method=method, precision="bf16")
-        got = _core.conv2d_unpack(got, w.shape) if direction == 2 else as_float(got)
+        got = _testing.conv2d_unpack(got, w.shape) if direction == 2 else as_float(got)
         assert np.array_equal(np.isnan(got), np.isnan(expected))
         assert np.array_equal(got[np.isinf(got)], expected[np.isinf(expected)])
         assert np.array_equal(np.isinf(got), np.isinf(expected))
@@ -234,16 +235,16 @@ def test_chosen_methods_without_tile_registers():
     fast = _core.cpu_info()["cpu"].startswith("AMD")
     try:
         for level in FP32_LEVELS:
-            _core.set_isa(level)
+            _testing.set_isa(level)
             assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["via_fp32"] * 3
             assert chosen(32, 16, 16, 128, 128, 3, 3, 1, 1) == ["via_fp32" if level == "ref" else "winograd"] * 3
-        _core.set_isa("avx512bf16")
+        _testing.set_isa("avx512bf16")
         assert chosen(32, 32, 32, 64, 256, 1, 1, 1, 0) == ["bf16_dot2"] * 3
         assert chosen(32, 4, 4, 512, 512, 3, 3, 1, 1) == ["winograd"] * 3
         assert chosen(64, 2, 2, 512, 512, 3, 3, 1, 1) == ["bf16_dot2" if fast else "via_fp32"] * 3
         assert chosen(32, 8, 8, 512, 1024, 1, 1, 1, 0) == ["bf16_dot2" if fast else "via_fp32"] * 3
     finally:
-        _core.set_isa(SUPPORTED[-1])
+        _testing.set_isa(SUPPORTED[-1])
 
 
 def test_conversions(isa_bf16):

@@ -12,6 +12,7 @@ import pytest
 from test_conv2d import EPS, Shape, expected_of, operands, run
 from test_conv2d_bf16 import FLUSHED, U, as_bf16, as_float, rounded, sum_error
 
+import _testing
 from conftest import FP32_LEVELS, SUPPORTED
 from reference import winograd
 from reference.guard import guarded
@@ -59,9 +60,9 @@ def on_methods(shapes):
 @pytest.fixture
 def way(case):
     """(method, precision), with the instruction set in use."""
-    _core.set_isa(case[0])
+    _testing.set_isa(case[0])
     yield case[1:]
-    _core.set_isa(SUPPORTED[-1])
+    _testing.set_isa(SUPPORTED[-1])
 
 
 def terms_of(s):

@@ -11,6 +11,7 @@ import pytest
 from test_conv2d import Shape, operands, run
 from test_conv2d_bf16 import as_bf16
 
+import _testing
 from conftest import FP32_LEVELS, SUPPORTED
 from reference.guard import guarded
 from simclr_mri import _core
@@ -35,9 +36,9 @@ WAYS += [(isa, "bf16_dot2", "bf16") for isa in ("ref", "avx512bf16") if isa in S
 @pytest.fixture(params=WAYS, ids="-".join)
 def way(request):
     """(method, precision), with the instruction set in use."""
-    _core.set_isa(request.param[0])
+    _testing.set_isa(request.param[0])
     yield request.param[1:]
-    _core.set_isa(SUPPORTED[-1])
+    _testing.set_isa(SUPPORTED[-1])
 
 
 def bits(array):
@@ -116,7 +117,7 @@ def test_a_strided_gradient_is_a_dense_one_spread(precision, sizes):
     expected[:, ::stride, ::stride] = dense
     for n_threads in (1, 2):
         assert np.array_equal(
-            _core.conv2d_strided_scatter(shape, dense, n_threads=n_threads, precision=precision), expected
+            _testing.conv2d_strided_scatter(shape, dense, n_threads=n_threads, precision=precision), expected
         )
 
 
@@ -167,7 +168,7 @@ def test_where_there_are_no_parts():
             laid=np.zeros_like(x),
         )
     with pytest.raises(ValueError, match="shape: expected 1x1 with a stride and no padding"):
-        _core.conv2d_strided_scatter(pointwise, x)
+        _testing.conv2d_strided_scatter(pointwise, x)
     with pytest.raises(ValueError, match="kept, x_scale: give one of them"):
         _core.conv2d_forward(
             pointwise, x, _core.conv2d_pack(w), method="igemm", x_scale=one, x_shift=one, kept=np.zeros_like(x)

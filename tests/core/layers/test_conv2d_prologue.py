@@ -13,6 +13,7 @@ from test_conv2d import EPS, operands, run
 from test_conv2d_bf16 import FLUSHED, WINOGRAD_ROUNDINGS, U, as_bf16, as_float, rounded
 from test_conv2d_epilogue import on_methods, way  # noqa: F401 (a fixture)
 
+import _testing
 from reference import conv2d, winograd
 from reference.guard import guarded
 from simclr_mri import _core
@@ -102,7 +103,7 @@ def test_same_bits_as_in_two_steps_and_with_any_threads(way, shape):  # noqa: F8
     packed, groups = _core.conv2d_pack(w), 2 if shape.N % 2 == 0 else 1
     scale, shift = parameters_of(shape, groups)
     panel = narrow(x).reshape(groups, -1, shape.C)
-    activated = _core.scale_shift_add_relu(panel, scale, shift, relu=True).reshape(x.shape)
+    activated = _testing.scale_shift_add_relu(panel, scale, shift, relu=True).reshape(x.shape)
     options = {"method": method, "precision": precision}
     expected = run(0, shape, activated, packed, **options)
     assert np.isnan(as_float(expected) if precision == "bf16" else expected).any()

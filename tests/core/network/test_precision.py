@@ -14,6 +14,7 @@ import warnings
 import numpy as np
 import pytest
 
+import _testing
 from reference.settled import settle
 from simclr_mri import Classifier, SimCLR, _core, cli, datasets, grad_cam, split
 from simclr_mri._shared import EmulationWarning
@@ -143,9 +144,9 @@ def test_same_bits_with_any_number_of_threads(isa_bf16):
 @pytest.mark.skipif(BEST_ISA == "ref", reason="one instruction set only")
 def test_instruction_sets_agree(isa_bf16):
     """Sums in another order round to another bfloat16 now and then, so they agree within what bf16 itself costs."""
-    _core.set_isa(BEST_ISA)
+    _testing.set_isa(BEST_ISA)
     exact, best = one_step("fp32")[2], one_step("bf16")[2]
-    _core.set_isa(isa_bf16)
+    _testing.set_isa(isa_bf16)
     other = one_step("bf16")[2]
     for a, b, c in ((x.gradients(), y.gradients(), z.gradients()) for x, y, z in [(other, best, exact)]):
         assert distance(a, b) < distance(b, c)
@@ -304,7 +305,7 @@ def test_a_classifier_keeps_its_precision_and_may_be_judged_in_another(parts, tm
 
 @pytest.mark.skipif(BEST_ISA == "ref", reason="needs a second instruction set")
 def test_emulation_is_said_once(parts):
-    _core.set_isa("avx2")
+    _testing.set_isa("avx2")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default")
@@ -313,7 +314,7 @@ def test_emulation_is_said_once(parts):
         told = [w for w in caught if issubclass(w.category, EmulationWarning)]
         assert len(told) == 1 and "'avx2'" in str(told[0].message) and "slower" in str(told[0].message)
     finally:
-        _core.set_isa(BEST_ISA)
+        _testing.set_isa(BEST_ISA)
     with warnings.catch_warnings():
         warnings.simplefilter("error", EmulationWarning)
         Classifier(**{**CLF, "precision": "fp32", "epochs": 0}).fit(parts[0][:8])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_batchnorm2d import case, gradient_tolerance
 
+import _testing
 import reference.batchnorm2d as reference
 from reference import bf16
 from reference.guard import guarded
@@ -37,11 +38,11 @@ def test_batch_norm(isa_bf16, rows, channels):
     x, dy, residual = (guarded(numbers(2, rows, channels, seed=seed)) for seed in range(3))
     gamma, beta = bf16.widen(numbers(channels, seed=3)), bf16.widen(numbers(channels, seed=4))
     wide = bf16.widen(x)
-    mean, var = _core.batchnorm_statistics(x)
-    want_mean, want_var = _core.batchnorm_statistics(wide)
+    mean, var = _testing.batchnorm_statistics(x)
+    want_mean, want_var = _testing.batchnorm_statistics(wide)
     np.testing.assert_allclose(mean, want_mean, atol=8 * EPS)
     np.testing.assert_allclose(var, want_var, rtol=16 * EPS)
-    scale, shift = _core.batchnorm_fold(gamma, beta, want_mean, want_var)
+    scale, shift = _testing.batchnorm_fold(gamma, beta, want_mean, want_var)
     size = 1 + np.abs(scale).max() * np.abs(wide).max() + np.abs(shift).max()
     for options in (
         {},
@@ -49,17 +50,17 @@ def test_batch_norm(isa_bf16, rows, channels):
         {"residual": residual, "residual_scale": shift, "residual_shift": scale},
     ):
         for relu in (False, True):
-            want = _core.scale_shift_add_relu(
+            want = _testing.scale_shift_add_relu(
                 wide, scale, shift, relu=relu, **options | ({"residual": bf16.widen(residual)} if options else {})
             )
             out = guarded(np.full_like(x, 0xFFFF))
-            y = _core.scale_shift_add_relu(x, scale, shift, relu=relu, out=out, **options)
+            y = _testing.scale_shift_add_relu(x, scale, shift, relu=relu, out=out, **options)
             assert_is_rounded(y, want, 3 * size**2)
     statistics = (gamma, want_mean, want_var, scale, shift)
     for relu in (False, True):
-        want = _core.batchnorm_backward(bf16.widen(dy), wide, *statistics, relu=relu)
+        want = _testing.batchnorm_backward(bf16.widen(dy), wide, *statistics, relu=relu)
         out = guarded(np.full_like(x, 0xFFFF))
-        got = _core.batchnorm_backward(dy, x, *statistics, relu=relu, out=out)
+        got = _testing.batchnorm_backward(dy, x, *statistics, relu=relu, out=out)
         assert_is_rounded(got[0], want[0], np.abs(want[0]).max() * rows + size * 8)
         for a, b in zip(got[1:], want[1:], strict=True):
             np.testing.assert_allclose(a, b, atol=16 * EPS * (rows * 8 * size))
@@ -68,16 +69,16 @@ def test_batch_norm(isa_bf16, rows, channels):
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_pooling(isa_bf16, channels):
     x = guarded(bf16.narrow(np.round(bf16.widen(numbers(2, 7, 6, channels)) * 3)))
-    want, places = _core.maxpool_forward(bf16.widen(x), 3, 2, 1)
-    y, argmax = _core.maxpool_forward(x, 3, 2, 1, out=guarded(bf16.narrow(want)))
+    want, places = _testing.maxpool_forward(bf16.widen(x), 3, 2, 1)
+    y, argmax = _testing.maxpool_forward(x, 3, 2, 1, out=guarded(bf16.narrow(want)))
     assert np.array_equal(bf16.widen(y), want) and np.array_equal(argmax, places)
     dy = guarded(numbers(*y.shape, seed=1))
-    dx = _core.maxpool_backward(dy, argmax, 7, 6, 3, 2, 1, out=guarded(np.full_like(x, 0xFFFF)))
-    assert_is_rounded(dx, _core.maxpool_backward(bf16.widen(dy), places, 7, 6, 3, 2, 1), 4)
+    dx = _testing.maxpool_backward(dy, argmax, 7, 6, 3, 2, 1, out=guarded(np.full_like(x, 0xFFFF)))
+    assert_is_rounded(dx, _testing.maxpool_backward(bf16.widen(dy), places, 7, 6, 3, 2, 1), 4)
     pixels = guarded(x.reshape(2, 42, channels))
-    mean = _core.avgpool_forward(pixels)
+    mean = _testing.avgpool_forward(pixels)
     np.testing.assert_allclose(mean, bf16.widen(pixels).mean(axis=1, dtype=np.float64), rtol=2 * EPS)
-    spread = _core.avgpool_backward(mean, 42, precision="bf16", out=guarded(np.full_like(pixels, 0xFFFF)))
+    spread = _testing.avgpool_backward(mean, 42, precision="bf16", out=guarded(np.full_like(pixels, 0xFFFF)))
     want = np.broadcast_to(bf16.narrow(mean * (np.float32(1) / np.float32(42)))[:, None], spread.shape)
     assert np.array_equal(spread, want)
 
@@ -105,14 +106,14 @@ def test_batch_norm_against_float64(isa_bf16, shape, relu):
     if relu:  # keep clear of the kink, where the mask may differ by rounding
         c["dy"][np.abs(reference.forward(c["x"], c["gamma"], c["beta"], 1e-5)) < 1e-4] = 0
     x, dy = bf16.narrow(c["x"]), bf16.narrow(c["dy"])
-    mean, var = _core.batchnorm_statistics(x)
+    mean, var = _testing.batchnorm_statistics(x)
     for got, want in zip((mean, var), reference.statistics(c["x"]), strict=True):
         np.testing.assert_allclose(got, want, rtol=16 * EPS, atol=4 * EPS * np.abs(c["x"]).max())
-    scale, shift = _core.batchnorm_fold(c["gamma"], c["beta"], mean, var)
+    scale, shift = _testing.batchnorm_fold(c["gamma"], c["beta"], mean, var)
     want = reference.forward(c["x"], c["gamma"], c["beta"], 1e-5, relu)
     size = np.abs(scale).max() * np.abs(c["x"]).max() + np.abs(shift).max()
-    assert_is_rounded(_core.scale_shift_add_relu(x, scale, shift, relu=relu), want, size)
-    got = _core.batchnorm_backward(dy, x, c["gamma"], mean, var, scale, shift, relu=relu)
+    assert_is_rounded(_testing.scale_shift_add_relu(x, scale, shift, relu=relu), want, size)
+    got = _testing.batchnorm_backward(dy, x, c["gamma"], mean, var, scale, shift, relu=relu)
     want = reference.backward(c["dy"], c["x"], c["gamma"], c["beta"], 1e-5, relu)
     bounds = gradient_tolerance(c)
     assert (np.abs(bf16.widen(got[0]) - want[0]) <= bf16.UNIT * np.abs(want[0]) + 2 * bounds[0]).all()
@@ -123,20 +124,20 @@ def test_batch_norm_against_float64(isa_bf16, shape, relu):
 def test_nan_and_infinity(isa_bf16):
     x = bf16.narrow(np.tile(np.array([np.nan, np.inf, -np.inf, -1], np.float32), 20)).reshape(1, 1, 80)
     one, zero = np.ones((1, 80), np.float32), np.zeros((1, 80), np.float32)
-    y, mask = _core.scale_shift_add_relu(x, one, zero, relu=True, mask=True)
+    y, mask = _testing.scale_shift_add_relu(x, one, zero, relu=True, mask=True)
     want = np.tile(np.array([np.nan, np.inf, 0, 0], np.float32), 20)
     assert np.array_equal(bf16.widen(y).ravel(), want, equal_nan=True)
     assert (mask == 0b00100010).all()
     dy = np.full_like(x, 0x3F80)
-    dx, _, _, ds = _core.batchnorm_backward(dy, x, one[0], zero, one, one, zero, fixed=True, mask=mask)
+    dx, _, _, ds = _testing.batchnorm_backward(dy, x, one[0], zero, one, one, zero, fixed=True, mask=mask)
     assert np.array_equal(bf16.widen(ds).ravel(), want == np.inf)
     assert np.array_equal(bf16.widen(dx).ravel() != 0, want == np.inf)
     odd = np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1, -1, -2, 3], np.float32)
     draws = np.random.default_rng(0)
     for values, channels in [(odd, 1), (odd, 130), (odd[2:], 64), (odd[3:6], 130), (odd[3:4], 64)]:
         images = bf16.narrow(draws.choice(values, (2, 5, 6, channels)))
-        y, places = _core.maxpool_forward(images, 3, 2, 1)
-        want_y, want_places = _core.maxpool_forward(bf16.widen(images), 3, 2, 1)
+        y, places = _testing.maxpool_forward(images, 3, 2, 1)
+        want_y, want_places = _testing.maxpool_forward(bf16.widen(images), 3, 2, 1)
         assert np.array_equal(bf16.widen(y), want_y, equal_nan=True) and np.array_equal(places, want_places)
         assert np.array_equal(np.signbit(bf16.widen(y))[want_y == 0], np.signbit(want_y)[want_y == 0])
 
@@ -146,13 +147,13 @@ def test_same_bits_with_any_number_of_threads(isa_bf16):
     images = numbers(3, 40, 40, 20)
 
     def passes(n_threads):
-        mean, var = _core.batchnorm_statistics(x, n_threads=n_threads)
-        scale, shift = _core.batchnorm_fold(np.ones(100, np.float32), np.zeros(100, np.float32), mean, var)
-        y, mask = _core.scale_shift_add_relu(x, scale, shift, dy, relu=True, mask=True, n_threads=n_threads)
+        mean, var = _testing.batchnorm_statistics(x, n_threads=n_threads)
+        scale, shift = _testing.batchnorm_fold(np.ones(100, np.float32), np.zeros(100, np.float32), mean, var)
+        y, mask = _testing.scale_shift_add_relu(x, scale, shift, dy, relu=True, mask=True, n_threads=n_threads)
         statistics = (scale[0], mean, var, scale, shift)
-        back = _core.batchnorm_backward(dy, x, *statistics, mask=mask, n_threads=n_threads)
-        pooled, places = _core.maxpool_forward(images, 3, 2, 1, n_threads=n_threads)
-        gradient = _core.maxpool_backward(pooled, places, 40, 40, 3, 2, 1, n_threads=n_threads)
+        back = _testing.batchnorm_backward(dy, x, *statistics, mask=mask, n_threads=n_threads)
+        pooled, places = _testing.maxpool_forward(images, 3, 2, 1, n_threads=n_threads)
+        gradient = _testing.maxpool_backward(pooled, places, 40, 40, 3, 2, 1, n_threads=n_threads)
         return [mean, var, y, mask, *back, pooled, places, gradient]
 
     want = passes(1)
@@ -168,8 +169,8 @@ def test_large_outputs_past_the_caches(isa_bf16, offset):
     start = -memory.ctypes.data % 64 // 2 + offset
     out = memory[start : start + x.size].reshape(x.shape)
     one, zero = np.ones((1, 64), np.float32), np.zeros((1, 64), np.float32)
-    y = _core.scale_shift_add_relu(x, one, zero, relu=True, n_threads=2, out=out)
+    y = _testing.scale_shift_add_relu(x, one, zero, relu=True, n_threads=2, out=out)
     assert np.array_equal(y, np.where(x >> 15, 0, x))
-    dx, *_ = _core.batchnorm_backward(x, x, one[0], zero, one, one, zero, fixed=True, n_threads=2, out=out)
+    dx, *_ = _testing.batchnorm_backward(x, x, one[0], zero, one, one, zero, fixed=True, n_threads=2, out=out)
     assert np.array_equal(dx, x)
     assert (memory[:start] == 0xFFFF).all() and (memory[start + x.size :] == 0xFFFF).all()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import _testing
 from simclr_mri import _core
 from simclr_mri._shared._cgroup import available_in_cgroups
 from simclr_mri._shared._machine import n_threads
@@ -96,7 +97,7 @@ CPUS = {
 @pytest.mark.parametrize("case", CPUS)
 def test_processors(tmp_path, case):
     files, expected = CPUS[case]
-    assert _core.cgroup_cpus(*map(str, tree(tmp_path, files))) == expected
+    assert _testing.cgroup_cpus(*map(str, tree(tmp_path, files))) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1", 1), ("1,2", 1), ("", 0), ("many", 0), ("0", 0), ("-3", 0)])

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import _testing
 from simclr_mri import _core
 
 
@@ -31,12 +32,12 @@ def test_philox_known_answer():
     # The zero vector of the authors' known-answer tests.
     expected = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
     assert philox4x32([0, 0, 0, 0], [0, 0]) == expected
-    assert _core.random_words(4, 0, purpose=0).tolist() == expected
+    assert _testing.random_words(4, 0, purpose=0).tolist() == expected
 
 
 def test_stream_is_named_by_all_of_its_parts():
     seed, epoch, sample, view, purpose = 2**40 + 7, 3, 2**33 + 5, 1, 2
-    words = _core.random_words(11, seed, epoch=epoch, sample=sample, view=view, purpose=purpose)
+    words = _testing.random_words(11, seed, epoch=epoch, sample=sample, view=view, purpose=purpose)
     expected: list[int] = []
     for block in range(3):
         counter = [block, view | purpose << 8 | (sample >> 32) << 16, sample & 0xFFFFFFFF, epoch]
@@ -45,7 +46,7 @@ def test_stream_is_named_by_all_of_its_parts():
 
 
 def test_words_are_uniform():
-    words = _core.random_words(1 << 16, 42)
+    words = _testing.random_words(1 << 16, 42)
     counts = np.bincount(words >> 24, minlength=256)
     chi_square = ((counts - 256.0) ** 2 / 256.0).sum()
     assert 150 < chi_square < 370  # 255 degrees of freedom: mean 255, six standard deviations
@@ -53,7 +54,7 @@ def test_words_are_uniform():
 
 def test_unknown_isa_is_named():
     with pytest.raises(ValueError, match=r"unknown instruction set 'sse9'.*avx512bf16"):
-        _core.set_isa("sse9")
+        _testing.set_isa("sse9")
 
 
 def test_isa_is_in_use(isa_bf16):

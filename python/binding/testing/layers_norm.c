@@ -1,7 +1,9 @@
-/* Area layers_norm: batch normalisation pass by pass, ReLU, dropout and pooling. Activations are float32 arrays or, for
+/* Tests' area layers_norm: batch normalisation pass by pass, ReLU, dropout and pooling. Activations are float32 arrays or, for
  * bfloat16, uint16 ones; all of a call's are of one precision. The package trains through the network; these entries are
  * for tests, benchmarks and the curious. */
-#include "call.h"
+#include "../call.h"
+
+#include "testing.h"
 
 #include "smri/activation.h"
 #include "smri/batchnorm2d.h"
@@ -363,4 +365,4 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int smri_bind_layers_norm(PyObject *module) { return PyModule_AddFunctions(module, functions); }
+int smri_bind_testing_norm(PyObject *module) { return PyModule_AddFunctions(module, functions); }
