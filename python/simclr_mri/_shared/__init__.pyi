@@ -53,6 +53,9 @@ from ._names import By as By
 from ._names import CamMethod as CamMethod
 from ._names import Channels as Channels
 from ._names import ClassWeight as ClassWeight
+from ._names import CurveMetric as CurveMetric
+from ._names import CurveProbe as CurveProbe
+from ._names import Direction as Direction
 from ._names import Embedding as Embedding
 from ._names import Features as Features
 from ._names import Fit as Fit
@@ -78,6 +81,7 @@ from ._names import Sharpness as Sharpness
 from ._names import SubjectPool as SubjectPool
 from ._names import Tracker as Tracker
 from ._names import Views as Views
+from ._names import WandBMode as WandBMode
 from ._notebook import NotebookBar as NotebookBar
 from ._notebook import in_notebook as in_notebook
 from ._progress import Progress as Progress

@@ -17,7 +17,10 @@ BenchRow = Literal["supervised", "simclr", "inference", "resnet18"]
 By = Literal["subject", "image"]
 Channels = Literal[1, 3]
 ClassWeight = Literal["balanced"]
+CurveMetric = Literal["auc", "balanced_accuracy"]
+CurveProbe = Literal["linear", "knn"]
 Embedding = Literal["pca", "tsne"]
+Direction = Literal["min", "max"]  # which values of a monitored column are better
 Features = Literal["avgpool", "flatten"]
 Head = Literal["mlp", "paper"]
 Intensities = Literal["as_is", "subject"]
@@ -34,6 +37,7 @@ Selection = Literal["balanced_accuracy", "accuracy", "loss", "last"]
 SelectOn = Literal["val", "test"]
 Sharpness = Literal["none", "sam", "asam", "asam-authors"]
 SubjectPool = Literal["mean", "stack"]
+WandBMode = Literal["online", "offline", "disabled"]
 Views = Literal["mri", "intensity", "crop", "light", "none"]
 
 

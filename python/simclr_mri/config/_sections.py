@@ -15,6 +15,7 @@ from .._shared import (
     CamMethod,
     Intensities,
     Layer,
+    Metric,
     OnError,
     Part,
     Plane,
@@ -96,12 +97,7 @@ class CompareOptions:
     on: str = option(
         "test", "which evaluation: test, val, train, all, or the name of another data set", group="comparison"
     )
-    metric: str = option(
-        "balanced_accuracy",
-        "what is compared",
-        group="comparison",
-        choices=("accuracy", "balanced_accuracy", "macro_f1", "auc", "kappa", "brier", "ece"),
-    )
+    metric: Metric = option("balanced_accuracy", "what is compared", group="comparison")
     n_bootstrap: int = option(2000, "resamples of subjects for the differences", group="comparison", at_least=1)
     out: str | None = option(
         None, "folder for compare.csv and compare.png (none: nothing is written)", group="comparison"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._shared import Progress, did_you_mean
+from .._shared import Direction, Progress, did_you_mean
 from ._runlog import RunLog
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(
-        self, patience: int = 10, monitor: str | None = None, *, mode: str | None = None, min_delta: float = 0.0
+        self, patience: int = 10, monitor: str | None = None, *, mode: Direction | None = None, min_delta: float = 0.0
     ) -> None:
         if isinstance(patience, bool) or not hasattr(patience, "__index__") or patience < 1:
             raise ValueError(f"EarlyStopping: patience={patience!r}: expected a whole number of epochs, at least 1")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import Report, atomic_writer, save_figure, write_json
+from .._shared import CurveMetric, CurveProbe, Report, atomic_writer, save_figure, write_json
 from ._curve_result import LABELS, PROBE_LABELS, LabelCurve
 
 HOW = (
@@ -53,7 +53,12 @@ def label_curve_report(curve: LabelCurve) -> Report:
     for a, b in curve.pairs():
         report.table(*curve.difference_table(a, b), f"{b} against {a}, linear probe, {LABELS['auc']} by subject.")
     report.section("The other probe and metric")
-    for metric, probe in (("auc", "knn"), ("balanced_accuracy", "linear"), ("balanced_accuracy", "knn")):
+    others: list[tuple[CurveMetric, CurveProbe]] = [
+        ("auc", "knn"),
+        ("balanced_accuracy", "linear"),
+        ("balanced_accuracy", "knn"),
+    ]
+    for metric, probe in others:
         report.table(*curve.table(metric, probe), f"{LABELS[metric].capitalize()} by subject, {PROBE_LABELS[probe]}.")
     report.section("How it was done")
     report.text(f"{curve.design()}. {HOW}")

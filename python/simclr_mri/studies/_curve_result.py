@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special, stats
 
 from .. import plot
-from .._shared import Record, choose, counted, frame_of, html_table, same
+from .._shared import CurveMetric, CurveProbe, Record, choose, counted, frame_of, html_table, same
 from ._curve_scores import CURVE_METRICS, Scores
 from ._probes import PROBES
 
@@ -101,16 +101,16 @@ class LabelCurve:
 
     # ---- numbers ----------------------------------------------------------------------------------------------------
 
-    def mean(self, metric: str = "auc", probe: str = "linear") -> np.ndarray:
+    def mean(self, metric: CurveMetric = "auc", probe: CurveProbe = "linear") -> np.ndarray:
         """Scores (starts, sizes), means over folds, draws and repeats."""
         return self._scores.by_draw[self._key(metric, probe)].mean(axis=(2, 3))
 
-    def spread(self, metric: str = "auc", probe: str = "linear") -> np.ndarray:
+    def spread(self, metric: CurveMetric = "auc", probe: CurveProbe = "linear") -> np.ndarray:
         """The 10 % and 90 % quantiles over draws and repeats (starts, sizes, 2): the luck of a draw."""
         values = self._scores.by_draw[self._key(metric, probe)].reshape(len(self.starts), len(self.sizes), -1)
         return np.moveaxis(np.quantile(values, [0.1, 0.9], axis=2), 0, 2)
 
-    def interval(self, metric: str = "auc", probe: str = "linear") -> np.ndarray:
+    def interval(self, metric: CurveMetric = "auc", probe: CurveProbe = "linear") -> np.ndarray:
         """95 % intervals (starts, sizes, 2); NaN where a class has too few subjects."""
         key, mean = self._key(metric, probe), self.mean(metric, probe)
         draws, parts = self._scores.by_draw[key], self._scores.by_subject[key]
@@ -124,7 +124,7 @@ class LabelCurve:
         return np.clip(np.stack([mean - half, mean + half], axis=2), 0, 1)
 
     def difference(
-        self, a: str, b: str, n_labelled: int | None = None, metric: str = "auc", probe: str = "linear"
+        self, a: str, b: str, n_labelled: int | None = None, metric: CurveMetric = "auc", probe: CurveProbe = "linear"
     ) -> CurveDifference:
         """Start `b` against the reference `a`, on the same draws, folds and test subjects.
 
@@ -142,7 +142,9 @@ class LabelCurve:
         values = (float(draws[i].mean()), float(draws[j].mean()), found, float(low), float(high), float(smallest))
         return CurveDifference(n_labelled, *values, verdict)
 
-    def differences(self, a: str, b: str, metric: str = "auc", probe: str = "linear") -> list[CurveDifference]:
+    def differences(
+        self, a: str, b: str, metric: CurveMetric = "auc", probe: CurveProbe = "linear"
+    ) -> list[CurveDifference]:
         """`difference` for each number of labelled subjects, and for their mean if there are several."""
         sizes: list[int | None] = [*self.sizes, *([None] if len(self.sizes) > 1 else [])]
         return [self.difference(a, b, n, metric, probe) for n in sizes]
@@ -153,7 +155,7 @@ class LabelCurve:
         others = [name for name in self.starts if name not in self.references]
         return [*combinations(baselines, 2), *((a, b) for b in others for a in baselines)]
 
-    def _key(self, metric: str, probe: str) -> tuple[str, str]:
+    def _key(self, metric: CurveMetric, probe: CurveProbe) -> tuple[CurveProbe, CurveMetric]:
         return choose("probe", probe, tuple(PROBES)), choose("metric", metric, CURVE_METRICS)
 
     def _too_few(self) -> str:
@@ -187,7 +189,7 @@ class LabelCurve:
             f"{counted(about['repeats'], 'repeat')}, {counted(about['draws'], 'draw')} of labelled subjects a fold"
         )
 
-    def conclusion(self, metric: str = "auc", probe: str = "linear") -> str:
+    def conclusion(self, metric: CurveMetric = "auc", probe: CurveProbe = "linear") -> str:
         """What the intervals allow to say, a line for each start and reference."""
         parts = [self.compare(a, b, metric, probe) for a, b in self.pairs()]
         if parts and self.about["repeats"] == 1:
@@ -197,7 +199,7 @@ class LabelCurve:
             )
         return "\n".join(parts)
 
-    def compare(self, a: str, b: str, metric: str = "auc", probe: str = "linear") -> str:
+    def compare(self, a: str, b: str, metric: CurveMetric = "auc", probe: CurveProbe = "linear") -> str:
         """One start against one reference, in sentences."""
         found = self.differences(a, b, metric, probe)
         each = [d for d in found if d.n_labelled is not None]
@@ -214,14 +216,14 @@ class LabelCurve:
         seen = f"{min(smallest):.3f}" if len(each) == 1 else f"{min(smallest):.3f} to {max(smallest):.3f}"
         return f"{text}. The smallest difference that this design would see: {seen}."
 
-    def table(self, metric: str = "auc", probe: str = "linear") -> tuple[list[str], list[list[str]]]:
+    def table(self, metric: CurveMetric = "auc", probe: CurveProbe = "linear") -> tuple[list[str], list[list[str]]]:
         """Head and rows: a start a row, a number of labelled subjects a column."""
         means = self.mean(metric, probe)
         rows = [[name, *(f"{v:.3f}" for v in means[i])] for i, name in enumerate(self.starts)]
         return ["start", *map(str, self.sizes)], rows
 
     def difference_table(
-        self, a: str, b: str, metric: str = "auc", probe: str = "linear"
+        self, a: str, b: str, metric: CurveMetric = "auc", probe: CurveProbe = "linear"
     ) -> tuple[list[str], list[list[str]]]:
         """Head and rows: a number of labelled subjects a row."""
         head = ["labelled subjects", a, b, "difference (95 % interval)", "would see", "verdict"]
@@ -275,7 +277,7 @@ class LabelCurve:
             "differences": self.difference_rows(),
         }
 
-    def plot(self, metric: str = "auc", probe: str = "linear", *, ax: Any = None) -> Any:
+    def plot(self, metric: CurveMetric = "auc", probe: CurveProbe = "linear", *, ax: Any = None) -> Any:
         """Scores by number of labelled subjects, with bands for the intervals; returns the axes."""
         labels = f"{LABELS[choose('metric', metric, CURVE_METRICS)]} by subject, {PROBE_LABELS[probe]}"
         chance = 0.5 if metric == "auc" else 1 / max(1, int((self.counts > 0).sum()))

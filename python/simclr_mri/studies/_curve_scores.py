@@ -12,12 +12,15 @@ positive of a and as a negative of the others, there with the share of a among t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import get_args
+
 import numpy as np
 
-from .._shared import same
+from .._shared import CurveMetric, CurveProbe, same
 from ._probes import PROBES
 
-CURVE_METRICS = ("auc", "balanced_accuracy")
+CURVE_METRICS: tuple[CurveMetric, ...] = get_args(CurveMetric)
 CHUNK = 1 << 24
 """Pairs that are compared at a time."""
 
@@ -35,13 +38,12 @@ class FoldScores:
 
     def __init__(self, subjects: np.ndarray, labels: np.ndarray, n_classes: int) -> None:
         self.subjects, self._labels, self._k = subjects, labels, n_classes
-        self.draws: dict[tuple[int, str, str], np.ndarray] = {}
-        self.parts: dict[tuple[int, str, str], np.ndarray] = {}
+        self.draws: dict[tuple[int, CurveProbe, CurveMetric], np.ndarray] = {}
+        self.parts: dict[tuple[int, CurveProbe, CurveMetric], np.ndarray] = {}
 
-    def add(self, size: int, probe: str, scores: np.ndarray) -> None:
+    def add(self, size: int, probe: CurveProbe, scores: np.ndarray) -> None:
         """Scores (B, S, K) of B draws."""
-        judges = {"auc": auc_and_parts, "balanced_accuracy": recall_and_parts}
-        for metric, judge in judges.items():
+        for metric, judge in _JUDGES.items():
             self.draws[size, probe, metric], self.parts[size, probe, metric] = judge(scores, self._labels, self._k)
 
 
@@ -88,6 +90,12 @@ def recall_and_parts(scores: np.ndarray, labels: np.ndarray, n_classes: int) -> 
     return recalls.mean(axis=0), right.mean(axis=0)
 
 
+_JUDGES: dict[CurveMetric, Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]] = {
+    "auc": auc_and_parts,
+    "balanced_accuracy": recall_and_parts,
+}
+
+
 class Scores:
     """All scores of a curve.
 
@@ -120,7 +128,8 @@ class Scores:
 
     def add(self, start: int, repeat: int, fold: FoldScores) -> None:
         for (size, probe, metric), values in fold.draws.items():
-            key, found = (probe, metric), ~np.isnan(values)
+            found = ~np.isnan(values)
+            key = (probe, metric)
             self._sums[key][start, size, repeat] += np.where(found, values, 0)
             self._folds[key][start, size, repeat] += found
             parts = fold.parts[size, probe, metric]
@@ -128,11 +137,11 @@ class Scores:
             self._times[key][start, size, fold.subjects] += ~np.isnan(parts)
 
     @property
-    def by_draw(self) -> dict[tuple[str, str], np.ndarray]:
+    def by_draw(self) -> dict[tuple[CurveProbe, CurveMetric], np.ndarray]:
         with np.errstate(invalid="ignore"):
             return {key: sums / self._folds[key] for key, sums in self._sums.items()}
 
     @property
-    def by_subject(self) -> dict[tuple[str, str], np.ndarray]:
+    def by_subject(self) -> dict[tuple[CurveProbe, CurveMetric], np.ndarray]:
         with np.errstate(invalid="ignore"):
             return {key: sums / self._times[key] for key, sums in self._parts.items()}

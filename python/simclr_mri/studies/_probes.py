@@ -17,9 +17,12 @@ learning via non-parametric instance discrimination", CVPR 2018.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from .._shared import CurveProbe
 
 PENALTY = 1.0
 """Of the ridge, for features that are standardised and divided by the square root of their number."""
@@ -126,5 +129,5 @@ def neighbour_scores(gram: Gram, labels: np.ndarray, draws: np.ndarray, n_classe
     return np.where(counts[:, None, :] > 0, scores / scores.sum(axis=2, keepdims=True), -np.inf)
 
 
-PROBES = {"linear": ridge_scores, "knn": neighbour_scores}
+PROBES: dict[CurveProbe, Callable[..., np.ndarray]] = {"linear": ridge_scores, "knn": neighbour_scores}
 """The probes by name."""

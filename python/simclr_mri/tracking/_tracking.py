@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._shared import close_figure, write_json
+from .._shared import WandBMode, close_figure, write_json
 from ..learning import Callback
 from ..studies import model_card
 
@@ -279,7 +279,7 @@ class WandB(Tracker):
         project: str = "simclr_mri",
         *,
         folder: str | Path | None = None,
-        mode: str | None = None,
+        mode: WandBMode | None = None,
         every: int = EVERY_STEPS,
     ) -> None:
         super().__init__(every)
