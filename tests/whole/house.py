@@ -34,7 +34,7 @@ FOREIGN_HOMES = {
     "matplotlib": ("plot/", "audits/_page.py", "studies/_plots.py"),
     "fcntl": ("_shared/",),
     "resource": ("_shared/",),
-    "mpi4py": ("learning/_ranks.py",),
+    "mpi4py": ("learning/_ranks.py", "learning/_sums.py"),
     "signal": ("learning/_interrupts.py", "__main__.py"),
 }
 MAY_PRINT = ("cli/", "demo.py", "__main__.py", "_shared/_progress.py")
