@@ -100,7 +100,7 @@ smri_status smri_plan_create(smri_plan **out, smri_network *network, const struc
     }
     if (status == SMRI_OK) {
         plan->arena_bytes = plan->whole->arena_bytes;
-        status = smri_aligned_alloc((void **)&plan->arena, plan->arena_bytes, "activations");
+        status = smri_aligned_alloc_shared((void **)&plan->arena, plan->arena_bytes, "activations", pool);
     }
     if (status != SMRI_OK) {
         smri_plan_destroy(plan);
@@ -134,7 +134,7 @@ static smri_status program_for(const struct smri_program **out, struct smri_plan
     char *arena = NULL;
     smri_status status = write_program(&program, plan->network, &plan->config, n, smri_pool_size(plan->threads));
     if (status == SMRI_OK && program->arena_bytes > plan->arena_bytes)
-        status = smri_aligned_alloc((void **)&arena, program->arena_bytes, "activations");
+        status = smri_aligned_alloc_shared((void **)&arena, program->arena_bytes, "activations", plan->threads);
     if (status != SMRI_OK) {
         free(program);
         return status;

@@ -17,12 +17,17 @@
 struct smri_affinity {
     bool pins;                   /* as smri_pool_set_pinning said when the threads were started */
     cpu_set_t allowed;           /* processors, at that time */
+    bool has_homes;              /* each worker has a processor of its own */
     int caller_cpu;              /* that the workers have been kept off; -1: none yet */
     int homes[SMRI_MAX_THREADS]; /* the workers' processors, when there is one for each */
 };
 
 /* Notes which processors there are, before the workers start. */
 void smri_affinity_init(struct smri_affinity *affinity);
+
+/* The processors of `set` for this process, to pin threads to, until it ends: true if no other process of this machine has
+ * claimed any of them. Claims of this process do not disturb each other. Where the system does not say, true. */
+bool smri_affinity_claim(const cpu_set_t *set);
 
 /* Before a job begins, in the caller's thread: moves the workers out of its way, if it has come to another processor. */
 void smri_affinity_make_way(struct smri_affinity *affinity, const pthread_t *workers, size_t n_workers);

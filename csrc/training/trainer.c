@@ -145,7 +145,7 @@ smri_status smri_trainer_create(smri_trainer **out, smri_network *network, const
         struct piece pieces[N_PIECES];
         status = list_pieces(pieces, trainer, network, config);
         for (size_t i = 0; i < N_PIECES && status == SMRI_OK; i++)
-            status = smri_aligned_alloc(pieces[i].at, pieces[i].bytes, pieces[i].what);
+            status = smri_aligned_alloc_shared(pieces[i].at, pieces[i].bytes, pieces[i].what, pool);
     }
     if (status == SMRI_OK && has_rates(config)) spread_rates(trainer->param_rates, network, config);
     if (status != SMRI_OK) {

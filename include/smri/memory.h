@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "smri/api.h"
+#include "smri/pool.h"
 #include "smri/status.h"
 
 SMRI_API_BEGIN
@@ -26,6 +27,10 @@ static inline size_t smri_align(size_t n) { return (n + SMRI_ALIGNMENT - 1) & ~(
  * offers them. Free with smri_aligned_free. */
 smri_status smri_aligned_alloc(void **out, size_t bytes, const char *what);
 void smri_aligned_free(void *p);
+
+/* The same for what the threads of a pool share: they write the zeros, 2 MiB here and 2 MiB there. A machine with several
+ * memory nodes puts a page next to the thread that first wrote to it, so all nodes get their share. */
+smri_status smri_aligned_alloc_shared(void **out, size_t bytes, const char *what, smri_pool *pool);
 
 SMRI_API_END
 

@@ -90,10 +90,15 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *arguments, PyObject *
         return NULL;
     }
     config.comm = ranks != NULL ? &self->comm.comm : NULL;
+    if (smri_network_enter(network) < 0) { /* its pool writes the first zeros */
+        Py_DECREF((PyObject *)self);
+        return NULL;
+    }
     smri_status status;
     Py_BEGIN_ALLOW_THREADS;
     status = smri_trainer_create(&self->trainer, network->network, &config, network->pool);
     Py_END_ALLOW_THREADS;
+    smri_network_leave(network);
     if (status == SMRI_OK) return (PyObject *)self;
     smri_raise(module, status);
     Py_DECREF((PyObject *)self);

@@ -9,7 +9,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "platform/affinity.h"
 #include "smri/cpu.h"
 #include "smri/pool.h"
 #include "smri/rng.h"
@@ -105,6 +108,31 @@ static int affinity(void) {
     return 0;
 }
 
+/* Asked by a process of its own. */
+static int claimed_by_another(const cpu_set_t *set) {
+    const pid_t child = fork();
+    if (child == 0) _exit(smri_affinity_claim(set));
+    int status = -1;
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Processors that there are not, so that nothing else on this machine wants them at the same time. */
+static int claims(void) {
+    const size_t first = 512 + 4 * (size_t)(getpid() % 100);
+    cpu_set_t two, second, other;
+    CPU_ZERO(&two);
+    CPU_SET(first, &two);
+    CPU_SET(first + 1, &two);
+    CPU_ZERO(&second);
+    CPU_SET(first + 1, &second);
+    CPU_ZERO(&other);
+    CPU_SET(first + 2, &other);
+    EXPECT(claimed_by_another(&two) == 1); /* until it ends */
+    EXPECT(smri_affinity_claim(&second) && smri_affinity_claim(&second));
+    EXPECT(claimed_by_another(&two) == 0 && claimed_by_another(&second) == 0 && claimed_by_another(&other) == 1);
+    return 0;
+}
+
 /* ---- random numbers ---- */
 
 static int between(void) {
@@ -157,7 +185,7 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         int (*run)(void);
-    } checks[] = {{"many_tasks", many_tasks}, {"signals", signals},   {"affinity", affinity},
+    } checks[] = {{"many_tasks", many_tasks}, {"signals", signals},   {"affinity", affinity}, {"claims", claims},
                   {"between", between},       {"messages", messages}, {"races", races}};
     for (size_t i = 0; argc == 2 && i < sizeof checks / sizeof *checks; i++) {
         if (strcmp(argv[1], checks[i].name) != 0) continue;

@@ -28,7 +28,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.mark.parametrize("check", ["many_tasks", "signals", "affinity", "between", "messages", "races"])
+@pytest.mark.parametrize("check", ["many_tasks", "signals", "affinity", "claims", "between", "messages", "races"])
 def test_check(program, check):
     done = subprocess.run([str(program), check], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
