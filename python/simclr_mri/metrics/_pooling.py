@@ -152,7 +152,7 @@ def pooled_metrics(
     points, drawn = [], []
     for part in repetitions:
         sample, unit = _sample(labels, groups, part, level)
-        point = evaluate_sample(sample)
+        point = evaluate_sample(sample, only=only)
         points.append([point[name] for name in names])
         if n_bootstrap:
             found = resamples.judge(sample, np.searchsorted(units, unit), arm, only)
