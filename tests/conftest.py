@@ -15,7 +15,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: threads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("SIMCLR_MRI_FIGURES", "png")  # PDF files take longest; `all_figures` has all
 
-import _testing
 from simclr_mri import _core
 
 NEON = _core.cpu_info()["isa_supported"].startswith("neon")
@@ -33,6 +32,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells leave it to w
 @pytest.fixture(params=FP32_LEVELS)
 def isa(request: pytest.FixtureRequest):
     """Each instruction set of this machine that changes something in fp32; the best one again afterwards."""
+    import _testing  # which a wheel has not
+
     _testing.set_isa(request.param)
     yield request.param
     _testing.set_isa(SUPPORTED[-1])
@@ -41,6 +42,8 @@ def isa(request: pytest.FixtureRequest):
 @pytest.fixture(params=SUPPORTED)
 def isa_bf16(request: pytest.FixtureRequest):
     """Each instruction set that this machine has, in turn; the best one again afterwards."""
+    import _testing  # which a wheel has not
+
     _testing.set_isa(request.param)
     yield request.param
     _testing.set_isa(SUPPORTED[-1])
