@@ -1,6 +1,7 @@
 /* Area trainer: the type Trainer. */
 #include "network_object.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "smri/trainer.h"
@@ -19,8 +20,10 @@ static PyObject *module_of(trainer_object *self) { return PyType_GetModule(Py_TY
 static int parse_choice(const char *what, const char *given, const char *const *choices, size_t n_choices) {
     for (size_t i = 0; i < n_choices; i++)
         if (strcmp(given, choices[i]) == 0) return (int)i;
-    PyErr_Format(PyExc_ValueError, "%s: expected one of '%s' ... '%s', got '%s'", what, choices[0], choices[n_choices - 1],
-                 given);
+    char list[128] = "";
+    for (size_t i = 0; i < n_choices; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s'%s'", i == 0 ? "" : ", ", choices[i]);
+    PyErr_Format(PyExc_ValueError, "%s: expected one of %s, got '%s'", what, list, given);
     return -1;
 }
 

@@ -420,7 +420,7 @@ def test_bad_arguments():
         trainer.simclr_step(x, **{**SIMCLR, "temperature": 0.0}, step=0)
     assert same(before, everything(network, trainer))
     for options, message in (
-        ({"optimizer": "adam"}, "optimizer: expected one of 'sgd' ... 'lars', got 'adam'"),
+        ({"optimizer": "adam"}, "optimizer: expected one of 'sgd', 'adamw', 'lars', got 'adam'"),
         ({"sharpness": "gsam"}, "sharpness: expected"),
         ({"batch": 0}, "batch: expected at least 1"),
         ({"bn_groups": 3}, "bn_groups: expected a divisor"),
