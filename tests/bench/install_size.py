@@ -3,13 +3,16 @@
     python tests/bench/install_size.py dist/simclr_mri-*.whl          # ours, as a wheel or a folder with the source
     python tests/bench/install_size.py --peer torch==2.13.0 lightly   # theirs, as pip installs it by default
 
-The size is that of all that pip installs: the environment less an empty one. The import is timed in processes
-of its own, the median of several, after one that reads the files for the first time.
+The size is that of all that pip installs: the environment less an empty one. The import is timed in processes of its
+own, the median of several, after one that reads the files for the first time; processor time is told too, which depends
+less on what else runs. Of theirs that cannot be imported together, such as a torchvision built for CUDA beside a torch
+for the CPU, PyTorch alone is timed and the reason printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import tempfile
@@ -17,8 +20,8 @@ import time
 import venv
 from pathlib import Path
 
-PEER = "import torch, torchvision, lightly.loss"
-OURS = "import simclr_mri; simclr_mri.SimCLR, simclr_mri.datasets.ImageFolder"
+PEER = ("import torch, torchvision, lightly.loss", "import torch")
+OURS = ("import simclr_mri; simclr_mri.SimCLR, simclr_mri.datasets.ImageFolder",)
 
 
 def size_bytes(folder: Path) -> int:
@@ -26,14 +29,31 @@ def size_bytes(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def import_seconds(python: Path, line: str, rounds: int) -> list[float]:
-    """How much longer a process takes that imports than one that does not."""
-    found = []
+def import_seconds(python: Path, line: str, rounds: int) -> tuple[list[float], list[float]]:
+    """How much longer a process takes that imports than one that does not: by the clock, and of a processor."""
+    wall_s, processor_s = [], []
     for code in [line] + [part for _ in range(rounds) for part in ("pass", line)]:
-        began_s = time.perf_counter()
+        began_s, before = time.perf_counter(), os.times()
         subprocess.run([str(python), "-c", code], check=True)
-        found.append(time.perf_counter() - began_s)
-    return [with_it - without for without, with_it in zip(found[1::2], found[2::2], strict=True)]
+        after = os.times()
+        wall_s.append(time.perf_counter() - began_s)
+        processor_s.append(sum(after[2:4]) - sum(before[2:4]))
+    return less(wall_s), less(processor_s)
+
+
+def less(seconds: list[float]) -> list[float]:
+    """Each process that imports, less the empty one before it; the first one only read the files."""
+    return [with_it - without for without, with_it in zip(seconds[1::2], seconds[2::2], strict=True)]
+
+
+def first_that_works(python: Path, lines: tuple[str, ...]) -> str:
+    """The first line that runs; of those before it the reason is printed."""
+    for line in lines:
+        done = subprocess.run([str(python), "-c", line], capture_output=True, text=True)
+        if done.returncode == 0:
+            return line
+        print(f"{line}: {done.stderr.strip().splitlines()[-1]}", flush=True)
+    raise SystemExit("nothing could be imported")
 
 
 def main() -> None:
@@ -57,8 +77,11 @@ def main() -> None:
             f"{' '.join(args.packages)}: {installed / 1e6:,.0f} MB in {n} packages, installed in {install_s:.0f} s",
             flush=True,
         )
-        seconds = import_seconds(python, PEER if args.peer else OURS, args.rounds)
-        print(f"import: {statistics.median(seconds):.2f} s (median of {args.rounds}, less an empty process)")
+        line = first_that_works(python, PEER if args.peer else OURS)
+        wall_s, processor_s = (statistics.median(values) for values in import_seconds(python, line, args.rounds))
+        print(
+            f"{line}: {wall_s:.2f} s, {processor_s:.2f} s of a processor (median of {args.rounds}, less an empty one)"
+        )
 
 
 if __name__ == "__main__":
