@@ -29,7 +29,17 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).parent
 PACKAGE = ROOT / "python" / "simclr_mri"
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-MACHINE = "x86" if platform.machine() in {"x86_64", "AMD64"} else platform.machine()
+MACHINE = {"x86_64": "x86", "AMD64": "x86", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+
+# What a linker is told differs by system: to hide all but the modules' entries, and to look beside them for OpenBLAS.
+LINKING = {
+    "linux": (["-Wl,--version-script=python/binding/exports.map"], ["-Wl,-rpath,$ORIGIN"]),
+    "darwin": (["-Wl,-exported_symbol,_PyInit_*"], ["-Wl,-rpath,@loader_path"]),
+    "win32": (["-static-libgcc"], []),
+}
+HIDING, BESIDE = LINKING.get(sys.platform, LINKING["linux"])
+SYSTEM_FLAGS = ["-D__USE_MINGW_ANSI_STDIO=1"] if sys.platform == "win32" else []
+LIBRARY_SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 
 C_FLAGS = ["-std=c11", "-O3", "-g1", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
@@ -106,8 +116,8 @@ def find_openblas() -> dict[str, list[str]]:
     return {
         "define": ["-DSMRI_HAVE_CBLAS", "-DSMRI_CBLAS_SCIPY"],
         "include": [f"-I{wheel.get_include_dir()}"],
-        "link": [f"-L{lib}", f"-l{wheel.get_library()}", "-Wl,-rpath,$ORIGIN"],
-        "bundle": [str(lib / f"lib{wheel.get_library()}.so"), *openblas_licenses()],
+        "link": [f"-L{lib}", f"-l{wheel.get_library()}", *BESIDE],
+        "bundle": [str(lib / f"lib{wheel.get_library()}{LIBRARY_SUFFIX}"), *openblas_licenses()],
     }
 
 
@@ -143,7 +153,7 @@ class BuildExt(build_ext):
     def build_extension(self, ext: Extension) -> None:
         require_codecs()
         blas = find_openblas()
-        flags = [*C_FLAGS, *blas["define"], *blas["include"]]
+        flags = [*C_FLAGS, *SYSTEM_FLAGS, *blas["define"], *blas["include"]]
         flags += pkg_config("libpng", "--cflags") + pkg_config("libjpeg", "--cflags")
         link = list(ext.extra_link_args)
         if os.environ.get("SMRI_WERROR") == "1":
@@ -178,7 +188,8 @@ class BuildExt(build_ext):
         target.parent.mkdir(parents=True, exist_ok=True)
         for file in blas["bundle"]:
             name = Path(file).name
-            shutil.copy2(file, target.parent / (name if ".so" in name else f"libscipy_openblas.{name}"))
+            is_library = LIBRARY_SUFFIX in name
+            shutil.copy2(file, target.parent / (name if is_library else f"libscipy_openblas.{name}"))
         self.compiler.link_shared_object(
             objects,
             str(target),
@@ -215,12 +226,16 @@ extension = Extension(
         ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
         ("Py_LIMITED_API", "0x030B0000"),
     ],
-    extra_link_args=["-Wl,--version-script=python/binding/exports.map"],
+    extra_link_args=HIDING,
     py_limited_api=True,
 )
 
 setup(
     ext_modules=[extension],
     cmdclass={"build_ext": BuildExt},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={
+        "bdist_wheel": {"py_limited_api": "cp311"},
+        # The C is GCC's and Clang's: on Windows that of MSYS2.
+        **({"build": {"compiler": "mingw32"}} if sys.platform == "win32" else {}),
+    },
 )

@@ -1,6 +1,7 @@
 /* Files as a whole: read into memory with a bound, and replaced in one step, so that a full disk or a killed process
  * leaves either the old file or the new one. Only regular files: a pipe would hang the caller, and renaming over a device
  * would remove it. */
+#if !defined(_WIN32) /* file_io_windows.c */
 #define _GNU_SOURCE
 #include "smri/image.h"
 
@@ -17,12 +18,19 @@
 
 #include "io/raster.h"
 
+static const char *cause(int code, char *text, size_t n_bytes) {
+#if defined(__GLIBC__)
+    return strerror_r(code, text, n_bytes);
+#else /* that of POSIX */
+    return strerror_r(code, text, n_bytes) == 0 ? text : "unknown cause";
+#endif
+}
+
 /* The message and errno of a refused call; `code` because closing and unlinking on the way may change errno. */
 static smri_status refuse(const char *path, const char *what, int code) {
     char text[128];
     const smri_status kind = code == ENOMEM ? SMRI_MEMORY : SMRI_IO;
-    const smri_status status =
-        smri_fail(kind, "%s: %s: %s", message_name(path), what, strerror_r(code, text, sizeof text));
+    const smri_status status = smri_fail(kind, "%s: %s: %s", message_name(path), what, cause(code, text, sizeof text));
     errno = code;
     return status;
 }
@@ -158,3 +166,4 @@ smri_status smri_file_replace(const char *path, const void *bytes, size_t n_byte
     free(target);
     return failed ? refuse(path, "cannot be written", code) : SMRI_OK;
 }
+#endif

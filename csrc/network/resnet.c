@@ -65,7 +65,7 @@ static smri_status check_config(const struct smri_network_config *config) {
     return check_head(config);
 }
 
-__attribute__((format(printf, 2, 3))) static void print_name(char name[SMRI_NAME_MAX], const char *format, ...) {
+__attribute__((format(SMRI_PRINTF, 2, 3))) static void print_name(char name[SMRI_NAME_MAX], const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     const int length = vsnprintf(name, SMRI_NAME_MAX, format, arguments);

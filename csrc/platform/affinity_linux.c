@@ -1,6 +1,7 @@
 /* Where there is just one processor for each thread, each worker has its own, and only the one that the caller meets moves,
  * to where the caller comes from; else any processor but the caller's will do. So it is also where another process has
  * pinned its workers to these processors: two that share one would wait for each other while others idle. */
+#if defined(__linux__)
 #define _GNU_SOURCE
 #include "platform/affinity.h"
 
@@ -84,3 +85,4 @@ void smri_affinity_make_way(struct smri_affinity *affinity, const pthread_t *wor
             if (affinity->homes[i] == cpu) send_home(affinity, workers, i, before);
     }
 }
+#endif

@@ -1,12 +1,20 @@
 /* How many processors this process may use: the affinity mask, cut down by the CPU quotas of its cgroup and of all above it,
- * the least of which holds. A container may see its own cgroup as the root, or the whole tree of the machine. */
+ * the least of which holds. A container may see its own cgroup as the root, or the whole tree of the machine. Other systems
+ * than Linux have neither: all processors. */
 #define _GNU_SOURCE
 #include "smri/pool.h"
 
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+#if defined(__linux__)
+#include <sched.h>
+#elif defined(_WIN32)
+#include <windows.h>
+#else
+#include <unistd.h>
+#endif
 
 #define PATH_BYTES 1024
 #define NO_LIMIT ((size_t)-1)
@@ -78,10 +86,22 @@ size_t smri_cgroup_cpus(const char *membership, const char *mount) {
     return least;
 }
 
-size_t smri_cpu_count(void) {
-    size_t count = 1;
+#if defined(__linux__)
+static size_t processors(void) {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) count = (size_t)CPU_COUNT(&set);
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
+}
+#elif defined(_WIN32)
+static size_t processors(void) { return GetActiveProcessorCount(ALL_PROCESSOR_GROUPS); }
+#else
+static size_t processors(void) {
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (size_t)n : 1;
+}
+#endif
+
+size_t smri_cpu_count(void) {
+    size_t count = processors();
     const size_t quota = smri_cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
     if (quota < count) count = quota;
     if (count > SMRI_MAX_THREADS) count = SMRI_MAX_THREADS;

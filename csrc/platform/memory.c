@@ -6,9 +6,26 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
+
+#if defined(_WIN32)
+#include <malloc.h>
+#define aligned_alloc(alignment, bytes) _aligned_malloc(bytes, alignment)
+#define aligned_free _aligned_free
+#else
+#include <sys/mman.h>
+#define aligned_free free
+#endif
+
+/* Advice: a refusal costs speed only. macOS and Windows have no such advice. */
+static void advise_huge_pages(void *p, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(p, bytes, MADV_HUGEPAGE);
+#else
+    (void)p, (void)bytes;
+#endif
+}
 
 smri_status smri_size_product(size_t *out, const char *what, size_t count, const size_t *sizes) {
     size_t product = 1;
@@ -30,7 +47,7 @@ static smri_status allocate(void **out, size_t *rounded, size_t bytes, const cha
     *rounded &= ~(alignment - 1);
     void *p = aligned_alloc(alignment, *rounded);
     if (p == NULL) return smri_fail(SMRI_MEMORY, "%s: %.1f MiB refused by the system", what, (double)bytes / 1048576.0);
-    if (huge) (void)madvise(p, *rounded, MADV_HUGEPAGE); /* advice: a refusal costs speed only */
+    if (huge) advise_huge_pages(p, *rounded);
     *out = p;
     return SMRI_OK;
 }
@@ -67,4 +84,4 @@ smri_status smri_aligned_alloc_shared(void **out, size_t bytes, const char *what
     return SMRI_OK;
 }
 
-void smri_aligned_free(void *p) { free(p); }
+void smri_aligned_free(void *p) { aligned_free(p); }

@@ -20,7 +20,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +27,7 @@
 #include <unistd.h>
 
 #include "platform/affinity.h"
+#include "platform/quiet_thread.h"
 #include "smri/memory.h"
 
 #if defined(__x86_64__)
@@ -194,14 +194,6 @@ static void *worker_main(void *argument) {
     }
 }
 
-/* Signals from outside belong to the caller's threads. What a worker's own instruction raises stays open: a blocked one would
- * kill the process before a handler such as Python's faulthandler could say where. */
-static void block_asynchronous(sigset_t *blocked) {
-    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
-    sigfillset(blocked);
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(blocked, own[i]);
-}
-
 /* Starts what is missing; fewer threads than asked for cost speed and nothing else. */
 static void start_threads(smri_pool *pool) {
     const pid_t pid = getpid();
@@ -218,20 +210,16 @@ static void start_threads(smri_pool *pool) {
     atomic_store(&pool->sleepers, 0);
     atomic_store(&pool->caller_sleeps, false);
 
-    sigset_t blocked, old;
-    block_asynchronous(&blocked);
-    pthread_sigmask(SIG_SETMASK, &blocked, &old);
     for (size_t i = 1; i < pool->n_threads; i++) {
         struct worker *worker = malloc(sizeof *worker);
         if (worker == NULL) break;
         *worker = (struct worker){pool, i};
-        if (pthread_create(&pool->threads[pool->n_started], NULL, worker_main, worker) != 0) {
+        if (smri_thread_start(&pool->threads[pool->n_started], worker_main, worker) != 0) {
             free(worker);
             break;
         }
         pool->n_started++;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 smri_status smri_pool_create(smri_pool **out, size_t n_threads) {

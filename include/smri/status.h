@@ -22,8 +22,14 @@ typedef enum smri_status {
     SMRI_UNSUPPORTED, /* valid, but this build or this CPU cannot do it */
 } smri_status;
 
+#if defined(__MINGW32__) && !defined(__clang__) /* %zu, which the C library of old Windows did not know */
+#define SMRI_PRINTF gnu_printf
+#else
+#define SMRI_PRINTF printf
+#endif
+
 /* Stores the formatted message for this thread (at most 511 bytes) and returns `status`. */
-smri_status smri_fail(smri_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+smri_status smri_fail(smri_status status, const char *format, ...) __attribute__((format(SMRI_PRINTF, 2, 3)));
 
 /* The message of this thread's latest failure; never NULL, valid until the next failure on this thread. */
 const char *smri_message(void);

@@ -11,8 +11,9 @@ def main() -> int:
     try:
         # Batch systems send them before they kill: what Ctrl-C keeps, above all a checkpoint, is kept then. mpiexec
         # hands SIGUSR1 on to its processes, where it answers Ctrl-C and SIGTERM by killing them.
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        for name in ("SIGTERM", "SIGUSR1"):  # Windows lacks the second
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
         from .cli import main as run
 
         return run()

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 TARGETS = ("DECODE", "FILES", "WRITE", "RESIZE")
 SOURCES = [
     *(f"csrc/io/{name}.c" for name in "decode_batch file_io image jpeg png_read png_write resize taps".split()),
-    *(f"csrc/platform/{name}.c" for name in "affinity_linux cpu_count memory pool status".split()),
+    *(f"csrc/platform/{name}.c" for name in "affinity_linux cpu_count memory pool quiet_thread status".split()),
 ]
 
 

@@ -101,6 +101,7 @@ from ._records import same_fields as same_fields
 from ._report import NOT_A_DEVICE as NOT_A_DEVICE
 from ._report import Picture as Picture
 from ._report import Report as Report
+from ._system import open_to_read as open_to_read
 from ._text import bytes_text as bytes_text
 from ._text import callable_name as callable_name
 from ._text import choose as choose

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
-import fcntl
 import functools
 import glob
 import json
@@ -17,6 +16,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from ._system import can_open_folders, is_gone, lock_file, open_to_lock, open_to_read
 
 
 def check_path(value: object, argument: str) -> Path:
@@ -82,7 +83,7 @@ def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
 def _sync_folder(folder: Path) -> None:
     """Makes a renaming durable, where the file system lets folders be synced."""
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = open_to_read(folder)
         try:
             os.fsync(handle)
         finally:
@@ -108,12 +109,8 @@ def _sweep(path: Path) -> None:
         place, pid = pieces[:2]
         if place != _place() or not pid.isdigit() or int(pid) == os.getpid():
             continue
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
+        if is_gone(int(pid)):
             left.unlink(missing_ok=True)
-        except OSError:
-            pass  # it lives and is someone else's
 
 
 @contextlib.contextmanager
@@ -133,13 +130,13 @@ def sole_writer(folder: str | Path | None) -> Iterator[None]:
     folder = Path(folder).expanduser()
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    handles = [os.open(folder, os.O_RDONLY)]
+    handles = [os.open(folder, os.O_RDONLY)] if can_open_folders() else []
     lock = folder / LOCK_FILE
     try:
         try:
-            if not _locks(handles[0]):  # NFS locks what is open for writing, which a folder cannot be
-                handles.append(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
-                if not _locks(handles[1]):
+            if not any(map(lock_file, handles)):  # NFS locks what is open for writing, which a folder cannot be
+                handles.append(open_to_lock(lock))
+                if not lock_file(handles[-1]):
                     _warn_of_no_locks(folder)
         except BlockingIOError:
             raise BlockingIOError(
@@ -157,17 +154,6 @@ def sole_writer(folder: str | Path | None) -> Iterator[None]:
 
 
 LOCK_FILE = ".lock"
-
-
-def _locks(handle: int) -> bool:
-    """Locks an open file or folder; False where the file system cannot, BlockingIOError where another has done so."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-    return True
 
 
 def _warn_of_no_locks(folder: Path) -> None:

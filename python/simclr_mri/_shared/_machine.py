@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from .. import _core
 from ._advice import option_text
 from ._cgroup import available_in_cgroups
 from ._names import MAX_THREADS
+from ._system import peak_rss_bytes
 from ._text import bytes_text
 from ._version import __version__
 
@@ -163,7 +162,7 @@ def source_commit() -> str | None:
 
 def peak_memory_bytes() -> int:
     """The most memory this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak_rss_bytes()
 
 
 def busy_share(seconds: float = 0.5) -> float:

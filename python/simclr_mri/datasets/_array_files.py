@@ -11,6 +11,7 @@ Yang et al., Scientific Data 10:41, 2023 (MedMNIST). Cheng et al., PLoS ONE 10:e
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import zipfile
 import zlib
@@ -77,11 +78,31 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
                 return {name: archive[name] for name in archive.files}
         return _of_matlab(path) if kind == ".mat" else _of_hdf5(path)
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
+        if kind in (".npy", ".npz") and _has_objects(path):
             raise ValueError(
                 f"{path}: holds pickled objects, which can run code and are not read. Save arrays of numbers or text"
             ) from None
         raise ValueError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def _has_objects(path: Path) -> bool:
+    """Whether an array of NumPy's holds Python objects, by its header."""
+    try:
+        with contextlib.ExitStack() as stack:
+            if path.suffix.lower() == ".npy":
+                files: list[Any] = [stack.enter_context(open(path, "rb"))]
+            else:
+                archive = stack.enter_context(zipfile.ZipFile(path))
+                files = [stack.enter_context(archive.open(name)) for name in archive.namelist()]
+            return any(_dtype_of(file).hasobject for file in files)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return False
+
+
+def _dtype_of(file: Any) -> np.dtype:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)[2]
 
 
 def _of_matlab(path: Path) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from ._subjects import by_pattern, find_table, table_and_column
 from ._tables import (
     MISSING,
     NO_CLASS,
+    Contradiction,
     label_column,
     match_rows,
     subject_column,
@@ -359,11 +360,9 @@ def what_tables_say(listing: Listing, files: Sequence[str]) -> str | None:
             table = open_table(path, files)
             column = _classes_of(table)
             match = match_rows(table, files, [column] if column else [])
-        except ImportError:
-            continue
-        except ValueError as error:
-            if " gives " in str(error):
-                return str(error).lstrip(": ")
+        except Contradiction as error:
+            return str(error).lstrip(": ")
+        except (ValueError, ImportError):
             continue
         if not match.found:
             continue

@@ -30,6 +30,10 @@ SUBJECT_COLUMNS = (
 FILE_COLUMNS = ("file", "filename", "file_name", "filepath", "path", "image", "image_path", "img", "id", "image_id")
 
 
+class Contradiction(ValueError):
+    """A table that says two things of one picture or subject."""
+
+
 # -- rows to files ----------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +162,7 @@ def _cut(path: str) -> list[str]:
 def _refuse_twice(table: Table, file: str, column: str, first: int, second: int, where: str) -> None:
     a, b = table.rows[first], table.rows[second]
     place = next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y and table.columns[i] != column)
-    raise ValueError(
+    raise Contradiction(
         f"{where}: {table.path} gives {file} twice, as {a[place]!r} and {b[place]!r} in {table.columns[place]}"
     )
 
@@ -195,7 +199,7 @@ def _repeats_agree(table: Table, column: str, files: Sequence[str], where: str, 
     whole = "\n".join(files)
     for text, value in zip(table.column(column), table.column(asked[0]), strict=True):
         if said.setdefault(text, value) != value and text in whole:
-            raise ValueError(
+            raise Contradiction(
                 f"{where}: {table.path} gives {text} twice, as {said[text]!r} and {value!r} in {asked[0]}. Keep one row"
             )
     return True

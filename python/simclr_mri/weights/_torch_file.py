@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .._shared import open_to_read
 from ._errors import WeightsError
 from ._torch_pickle import read_pickle, refusal
 from ._torch_values import ITEM_BYTES, Inert, Items, Storage, Table, Tensor, shortened
@@ -217,7 +218,7 @@ def open_tensors(path: str | Path) -> dict[str, LazyTensor]:
 
 def open_regular(path: Path) -> BinaryIO:
     """The file, open for reading; a pipe or a device, which would never end, is an OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    descriptor = open_to_read(path)
     file = os.fdopen(descriptor, "rb") if not stat.S_ISDIR(os.fstat(descriptor).st_mode) else None
     if file is not None and stat.S_ISREG(os.fstat(descriptor).st_mode):
         return file
