@@ -27,6 +27,7 @@ from .._shared import (
     REMEMBERED,
     Layer,
     Precision,
+    __version__,
     bytes_text,
     callable_name,
     choose,
@@ -248,7 +249,8 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
         with ranks.together(), sole_writer(checkpoint):
             with stoppable_preparation(title):
                 plan = prepare()
-                ranks.check_same(_what_ranks_share(plan), _SAME_RANKS)
+                if ranks.size > 1:
+                    ranks.check_same(_what_ranks_share(plan), _SAME_RANKS)
                 found = run_to_continue(
                     checkpoint,
                     resume,
@@ -484,7 +486,7 @@ def _what_ranks_share(plan: Plan) -> dict[str, Any]:
     return {
         "training data": plan.fingerprint,
         "options": to_json(config),
-        "a version": versions()["simclr_mri"],
+        "a version": __version__,
         "instructions (SMRI_ISA)": _core.cpu_info()["isa"],
     }
 

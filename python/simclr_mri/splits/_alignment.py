@@ -31,6 +31,11 @@ MAX_ZOOM_RINGS = 13
 """Largest zoom that is looked for, in rings: a factor of 2 either way."""
 
 _PADDED_RINGS, _PADDED_PX = 72, 96
+
+N_LOW, N_COARSE = 12, 36
+"""Frequencies of polar spectra for a first look, along rings and angles, and samples of their correlation."""
+
+_LOW = np.r_[0 : N_LOW + 1, -N_LOW:0]
 _Y, _X = (axis.ravel().astype(np.float32) - CENTRE for axis in np.mgrid[:SIDE_PX, :SIDE_PX])
 MARGIN_PX = 4
 """What lies closer to the border of either image is not looked at while they are aligned."""
@@ -101,6 +106,32 @@ def rotations(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         maps.append(_linear(-angle * 180 / N_ANGLES, np.exp(-(ring - MAX_ZOOM_RINGS) * RING_STEP), mirrored))
         heights.append(height)
     return np.stack(heights), np.stack(maps)
+
+
+def coarse(transforms: np.ndarray) -> np.ndarray:
+    """The low frequencies of `polar_transforms`: ndarray of shape (P, 25, 13, 2), float16."""
+    low = np.ascontiguousarray(transforms[:, _LOW, : N_LOW + 1])
+    return low.view(np.float32).reshape(*low.shape, 2).astype(np.float16)
+
+
+def coarse_heights(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The higher of the two peaks that `rotations` finds, from low frequencies alone: ndarray of shape (P,).
+
+    Parameters
+    ----------
+    a, b : ndarray of shape (P, 25, 13, 2), float16
+        From `coarse`.
+    """
+    a, b = (np.ascontiguousarray(side, np.float32).view(np.complex64)[..., 0] for side in (a, b))
+    grid = np.zeros((len(a), N_COARSE, N_COARSE // 2 + 1), np.complex64)
+    highest = np.full(len(a), -np.inf, np.float32)
+    zoom = -(-MAX_ZOOM_RINGS * N_COARSE // _PADDED_RINGS)
+    for left in (np.conj(a), a[:, -np.arange(len(_LOW)) % len(_LOW)]):
+        grid[:, _LOW, : N_LOW + 1] = left * b
+        surface = fft.irfft2(grid, s=(N_COARSE, N_COARSE))
+        for rings in (surface[:, -zoom:], surface[:, : zoom + 1]):
+            np.maximum(highest, rings.max(axis=(1, 2)), out=highest)
+    return highest * (N_COARSE**2 / (_PADDED_RINGS * N_ANGLES))
 
 
 def _linear(degrees: np.ndarray, scale: np.ndarray, mirrored: bool) -> np.ndarray:
@@ -263,7 +294,7 @@ def differences(
 def is_odd(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Of pairs that lie over each other: whether grey levels are bent, or nearly all of the error is in a few tiles."""
     whole = overlap(unmoved(1))
-    _, written = _unwritten(a, b, np.broadcast_to(whole, a.shape))
+    _, _, written = _worst_tiles(a, b, whole)
     return written | (_curve(a, b, whole).left < BENT)
 
 
@@ -331,9 +362,8 @@ def _curve(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> _Curve:
     """From x to y, both (P, 64, 64), by least squares over means of 4 x 4 pixels."""
     low, high = x.min(axis=(1, 2), keepdims=True), x.max(axis=(1, 2), keepdims=True)
     n_blocks = (SIDE_PX // _BLOCK) ** 2
-    coarse, target, w = (
-        means(side, _BLOCK).reshape(len(side), n_blocks) for side in (_scaled(x, low, high), y, weight)
-    )
+    coarse, target, w = (means(side, _BLOCK).reshape(len(side), n_blocks) for side in (x, y, weight))
+    coarse = _scaled(coarse, low[:, 0], high[:, 0])
     powers = _powers(coarse)
     weighted = powers * w[:, None]
     normal, right = weighted @ powers.transpose(0, 2, 1), weighted @ target[:, :, None]
@@ -381,6 +411,17 @@ def _difference(x: np.ndarray, y: np.ndarray, weight: np.ndarray, least_overlap:
 def _unwritten(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The weight without the tiles that differ most, at most a third; whether nearly all of the error is in these."""
     n, side = len(x), SIDE_PX // _TILE
+    order, odd, written = _worst_tiles(x, y, weight)
+    kept = np.ones((n, side * side), np.float32)
+    np.put_along_axis(kept, order, 1 - odd.astype(np.float32), 1)
+    kept = np.repeat(np.repeat(kept.reshape(n, side, side), _TILE, axis=1), _TILE, axis=2)
+    return weight * np.clip(2 * (_SOFT @ kept @ _SOFT.T) - 1, 0, 1), written
+
+
+def _worst_tiles(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The tiles of each pair by their error, the largest first; which of these are odd; whether nearly all of the error
+    is in a third of them."""
+    n, side = len(x), SIDE_PX // _TILE
     used = (means(weight, _TILE) > 0.5).reshape(len(weight), side * side)
     error = np.where(used, means((x - y) ** 2 * weight, _TILE).reshape(n, side * side), 0)
     order = np.argsort(-error, axis=1)
@@ -390,7 +431,4 @@ def _unwritten(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.nda
     others = ~first & (ordered > 0)
     ordinary = (ordered * others).sum(axis=1) / np.maximum(others.sum(axis=1), 1)
     odd = first & (ordered > np.maximum(6 * ordinary, 0.5)[:, None])
-    kept = np.ones((n, side * side), np.float32)
-    np.put_along_axis(kept, order, 1 - odd.astype(np.float32), 1)
-    kept = np.repeat(np.repeat(kept.reshape(n, side, side), _TILE, axis=1), _TILE, axis=2)
-    return weight * np.clip(2 * (_SOFT @ kept @ _SOFT.T) - 1, 0, 1), share > WRITTEN
+    return order, odd, share > WRITTEN

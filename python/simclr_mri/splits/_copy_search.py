@@ -53,6 +53,10 @@ N_UNMOVED = 3
 LIES_OVER = 0.9
 """Correlation of local contrast from which two images lie in the same place: neighbouring slices, mostly."""
 
+COARSE_PEAK = 0.44
+"""The same at low frequencies alone, six times as cheap. 93 % of the candidates that fit no better later are below it;
+of those that were copies the lowest had .52 (3,111 candidates among 3,828 MRI slices and edited copies)."""
+
 PEAK, PEAK_UNMOVED = 0.56, 0.75
 """Correlation of polar spectra from which a pair is looked at further. Pairs that are no copies reach .62 (99 %: .5)
 where one must be turned or zoomed; neighbouring slices, which need not be, have .8 to .94. Copies have .6 and more, .85
@@ -94,8 +98,8 @@ def search_copies(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         detail = np.concatenate(list(contrast))
         near = _unmoved_candidates(detail, pool)
         still = _each_once(np.stack([np.repeat(np.arange(len(gray)), near.shape[1]), near.ravel()], axis=1))
-        rows, n_crowded = _moved_candidates(detail, pool)
-        pairs, start = _start(detail, rows, near[:, 0], pool)
+        rows, n_crowded, turns = _moved_candidates(detail, pool)
+        pairs, start = _start(detail, turns, rows, near[:, 0], pool)
         images = _Pictures(gray, detail)
         pairs, found, differ = images.compare(pairs, start, pool)
         moved = (np.abs(found.linear - np.eye(2)).max(axis=(1, 2)) > MOVED) | (
@@ -229,23 +233,30 @@ def _parts(n: int, size: int) -> Iterator[slice]:
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
 
-def _moved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, int]:
-    """Pairs that look alike once one is turned, mirrored, zoomed, cut or stretched: see `_best_of_each`."""
+def _moved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, int, np.ndarray]:
+    """Pairs that look alike once one is turned, mirrored, zoomed, cut or stretched (see `_best_of_each`), and what
+    `align.coarse_heights` takes of all images."""
     n = len(detail)
     some = detail[np.unique(np.linspace(0, n - 1, min(n, N_SAMPLE)).astype(int))]
     parts = _parts(len(some), align.BATCH)
-    whole = np.concatenate([next(fm.describe(some[part].astype(np.float32))) for part in parts])
+    whole = np.concatenate([fm.descriptors(fm.polar_spectra(some[part].astype(np.float32))) for part in parts])
     mean, directions = _main_directions(whole, N_DIRECTIONS)
 
-    def describe(part: slice) -> np.ndarray:
-        views = fm.describe(detail[part].astype(np.float32))
-        return np.stack([(_unit(view - mean) @ directions).astype(np.float16) for view in views])
+    def describe(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        views: list[np.ndarray] = []
+        for maps in fm.spectra_of_views(detail[part].astype(np.float32)):
+            if not views:
+                turns = align.coarse(align.polar_transforms(maps))
+            views.append((_unit(fm.descriptors(maps) - mean) @ directions).astype(np.float16))
+        return np.stack(views), turns
 
-    seen = np.concatenate(list(pool.map(describe, _parts(n, align.BATCH))), axis=1)
+    described = list(pool.map(describe, _parts(n, align.BATCH)))
+    seen, turns = np.concatenate([s for s, _ in described], axis=1), np.concatenate([t for _, t in described])
+    del described
     find = _search_in(seen[0].astype(np.float32))
     jobs = [(view, part) for view in range(len(fm.VIEWS)) for part in _search_parts(n)]
     rows = pool.map(lambda job: _most_alike(seen[job[0], job[1]].astype(np.float32), find, *job), jobs)
-    return _best_of_each(np.concatenate(list(rows)), n)
+    return *_best_of_each(np.concatenate(list(rows)), n), turns
 
 
 def _unmoved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
@@ -342,7 +353,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _start(
-    detail: np.ndarray, rows: np.ndarray, nearest: np.ndarray, pool: ThreadPoolExecutor
+    detail: np.ndarray, turns: np.ndarray, rows: np.ndarray, nearest: np.ndarray, pool: ThreadPoolExecutor
 ) -> tuple[np.ndarray, align.Alignment]:
     """All pairs to compare, and how they might lie over each other: as they are, or after a move."""
     parts = list(_parts(len(rows), align.BATCH))
@@ -352,6 +363,10 @@ def _start(
     pairs = [_each_once(np.concatenate([unmoved, first]))]
     start = [align.unmoved(len(pairs[0]))]
     rows = rows[~lie]
+    rows = rows[np.argsort(rows[:, 2], kind="stable")]  # those of one view are transformed together
+    parts = list(_parts(len(rows), align.BATCH))
+    alike = pool.map(lambda part: _alike_turned(detail, turns, rows[part]), parts)
+    rows = rows[np.concatenate([np.zeros(0, bool), *alike])]
     for found, how in pool.map(lambda part: _align(detail, rows[part]), _parts(len(rows), align.BATCH)):
         pairs.append(found)
         start.append(how)
@@ -368,6 +383,16 @@ def _lie_over(detail: np.ndarray, rows: np.ndarray) -> np.ndarray:
     a, b = (detail[i].astype(np.float32) for i in rows[:, :2].T)
     product, squares = np.einsum("pyx,pyx->p", a, b), [np.einsum("pyx,pyx->p", i, i) for i in (a, b)]
     return product > LIES_OVER * np.sqrt(squares[0] * squares[1])
+
+
+def _alike_turned(detail: np.ndarray, turns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Which candidates may fit over each other, at a first look: ndarray of shape (P,), bool."""
+    a, b, view, _ = rows.T
+    left = turns[a]
+    for v in np.unique(view[view > 0]):
+        i = np.flatnonzero(view == v)
+        left[i] = align.coarse(align.polar_transforms(fm.polar_spectra(detail[a[i]].astype(np.float32), int(v))))
+    return align.coarse_heights(left, turns[b]) > COARSE_PEAK
 
 
 def _align(detail: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, align.Alignment]:

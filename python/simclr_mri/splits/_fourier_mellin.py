@@ -35,6 +35,9 @@ RING_STEP = float(np.log(HIGHEST / LOWEST)) / (N_RINGS - 1)
 ANGULAR = 14
 """Angular frequencies kept; higher ones are noise."""
 
+AT_ONCE = 16
+"""Images whose spectra are taken at once: what lies between them then stays in the second-level cache."""
+
 _PADDED = 96
 
 
@@ -99,10 +102,14 @@ def _window(view: View) -> np.ndarray:
     return (0.5 + 0.5 * np.cos(np.pi * edge)).astype(np.float32)
 
 
-def _waves(highest: int) -> np.ndarray:
-    """Cosines and sines of the frequencies 0 to `highest` of a padded line: ndarray of shape (64, 2, highest + 1)."""
-    angle = 2 * np.pi / _PADDED * np.outer(np.arange(SIDE_PX), np.arange(highest + 1))
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+def _waves(highest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines of the frequencies 0 to `highest` of a padded line: two ndarrays of shape (32, highest + 1).
+
+    They are those of the first half of the line, about its middle: in the other half the cosines are the same ones
+    backwards, and the sines too with the other sign. Where the middle is does not change a magnitude.
+    """
+    angle = 2 * np.pi / _PADDED * np.outer(np.arange(SIDE_PX // 2) - CENTRE, np.arange(highest + 1))
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
 def _log_polar(linear: np.ndarray, highest: int) -> sparse.csr_matrix:
@@ -148,12 +155,18 @@ def _magnitudes(detail: np.ndarray, view: int) -> np.ndarray:
     """Magnitudes of the spectrum of what a view shows, in two halves: rows 0 and up, and below.
 
     The transform is a product with waves on either side: only the lower frequencies are wanted, and products are fast.
+    Both halves of a line are added for the cosines, and subtracted for the sines, before they are multiplied.
     """
-    waves, n = _WAVES[_SIZES[view]], len(detail)
-    width = waves.shape[2]
-    across = (detail * _WINDOWS[view]).reshape(-1, SIDE_PX) @ waves.reshape(SIDE_PX, -1)
-    both = waves.reshape(SIDE_PX, -1).T @ across.reshape(n, SIDE_PX, -1)
-    (cc, cs), (sc, ss) = both.reshape(n, 2, width, 2, width).transpose(1, 3, 0, 2, 4)
+    (cosines, sines), n, half_px = _WAVES[_SIZES[view]], len(detail), SIDE_PX // 2
+    width = cosines.shape[1]
+    seen = detail * _WINDOWS[view]
+    left, right = seen[:, :, :half_px], seen[:, :, : half_px - 1 : -1]
+    across = np.empty((n, SIDE_PX, 2 * width), np.float32)
+    np.matmul(left + right, cosines, out=across[:, :, :width])
+    np.matmul(left - right, sines, out=across[:, :, width:])
+    upper, lower = across[:, :half_px], across[:, : half_px - 1 : -1]
+    even, odd = cosines.T @ (upper + lower), sines.T @ (upper - lower)
+    cc, cs, sc, ss = even[:, :, :width], even[:, :, width:], odd[:, :, :width], odd[:, :, width:]
     out = np.empty((n, 2, width, width), np.float32)
     for half, sign in enumerate((-1, 1)):
         real, imaginary = cc + sign * ss, cs - sign * sc
@@ -173,18 +186,20 @@ def _polar_spectra(detail: np.ndarray, views: Iterable[int]) -> Iterator[np.ndar
     power = None
     for view in views:
         if power is None or view >= N_UNCUT:
-            power = np.ascontiguousarray(_magnitudes(detail, view).T)
+            some = [_magnitudes(detail[i : i + AT_ONCE], view) for i in range(0, len(detail), AT_ONCE)]
+            power = np.ascontiguousarray(np.concatenate(some).T)
         maps = np.ascontiguousarray((_SAMPLING[view] @ power).T).reshape(-1, N_RINGS, N_ANGLES)
         floor = 0.02 * np.sqrt(np.einsum("nra,nra->n", maps, maps) / (N_RINGS * N_ANGLES)) + 1e-6
         yield np.log(maps + floor[:, None, None])
 
 
-def describe(detail: np.ndarray) -> Iterator[np.ndarray]:
-    """Invariant descriptors of local contrast in each view: ndarrays of shape (N, 294), float32."""
-    return map(_descriptors, _polar_spectra(detail, range(len(VIEWS))))
+def spectra_of_views(detail: np.ndarray) -> Iterator[np.ndarray]:
+    """`polar_spectra` in each view."""
+    return _polar_spectra(detail, range(len(VIEWS)))
 
 
-def _descriptors(maps: np.ndarray) -> np.ndarray:
+def descriptors(maps: np.ndarray) -> np.ndarray:
+    """What is the same after turning, mirroring and zooming, of polar spectra: ndarray of shape (N, 294), float32."""
     z = np.abs(fft.fft(fft.rfft(maps * _TAPER, axis=2)[:, :, 1 : ANGULAR + 1], axis=1))
     half = N_RINGS // 2
     z = np.concatenate([2 * z[:, :1], z[:, 1 : half + 1] + z[:, : half - 1 : -1]], axis=1).reshape(len(maps), -1)

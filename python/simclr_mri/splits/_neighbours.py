@@ -87,11 +87,27 @@ class Cells:
             found = queries[mine] @ self.rows[members].T
             if own is not None:
                 found[own[mine][:, None] == members] = -2
-            values = np.concatenate([best[mine], found], axis=1)
-            places = np.concatenate([indices[mine], np.broadcast_to(members, found.shape)], axis=1)
+            few, places = largest(found, min(k, len(members)))
+            values = np.concatenate([best[mine], few], axis=1)
+            places = np.concatenate([indices[mine], members[places]], axis=1)
             kept = np.argsort(-values, axis=1, kind="stable")[:, :k]
             best[mine], indices[mine] = np.take_along_axis(values, kept, 1), np.take_along_axis(places, kept, 1)
         return indices, best
+
+
+def largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest of each row, in no order, and their places; `rows` is overwritten. Sorting all takes ten times as
+    long."""
+    i = np.arange(len(rows))
+    if k > 4:
+        places = np.argpartition(rows, rows.shape[1] - k, axis=1)[:, rows.shape[1] - k :]
+        return np.take_along_axis(rows, places, 1), places
+    values, places = np.empty((len(rows), k), rows.dtype), np.empty((len(rows), k), np.int64)
+    for place in range(k):
+        places[:, place] = rows.argmax(axis=1)
+        values[:, place] = rows[i, places[:, place]]
+        rows[i, places[:, place]] = -2
+    return values, places
 
 
 def _parts(rows: np.ndarray, size: int = 4096) -> list[np.ndarray]:
