@@ -64,8 +64,10 @@ SMRI_INLINE void store_results(const struct smri_conv_tile *t, sums_of_rows sum,
     const bool whole_lines = SMRI_IGEMM_PRECISION == SMRI_FP32 && begin / LINE * LINE + LINE <= t->cols;
     const bool streamed = t->streamed && !t->accumulate && whole_lines;
     const floats floor = vset1(t->epilogue.relu ? 0.0f : -INFINITY);
+    if (t->accumulate)
+        SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++)
+            sum[i][v] = sum[i][v] + vload(t->out[i], begin, n, SMRI_IGEMM_PRECISION);
     SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) {
-        if (t->accumulate) sum[i][v] = sum[i][v] + vload(t->out[i], begin, n, SMRI_IGEMM_PRECISION);
         sum[i][v] = vmax(floor, sum[i][v]); /* the second one when it is NaN */
         if (streamed && n == SMRI_LANES && (uintptr_t)t->out[i] % 64 == 0)
             vstore_nt(t->out[i], begin, sum[i][v], SMRI_IGEMM_PRECISION);
@@ -86,25 +88,26 @@ SMRI_INLINE void tile_pass(const struct smri_conv_tile *t, size_t column, const 
         const void *row[SMRI_CONV_ROWS];
         SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) row[i] = t->taps[tap].rows[i];
         const float *w0 = first + t->taps[tap].weights, *w1 = w0 + t->block_stride;
-        const size_t words = t->depth / NUMBERS;
-        size_t d = 0;
-        for (; d + STEPS <= words; w0 += STEPS * SMRI_CONV_BLOCK, w1 += STEPS * SMRI_CONV_BLOCK) {
+        size_t left = t->depth / NUMBERS;
+        for (; left >= STEPS; left -= STEPS, w0 += STEPS * SMRI_CONV_BLOCK, w1 += STEPS * SMRI_CONV_BLOCK) {
             if (t->prefetch_rate > 0) smri_prefetch_advance(t->prefetch, t->prefetch_rate);
-            SMRI_UNROLL_DEPTH for (size_t k = 0; k < STEPS; k++, d++)
-                tile_step(sum, row, d, w0 + k * SMRI_CONV_BLOCK, w1 + k * SMRI_CONV_BLOCK, rows, vectors);
+            SMRI_UNROLL_DEPTH for (size_t d = 0; d < STEPS; d++)
+                tile_step(sum, row, d, w0 + d * SMRI_CONV_BLOCK, w1 + d * SMRI_CONV_BLOCK, rows, vectors);
+            SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) row[i] = (const uint32_t *)row[i] + STEPS;
         }
-        SMRI_NO_UNROLL for (; d < words; d++, w0 += SMRI_CONV_BLOCK, w1 += SMRI_CONV_BLOCK) tile_step(sum, row, d, w0, w1, rows, vectors);
+        SMRI_NO_UNROLL for (size_t d = 0; d < left; d++, w0 += SMRI_CONV_BLOCK, w1 += SMRI_CONV_BLOCK)
+            tile_step(sum, row, d, w0, w1, rows, vectors);
         if (t->depth % NUMBERS == 0) continue;
         SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) {
-            const floats x = broadcast_last(row[i], t->depth - 1);
+            const floats x = broadcast_last(row[i], NUMBERS * left);
             SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++)
                 sum[i][v] = multiply_add(x, weights_at(w0, w1, v), sum[i][v]);
         }
     }
     SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
         const size_t begin = column + v * SMRI_LANES;
-        if (begin >= t->cols) break;
-        store_results(t, sum, v, begin, t->cols - begin < SMRI_LANES ? t->cols - begin : SMRI_LANES, rows);
+        if (begin + SMRI_LANES <= t->cols) store_results(t, sum, v, begin, SMRI_LANES, rows);
+        else if (begin < t->cols) store_results(t, sum, v, begin, t->cols - begin, rows);
     }
 }
 
@@ -135,17 +138,18 @@ SMRI_INLINE void gemm_tn_step(sums_of_rows sum, const void *a, const float *b, c
     }
 }
 
-/* Where row i's result of this column goes. */
-SMRI_INLINE float *gradient_at(const struct smri_gemm_tn *o, size_t i, size_t column) {
-    return o->out + column / SMRI_CONV_BLOCK * o->block_stride + i * SMRI_CONV_BLOCK + column % SMRI_CONV_BLOCK;
+/* Vector v of a row of gradients, which begins at `row`. A pass of less than a block stays inside one. */
+SMRI_INLINE float *gradient_at(const struct smri_gemm_tn *o, float *row, size_t v) {
+    return row + v * SMRI_LANES / SMRI_CONV_BLOCK * o->block_stride + v * SMRI_LANES % SMRI_CONV_BLOCK;
 }
 
 SMRI_INLINE void gemm_tn_pass(const struct smri_gemm_tn *o, size_t column, const size_t rows, const size_t vectors) {
+    float *out = o->out + column / SMRI_CONV_BLOCK * o->block_stride + column % SMRI_CONV_BLOCK;
     sums_of_rows sum;
     SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++)
         SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
             sum[i][v] = vset1(0.0f);
-            if (ONE_PASS) __builtin_prefetch(gradient_at(o, i, column + v * SMRI_LANES), 1);
+            if (ONE_PASS) __builtin_prefetch(gradient_at(o, out + i * SMRI_CONV_BLOCK, v), 1);
         }
     const float *a = o->a, *b = (const float *)o->b + column;
     const size_t ldb = ONE_PASS ? vectors * SMRI_LANES : o->blocks * SMRI_CONV_BLOCK;
@@ -155,11 +159,11 @@ SMRI_INLINE void gemm_tn_pass(const struct smri_gemm_tn *o, size_t column, const
         SMRI_UNROLL_DEPTH for (size_t k = 0; k < STEPS; k++, a += o->lda, b += ldb) gemm_tn_step(sum, a, b, rows, vectors);
     }
     SMRI_NO_UNROLL for (; m < o->depth; m++, a += o->lda, b += ldb) gemm_tn_step(sum, a, b, rows, vectors);
-    SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++)
-        SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++) {
-            float *out = gradient_at(o, i, column + v * SMRI_LANES);
-            if (o->accumulate) sum[i][v] = sum[i][v] + vload(out, 0, SMRI_LANES, SMRI_FP32);
-            vstore(out, 0, sum[i][v], SMRI_LANES, SMRI_FP32);
+    SMRI_UNROLL_ALL for (size_t i = 0; i < rows; i++, out += SMRI_CONV_BLOCK)
+        SMRI_UNROLL_ALL for (size_t v = 0; v < vectors; v++) {
+            float *at = gradient_at(o, out, v);
+            if (o->accumulate) sum[i][v] = sum[i][v] + vload(at, 0, SMRI_LANES, SMRI_FP32);
+            vstore(at, 0, sum[i][v], SMRI_LANES, SMRI_FP32);
         }
 }
 
