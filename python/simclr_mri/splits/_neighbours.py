@@ -73,9 +73,7 @@ class Cells:
         """
         m, n_cells = len(queries), len(self._centres)
         probed = min(N_PROBED, n_cells)
-        cells = np.concatenate(
-            [np.argpartition(-(part @ self._centres.T), probed - 1, axis=1)[:, :probed] for part in _parts(queries)]
-        )
+        cells = np.concatenate([largest(part @ self._centres.T, probed)[1] for part in _parts(queries, 512)])
         indices, best = np.zeros((m, k), np.int64), np.full((m, k), -2, np.float32)
         who = np.argsort(cells.ravel(), kind="stable")
         starts = np.searchsorted(cells.ravel()[who], np.arange(n_cells + 1))
@@ -96,12 +94,11 @@ class Cells:
 
 
 def largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest of each row, in no order, and their places; `rows` is overwritten. Sorting all takes ten times as
-    long."""
+    """The k largest of each row, the largest first, and their places; `rows`, similarities, is overwritten.
+
+    For up to 16 of some hundreds looking k times takes a tenth of what argpartition does.
+    """
     i = np.arange(len(rows))
-    if k > 4:
-        places = np.argpartition(rows, rows.shape[1] - k, axis=1)[:, rows.shape[1] - k :]
-        return np.take_along_axis(rows, places, 1), places
     values, places = np.empty((len(rows), k), rows.dtype), np.empty((len(rows), k), np.int64)
     for place in range(k):
         places[:, place] = rows.argmax(axis=1)
