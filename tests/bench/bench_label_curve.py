@@ -2,9 +2,13 @@
 
     python tests/bench/bench_label_curve.py ../shared/data/alzheimer_mri_128 --out runs/label_curve
 
-Rating 0 against above 0, the lowest 8 slices of each subject, ResNet-18. What is compared was chosen on folds of the
-seeds 100 to 103; the figures are of the folds of --seed. With --epochs, SimCLR is pretrained in each fold too: pairs of
-two slices of one subject, whose other slices are no negatives, in views that keep sizes and change intensities.
+Rating 0 against above 0, the lowest 8 slices of each subject, ResNet-18. What is compared was chosen on other folds;
+the figures are of the folds of --seed. With --epochs, SimCLR is pretrained in each fold too: pairs of two neighbouring
+slices of one subject, whose other slices are no negatives, in views that keep sizes and change intensities. Each
+subject's intensities are normalised. Features are read from two stages of a network, as means and side by side.
+
+DATA "phantoms:N" stands for N made-up subjects (severity none against above): from how many unlabelled ones on does
+pretraining help?
 """
 
 from __future__ import annotations
@@ -19,38 +23,51 @@ from simclr_mri.studies import Start
 
 def starts_of(epochs: int, n_jobs: int | None) -> dict[str, Start]:
     """The starts that are compared, by name."""
-    same = {"intensities": "subject"}
+    normalised = {"intensities": "subject"}
+    ways = {"": {}, ", stage 3": {"layer": "layer3"}, ", slices side by side": {"pool": "stack"}}
     starts = {
         "pixels": Start("pixels"),
         "random weights": Start("random"),
-        "pixels, normalised": Start("pixels", **same),
-        "random weights, normalised": Start("random", **same),
+        "pixels, normalised": Start("pixels", **normalised),
+        "pixels, normalised, slices side by side": Start("pixels", pool="stack", **normalised),
     }
+    starts |= {f"random weights, normalised{name}": Start("random", **normalised, **how) for name, how in ways.items()}
     if epochs:
-        options = {"positives": "same_subject", "exclude_same_subject": True, "views": "intensity"}
-        ssl = sm.SimCLR("resnet18", recipe="quick", epochs=epochs, n_jobs=n_jobs, verbose=0, **options)
-        starts["SimCLR"] = Start(ssl)
+        options = {"positives": "adjacent", "exclude_same_subject": True, "views": "intensity", "knn_every": 0}
+        options |= {"temperature": 0.1, "n_jobs": n_jobs, "verbose": 0}
+        ssl = sm.SimCLR("resnet18", recipe="quick", epochs=epochs, **options)
+        starts |= {f"SimCLR, normalised{name}": Start(ssl, **normalised, **how) for name, how in ways.items()}
     return starts
+
+
+def images_of(args: argparse.Namespace) -> sm.Dataset:
+    """The lowest slices, with two classes."""
+    if args.data.startswith("phantoms:"):
+        n = int(args.data.partition(":")[2])
+        size = {"image_size": args.image_size, "slices": args.slices}
+        return sm.datasets.phantoms(n_subjects=n, seed=args.seed, task="cdr0", **size)
+    ds = sm.datasets.open_dataset(args.data, image_size=args.image_size, task="cdr0")
+    return ds[ds.slices <= args.slices]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="the Alzheimer MRI set, or any folder of images whose subjects are known")
+    parser.add_argument("data", help="the Alzheimer MRI set, another folder with subjects, or phantoms:N")
     parser.add_argument("--out", default="runs/label_curve")
     parser.add_argument("--epochs", type=int, default=0, help="of SimCLR in each fold (0: leave it out)")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--slices", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0, help="of folds and draws")
     parser.add_argument("--n-jobs", type=int, default=None)
     args = parser.parse_args()
-    ds = sm.datasets.open_dataset(args.data, image_size=args.image_size, task="cdr0")
-    ds = ds[ds.slices <= args.slices]
     began_s = time.process_time()
     curve = sm.label_curve(
-        ds,
+        images_of(args),
         starts_of(args.epochs, args.n_jobs),
         repeats=args.repeats,
+        n_splits=args.splits,
         seed=args.seed,
         out=args.out,
         progress=lambda text: print(text, file=sys.stderr, flush=True),

@@ -111,7 +111,9 @@ def label_curve(
     """
     ssl = SimCLR("resnet18", recipe="quick", verbose=0) if pretrain is None else pretrain
     chosen = named_starts(starts, ssl)
-    learns = [name for name, start in chosen.items() if start.learns]
+    # Starts that differ only in what is read from the network share its pretraining.
+    networks = {(id(start.init), start.intensities): name for name, start in chosen.items() if start.learns}
+    learns = list(networks.values())
     repeats = (1 if learns else 10) if repeats is None else repeats
     _check(ds, draws=draws, repeats=repeats, penalty=penalty)
     _, labels, _ = units_of(ds, "subject")
@@ -124,7 +126,8 @@ def label_curve(
     folder = None if out is None else Path(out).expanduser()
     with sole_writer(folder):
         fingerprint = ds.fingerprint()
-        extractors = [Extractor(start, ds, ssl, folder, fingerprint) for start in chosen.values()]
+        trained: dict[tuple[int, str], SimCLR] = {}
+        extractors = [Extractor(start, ds, ssl, folder, fingerprint, trained) for start in chosen.values()]
         notes = {name: e.note for name, e in zip(chosen, extractors, strict=True) if e.note}
         for name, note in notes.items():
             warnings.warn(f"{name}: {note}", DataWarning, stacklevel=2)

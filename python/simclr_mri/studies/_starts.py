@@ -28,6 +28,8 @@ from ..splits import units_of
 from ..weights import read_safetensors
 
 POOLS = ("mean", "stack")
+READ_FROM = ("layer", "grid", "pool", "size")
+"""What of a `Start` says how features are read, and nothing of the network."""
 INTENSITIES = ("as_is", "subject")
 MEAN_LEVEL, LEVEL_DEVIATION = 70.0, 60.0
 """Of a subject's pixels in 0 to 255, with intensities="subject": near those of head slices on black: little clips."""
@@ -143,16 +145,26 @@ class Extractor:
     folder : Path or None
     fingerprint : str
         Of `ds`.
+    trained : dict
+        Networks that were pretrained for the current fold, by what they depend on: shared by all starts.
     """
 
-    def __init__(self, start: Start, ds: Dataset, pretrain: SimCLR, folder: Path | None, fingerprint: str) -> None:
+    def __init__(
+        self,
+        start: Start,
+        ds: Dataset,
+        pretrain: SimCLR,
+        folder: Path | None,
+        fingerprint: str,
+        trained: dict[tuple[int, str], SimCLR],
+    ) -> None:
         self._start, self._pretrain, self._folder = start, pretrain, folder
         self._ds = ds if start.intensities == "as_is" else same_intensities(ds)
         self._names, _, self._members = units_of(ds, "subject")
         self._order = _stack_order(ds, self._members) if start.pool == "stack" else None
         self._given = None if start.learns or start.init in ("pixels", "random") else _given(start.init, pretrain, ds)
         self.note = self._judge_given()
-        self._fingerprint = fingerprint
+        self._fingerprint, self._trained = fingerprint, trained
         self._kept: tuple[str, np.ndarray] | None = None
 
     def _judge_given(self) -> str | None:
@@ -181,9 +193,10 @@ class Extractor:
             self._kept = (key, self._read_or_make(key, repeat, seed, train))
         return self._kept[1]
 
-    def _key(self, repeat: int, seed: int, train: np.ndarray) -> str:
+    def _key(self, repeat: int, seed: int, train: np.ndarray, *, of: Sequence[str] = READ_FROM) -> str:
+        """A digest of what the features depend on; with `of=()`, of what the network depends on."""
         start = self._start
-        facts: dict[str, Any] = {f.name: getattr(start, f.name) for f in fields(Start) if f.name != "init"}
+        facts: dict[str, Any] = {name: getattr(start, name) for name in (*of, "intensities")}
         facts |= {"data": self._fingerprint, "init": str(start.init) if isinstance(start.init, str) else ""}
         if start.init == "random":
             facts |= {"arch": self._pretrain.arch, "seed": self._pretrain.random_state + repeat}
@@ -201,32 +214,37 @@ class Extractor:
             found = np.load(path)
             if found.ndim == 2 and len(found) == len(self._names):
                 return found
-        made = self._pooled(self._by_image(key, repeat, seed, train))
+        made = self._pooled(self._by_image(repeat, seed, train))
         if path is not None:
             with atomic_writer(path) as file:
                 np.save(file, made)
         return made
 
-    def _by_image(self, key: str, repeat: int, seed: int, train: np.ndarray) -> np.ndarray:
+    def _by_image(self, repeat: int, seed: int, train: np.ndarray) -> np.ndarray:
         start, ds = self._start, self._ds
         if start.init == "pixels":
             images = ds.images if ds.image_size <= start.size else _core.resize(ds.images, start.size)
             return images.reshape(len(ds), -1).astype(np.float32) / 255
-        return self._model(key, repeat, seed, train).transform(ds, layer=start.layer, grid=start.grid)
+        return self._model(repeat, seed, train).transform(ds, layer=start.layer, grid=start.grid)
 
-    def _model(self, key: str, repeat: int, seed: int, train: np.ndarray) -> SimCLR | Classifier:
-        """The network of a fold."""
+    def _model(self, repeat: int, seed: int, train: np.ndarray) -> SimCLR | Classifier:
+        """The network of a fold; starts that differ only in what is read from it share one pretraining."""
         if self._given is not None:
             return self._given
         if not self._start.learns:
             return _untrained(self._pretrain, None, self._pretrain.random_state + repeat, self._ds)
-        model: SimCLR = clone(self._start.init)
-        model.set_params(random_state=model.random_state + seed)
-        checkpoint = None if self._folder is None else self._folder / "pretraining" / key
-        model.fit(self._ds[train].unlabelled(), checkpoint=checkpoint)
-        if not model.position_.finished:
-            raise KeyboardInterrupt
-        return model
+        key = self._key(repeat, seed, train, of=())
+        for other in [known for known in self._trained if known[0] != seed]:
+            del self._trained[other]
+        if (seed, key) not in self._trained:
+            model: SimCLR = clone(self._start.init)
+            model.set_params(random_state=model.random_state + seed)
+            checkpoint = None if self._folder is None else self._folder / "pretraining" / key
+            model.fit(self._ds[train].unlabelled(), checkpoint=checkpoint)
+            if not model.position_.finished:
+                raise KeyboardInterrupt
+            self._trained[seed, key] = model
+        return self._trained[seed, key]
 
     def _pooled(self, features: np.ndarray) -> np.ndarray:
         """One row a subject, in the order of the sorted names."""

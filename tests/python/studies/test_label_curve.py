@@ -185,6 +185,7 @@ def test_label_curve_is_the_same_again_and_goes_on(phantoms, tmp_path, all_figur
 
     features = sorted((tmp_path / "features").iterdir())
     assert len(features) == 4  # pixels once, and a pretraining a fold
+    assert len(list((tmp_path / "pretraining").iterdir())) == 3
     features[0].unlink()
     shutil.rmtree(tmp_path / "pretraining")
     told = []
@@ -196,6 +197,20 @@ def test_label_curve_is_the_same_again_and_goes_on(phantoms, tmp_path, all_figur
     }  # fmt: skip
     rows = json.loads((tmp_path / "label_curve.json").read_text())["scores"]
     assert len(rows) == 4 * 2 * 2 * 2 and rows[0]["mean"] == pytest.approx(float(plain.mean()[0, 0]))
+
+
+def test_one_pretraining_serves_all_layers(phantoms, monkeypatch):
+    """With and without a folder; whether intensities are normalised is another pretraining."""
+    fitted, fit = [], sm.SimCLR.fit
+    monkeypatch.setattr(sm.SimCLR, "fit", lambda self, ds, **kw: fitted.append(self.epochs) or fit(self, ds, **kw))
+    ssl, told = sm.SimCLR(**SSL), []
+    starts = [Start(ssl, layer=layer, intensities=i) for i in ("as_is", "subject") for layer in ("layer3", "layer4")]
+    options = {"n_labelled": [4], "draws": 2, "n_splits": 2}
+    curve = sm.label_curve(phantoms, starts, **options, progress=told.append)
+    assert fitted == [1] * 4  # two folds and two networks
+    assert sum("2 pretrainings" in text for text in told) == 2
+    alone = sm.label_curve(phantoms, starts[1:2], **options)
+    assert curve.mean()[1] == alone.mean()[0] != curve.mean()[0]
 
 
 def test_labels_of_test_subjects_are_not_used(phantoms):
