@@ -131,6 +131,37 @@ def several(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return encoded(60)(grey(rng.uniform(0.8, 1.2) * out + rng.normal(0, 4, out.shape)), rng)
 
 
+def elastic(pixels: float) -> Edit:
+    """A smooth random field that moves each pixel, by so many of 128 as a standard deviation."""
+
+    def edit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        n = len(image)
+        field = ndimage.gaussian_filter(rng.normal(size=(2, n, n)), (0, n / 8, n / 8), mode="reflect")
+        field *= pixels * n / 128 / field.std()
+        return grey(ndimage.map_coordinates(image.astype(float), np.mgrid[:n, :n] + field, order=1))
+
+    return edit
+
+
+def bordered(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A frame of one grey level over the outermost pixels."""
+    out, wide = image.copy(), len(image) // 16
+    level = rng.integers(0, 256)
+    out[:wide], out[-wide:], out[:, :wide], out[:, -wide:] = level, level, level, level
+    return out
+
+
+def of_two(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Beside its own mirror image, each at half the width and height, on black."""
+    n = len(image)
+    half = resized(image, n // 2)
+    return np.pad(np.concatenate([half, half[:, ::-1]], axis=1), ((n // 4, n - n // 2 - n // 4), (0, n % 2)))
+
+
+def turned_and_flipped(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.rot90(image[::-1], rng.integers(1, 4))
+
+
 EDITS: dict[str, dict[str, Edit]] = {
     "rotation, degrees": {f"{d}": turned(d) for d in (2, 5, 20, 45, 137)} | {"90": lambda i, r: np.rot90(i)},
     "mirror, flip": {
@@ -141,7 +172,7 @@ EDITS: dict[str, dict[str, Edit]] = {
     "zoom": {f"{z}": zoomed(z) for z in (0.75, 0.9, 1.1, 1.25, 1.4)},
     "crop, share of a side": {f"{s}": cropped(s) for s in (0.95, 0.9, 0.8)},
     "padding, share of a side": {"0.8": padded(0.8)},
-    "shift, px of 128": {f"{p}": shifted(p) for p in (2, 6, 10, 14)},
+    "shift, px of 128": {f"{p}": shifted(p) for p in (0.5, 2, 6, 10, 14)},
     "stretch": {f"{s}": stretched(s) for s in (1.03, 1.06, 1.1)},
     "brightness": {f"x {b}": greys(lambda i, b=b: i * b) for b in (0.6, 0.8, 1.2, 1.5)},
     "contrast": {f"x {c}": greys(lambda i, c=c: c * (i - 80) + 80) for c in (0.5, 0.7, 1.3)},
@@ -153,14 +184,22 @@ EDITS: dict[str, dict[str, Edit]] = {
     "smaller and back": {"1/2": halved(2), "1/3": halved(3)},
     "writing over a tenth": {"": written},
     "mirror, turn, zoom, grey, JPEG": {"": several},
+    "flip and quarter turns": {"": turned_and_flipped},
+    "blur and JPEG 20": {"": lambda i, r: encoded(20)(blurred(1)(i, r), r)},
+    "border of a sixteenth": {"": bordered},
+    "beside its mirror image": {"": of_two},
+    "elastic, px of 128": {f"{p}": elastic(p) for p in (0.5, 1, 2)},
 }
 
 
-def edited_copies(images: np.ndarray, seed: int) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """Names of the edits; copies of some images; of which image each is a copy, and by which edit."""
+def edited_copies(
+    images: np.ndarray, seed: int, only: str = ""
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Names of the edits, of which `only` is a part; copies of some images; of which each is a copy, by which edit."""
     rng = np.random.default_rng(seed)
-    names = [f"{kind}: {strength}" for kind, by in EDITS.items() for strength in by]
-    edits = [edit for by in EDITS.values() for edit in by.values()]
+    by_name = {f"{kind}: {strength}": edit for kind, by in EDITS.items() for strength, edit in by.items()}
+    names = [name for name in by_name if only in name]
+    edits = [by_name[name] for name in names]
     each = len(images) // len(edits)
     source = rng.permutation(len(images))[: each * len(edits)]
     which = np.repeat(np.arange(len(edits)), each)
@@ -173,6 +212,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--tuning", action="store_true", help="the subjects that thresholds were set on")
     parser.add_argument("--limit", type=int, help="use so many subjects only")
+    parser.add_argument("--only", default="", help="kinds of edits whose name has this in it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--edits-only", action="store_true", help="leave out the search of the data set as it is")
     parser.add_argument("--save", help="write what was missed to this .npz")
@@ -182,7 +222,7 @@ def main() -> None:
     tuning = np.arange(len(every)) % 3 == 0
     chosen = every[tuning == args.tuning][: args.limit]
     images = ds.images[np.isin(ds.subjects, chosen)]
-    names, copies, source, which = edited_copies(images, args.seed)
+    names, copies, source, which = edited_copies(images, args.seed, args.only)
     found = find_copies(images, copies, controls=0)
     n = len(images)
     original = np.concatenate([np.arange(n), source])

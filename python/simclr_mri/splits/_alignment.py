@@ -226,6 +226,7 @@ _SOFT, _BROAD = blur_matrix(SIDE_PX, 1.5), blur_matrix(SIDE_PX, 4.0)
 _IN_MIDDLE = (np.abs(np.arange(SIDE_PX) - CENTRE) < 0.32 * SIDE_PX).astype(np.float32)
 _MIDDLE = np.clip(2 * (_SOFT @ np.outer(_IN_MIDDLE, _IN_MIDDLE) @ _SOFT.T) - 1, 0, 1)
 _TILE, _BLOCK = 8, 4
+_OUTERMOST = np.pad(np.zeros((SIDE_PX // _TILE - 2,) * 2, np.float32), 1, constant_values=1).ravel()
 _SQUARES = {n: np.repeat(np.eye(SIDE_PX // n, dtype=np.float32) / n, n, axis=1) for n in (_TILE, _BLOCK)}
 
 BENT = 0.8
@@ -243,7 +244,7 @@ def differences(
     """How different two aligned images are, in units of the most similar neighbouring slices.
 
     The smallest over: grey levels as they are; those of one mapped to those of the other, either way, where a curve
-    fits them much better than a line; and without the tiles that hold nearly all of the error (writing).
+    fits them much better than a line; and without the tiles that hold nearly all of the error (writing, a frame).
 
     Parameters
     ----------
@@ -292,9 +293,12 @@ def differences(
 
 
 def is_odd(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of pairs that lie over each other: whether grey levels are bent, or nearly all of the error is in a few tiles."""
+    """Of pairs that lie over each other: whether grey levels are bent, or the error is nearly all writing or a frame.
+
+    ndarray of shape (P,), bool.
+    """
     whole = overlap(unmoved(1))
-    _, _, written = _worst_tiles(a, b, whole)
+    _, written = _kept_tiles(a, b, whole)
     return written | (_curve(a, b, whole).left < BENT)
 
 
@@ -409,18 +413,18 @@ def _difference(x: np.ndarray, y: np.ndarray, weight: np.ndarray, least_overlap:
 
 
 def _unwritten(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The weight without the tiles that differ most, at most a third; whether nearly all of the error is in these."""
-    n, side = len(x), SIDE_PX // _TILE
-    order, odd, written = _worst_tiles(x, y, weight)
-    kept = np.ones((n, side * side), np.float32)
-    np.put_along_axis(kept, order, 1 - odd.astype(np.float32), 1)
-    kept = np.repeat(np.repeat(kept.reshape(n, side, side), _TILE, axis=1), _TILE, axis=2)
+    """The weight without writing or a frame; whether nearly all of the error is in these.
+
+    Writing is the tiles that differ most, at most a third of them. A frame is the outermost tiles.
+    """
+    side = SIDE_PX // _TILE
+    kept, written = _kept_tiles(x, y, weight)
+    kept = np.repeat(np.repeat(kept.reshape(-1, side, side), _TILE, axis=1), _TILE, axis=2)
     return weight * np.clip(2 * (_SOFT @ kept @ _SOFT.T) - 1, 0, 1), written
 
 
-def _worst_tiles(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The tiles of each pair by their error, the largest first; which of these are odd; whether nearly all of the error
-    is in a third of them."""
+def _kept_tiles(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 for each tile that is neither writing nor frame, (P, tiles); whether the rest hold nearly all of the error."""
     n, side = len(x), SIDE_PX // _TILE
     used = (means(weight, _TILE) > 0.5).reshape(len(weight), side * side)
     error = np.where(used, means((x - y) ** 2 * weight, _TILE).reshape(n, side * side), 0)
@@ -431,4 +435,9 @@ def _worst_tiles(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.n
     others = ~first & (ordered > 0)
     ordinary = (ordered * others).sum(axis=1) / np.maximum(others.sum(axis=1), 1)
     odd = first & (ordered > np.maximum(6 * ordinary, 0.5)[:, None])
-    return order, odd, share > WRITTEN
+    kept = np.ones((n, side * side), np.float32)
+    np.put_along_axis(kept, order, 1 - odd.astype(np.float32), 1)
+    framed = (error @ _OUTERMOST) / np.maximum(error.sum(axis=1), 1e-6) > WRITTEN
+    framed &= share <= WRITTEN
+    kept[framed] = 1 - _OUTERMOST
+    return kept, (share > WRITTEN) | framed

@@ -4,8 +4,8 @@ Three sieves. Descriptors that ignore turning, mirroring and zooming name a few 
 local contrast name those that lie in the same place. Each candidate is laid over the image. A pair is a copy if the two
 differ less than neighbouring slices of one subject do.
 
-The cost is bounded: each image is compared with at most N_CANDIDATES moved and N_UNMOVED unmoved ones. Above MAX_ALL
-images these are looked for in cells, so that it grows with the number of images and little more.
+The cost is bounded: each image is compared with at most N_CANDIDATES moved and N_UNMOVED + 4 unmoved ones. Above
+MAX_ALL images these are looked for in cells, so that it grows with the number of images and little more.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ MAX_ALL = 16_000
 """Images up to which each is compared with all others; above, with those of a few cells (see `Cells`)."""
 
 N_UNMOVED = 3
-"""Images that each is compared with as they lie: one as a copy, the others for writing and for what is usual."""
+"""Images that each is compared with as they lie: one as a copy, the others for writing and for what is usual. Four
+more are those that parts of it resemble most."""
 
 LIES_OVER = 0.9
 """Correlation of local contrast from which two images lie in the same place: neighbouring slices, mostly."""
@@ -57,16 +58,20 @@ COARSE_PEAK = 0.44
 """The same at low frequencies alone, six times as cheap. 93 % of the candidates that fit no better later are below it;
 of those that were copies the lowest had .52 (3,111 candidates among 3,828 MRI slices and edited copies)."""
 
-PEAK, PEAK_UNMOVED = 0.56, 0.75
+PEAK, PEAK_UNMOVED = 0.56, 0.7
 """Correlation of polar spectra from which a pair is looked at further. Pairs that are no copies reach .62 (99 %: .5)
-where one must be turned or zoomed; neighbouring slices, which need not be, have .8 to .94. Copies have .6 and more, .85
-where only shifted."""
+where one must be turned or zoomed; neighbouring slices, which need not be, have .8 to .94. Copies have .6 and more, .74
+where only shifted, by up to 11 % of the picture."""
 
 FITS = 0.55
 """Correlation, after turning and shifting, from which a pair is looked at further; a padded copy has .6 and more."""
 
 FITS_UNMOVED = 0.93
 """The same, once they are aligned, of a pair that need not be moved. Pictures of two heads in one frame come to .91."""
+
+ELSEWHERE = 0.6
+"""Correlation as they lie up to which two images may be the same one shifted: by 5 % of the picture .57 is left at
+most, by 8 % .3."""
 
 UNMOVED = 0.02
 """Largest change of the matrix, turn (1 degree) or zoom, of what counts as not turned and not zoomed."""
@@ -150,8 +155,8 @@ class _Pictures:
         return pairs, found, least
 
     def compare_odd(self, pairs: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, np.ndarray]:
-        """Of pairs that lie over each other as they are, the copies with bent grey levels or with writing, and how much
-        they differ. Alignment would be led astray by either."""
+        """Of pairs that lie over each other as they are, the copies with bent grey levels, writing or a frame, and how
+        much they differ. Alignment would be led astray by either."""
 
         def look(part: slice) -> tuple[np.ndarray, np.ndarray]:
             a, b = self.gray[pairs[part].T]
@@ -260,16 +265,28 @@ def _moved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.
 
 
 def _unmoved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
-    """The images that each image resembles most as it lies, the most similar first: ndarray of shape (N, k), int."""
+    """The images that each image resembles most as it lies, the most similar first: ndarray of shape (N, k), int.
+
+    The last four are those that its upper, middle and lower third resemble most, of which writing spares one, and its
+    centre, which a frame spares.
+    """
     n = len(detail)
     coarse = np.concatenate(list(pool.map(lambda part: _coarse(detail[part]), _parts(n, 256))))
-    mean, directions = _main_directions(
-        coarse[np.unique(np.linspace(0, n - 1, min(n, N_SAMPLE)).astype(int))], N_DIRECTIONS
-    )
-    coarse = _unit((coarse - mean) @ directions)
-    find, k = _search_in(coarse), min(N_UNMOVED, n - 1)
-    found = pool.map(lambda part: find(coarse[part], np.arange(part.start, part.stop), k)[0], _search_parts(n))
-    return np.concatenate(list(found))
+    some = coarse[np.unique(np.linspace(0, n - 1, min(n, N_SAMPLE)).astype(int))]
+    mean, directions = _main_directions(some, N_DIRECTIONS)
+
+    def nearest(rows: np.ndarray, k: int) -> np.ndarray:
+        find = _search_in(rows)
+        found = pool.map(lambda part: find(rows[part], np.arange(part.start, part.stop), k)[0], _search_parts(n))
+        return np.concatenate(list(found))
+
+    whole = nearest(_unit((coarse - mean) @ directions), min(N_UNMOVED, n - 1))
+    parts = [nearest(_unit((coarse - mean)[:, cells]), 1) for cells in _REGIONS]
+    return np.concatenate([whole, *parts], axis=1)
+
+
+_CELLS = np.arange(256).reshape(16, 16)
+_REGIONS = [rows.ravel() for rows in (*np.array_split(_CELLS, 3), _CELLS[4:12, 4:12])]
 
 
 def _coarse(detail: np.ndarray) -> np.ndarray:
@@ -380,9 +397,13 @@ def _each_once(pairs: np.ndarray) -> np.ndarray:
 
 def _lie_over(detail: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Which candidates lie over each other as they are: ndarray of shape (P,), bool."""
-    a, b = (detail[i].astype(np.float32) for i in rows[:, :2].T)
+    return _correlation(*(detail[i].astype(np.float32) for i in rows[:, :2].T)) > LIES_OVER
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of two stacks of pictures, as they lie: ndarray of shape (P,)."""
     product, squares = np.einsum("pyx,pyx->p", a, b), [np.einsum("pyx,pyx->p", i, i) for i in (a, b)]
-    return product > LIES_OVER * np.sqrt(squares[0] * squares[1])
+    return product / np.sqrt(squares[0] * squares[1] + 1e-12)
 
 
 def _alike_turned(detail: np.ndarray, turns: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -406,8 +427,10 @@ def _align(detail: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, align.Alig
     best, i = heights.argmax(axis=0), np.arange(len(view))
     unmoved = np.abs(maps[0] - np.eye(2)).max(axis=(1, 2)) < UNMOVED
     unmoved &= (best == 0) & (view == 0)
-    # What was not turned or zoomed has its original for its first choice. Neighbouring slices come so, too, and often.
-    worth = np.where(unmoved, (first_choice > 0) & (heights[0] > PEAK_UNMOVED), heights.max(axis=0) > PEAK)
+    # Neighbouring slices need not be turned or zoomed, and come often. What sets a copy apart from them: it is the
+    # first choice, or it is shifted.
+    apart = (first_choice > 0) | (_correlation(left, right) < ELSEWHERE)
+    worth = np.where(unmoved, apart & (heights[0] > PEAK_UNMOVED), heights.max(axis=0) > PEAK)
     maps = maps @ np.stack([fm.VIEWS[v].linear for v in view])
     # A head is nearly its own mirror image: where the spectra leave it open, both are tried.
     tries = [(np.flatnonzero(worth), best)]

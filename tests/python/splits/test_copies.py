@@ -49,6 +49,17 @@ def padded(image: np.ndarray) -> np.ndarray:
     return np.pad(resized(image, 104), 12, constant_values=90)
 
 
+def framed(image: np.ndarray) -> np.ndarray:
+    return np.pad(image[8:-8, 8:-8], 8, constant_values=200)
+
+
+def written(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A white bar with black marks over a tenth of the picture."""
+    out, y = image.copy(), rng.integers(0, N - 16)
+    out[y : y + 16, 16:112] = 255 * (rng.random((16, 96)) < 0.7)
+    return out
+
+
 EDITS = {
     "turned": lambda i, r: moved(i, fm.rotation(r.uniform(-180, 180))),
     "quarter turn": lambda i, r: np.rot90(i, r.integers(1, 4)),
@@ -66,6 +77,8 @@ EDITS = {
     "blurred": lambda i, r: grey(ndimage.gaussian_filter(i.astype(float), 1)),
     "jpeg": lambda i, r: jpeg(i, 50),
     "resized": lambda i, r: resized(resized(i, 80), N),
+    "framed": lambda i, r: framed(i),
+    "written": lambda i, r: written(i, r),
     "several": lambda i, r: jpeg(grey(moved(i[:, ::-1], fm.rotation(35, 1.1)) * 0.9), 60),
 }
 
@@ -98,6 +111,16 @@ def test_nothing_is_found_in_a_set_without_copies(images: np.ndarray) -> None:
     assert some.missed() == "noise 2 of 4" and not replace(found, controls=()).missed()
     stack = phantoms(seed=1, n_subjects=12, slices=14, image_size=64).images  # neighbours as similar as copies
     assert len(find_copies(stack, controls=0)) == 0
+
+
+def test_neighbouring_slices_do_not_hide_copies() -> None:
+    """Slices next to the original resemble a copy that is shifted, written on or framed more than the original does."""
+    stack = phantoms(seed=6, n_subjects=8, slices=9, image_size=N).images[..., 0]
+    rng, source = np.random.default_rng(1), np.arange(1, len(stack), 4)
+    for edit in (lambda i: moved(i, np.eye(2), (12, -6)), lambda i: written(i, rng), framed):
+        copies = np.stack([edit(stack[i]) for i in source])
+        found = find_copies(stack[..., None], copies[..., None], controls=0)
+        assert found.pairs.tolist() == [[i, len(stack) + k] for k, i in enumerate(source)]
 
 
 def test_equal_and_blank_pictures(images: np.ndarray) -> None:
