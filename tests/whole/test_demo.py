@@ -64,6 +64,7 @@ FAULTS = """(() => {
   for (const table of document.querySelectorAll("table")) {
     const box = table.parentElement;
     if (table.offsetWidth > box.clientWidth && getComputedStyle(box).overflowX != "auto") faults.push("a cut table");
+    if (innerWidth < 700 && table.offsetWidth > box.clientWidth + 1) faults.push("a table whose end a phone hides");
     if (table.querySelector("th:not([scope])")) faults.push("a table head without scope");
   }
   const ids = [...document.querySelectorAll("[id]")].map(part => part.id);
@@ -129,6 +130,17 @@ def test_dark_follows_the_reader_and_paper_is_light(chromium: Browser, pages: li
         found[scheme] = chromium.run(paper)
     chromium.print_media()
     assert found["light"] == chromium.run(paper) == "rgb(255, 255, 255)" and found["dark"] != found["light"]
+
+
+def test_wide_tables_are_lists_on_a_phone_and_tables_on_paper(chromium: Browser, pages: list[Path]):
+    rows = "[...document.querySelectorAll('table:has([data-head]) tbody tr')]"
+    side_by_side = f"{rows}.every(row => row.cells[0].offsetTop == row.cells[1].offsetTop)"
+    for page in pages:
+        chromium.open(page, 390)
+        label = "getComputedStyle(document.querySelector('td[data-head]'), '::before').content"
+        assert chromium.run(label) != "none" and not chromium.run(side_by_side)
+        chromium.print_media()
+        assert chromium.run(label) == "none" and chromium.run(side_by_side)
 
 
 def test_pictures_enlarge_by_keyboard_and_come_back(chromium: Browser, pages: list[Path]):

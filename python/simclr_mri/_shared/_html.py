@@ -13,11 +13,15 @@ from typing import Any
 
 _NUMBER = re.compile(r"[-+−]?[\d,]*\.?\d+(e[-+]?\d+)?( ?(%|x|s|px))?")
 
+WIDE = 3
+"""Columns from which a table does not fit a phone."""
+
 
 def html_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """A plain table; cells are escaped.
 
-    The first cell of a row names it (`scope="row"`). Columns of nothing but numbers have the class "n".
+    The first cell of a row names it (`scope="row"`). Columns of nothing but numbers have the class "n". In a table of
+    three columns and more each cell also bears the name of its column, which a phone shows beside it.
 
     Examples
     --------
@@ -29,12 +33,15 @@ def html_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     kinds = [' class="n"' if i and _is_numeric(line[i : i + 1] for line in lines) else "" for i in range(len(names))]
     top = "".join(f'<th scope="col"{kind}>{html.escape(name)}</th>' for name, kind in zip(names, kinds, strict=True))
     top = f"<thead><tr>{top}</tr></thead>" if any(names) else ""
+    if len(names) >= WIDE and top:
+        marks = (f' data-head="{html.escape(name, quote=True)}"' if name else "" for name in names)
+        kinds = [kind + mark for kind, mark in zip(kinds, marks, strict=True)]
     body = "".join(_row(line, kinds) for line in lines)
     return f"<table>{top}<tbody>{body}</tbody></table>"
 
 
 def _row(cells: Sequence[str], kinds: Sequence[str]) -> str:
-    first = "".join(f'<th scope="row">{html.escape(cell)}</th>' for cell in cells[:1])
+    first = "".join(f'<th scope="row"{kinds[0]}>{html.escape(cell)}</th>' for cell in cells[:1])
     rest = zip(cells[1:], kinds[1:], strict=False)
     return f"<tr>{first}{''.join(f'<td{kind}>{html.escape(cell)}</td>' for cell, kind in rest)}</tr>"
 

@@ -1,7 +1,8 @@
 """How reports look and what they do on a click: style and script of a page, kept in it, so that it needs no network.
 
-Light and dark follow the reader's system; paper is always light. Pictures are drawn on white and stay so. Tables wider
-than the screen scroll inside their own box. Without the script everything can be read; with it pictures enlarge.
+Light and dark follow the reader's system; paper is always light. Pictures are drawn on white and stay so. Tables of
+three columns and more are lists on a phone; what is still too wide scrolls inside its own box. Without the script
+everything can be read; with it pictures enlarge.
 """
 
 CSS = """
@@ -60,7 +61,23 @@ dialog::backdrop { background: rgb(0 0 0 / .7); }
   main { padding: 1.2rem 1rem 2rem; }
   h1 { font-size: 1.5rem; }
   nav ol { columns: 1; }
-  table:has(thead th:nth-child(4)) { min-width: 34rem; }
+}
+@media screen and (max-width: 700px) {
+  /* A wide table becomes a list: each row under its name, each cell after the name of its column. */
+  @supports selector(:has(a)) {
+    table:has([data-head]) { width: 100%; }
+    table:has([data-head]) :is(tbody, th, td) { display: block; }
+    table:has([data-head]) thead { position: absolute; clip-path: inset(50%); width: 1px; overflow: hidden; }
+    table:has([data-head]) tbody tr {
+      display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: .1rem 1rem;
+      padding: .5rem 0; border-bottom: 1px solid var(--line);
+    }
+    table:has([data-head]) tbody :is(th, td) { padding: 0; border: 0; min-width: 0; grid-column: 1 / -1; }
+    table:has([data-head]) tbody th { font-weight: 600; }
+    table:has([data-head]) tbody td.n { display: flex; justify-content: space-between; gap: .8rem; grid-column: auto; }
+    [data-head]::before { content: attr(data-head); color: var(--soft); font-weight: 400; margin-right: .7rem; }
+    td.n[data-head]::before { text-align: left; max-width: 55%; margin: 0; }
+  }
 }
 @media print {
   body { background: white; font-size: 10.5pt; }
