@@ -197,8 +197,7 @@ def _count(ds: Dataset, findings: list[Finding]) -> None:
 
 def _odd_pictures(ds: Dataset, findings: list[Finding]) -> None:
     """Blank pictures, and brightness far from that of the others (robust z above 8)."""
-    flat = _core.resize(ds.images, min(32, ds.image_size)).reshape(len(ds), -1).astype(np.float32)
-    mean, spread = flat.mean(axis=1), flat.std(axis=1)
+    mean, spread = _mean_and_deviation(ds)
     blank = np.flatnonzero(spread < BLANK)
     scale = 1.4826 * np.median(np.abs(mean - np.median(mean))) + 1
     odd = np.setdiff1d(np.flatnonzero(np.abs(mean - np.median(mean)) > 8 * scale), blank)
@@ -214,6 +213,11 @@ def _odd_pictures(ds: Dataset, findings: list[Finding]) -> None:
         findings.append(Finding("odd brightness", f"{len(odd):,}: {some([ds.files[i] for i in odd], 3)}", "note"))
 
 
+def _mean_and_deviation(ds: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    flat = _core.resize(ds.images, min(32, ds.image_size)).reshape(len(ds), -1).astype(np.float32)
+    return flat.mean(axis=1), flat.std(axis=1)
+
+
 def _compare_groups(ds: Dataset, groups: Groups, findings: list[Finding]) -> tuple[float | None, Dataset, str]:
     """What the pixels tell about subjects: the agreement, the data set with subjects given or inferred, and which."""
     sizes = np.bincount(groups.labels)
@@ -222,8 +226,12 @@ def _compare_groups(ds: Dataset, groups: Groups, findings: list[Finding]) -> tup
         "uncertain": f"by the pixels {groups.n_groups:,} groups of images of one subject; not all could be linked",
         "none": "by the pixels no two images show the same subject",
     }[groups.found]
+    blank = bool((_mean_and_deviation(ds)[1] < BLANK).all())
+    if blank:
+        seen = "the pixels show nothing"
     if ds.subjects is None:
-        findings.append(Finding("subjects", f"unknown; {seen}", "good" if groups.found == "none" else "note"))
+        good = groups.found == "none" and not blank
+        findings.append(Finding("subjects", f"unknown; {seen}", "good" if good else "note"))
         if groups.found == "none":
             return None, ds, "unknown"
         return None, ds.with_subjects(groups.names()), "pixels"
@@ -231,7 +239,7 @@ def _compare_groups(ds: Dataset, groups: Groups, findings: list[Finding]) -> tup
     text = f"{ds.n_subjects:,} given; {seen}"
     if groups.found == "clear":
         text += f"; adjusted Rand index {agreement:.3f}"
-    findings.append(Finding("subjects", text, "good"))
+    findings.append(Finding("subjects", text, "note" if blank else "good"))
     strange = (ds.subjects != ds.subjects[groups.neighbours]) & (groups.similarities > groups.threshold)
     if groups.found == "clear" and strange.any():
         i = int(np.flatnonzero(strange)[0])

@@ -36,6 +36,9 @@ def report_copies(ds: Dataset, copies: Copies, findings: list[Finding], edited: 
         if name == "edited copies" and not edited:
             findings.append(Finding(name, "not looked for (copies=False)", "note"))
             continue
+        if name == "edited copies" and not copies.n_controls and not found.any():  # of none could one be planted
+            findings.append(Finding(name, "not looked for: the images are blank", "note"))
+            continue
         text, level = "none", "good"
         if found.any():
             text, level = (

@@ -172,6 +172,8 @@ def test_a_folder_of_black_images_is_bad(tmp_path: Path) -> None:
     result = audit(tmp_path)
     assert finding(result, "blank images")[0] == "bad" and not result.ok
     assert "blank images" in result.verdict
+    assert finding(result, "edited copies") == ("note", "not looked for: the images are blank")
+    assert finding(result, "subjects")[0] == "note" and "the pixels show nothing" in finding(result, "subjects")[1]
 
 
 def test_shuffled_labels_keep_subjects_whole(heads: Dataset) -> None:
