@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from .._shared import Precision
 from ._measure import Row, head_of, images_of, our_step
+from ._runtimes import RUNTIMES, runtime_step
 
 TUNED_ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "4000000000",
@@ -122,6 +123,8 @@ def _answer(value: Any) -> None:
 
 def _begin(side: str, row: Row, precision: Precision, threads: int) -> tuple[Callable[[], Any], Callable[[], float]]:
     """(a step, the flops of the convolutions in one)."""
+    if side in RUNTIMES:
+        return runtime_step(side, row, precision, threads), lambda: 0.0
     if side != "ours":
         return torch_step(row, precision, threads, PEERS[side]), lambda: 0.0
     step, source, _ = our_step(row, precision, threads)

@@ -12,9 +12,10 @@ all with channels_last, and in bf16 with autocast:
     cast             bf16 inference only: weights rounded once (model.bfloat16()) instead of at every call, tuned
     cast compiled    both
 
-The fastest of them is the one to compare with; a configuration that fails says why. Peak memory counts from the third
-step on, so that what compiling takes is not held against a program. On a machine that other programs keep busy, a
-ratio says little, and is marked.
+The fastest of them is the one to compare with; a configuration that fails says why. Inference is compared
+with ONNX Runtime (fp32) and OpenVINO too, where they are installed: the same network as an ONNX graph. Peak memory
+counts from the third step on, so that what compiling takes is not held against a program. On a machine that other
+programs keep busy, a ratio says little, and is marked.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from .. import _core
 from .._shared import Precision, busy_share, n_threads
 from ._contestant import PEERS
 from ._measure import COUNTED, ROWS, Row
+from ._runtimes import RUNTIMES
 
 PATIENCE_S = 900.0  # for the first steps: compiling a ResNet-50 takes minutes
 BUSY = 0.1
@@ -89,7 +91,11 @@ def run_peer(
         for row in rows:
             can_cast = precision == "bf16" and ROWS[row].kind == "inference"
             chosen = [side for side in peers if can_cast or not PEERS[side].is_cast]
-            results.append(measure_beside(ROWS[row], precision, rounds=rounds, threads=threads, peers=chosen))
+            infers = ROWS[row].kind == "inference"
+            runtimes = [name for name, runtime in RUNTIMES.items() if infers and precision in runtime.precisions]
+            results.append(
+                measure_beside(ROWS[row], precision, rounds=rounds, threads=threads, peers=chosen, runtimes=runtimes)
+            )
             tell(report(results[-1]))
     if layers:
         from ._layers import measure_layers
@@ -145,7 +151,13 @@ def _heard(child: subprocess.Popen[str]) -> Any:
 
 
 def measure_beside(
-    row: Row, precision: Precision, *, rounds: int, threads: int, peers: Sequence[str]
+    row: Row,
+    precision: Precision,
+    *,
+    rounds: int,
+    threads: int,
+    peers: Sequence[str],
+    runtimes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """{"sides": side -> {"seconds": median, "fastest", "per_s", "peak_bytes"} or {"failed": why}, ...}; alternating."""
     busy = busy_share()
@@ -153,7 +165,7 @@ def measure_beside(
     sides: dict[str, dict[str, Any]] = {}
     children: dict[str, subprocess.Popen[str]] = {}
     try:
-        for side in ["ours", *peers]:
+        for side in ["ours", *peers, *runtimes]:
             child, why = _start(side, row, precision, threads)
             sides[side] = {"failed": why}
             if child is not None:
@@ -205,7 +217,7 @@ def report(found: dict[str, Any]) -> str:
     row = ROWS[found["row"]]
     lines = [f"{row.title}, {found['precision']}", f"  {'':20} {row.unit:>9} {'ms':>8} {'peak MB':>8}"]
     for side, r in found["sides"].items():
-        name = side if side == "ours" else f"torch, {side}"
+        name = side if side == "ours" or side in RUNTIMES else f"torch, {side}"
         if "failed" in r:
             lines.append(f"  {name:20} failed: {r['failed']}")
             continue
@@ -220,6 +232,9 @@ def report(found: dict[str, Any]) -> str:
         lines.append(
             f"  {found['ratio']:.2f} times the best of PyTorch's ({best}), {found['memory_ratio']:.2f} of its memory"
         )
+    for name in RUNTIMES:
+        if "seconds" in found["sides"].get(name, {}):
+            lines.append(f"  {found['sides'][name]['seconds'] / found['sides']['ours']['seconds']:.2f} times {name}")
     if found.get("busy", 0.0) > BUSY:
         lines.append(f"  NOT TO BE QUOTED: {busy_text(found['busy'])} while it was measured")
     return "\n".join(lines)

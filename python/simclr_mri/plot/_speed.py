@@ -51,7 +51,8 @@ def speed_and_memory(results: list[dict[str, Any]]) -> Axes:
                 y += 1
             y += 1
         _finish(speed, memory, ticks, any("best_peer" in found for found in results))
-        names = [side if side == "ours" else f"PyTorch, {side}" for side in sides]
+        others = ("ours", "ONNX Runtime", "OpenVINO")
+        names = [side if side in others else f"PyTorch, {side}" for side in sides]
         handles = [plt.Rectangle((0, 0), 1, 1, facecolor=colours[s], hatch=HATCHES.get(s, "")) for s in sides]
         figure.legend(handles, names, loc="outside lower center", ncols=len(sides))
     return speed

@@ -9,7 +9,8 @@ import pytest
 
 from simclr_mri import SimCLR, _shared, bench, datasets
 from simclr_mri.bench import _peer
-from simclr_mri.bench._measure import head_of
+from simclr_mri.bench._measure import head_of, images_of
+from simclr_mri.bench._runtimes import RUNTIMES, runtime_step
 from simclr_mri.plot import _speed
 
 
@@ -97,3 +98,26 @@ def test_a_measurement_adds_up():
     assert one.flops == pytest.approx(3 * forward - first) and one.peak_flops > 1e8
     assert "conv1.weight" in one.layer_table() and one.row.title in str(one)
     assert "operations of direct convolution, of which Winograd's method saves a part" in str(one)
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_runtime_infers_the_network_that_pytorch_does(name):
+    torch = pytest.importorskip("torch")
+    for package in ("onnx", RUNTIMES[name].package):
+        pytest.importorskip(package)
+    from simclr_mri.bench._resnet_torch import ResNet
+
+    row = bench.Row("x", "", 18, 32, 4, "inference")
+    torch.manual_seed(0)
+    found = runtime_step(name, row, "fp32", 1)()
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        expected = ResNet(18, image_size=32, head=head_of(row)).eval()(torch.from_numpy(images_of(row)))[0, 0]
+    assert found == pytest.approx(float(expected), rel=1e-3, abs=1e-5)
+
+
+def test_a_report_names_the_runtimes():
+    other = {"seconds": 0.6, "fastest": 0.6, "per_s": 53.0, "peak_bytes": 1}
+    sides = {**found()["sides"], "OpenVINO": other, "ONNX Runtime": {"failed": "No module named 'onnxruntime'"}}
+    text = _peer.report(found(sides=sides))
+    assert "1.20 times OpenVINO" in text and "ONNX Runtime         failed: No module named 'onnxruntime'" in text
