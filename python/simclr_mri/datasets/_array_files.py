@@ -15,6 +15,7 @@ import contextlib
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,11 +262,11 @@ def read_array_files(
     """
     stacks = list(_stacks(sorted(paths, key=lambda p: natural_key(str(p)))))
     names, labels, subjects, parts = list[str](), list[str](), list[str](), list[str]()
+    counts = Counter[str]()
     for path, stack in stacks:
-        name = path.relative_to(root).as_posix()
-        alone = len(stack.images) == 1
-        start = sum(n.startswith(f"{name}:") for n in names)
-        names += [name if alone else f"{name}:{start + i}" for i in range(len(stack.images))]
+        name, n = path.relative_to(root).as_posix(), len(stack.images)
+        names += [name] if n == 1 else [f"{name}:{counts[name] + i}" for i in range(n)]
+        counts[name] += n
         labels += stack.labels or [""] * len(stack.images)
         subjects += stack.subjects or [""] * len(stack.images)
         parts += [stack.part] * len(stack.images)
@@ -278,7 +279,7 @@ def read_array_files(
     with tempfile.TemporaryDirectory(prefix="simclr_mri_") as folder:
         range_ = _range([stack.images for _, stack in stacks])
         for i, image in enumerate(image for _, stack in stacks for image in stack.images):
-            _core.write_png(Path(folder, f"{i:07d}.png"), _as_png(image, range_), 1)
+            Path(folder, f"{i:07d}.png").write_bytes(_core.encode_png(_as_png(image, range_), 1))
         pictures = decode(folder, [place[name] for name in found.files], **options)
     if range_ is not None:
         found.notes.append(f"{root}: values from {range_[0]:.6g} to {range_[1]:.6g} become black to white")
