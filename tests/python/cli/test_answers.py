@@ -125,7 +125,7 @@ def test_all_of_the_own_data_has_seen_it(run, capsys):
     assert any("in the training set of this model" in note for note in notes)
 
 
-def test_explain_new_pictures(run, tmp_path, capsys):
+def test_explain_new_pictures(run, tmp_path, capsys, all_figures):
     flat = tmp_path / "flat"
     flat.mkdir()
     for i, path in enumerate(sorted(plain_folder(tmp_path / "made", {}).glob("*/*.png"))):
