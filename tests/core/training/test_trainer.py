@@ -145,7 +145,7 @@ def test_two_groups_are_two_passes():
     assert np.abs(mixed.output() - trainer.output()).max() > 1e-2
 
 
-def test_gradients_of_two_groups_are_the_mean_of_two_passes(isa):
+def test_gradients_of_two_groups_are_the_mean_of_two_passes():
     """ResNet-50, whose convolutions sum up for the norms around them, in chunks that reach across the groups: here the
     two are equal to rounding only."""
     x, y = images(14, 64), labels(14)
