@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .._shared import call_text, check_path
 from ._layout import slices_advice
-from ._walk import ARRAY_EXTENSIONS, EXTENSIONS, Listing, counted_by_reason, ending
+from ._walk import ARRAY_EXTENSIONS, EXTENSIONS, VOLUME_EXTENSIONS, Listing, counted_by_reason, ending, sniff
 
 
 def check_root(root: str | Path) -> Path:
@@ -20,7 +20,7 @@ def check_root(root: str | Path) -> Path:
     if root.exists():
         raise NotADirectoryError(
             f"{root}: expected a folder, a table (.csv, .txt, .json, .parquet), arrays (.npz) or a cache, found a file"
-            f"{way_in(str(root))}"
+            f"{_whole_folder(root) or way_in(str(root))}"
         )
     parent = next(p for p in (root.absolute()).parents if p.is_dir())
     near = difflib.get_close_matches(root.name, [p.name for p in parent.iterdir() if p.is_dir()], n=1)
@@ -74,6 +74,12 @@ _HINTS = {
     ".tfrecord": "TFRecord files are not read. Write their pictures into one folder a class, or their arrays as .npz: "
     "images, labels and subjects",
 }
+
+
+def _whole_folder(file: Path) -> str:
+    """For one scan that was named alone: the call with the folder that holds it."""
+    is_scan = ending(file.name) in VOLUME_EXTENSIONS or sniff(file) in ("dicom", "volume")
+    return f". Cut the scans of its folder into slices: {slices_advice(file.absolute().parent)}" if is_scan else ""
 
 
 def way_in(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,14 @@ def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
         ImageFolder(tmp_path / "dat")
     with pytest.raises(NotADirectoryError, match="found a file"):
         ImageFolder(folder / "sick" / "ps0_0.png")
+    for name, start in (("one scan.nii.gz", b""), ("00001", bytes(128) + b"DICM")):
+        (tmp_path / "scans").mkdir(exist_ok=True)
+        (tmp_path / "scans" / name).write_bytes(start)
+        with pytest.raises(
+            NotADirectoryError, match=r"a file\. Cut the scans of its folder .*scans_slices"
+        ):
+            ImageFolder(tmp_path / "scans" / name)
+    shutil.rmtree(tmp_path / "scans")
     assert ImageFolder(tmp_path).classes == ("sick", "well")  # a folder around it is passed
     with pytest.raises(ValueError, match=r"lie in it directly\. Did you mean the folder above"):
         ImageFolder(folder / "sick")
