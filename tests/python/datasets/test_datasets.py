@@ -221,9 +221,7 @@ def test_wrong_folders(folder: Path, tmp_path: Path) -> None:
     for name, start in (("one scan.nii.gz", b""), ("00001", bytes(128) + b"DICM")):
         (tmp_path / "scans").mkdir(exist_ok=True)
         (tmp_path / "scans" / name).write_bytes(start)
-        with pytest.raises(
-            NotADirectoryError, match=r"a file\. Cut the scans of its folder .*scans_slices"
-        ):
+        with pytest.raises(NotADirectoryError, match=r"a file\. Cut the scans of its folder .*scans_slices"):
             ImageFolder(tmp_path / "scans" / name)
     shutil.rmtree(tmp_path / "scans")
     assert ImageFolder(tmp_path).classes == ("sick", "well")  # a folder around it is passed
