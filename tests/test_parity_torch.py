@@ -190,7 +190,7 @@ def asam_step(model: torch.nn.Module, loss, optimizer: torch.optim.Optimizer, rh
     return first.item()
 
 
-def test_8_steps_of_simclr_with_asam():
+def test_20_steps_of_simclr_with_asam():
     """The paper recipe in small: flattened features, two linear layers with dropout, the views normalised apart."""
     options = {"image_size": 48, "features": "flatten", "head": [(32, 0.5, False), (16, 0.5, False)]}
     network, model = _core.Network(18, **options), ResNet(18, **options)
@@ -201,7 +201,7 @@ def test_8_steps_of_simclr_with_asam():
     n, slices, losses = 4, rng.normal(size=(4, 48, 48, 1)), []
     trainer = _core.Trainer(network, batch=2 * n, bn_groups=2, sharpness="asam")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    for step in range(8):
+    for step in range(20):
         views = np.concatenate([slices + 0.1 * rng.normal(size=slices.shape) for _ in range(2)]).astype(np.float32)
         ours = trainer.simclr_step(views, lr=0.1, momentum=0.9, rho=1.0, temperature=0.5, seed=5, step=step)
         x, masks = torch.from_numpy(views), dropout_masks(options, 2 * n, 2048, 5, step, 512)
@@ -232,7 +232,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_8_supervised_steps(optimizer):
+def test_20_supervised_steps(optimizer):
     """Weighted, smoothed cross-entropy under SGD with Nesterov's momentum and under AdamW."""
     options = {"image_size": 48, "head": [(4, 0.0, False)]}
     network, model = _core.Network(18, **options), ResNet(18, **options)
@@ -246,7 +246,7 @@ def test_8_supervised_steps(optimizer):
     criterion = torch.nn.CrossEntropyLoss(torch.from_numpy(weights), label_smoothing=0.1)
     step_options = {"lr": peer.param_groups[0]["lr"], "momentum": 0.9, "class_weights": weights, "label_smoothing": 0.1}
     losses = []
-    for step in range(8):
+    for step in range(20):
         x, y = rng.normal(size=(6, 48, 48, 1)).astype(np.float32), rng.integers(0, 4, 6).astype(np.int32)
         ours = trainer.supervised_step(x, y, seed=0, step=step, **step_options)
         peer.zero_grad()

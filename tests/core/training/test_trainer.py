@@ -117,7 +117,7 @@ def asam_errors(seed: int, sharpness: str) -> dict[str, float]:
 def test_sam_by_hand(sharpness):
     """Rounding of the perturbed weights grows to about 1e-4, and to 1e-2 where an activation crosses zero for it,
     which one mask in ten meets: the median over masks must be below 1e-3, and a wrong step differs for all."""
-    errors = [asam_errors(seed, sharpness) for seed in range(1, 4)]
+    errors = [asam_errors(seed, sharpness) for seed in range(1, 6)]
     for name in errors[0]:
         assert np.median([e[name] for e in errors]) <= 1e-3, name
 
@@ -145,7 +145,7 @@ def test_two_groups_are_two_passes():
     assert np.abs(mixed.output() - trainer.output()).max() > 1e-2
 
 
-def test_gradients_of_two_groups_are_the_mean_of_two_passes():
+def test_gradients_of_two_groups_are_the_mean_of_two_passes(isa):
     """ResNet-50, whose convolutions sum up for the norms around them, in chunks that reach across the groups: here the
     two are equal to rounding only."""
     x, y = images(14, 64), labels(14)

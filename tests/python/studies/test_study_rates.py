@@ -16,6 +16,7 @@ import pytest
 from simclr_mri import Classifier, SimCLR, datasets, split, study, study_report
 from simclr_mri.learning import read_checkpoint
 from simclr_mri.learning._classifier_task import ClassifierTask
+from simclr_mri.learning._simclr_task import SimCLRTask
 from simclr_mri.studies import Arm, _rates
 from simclr_mri.studies._plan import Plan
 from simclr_mri.studies._rates import checked_rates, held_back, rates_table, trial_name, validation_score
@@ -151,6 +152,20 @@ def test_the_test_set_never_chooses_a_rate(data, tmp_path, monkeypatch):
     result = run(data, tmp_path, inits=("random",), finetune={**CLF, "select_on": "test"})
     assert seen[:2] == [set(parts.val.files)] * 2 and seen[2] == set(parts.test.files)
     assert result.rows[0]["lr"] == 1e-4
+
+
+@pytest.mark.parametrize("n", [6])
+def test_a_stopped_choice_goes_on_to_the_same_table(data, tmp_path, monkeypatch, stop_after, n):
+    whole = run(data, tmp_path / "whole")
+    with stop_after(n):
+        run(data, tmp_path / "stopped")
+    assert run(data, tmp_path / "stopped").rows == whole.rows
+    for name in ("study.csv", "summary.csv", "rates.csv", "study.md"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    for cls in (SimCLRTask, ClassifierTask):
+        monkeypatch.setattr(cls, "step", lambda *_: pytest.fail("trained again"))
+    again = run(data, tmp_path / "stopped")
+    assert again.rows == whole.rows and len(again.looks) == 2
 
 
 def test_a_rate_that_diverges_has_lost(data, tmp_path, monkeypatch):
