@@ -10,6 +10,7 @@ from typing import Any
 
 from ..config import hints, new_name, option_fields, optional_type, takes_mapping
 
+PLAIN_PLACEHOLDERS = ("N", "X", "NAME")
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -94,7 +95,7 @@ def add_arguments(
         is_tuple = typing.get_origin(kind) is tuple
         item = optional_type(typing.get_args(kind)[0])[0] if is_tuple else kind
         choices = field.metadata["choices"]
-        metavar = {int: "N", float: "X", str: "NAME", bool: "yes|no"}[item]
+        metavar = {int: "N", float: "X", str: "NAME", bool: "yes|no"}[item]  # _table.py has better ones
         if choices is not None or by_name:
             more_words = ["NAME=X"] if by_name else []
             metavar = "{" + ",".join([*map(str, choices or ()), *more_words, *(["none"] if may_be_none else [])]) + "}"

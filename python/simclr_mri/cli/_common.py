@@ -192,11 +192,11 @@ def announce(
     found = read_checkpoint(out)
     before = found.config.get("epochs", estimator.epochs)
     if not found.progress["finished"]:
-        state = f"{found.progress['step']} steps of it, and it goes on"
+        state = f"a run that has done {counted(found.progress['step'], 'step')}"
     elif estimator.epochs > before:
         state = f"a finished run of {counted(before, 'epoch')}"
     else:
-        state = "a finished run, which is read"
+        state = "a finished run"
     say(f"{what}: {out}/ holds {state}")
 
 

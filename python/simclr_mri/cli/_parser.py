@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 
 from .._shared import did_you_mean
 from ..config import DEMO_CHOICES, RECIPES, SECTIONS, new_name, recipe_values
-from ._arguments import add_arguments, flag, with_values
-from ._format import full_help, short_help
-from ._table import COMMANDS
+from ._arguments import PLAIN_PLACEHOLDERS, add_arguments, flag, with_values
+from ._format import full_help, of_command, short_help
+from ._table import COMMANDS, PLACEHOLDERS
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -131,6 +131,9 @@ def _add_command(commands: Any, name: str, about: dict[str, Any]) -> None:
             defaults["out"] = about["out"]
         for title, actions in add_arguments(command, SECTIONS[section], prefix, skip, defaults).items():
             command.option_groups.setdefault(title, []).extend(actions)
+    for action in command.all_options():
+        if action.metavar in PLAIN_PLACEHOLDERS:
+            action.metavar = of_command(PLACEHOLDERS, name, action.dest) or action.metavar
 
 
 def _add_places(command: Parser, about: dict[str, Any]) -> None:
@@ -143,7 +146,7 @@ def _add_places(command: Parser, about: dict[str, Any]) -> None:
     if about.get("model"):
         add("model", metavar="MODEL", help="run folder or checkpoint of a classifier")
     if about.get("data") == "required":
-        what = about.get("data_help", "folder with one sub-folder of images a class")
+        what = about.get("data_help", "folder of images, a sub-folder for each class; or a table of paths")
         add("path", metavar="DATA", help=what)
     elif about.get("data") == "optional":
         add(
@@ -154,7 +157,7 @@ def _add_places(command: Parser, about: dict[str, Any]) -> None:
             help="folder of images (default: the model's own)",
         )
     if "runs" in about.get("words", {}):
-        add("runs", metavar="RUN", nargs="+", help="run folders; the others are compared with the first")
+        add("runs", metavar="RUN ...", nargs="+", help="run folders; the others are compared with the first")
     if "topic" in about.get("words", {}):
         names = [name for name in COMMANDS if name != "help"]
         add("topic", metavar="COMMAND", nargs="?", choices=names, help="whose options are wanted")

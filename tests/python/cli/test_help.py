@@ -12,6 +12,7 @@ import pytest
 from simclr_mri import datasets
 from simclr_mri.cli import COMMANDS, build_parser, main
 from simclr_mri.cli._format import full_help, short_help
+from simclr_mri.cli._table import SHORT_HELP
 
 
 @pytest.mark.parametrize("columns", [80, 100])
@@ -21,7 +22,7 @@ def test_help_fits_on_a_screen_and_a_half(command, columns, monkeypatch):
     parser = build_parser().commands[command]
     text = short_help(parser)
     lines = text.splitlines()
-    assert len(lines) <= 48 and max(map(len, lines)) < columns
+    assert len(lines) <= 36 and max(map(len, lines)) < columns
     assert lines[0].startswith(f"usage: simclr-mri {command} ") and "examples:" in text
     everything = full_help(parser)
     for action in parser.all_options():
@@ -31,6 +32,21 @@ def test_help_fits_on_a_screen_and_a_half(command, columns, monkeypatch):
     left = re.search(r"(\d+) more options: simclr-mri (\S+) --help-all", text)
     n_common = len(parser.common or parser.all_options())
     assert (int(left[1]) if left else 0) == len(parser.all_options()) - n_common
+
+
+def test_a_short_text_means_one_thing():
+    """Words that several commands share stand for one long text; where that differs, a command has words of its own."""
+    parsers, told = build_parser().commands, {}
+    for command, about in COMMANDS.items():
+        common = about.get("common")
+        for action in parsers[command].all_options():
+            shared = action.dest in SHORT_HELP and f"{command}.{action.dest}" not in SHORT_HELP
+            if shared and (common is None or action.dest in common):
+                told.setdefault(action.dest, {}).setdefault(action.help.split(" (")[0], []).append(command)
+    different = {name: long for name, long in told.items() if len(long) > 1}
+    assert not different
+    dests = {action.dest for parser in parsers.values() for action in parser.all_options()}
+    assert {key.split(".", 1)[1] if key.split(".")[0] in COMMANDS else key for key in SHORT_HELP} <= dests
 
 
 def test_the_default_of_out_is_where_results_go(tmp_path, monkeypatch, capsys):
