@@ -18,6 +18,9 @@ def random_words(
 ) -> NDArray[np.uint32]:
     """The first n words of a random stream."""
 
+def random_normals(out: NDArray[np.float32], seed: int, skipped: int, /) -> int:
+    """Fills `out` with normal numbers of a stream, after so many words of it; returns the word that comes next."""
+
 def conv2d_unpack(packed: NDArray[np.float32], shape: tuple[int, int, int, int], /) -> NDArray[np.float32]:
     """Packed weights to [K, C, R, S]."""
 

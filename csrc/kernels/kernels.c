@@ -26,12 +26,14 @@ static void fill(struct smri_kernels *table, unsigned isas) {
     smri_softmax_kernels_ref(&table->softmax);
     smri_optimizer_kernels_ref(&table->optimizer);
     smri_pixel_kernels_ref(&table->pixels);
+    smri_random_kernels_ref(&table->random);
     smri_winograd_kernels_ref(table->winograd);
     smri_peak_kernels_ref(&table->peak);
 #if defined(__x86_64__)
     if ((isas & SMRI_ISA_AVX2) != 0) {
         smri_conv_kernels_avx2(&table->conv);
         smri_pixel_kernels_avx2(&table->pixels);
+        smri_random_kernels_avx2(&table->random);
         smri_winograd_kernels_avx2(table->winograd);
         smri_convert_kernels_avx2(&table->convert);
         smri_batchnorm_kernels_avx2(table->batchnorm);
@@ -69,6 +71,7 @@ static void fill(struct smri_kernels *table, unsigned isas) {
 #elif defined(__aarch64__)
     if ((isas & SMRI_ISA_NEON) != 0) {
         smri_conv_kernels_neon(&table->conv);
+        smri_random_kernels_neon(&table->random);
         smri_winograd_kernels_neon(table->winograd);
         smri_batchnorm_kernels_neon(table->batchnorm);
         smri_convert_kernels_neon(&table->convert);

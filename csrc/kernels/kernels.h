@@ -16,6 +16,7 @@
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/peak/peak.h"
 #include "kernels/pixels/pixels.h"
+#include "kernels/random/random.h"
 #include "kernels/softmax/softmax.h"
 #include "kernels/pool2d/pool2d.h"
 #include "kernels/winograd/winograd.h"
@@ -32,6 +33,7 @@ struct smri_kernels {
     struct smri_softmax_kernels softmax;
     struct smri_optimizer_kernels optimizer;
     struct smri_pixel_kernels pixels;
+    struct smri_random_kernels random;
     struct smri_winograd_kernels winograd[SMRI_PRECISIONS];
     struct smri_peak_kernels peak;
 };

@@ -44,7 +44,8 @@ static void initialize_param(void *context, size_t index, size_t worker) {
     smri_rng_init(&rng, job->seed, 0, index, 0, SMRI_FOR_INIT);
     if (param->ndim == 4) {
         const float deviation = (float)sqrt(2.0 / (double)(param->shape[0] * param->shape[2] * param->shape[3]));
-        for (size_t i = 0; i < size; i++) plain[i] = deviation * smri_rng_normal(&rng);
+        smri_rng_normals(plain, size, &rng);
+        for (size_t i = 0; i < size; i++) plain[i] *= deviation;
     } else if (in_head) {
         const float bound = (float)(1.0 / sqrt((double)fan_in(network, index)));
         for (size_t i = 0; i < size; i++) plain[i] = smri_rng_between(&rng, -bound, bound);

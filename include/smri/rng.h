@@ -5,6 +5,7 @@
 #ifndef SMRI_RNG_H
 #define SMRI_RNG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "smri/api.h"
@@ -34,6 +35,7 @@ uint32_t smri_rng_u32(struct smri_rng *rng);                            /* unifo
 float smri_rng_uniform(struct smri_rng *rng);                           /* uniform in [0, 1), 24 bits */
 float smri_rng_between(struct smri_rng *rng, float low, float high);    /* uniform in [low, high); low if they are equal */
 float smri_rng_normal(struct smri_rng *rng);                            /* standard normal, Box-Muller */
+void smri_rng_normals(float *out, size_t n, struct smri_rng *rng);      /* what n calls of smri_rng_normal return, faster */
 
 /* Block `block` of the stream named by key and the upper counter words, without state: for masks in parallel. */
 void smri_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);

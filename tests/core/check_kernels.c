@@ -153,6 +153,7 @@ static void run_flat(const struct check *check, void *const a[4], struct result 
     case 5: smri_dropout_apply(w, g, &(struct smri_dropout){0.3f, 5, 1, 2, 0}, 1, n, pool); break;
     case 6: smri_narrow((smri_bf16 *)w, g, n, pool), out->precision = SMRI_BF16; break;
     case 7: fill(a[1], n, 11, SMRI_BF16), smri_widen(w, a[1], n, pool); break;
+    case 8: smri_rng_normals(w, n, &(struct smri_rng){.key = {11, 12}, .used = 4}); break;
     }
 }
 
@@ -217,7 +218,7 @@ static size_t list_checks(struct check *checks) {
         for (int kind = CONV; kind <= MAXPOOL_BACKWARD; kind++)
             for (int i = 0; i < (kind <= CONV_WEIGHTS ? SHAPES : 6); i++)
                 checks[n++] = (struct check){names[kind], kind, kind <= CONV_WEIGHTS ? i : channels[i], (enum smri_precision)p};
-    for (int i = 0; i < 8; i++) checks[n++] = (struct check){names[FLAT], FLAT, i, SMRI_FP32};
+    for (int i = 0; i < 9; i++) checks[n++] = (struct check){names[FLAT], FLAT, i, SMRI_FP32};
     for (int i = 0; i < 2; i++) checks[n++] = (struct check){names[LOSSES], LOSSES, i, SMRI_FP32};
     return n;
 }

@@ -46,12 +46,32 @@ static PyObject *random_words(PyObject *module, PyObject *arguments, PyObject *k
     return (PyObject *)words;
 }
 
+static PyObject *random_normals(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *array;
+    uint64_t seed;
+    unsigned skipped;
+    if (!PyArg_ParseTuple(arguments, "O!O&I", &PyArray_Type, &array, smri_convert_u64, &seed, &skipped)) return NULL;
+    PyArrayObject *out = (PyArrayObject *)array;
+    if (PyArray_TYPE(out) != NPY_FLOAT32 || !PyArray_ISCARRAY(out)) {
+        PyErr_SetString(PyExc_TypeError, "random_normals: expected a writable, contiguous array of float32");
+        return NULL;
+    }
+    struct smri_rng rng;
+    smri_rng_init(&rng, seed, 0, 0, 0, SMRI_FOR_INIT);
+    while (skipped-- > 0) smri_rng_u32(&rng);
+    smri_rng_normals(PyArray_DATA(out), (size_t)PyArray_SIZE(out), &rng);
+    return PyLong_FromUnsignedLong(smri_rng_u32(&rng));
+}
+
 static PyMethodDef functions[] = {
     {"cgroup_cpus", cgroup_cpus, METH_VARARGS,
      "cgroup_cpus(membership, mount) -> int or None: the least CPU quota of the cgroups in such files."},
     {"set_isa", set_isa, METH_O, "set_isa(name): cap the kernels at ref, avx2, avx512, avx512bf16 or amx."},
     {"random_words", (PyCFunction)(void (*)(void))random_words, METH_VARARGS | METH_KEYWORDS,
      "random_words(n, seed, epoch=0, sample=0, view=0, purpose=2) -> uint32 array: the first n words of a stream."},
+    {"random_normals", random_normals, METH_VARARGS,
+     "random_normals(out, seed, skipped) -> int: fills out after so many words of a stream; the word that comes next."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 
@@ -141,12 +141,17 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib", "safetensors", "tqdm
 def versions() -> dict[str, str]:
     """Versions of this package, Python, the packages that it stands on, and what the core runs on."""
     found = {"simclr_mri": __version__, "python": platform.python_version(), "platform": platform.platform()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
+    found |= {name: _installed_version(name) for name in PACKAGES}
     return found | {key: str(value) for key, value in _core.cpu_info().items()}
+
+
+@cache
+def _installed_version(name: str) -> str:
+    """Kept, because it reads and parses a file and every run writes it down."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def source_commit() -> str | None:
