@@ -17,7 +17,7 @@ from .._shared import option_name
 from ._history import History
 from ._interrupts import Interrupts
 from ._position import Position
-from ._ranks import STOPPED, RunStopped
+from ._ranks import STOPPED, RunStopped, not_interrupted
 from ._task import Task
 
 
@@ -128,6 +128,7 @@ class Loop:
                 self.error = error
                 self._tell_ranks(error)
             self._end()
+        self.task.ranks.is_interrupted = not_interrupted  # no circle: without it memory waits for a garbage collection
         if self.error is not None:
             raise self.error
         if self.interrupted:

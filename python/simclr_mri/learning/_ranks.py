@@ -31,6 +31,10 @@ class RunStopped(Exception):
     """A callback of rank 0 ends the run; not an error."""
 
 
+def not_interrupted() -> bool:
+    return False
+
+
 class Ranks:
     """This process alone; `MPIRanks` is several.
 
@@ -50,7 +54,7 @@ class Ranks:
     is_busy = False
 
     def __init__(self) -> None:
-        self.is_interrupted: Callable[[], bool] = lambda: False
+        self.is_interrupted: Callable[[], bool] = not_interrupted
         self.culprit: int | None = None
         self.has_ended = False  # all ranks know how it ended, and none may call `agree` again
         self.has_met = False

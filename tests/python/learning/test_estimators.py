@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import pickle
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -456,6 +458,21 @@ def test_the_predicted_memory_is_the_real_one(tmp_path):
     line = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("cls", [SimCLR, Classifier])
+def test_memory_of_a_model_is_free_once_nobody_holds_it(parts, tmp_path, cls):
+    """Without a garbage collection, which may come much later: networks lie outside of what Python counts."""
+    gc.collect()
+    gc.disable()
+    try:
+        model = cls(**{**CLF, "epochs": 1}).fit(*parts[:2], checkpoint=tmp_path / "run")
+        model.evaluate(parts[2]) if cls is Classifier else model.transform(parts[2])
+        held = [weakref.ref(model), weakref.ref(model.model_)]
+        del model
+        assert [ref() for ref in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_n_jobs_is_scikit_learns(parts, monkeypatch):
