@@ -102,7 +102,7 @@ static int write_all(int fd, const uint8_t *bytes, size_t n) {
         bytes += put;
         n -= (size_t)put;
     }
-    return fsync(fd);
+    return 0;
 }
 
 /* Makes the rename itself durable. A folder that cannot be opened or synced costs nothing but that. */
@@ -139,29 +139,29 @@ static char *follow_links(const char *path) {
 
 /* Writes a new file with the permissions of the one that it replaces, if there is one. 0, or -1 with errno. */
 static int write_temporary(char **temporary, const char *target, const struct stat *replaced, const void *bytes,
-                           size_t n_bytes) {
+                           size_t n_bytes, bool sync) {
     const int fd = open_temporary(temporary, target);
     if (fd < 0) return -1;
     int failed = replaced != NULL && fchmod(fd, replaced->st_mode & 0777) != 0;
-    failed = failed || write_all(fd, bytes, n_bytes) != 0;
+    failed = failed || write_all(fd, bytes, n_bytes) != 0 || (sync && fsync(fd) != 0);
     const int code = errno;
     if (close(fd) != 0 && !failed) return -1;
     errno = code;
     return failed ? -1 : 0;
 }
 
-smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes) {
+smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes, bool sync) {
     struct stat about;
     const bool exists = stat(path, &about) == 0;
     if (exists && !S_ISREG(about.st_mode))
         return S_ISDIR(about.st_mode) ? refuse(path, "cannot be written", EISDIR) : refuse(path, "not a regular file", EINVAL);
     char *target = follow_links(path), *temporary = NULL;
     if (target == NULL) return refuse(path, "cannot be written", errno);
-    int failed = write_temporary(&temporary, target, exists ? &about : NULL, bytes, n_bytes) != 0;
+    int failed = write_temporary(&temporary, target, exists ? &about : NULL, bytes, n_bytes, sync) != 0;
     failed = failed || rename(temporary, target) != 0;
     const int code = errno;
     if (failed && temporary != NULL) unlink(temporary);
-    if (!failed) sync_folder(target);
+    if (!failed && sync) sync_folder(target);
     free(temporary);
     free(target);
     return failed ? refuse(path, "cannot be written", code) : SMRI_OK;

@@ -78,8 +78,8 @@ smri_status smri_file_read(uint8_t **out, size_t *n_bytes, const char *path, siz
     return status;
 }
 
-/* Writes a new file and flushes it to the disk. 0, or the errno. */
-static int write_new(const wchar_t *name, const uint8_t *bytes, size_t n) {
+/* Writes a new file and, if `sync`, flushes it to the disk. 0, or the errno. */
+static int write_new(const wchar_t *name, const uint8_t *bytes, size_t n, bool sync) {
     const int fd = _wopen(name, _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY | _O_NOINHERIT, _S_IREAD | _S_IWRITE);
     if (fd < 0) return errno;
     int code = 0;
@@ -88,12 +88,12 @@ static int write_new(const wchar_t *name, const uint8_t *bytes, size_t n) {
         if (put < 0) code = errno;
         else bytes += put, n -= (size_t)put;
     }
-    if (code == 0 && _commit(fd) != 0) code = errno;
+    if (code == 0 && sync && _commit(fd) != 0) code = errno;
     if (_close(fd) != 0 && code == 0) code = errno;
     return code;
 }
 
-smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes) {
+smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes, bool sync) {
     static atomic_uint counter;
     wchar_t *target = wide(path);
     if (target == NULL) return refuse(path, "cannot be written", errno);
@@ -102,8 +102,9 @@ smri_status smri_file_replace(const char *path, const void *bytes, size_t n_byte
     int code = temporary == NULL ? ENOMEM : 0;
     if (code == 0) {
         _snwprintf(temporary, length, L"%ls.%d-%u.tmp", target, _getpid(), atomic_fetch_add(&counter, 1));
-        code = write_new(temporary, bytes, n_bytes);
-        if (code == 0 && !MoveFileExW(temporary, target, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH)) code = EACCES;
+        const DWORD how = MOVEFILE_REPLACE_EXISTING | (sync ? MOVEFILE_WRITE_THROUGH : 0);
+        code = write_new(temporary, bytes, n_bytes, sync);
+        if (code == 0 && !MoveFileExW(temporary, target, how)) code = EACCES;
         if (code != 0 && code != EEXIST) _wunlink(temporary);
     }
     free(temporary);

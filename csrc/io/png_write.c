@@ -104,12 +104,12 @@ smri_status smri_png_encode(uint8_t **out, size_t *n_bytes, const struct smri_pn
     return SMRI_OK;
 }
 
-smri_status smri_png_write(const char *path, const struct smri_png *png) {
+smri_status smri_png_write(const char *path, const struct smri_png *png, bool sync) {
     uint8_t *bytes;
     size_t n_bytes;
     smri_status status = smri_png_encode(&bytes, &n_bytes, png);
     if (status != SMRI_OK) return status;
-    status = smri_file_replace(path, bytes, n_bytes);
+    status = smri_file_replace(path, bytes, n_bytes, sync);
     free(bytes);
     return status;
 }

@@ -108,12 +108,13 @@ struct smri_png {
 /* A PNG in memory; *out is freed by free(). */
 smri_status smri_png_encode(uint8_t **out, size_t *n_bytes, const struct smri_png *png);
 /* A PNG in a file, by smri_file_replace. */
-smri_status smri_png_write(const char *path, const struct smri_png *png);
+smri_status smri_png_write(const char *path, const struct smri_png *png, bool sync);
 
 /* Replaces the file `path` by these bytes, or leaves it as it was: a temporary file in the same folder, fsync, rename.
+ * Without `sync` nothing waits for the disk, for files in thousands: sync them all once at the end.
  * SMRI_IO, with errno set, and no temporary file left, when the system refuses. Only regular files are replaced;
  * a symbolic link stays and its target is replaced, and the permissions stay. */
-smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes);
+smri_status smri_file_replace(const char *path, const void *bytes, size_t n_bytes, bool sync);
 
 /* The whole regular file in memory, freed by free(). SMRI_IO with errno set, SMRI_MEMORY, SMRI_DECODE when empty or larger
  * than `most` bytes. */

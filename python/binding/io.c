@@ -332,10 +332,11 @@ static PyObject *encode_png(PyObject *module, PyObject *arguments, PyObject *key
 }
 
 static PyObject *write_png(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"path", "pixels", "compression", NULL};
+    static char *names[] = {"path", "pixels", "compression", "sync", NULL};
     PyObject *object, *path = NULL;
-    int compression = 6;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&O|i", names, PyUnicode_FSConverter, &path, &object, &compression))
+    int compression = 6, sync = 1;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O&O|ip", names, PyUnicode_FSConverter, &path, &object, &compression,
+                                     &sync))
         return NULL;
     struct smri_png png;
     PyArrayObject *pixels = png_pixels(&png, object, compression);
@@ -348,7 +349,7 @@ static PyObject *write_png(PyObject *module, PyObject *arguments, PyObject *keyw
     smri_status status;
     int code;
     Py_BEGIN_ALLOW_THREADS;
-    status = smri_png_write(bytes, &png);
+    status = smri_png_write(bytes, &png, sync != 0);
     code = errno;
     Py_END_ALLOW_THREADS;
     if (status != SMRI_OK) raise_for_path(module, status, path, code);
@@ -366,7 +367,7 @@ static PyObject *replace_file(PyObject *module, PyObject *arguments) {
     int code;
     if (bytes != NULL) {
         Py_BEGIN_ALLOW_THREADS;
-        status = smri_file_replace(bytes, data.buf, (size_t)data.len);
+        status = smri_file_replace(bytes, data.buf, (size_t)data.len, true);
         code = errno;
         Py_END_ALLOW_THREADS;
         if (status != SMRI_OK) raise_for_path(module, status, path, code);
@@ -427,7 +428,7 @@ static PyMethodDef functions[] = {
      "decode_files(paths, channels=0, size=None, n_threads=0, fit='stretch', range=None, facts=False, max_pixels=0) -> "
      "(uint8 (N, H, W, C), [(index, exception, message)]), with facts, uint16 (N, 5), if asked for."},
     {"encode_png", WITH_KEYWORDS(encode_png), "encode_png(pixels, compression=6) -> bytes."},
-    {"write_png", WITH_KEYWORDS(write_png), "write_png(path, pixels, compression=6): all or nothing."},
+    {"write_png", WITH_KEYWORDS(write_png), "write_png(path, pixels, compression=6, sync=True): all or nothing."},
     {"replace_file", replace_file, METH_VARARGS, "replace_file(path, data): all or nothing."},
     {"resize", WITH_KEYWORDS(resize), "resize(images, size, n_threads=0) -> (N, rows, columns, C), antialiased bilinear."},
     {NULL, NULL, 0, NULL},

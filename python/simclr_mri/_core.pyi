@@ -380,8 +380,13 @@ def decode_files(
 def encode_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], compression: int = 6) -> bytes:
     """A PNG of pixels (H, W), (H, W, 1) or (H, W, 3), uint8; gray may be uint16."""
 
-def write_png(path: StrPath, pixels: NDArray[np.uint8] | NDArray[np.uint16], compression: int = 6) -> None:
-    """encode_png to a file, which is replaced in one step or left as it was (OSError)."""
+def write_png(
+    path: StrPath, pixels: NDArray[np.uint8] | NDArray[np.uint16], compression: int = 6, sync: bool = True
+) -> None:
+    """encode_png to a file, which is replaced in one step or left as it was (OSError).
+
+    Without `sync` it does not wait for the disk: for files in thousands, which are synced together at the end.
+    """
 
 def replace_file(path: StrPath, data: bytes | bytearray | memoryview, /) -> None:
     """Replace a file in one step: temporary file in the same folder, fsync, rename. OSError leaves it as it was."""

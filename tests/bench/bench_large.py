@@ -41,7 +41,7 @@ def write_slices(root: Path, n: int, side: int) -> None:
         folder = root / ("AD" if i % 2 else "CN") / f"{i % 100:02d}"
         folder.mkdir(parents=True, exist_ok=True)
         for k, image in enumerate(_core.resize(mixed.astype(np.uint8), side)):
-            _core.write_png(folder / f"sub-{i:05d}_{k:02d}.png", image)
+            _core.write_png(folder / f"sub-{i:05d}_{k:02d}.png", image, sync=False)
 
 
 @contextmanager

@@ -164,7 +164,7 @@ static void write_png(const uint8_t *data, size_t size) {
     const char *path = place(name, sizeof name, data[4] % 8);
     struct smri_image image;
     refuse(data[5]);
-    const smri_status written = smri_png_write(path, &png);
+    const smri_status written = smri_png_write(path, &png, true);
     refuse(0);
     if (written == SMRI_OK) {
         const smri_status status = smri_image_read(&image, path, &(struct smri_decode){0});

@@ -101,7 +101,9 @@ from ._records import same_fields as same_fields
 from ._report import NOT_A_DEVICE as NOT_A_DEVICE
 from ._report import Picture as Picture
 from ._report import Report as Report
+from ._system import can_sync_all as can_sync_all
 from ._system import open_to_read as open_to_read
+from ._system import sync_all as sync_all
 from ._text import bytes_text as bytes_text
 from ._text import callable_name as callable_name
 from ._text import choose as choose

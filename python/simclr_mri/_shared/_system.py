@@ -23,6 +23,17 @@ def open_to_read(path: str | os.PathLike[str]) -> int:
     return os.open(path, sum((getattr(os, name, 0) for name in flags), os.O_RDONLY))
 
 
+def can_sync_all() -> bool:
+    """Whether `sync_all` exists, so that thousands of files need not wait for the disk one by one."""
+    return sys.platform != "win32"
+
+
+def sync_all() -> None:
+    """Waits until everything that was written is on the disk; nothing where the system has no such call."""
+    if sys.platform != "win32":
+        os.sync()
+
+
 def is_gone(pid: int) -> bool:
     """Whether there is no such process; False where that cannot be asked without harm."""
     if sys.platform == "win32":  # where signal 0 is Ctrl-C

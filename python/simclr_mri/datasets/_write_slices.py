@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _core
-from .._shared import Fit, OnError, Plane
+from .._shared import Fit, OnError, Plane, can_sync_all, sync_all
 from ._folder import check_root
 from ._gather import Asked
 from ._images import Intensity, check_reading
@@ -92,13 +92,14 @@ def write_slices(
             image = piece.image[..., None] if size is None else fitted(piece.image[..., None], size, fit)
             path = draft / piece.file
             path.parent.mkdir(parents=True, exist_ok=True)
-            _core.write_png(path, image)
+            _core.write_png(path, image, sync=not can_sync_all())
             rows.append(_row(found, piece))
             if progress is not None and piece.position == 1:
                 progress(f"volume {piece.item + 1:,} of {len(items):,}")
         if not rows:
             raise ValueError(f"{root}: no slice lies in the range {cut.range} of any volume")
         _write_tables(draft, found, cut, rows)
+        sync_all()
         if out.exists():
             out.rmdir()
         draft.rename(out)

@@ -109,6 +109,14 @@ except OSError as error:
 """
 
 
+def test_without_sync_the_file_is_the_same(tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
+    _core.write_png(tmp_path / "a.png", pixels)
+    _core.write_png(tmp_path / "b.png", pixels, sync=False)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["a.png", "b.png"]
+
+
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "out.png"
     path.write_bytes(b"old")
