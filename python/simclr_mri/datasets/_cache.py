@@ -324,7 +324,7 @@ def _check_source(store: CachedStore, about: dict[str, Any]) -> None:
     if not about["source"] or not source.exists():
         return
     before = SourceFiles(index["source"], index["sizes"], index["times"])
-    now = SourceFiles.of(source, [Path(name) for name in before.names if os.path.isabs(name)])
+    now = SourceFiles.of(source, before.elsewhere)
     if not now.names or (now.sizes < 0).all():
         return
     said = before.changes(now)

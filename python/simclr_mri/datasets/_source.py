@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,20 @@ class SourceFiles:
     @classmethod
     def of(cls, source: Path, tables: Iterable[Path] = ()) -> SourceFiles:
         """The files below a folder, or one file, and tables that may lie elsewhere."""
-        rows = list(_below(source)) if source.is_dir() else [(source.name, *_about(source))]
+        rows = _below(source) if source.is_dir() else [(source.name, *_about(source))]
         known = {os.path.realpath(source / name) for name, *_ in rows} if tables else set()
         rows += [(str(path.absolute()), *_about(path)) for path in tables if os.path.realpath(path) not in known]
         rows.sort()
         names, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
         return cls(list(names), np.array(sizes, np.int64), np.array(times, np.int64))
+
+    @property
+    def elsewhere(self) -> list[Path]:
+        """The tables that have their whole path."""
+        if os.sep != "/":
+            return [Path(name) for name in self.names if os.path.isabs(name)]
+        first, stop = (bisect.bisect_left(self.names, mark) for mark in "/0")  # "0" comes after "/"
+        return [Path(name) for name in self.names[first:stop]]
 
     def changes(self, now: SourceFiles) -> str:
         """What is different now, in words: "2 files changed (a.png, b.png); 1 is gone (c.png)". "" for nothing."""
@@ -61,7 +70,7 @@ class SourceFiles:
         return dict(zip(self.names, zip(self.sizes.tolist(), self.times.tolist(), strict=True), strict=True))
 
 
-def _about(path: Path | os.DirEntry) -> tuple[int, int]:
+def _about(path: Path | str | os.DirEntry) -> tuple[int, int]:
     try:
         about = os.stat(path)
     except OSError:
@@ -69,21 +78,28 @@ def _about(path: Path | os.DirEntry) -> tuple[int, int]:
     return about.st_size, about.st_mtime_ns
 
 
-def _below(root: Path) -> Iterator[tuple[str, int, int]]:
+def _below(root: Path) -> list[tuple[str, int, int]]:
     """Every file that readers would see: links to folders are followed, hidden names passed over."""
     start = len(os.path.join(root, ""))
     left = [(str(root), frozenset([os.path.realpath(root)]))]
+    rows = []
     while left:
         folder, above = left.pop()
         try:
             with os.scandir(folder) as entries:
-                found = [entry for entry in entries if not is_hidden(entry.name)]
+                found = list(entries)
         except OSError:
             continue
         for entry in found:
-            if not os.path.isdir(entry.path):  # entry.is_dir raises for links in a circle
-                yield entry.path[start:], *_about(entry)
-            elif not entry.is_symlink():
-                left.append((entry.path, above))
+            if entry.name[0] in "._" and is_hidden(entry.name):
+                continue
+            if not entry.is_symlink():  # then its kind is known, and only a file is asked for more
+                if entry.is_dir():
+                    left.append((entry.path, above))
+                else:
+                    rows.append((entry.path[start:], *_about(entry)))
+            elif not os.path.isdir(entry.path):  # entry.is_dir raises for links in a circle
+                rows.append((entry.path[start:], *_about(entry.path)))
             elif (real := os.path.realpath(entry.path)) not in above:
                 left.append((entry.path, above | {real}))
+    return rows

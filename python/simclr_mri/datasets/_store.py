@@ -102,7 +102,8 @@ class Store:
 
 def keys_of(images: np.ndarray) -> np.ndarray:
     """Eight bytes of a digest (BLAKE2b) of each image, uint64 (n,)."""
-    digests = [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images]
+    images = np.ascontiguousarray(np.asarray(images))  # of a memory map, each image would be a map of its own
+    digests = [hashlib.blake2b(image.data, digest_size=8).digest() for image in images]
     return np.frombuffer(b"".join(digests), "<u8")
 
 
