@@ -47,6 +47,10 @@ N_ENDS = 32
 """Images of a piece of that tree that look for a link to the others, where they do not hang together."""
 
 
+N_FURTHER, N_SOME = 48, 4096
+"""Rows that each of these is compared with: the nearest of a few cells, or some of all."""
+
+
 CLEAR, UNCERTAIN = 4.5, 3.0
 """Ashman's D. Measured: 28 with all slices, 5 to 10 on phantoms (5 mm apart), 3.0 with every fourth slice, where chains
 break; up to 2.8 where no two images share a subject, and on noise."""
@@ -201,7 +205,8 @@ def _spanning_tree(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 def _sparse_tree(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The same of a graph in which each image has a few neighbours; pieces of it are joined by their best links."""
     n = len(features)
-    found, likeness = Cells(features).nearest(features, N_NEIGHBOURS, np.arange(n))
+    cells = Cells(features)
+    found, likeness = cells.nearest(features, N_NEIGHBOURS, np.arange(n))
     pairs, values = _edges(np.repeat(np.arange(n), N_NEIGHBOURS), found.ravel(), likeness.ravel())
     while True:
         # scipy takes 0 for no edge, so that a distance must not be 0; float64 tells similarities near 1 apart.
@@ -211,7 +216,7 @@ def _sparse_tree(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
         if n_pieces == 1:
             ends, links = np.stack([tree.row, tree.col], axis=1), (3.0 - tree.data).astype(np.float32)
             return ends.astype(np.int64), links, found[:, 0], likeness[:, 0]
-        more, value = _links_between(features, piece, n_pieces)
+        more, value = _links_between(cells, piece, n_pieces)
         a, b = np.concatenate([pairs, more]).T
         pairs, values = _edges(a, b, np.concatenate([values, value]))
 
@@ -224,22 +229,42 @@ def _edges(a: np.ndarray, b: np.ndarray, values: np.ndarray) -> tuple[np.ndarray
     return pairs[once], values[there][once]
 
 
-def _links_between(features: np.ndarray, piece: np.ndarray, n_pieces: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each piece but the largest, the best link from some of its images to another piece."""
+def _links_between(cells: Cells, piece: np.ndarray, n_pieces: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each piece but the largest, the best link from some of its images to another piece.
+
+    It is looked for among the rows that the cells give; where these are all of the piece, among some of all rows. So
+    the cost grows with the number of images and little more.
+    """
     largest, order = np.bincount(piece).argmax(), np.argsort(piece, kind="stable")
     starts = np.searchsorted(piece[order], np.arange(n_pieces + 1))
-    pairs, values = [], []
-    for p in range(n_pieces):
-        if p == largest:
-            continue
-        members = order[starts[p] : starts[p + 1]]
-        members = members[np.linspace(0, len(members) - 1, min(N_ENDS, len(members))).astype(int)]
-        likeness = features[members] @ features.T
-        likeness[:, piece == p] = -2
-        i, j = np.unravel_index(likeness.argmax(), likeness.shape)
-        pairs.append((members[i], j))
-        values.append(likeness[i, j])
+    members = [order[starts[p] : starts[p + 1]] for p in range(n_pieces) if p != largest]
+    members = [m[np.linspace(0, len(m) - 1, min(N_ENDS, len(m))).astype(int)] for m in members]
+    asked = np.concatenate(members)
+    found = [_nearest_elsewhere(cells, piece, asked[i : i + 4096]) for i in range(0, len(asked), 4096)]
+    other, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
+    spread = np.linspace(0, len(piece) - 1, min(N_SOME, len(piece))).astype(int)
+    some = np.union1d(spread, order[starts[:-1]][:N_SOME])  # of several pieces, whatever they are
+    pairs, values, first = [], [], 0
+    for mine in members:
+        best = first + int(likeness[first : first + len(mine)].argmax())
+        a, b, value = asked[best], other[best], likeness[best]
+        first += len(mine)
+        if value == -2:
+            products = cells.rows[mine] @ cells.rows[some].T
+            products[:, piece[some] == piece[a]] = -2
+            i, j = np.unravel_index(products.argmax(), products.shape)
+            a, b, value = mine[i], some[j], products[i, j]
+        pairs.append((a, b))
+        values.append(value)
     return np.array(pairs, np.int64), np.array(values, np.float32)
+
+
+def _nearest_elsewhere(cells: Cells, piece: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of some rows the nearest of another piece that the cells give, and the likeness: -2 if there is none."""
+    near, values = cells.nearest(cells.rows[asked], N_FURTHER, asked)
+    values[piece[near] == piece[asked][:, None]] = -2
+    best = values.argmax(axis=1)[:, None]
+    return np.take_along_axis(near, best, 1)[:, 0], np.take_along_axis(values, best, 1)[:, 0]
 
 
 def _two_kinds(links: np.ndarray) -> tuple[float, float, float]:

@@ -151,14 +151,12 @@ def find_copies(*images: np.ndarray, edited: bool = True, controls: int = N_CONT
     equal = _equal_pairs(images)
     if not edited:
         return Copies(equal, np.ones(len(equal), bool), np.tile(np.eye(2), (len(equal), 1, 1)), n, 0, 0)
-    gray = np.concatenate([fm.shrink(part) for part in images if len(part)] or [np.zeros((0, 1, 1), np.float32)])
-    keep = np.setdiff1d(np.arange(n), equal[:, 1])
-    keep = keep[gray[keep].std(axis=(1, 2)) >= BLANK]
-    gray = gray[keep]
+    gray, keep = _pictures(images, equal[:, 1], controls)
     rng = np.random.default_rng([seed, len(keep)])
     sources = np.sort(rng.choice(len(keep), min(controls, len(keep)), replace=False))
-    planted = [_edit(gray[i], CONTROLS[k % len(CONTROLS)], rng) for k, i in enumerate(sources)]
-    pairs, linear, n_crowded = search_copies(np.concatenate([gray, planted]) if planted else gray)
+    for k, i in enumerate(sources.tolist()):
+        gray[len(keep) + k] = _edit(gray[i].astype(np.float32), CONTROLS[k % len(CONTROLS)], rng)
+    pairs, linear, n_crowded = search_copies(gray[: len(keep) + len(sources)])
     control = pairs[:, 1] >= len(keep)
     own = control & (pairs[:, 0] == np.append(sources, 0)[np.maximum(pairs[:, 1] - len(keep), 0)])
     found = keep[pairs[~control]].reshape(-1, 2)
@@ -168,6 +166,22 @@ def find_copies(*images: np.ndarray, edited: bool = True, controls: int = N_CONT
     kinds = np.arange(len(sources)) % len(CONTROLS)
     by_kind = tuple((name, int((kinds == k).sum()), int(seen[kinds == k].sum())) for k, name in enumerate(CONTROLS))
     return Copies(np.concatenate([equal, found]), flags, maps, n, len(sources), int(seen.sum()), by_kind, n_crowded)
+
+
+def _pictures(images: Sequence[np.ndarray], left_out: np.ndarray, n_more: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images at 64 x 64 that show something, uint8, with room for more, and their numbers. Never all in float."""
+    n = sum(map(len, images))
+    gray = np.empty((n + n_more, fm.SIDE_PX, fm.SIDE_PX), np.uint8)
+    wanted = np.ones(n, bool)
+    wanted[left_out] = False
+    keep, n_kept, first = np.empty(n, np.int64), 0, 0
+    for some in (part[i : i + 1024] for part in images for i in range(0, len(part), 1024)):
+        small = fm.shrink(some)
+        seen = np.flatnonzero(wanted[first : first + len(some)] & (small.std(axis=(1, 2)) >= BLANK))
+        place = slice(n_kept, n_kept + len(seen))
+        gray[place], keep[place] = np.rint(small[seen]), first + seen
+        first, n_kept = first + len(some), place.stop
+    return gray, keep[:n_kept]
 
 
 def _equal_pairs(images: Sequence[np.ndarray]) -> np.ndarray:

@@ -99,13 +99,12 @@ def search_copies(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         return np.zeros((0, 2), np.int64), np.zeros((0, 2, 2)), 0
     workers = min(MAX_WORKERS, n_threads(None) or n_processors())
     with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
-        contrast = pool.map(lambda part: fm.local_contrast(gray[part]).astype(np.float16), _parts(len(gray), 256))
-        detail = np.concatenate(list(contrast))
+        images = _Pictures(gray, _local_contrast(gray, pool))
+        detail = images.detail
         near = _unmoved_candidates(detail, pool)
         still = _each_once(np.stack([np.repeat(np.arange(len(gray)), near.shape[1]), near.ravel()], axis=1))
         rows, n_crowded, turns = _moved_candidates(detail, pool)
         pairs, start = _start(detail, turns, rows, near[:, 0], pool)
-        images = _Pictures(gray, detail)
         pairs, found, differ = images.compare(pairs, start, pool)
         moved = (np.abs(found.linear - np.eye(2)).max(axis=(1, 2)) > MOVED) | (
             np.abs(found.shift).max(axis=1) > MOVED_PX
@@ -130,10 +129,14 @@ def search_copies(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
 
 @dataclass(eq=False)
 class _Pictures:
-    """Grey levels and local contrast at 64 x 64."""
+    """Grey levels, uint8, and local contrast at 64 x 64, which is kept as `_Detail`."""
 
     gray: np.ndarray
-    detail: np.ndarray
+    detail: _Detail
+
+    def both(self, pairs: np.ndarray) -> np.ndarray:
+        """Grey levels of pairs (P, 2): ndarray of shape (2, P, 64, 64), float32."""
+        return self.gray[pairs.T].astype(np.float32)
 
     def compare(
         self, pairs: np.ndarray, start: align.Alignment, pool: ThreadPoolExecutor
@@ -146,7 +149,7 @@ class _Pictures:
         pairs, found = np.concatenate([p for p, _ in refined]), align.joined([f for _, f in refined])
 
         def differ(part: slice) -> tuple[np.ndarray, np.ndarray]:
-            a, b = self.gray[pairs[part, 0]], self.gray[pairs[part, 1]]
+            a, b = self.both(pairs[part])
             return align.differences(a, b, found.take(part), ENOUGH, NEAR)
 
         parts = _parts(len(pairs), align.BATCH)
@@ -159,7 +162,7 @@ class _Pictures:
         much they differ. Alignment would be led astray by either."""
 
         def look(part: slice) -> tuple[np.ndarray, np.ndarray]:
-            a, b = self.gray[pairs[part].T]
+            a, b = self.both(pairs[part])
             i = np.flatnonzero(align.is_odd(a, b))
             differ, _ = align.differences(a[i], b[i], align.unmoved(len(i)), ENOUGH, NEAR)
             return pairs[part][i[differ < COPY]], differ[differ < COPY]
@@ -172,7 +175,7 @@ class _Pictures:
         """Whether pairs are as similar without their border: two heads in one frame are not."""
 
         def look(part: slice) -> np.ndarray:
-            a, b = self.gray[pairs[part].T]
+            a, b = self.both(pairs[part])
             return align.differences(a, b, found.take(part), ENOUGH, NEAR, middle=True)[0] < MIDDLE
 
         return np.concatenate(list(pool.map(look, _parts(len(pairs), align.BATCH))))
@@ -182,9 +185,9 @@ class _Pictures:
         near = np.flatnonzero((least >= COPY) & (least < NEAR_MISS) & bent)
         for part in _parts(len(near), align.BATCH):
             i = near[part]
-            a, b = self.gray[pairs[i].T]
+            a, b = self.both(pairs[i])
             left = fm.local_contrast(align.regraded(a, b, found.take(i)))
-            better = align.refine(left, self.detail[pairs[i, 1]].astype(np.float32), found.take(i), steps=3)
+            better = align.refine(left, self.detail[pairs[i, 1]], found.take(i), steps=3)
             value, _ = align.differences(a, b, better, ENOUGH, NEAR)
             won = value < least[i]
             i = i[won]
@@ -238,24 +241,51 @@ def _parts(n: int, size: int) -> Iterator[slice]:
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
 
-def _moved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.ndarray, int, np.ndarray]:
+@dataclass(eq=False)
+class _Detail:
+    """Local contrast of all images in a byte a pixel: a quarter of the memory, rounded by at most .02 of some .5."""
+
+    bytes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.bytes)
+
+    def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
+        """Of some images, float32."""
+        return self.bytes[which] * _DETAIL_STEP
+
+
+_DETAIL_STEP = np.float32(1 / 32)
+
+
+def _local_contrast(gray: np.ndarray, pool: ThreadPoolExecutor) -> _Detail:
+    kept = np.empty(gray.shape, np.int8)
+
+    def work(part: slice) -> None:
+        kept[part] = np.clip(np.rint(fm.local_contrast(gray[part].astype(np.float32)) / _DETAIL_STEP), -127, 127)
+
+    list(pool.map(work, _parts(len(gray), 64)))
+    return _Detail(kept)
+
+
+def _moved_candidates(detail: _Detail, pool: ThreadPoolExecutor) -> tuple[np.ndarray, int, np.ndarray]:
     """Pairs that look alike once one is turned, mirrored, zoomed, cut or stretched (see `_best_of_each`), and what
     `align.coarse_heights` takes of all images."""
     n = len(detail)
     some = detail[np.unique(np.linspace(0, n - 1, min(n, N_SAMPLE)).astype(int))]
-    parts = _parts(len(some), align.BATCH)
-    whole = np.concatenate([fm.descriptors(fm.polar_spectra(some[part].astype(np.float32))) for part in parts])
+    parts = _parts(len(some), fm.AT_ONCE)
+    whole = np.concatenate([fm.descriptors(next(fm.spectra_of_views(some[part]))) for part in parts])
     mean, directions = _main_directions(whole, N_DIRECTIONS)
 
     def describe(part: slice) -> tuple[np.ndarray, np.ndarray]:
         views: list[np.ndarray] = []
-        for maps in fm.spectra_of_views(detail[part].astype(np.float32)):
+        for maps in fm.spectra_of_views(detail[part]):
             if not views:
-                turns = align.coarse(align.polar_transforms(maps))
+                turns = align.coarse(align.polar_transforms(fm.images_first(maps)))
             views.append((_unit(fm.descriptors(maps) - mean) @ directions).astype(np.float16))
         return np.stack(views), turns
 
-    described = list(pool.map(describe, _parts(n, align.BATCH)))
+    described = list(pool.map(describe, _parts(n, fm.AT_ONCE)))
     seen, turns = np.concatenate([s for s, _ in described], axis=1), np.concatenate([t for _, t in described])
     del described
     find = _search_in(seen[0].astype(np.float32))
@@ -264,7 +294,7 @@ def _moved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> tuple[np.
     return *_best_of_each(np.concatenate(list(rows)), n), turns
 
 
-def _unmoved_candidates(detail: np.ndarray, pool: ThreadPoolExecutor) -> np.ndarray:
+def _unmoved_candidates(detail: _Detail, pool: ThreadPoolExecutor) -> np.ndarray:
     """The images that each image resembles most as it lies, the most similar first: ndarray of shape (N, k), int.
 
     The last four are those that its upper, middle and lower third resemble most, of which writing spares one, and its
@@ -291,7 +321,7 @@ _REGIONS = [rows.ravel() for rows in (*np.array_split(_CELLS, 3), _CELLS[4:12, 4
 
 def _coarse(detail: np.ndarray) -> np.ndarray:
     """Means of 4 x 4 pixels, rows of length 1: ndarray of shape (N, 256), float32."""
-    return _unit(align.means(detail.astype(np.float32), 4).reshape(len(detail), -1))
+    return _unit(align.means(detail, 4).reshape(len(detail), -1))
 
 
 def _main_directions(rows: np.ndarray, n_directions: int) -> tuple[np.ndarray, np.ndarray]:
@@ -356,10 +386,11 @@ def _best_of_each(rows: np.ndarray, n: int) -> tuple[np.ndarray, int]:
     rows = rows[np.sort(best)].astype(np.int64)
     taken = [0] * n
     rank = np.empty(len(rows), np.int64)
-    for i, (a, b) in enumerate(rows[:, :2].tolist()):
-        rank[i] = min(taken[a], taken[b])
-        taken[a] += 1
-        taken[b] += 1
+    for part in _parts(len(rows), 65536):  # as lists, numbers take ten times their memory
+        for i, (a, b) in enumerate(rows[part, :2].tolist(), part.start):
+            rank[i] = min(taken[a], taken[b])
+            taken[a] += 1
+            taken[b] += 1
     rows[:, 3] = rank == 0
     few = rank < N_CANDIDATES
     return rows[few], len(np.unique(rows[~few, 0]))
@@ -370,7 +401,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _start(
-    detail: np.ndarray, turns: np.ndarray, rows: np.ndarray, nearest: np.ndarray, pool: ThreadPoolExecutor
+    detail: _Detail, turns: np.ndarray, rows: np.ndarray, nearest: np.ndarray, pool: ThreadPoolExecutor
 ) -> tuple[np.ndarray, align.Alignment]:
     """All pairs to compare, and how they might lie over each other: as they are, or after a move."""
     parts = list(_parts(len(rows), align.BATCH))
@@ -395,9 +426,9 @@ def _each_once(pairs: np.ndarray) -> np.ndarray:
     return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
-def _lie_over(detail: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _lie_over(detail: _Detail, rows: np.ndarray) -> np.ndarray:
     """Which candidates lie over each other as they are: ndarray of shape (P,), bool."""
-    return _correlation(*(detail[i].astype(np.float32) for i in rows[:, :2].T)) > LIES_OVER
+    return _correlation(*(detail[i] for i in rows[:, :2].T)) > LIES_OVER
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -406,20 +437,20 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return product / np.sqrt(squares[0] * squares[1] + 1e-12)
 
 
-def _alike_turned(detail: np.ndarray, turns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _alike_turned(detail: _Detail, turns: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Which candidates may fit over each other, at a first look: ndarray of shape (P,), bool."""
     a, b, view, _ = rows.T
     left = turns[a]
     for v in np.unique(view[view > 0]):
         i = np.flatnonzero(view == v)
-        left[i] = align.coarse(align.polar_transforms(fm.polar_spectra(detail[a[i]].astype(np.float32), int(v))))
+        left[i] = align.coarse(align.polar_transforms(fm.polar_spectra(detail[a[i]], int(v))))
     return align.coarse_heights(left, turns[b]) > COARSE_PEAK
 
 
-def _align(detail: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, align.Alignment]:
+def _align(detail: _Detail, rows: np.ndarray) -> tuple[np.ndarray, align.Alignment]:
     """The candidates that fit over each other once one of them is moved, and how."""
     a, b, view, first_choice = rows.T
-    left, right = (detail[i].astype(np.float32) for i in (a, b))
+    left, right = detail[a], detail[b]
     spectra = np.empty((len(view), fm.N_RINGS, fm.N_ANGLES), np.float32)
     for v in np.unique(view):
         spectra[view == v] = fm.polar_spectra(left[view == v], int(v))
@@ -450,10 +481,10 @@ def _align(detail: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, align.Alig
     return rows[kept, :2], found.take(kept)
 
 
-def _refine(detail: np.ndarray, pairs: np.ndarray, start: align.Alignment) -> tuple[np.ndarray, align.Alignment]:
+def _refine(detail: _Detail, pairs: np.ndarray, start: align.Alignment) -> tuple[np.ndarray, align.Alignment]:
     """The pairs that fit well once they are aligned, and how; two steps tell which are worth the others."""
     for steps, fit in ((2, 0.78), (4, 0.88)):
-        a, b = detail[pairs.T].astype(np.float32)
+        a, b = detail[pairs.T]
         start = align.refine(a, b, start, steps=steps)
         good = start.match > fit
         pairs, start = pairs[good], start.take(good)

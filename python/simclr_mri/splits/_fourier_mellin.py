@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, sparse
+from scipy import sparse
 
 from .. import _core
 
@@ -35,10 +35,12 @@ RING_STEP = float(np.log(HIGHEST / LOWEST)) / (N_RINGS - 1)
 ANGULAR = 14
 """Angular frequencies kept; higher ones are noise."""
 
-AT_ONCE = 16
-"""Images whose spectra are taken at once: what lies between them then stays in the second-level cache."""
+AT_ONCE = 32
+"""Images whose spectra are taken at once: enough for fast products, and what lies between them stays in the cache."""
 
-_PADDED = 96
+_PADDED = 96.0
+"""Pixels that a line has once it is padded. A cut that shows less of it is padded in proportion, so that all spectra
+have the same rings."""
 
 
 def rotation(degrees: float, scale: float = 1.0) -> np.ndarray:
@@ -94,113 +96,147 @@ def local_contrast(gray: np.ndarray) -> np.ndarray:
     return band / (np.sqrt(_COARSE @ (band * band) @ _COARSE.T) + 8)
 
 
-def _window(view: View) -> np.ndarray:
-    """What a view shows of the image, falling to 0 at a circle: ndarray of shape (64, 64)."""
-    zoom = np.sqrt(np.linalg.det(view.linear))
-    y, x = np.mgrid[:SIDE_PX, :SIDE_PX] - CENTRE + view.shift[:, None, None] / zoom
-    edge = np.clip(2 * np.hypot(y, x) * zoom / (SIDE_PX / 2) - 1, 0, 1)
-    return (0.5 + 0.5 * np.cos(np.pi * edge)).astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """The square that a view shows of an image, and the waves that it is made of.
 
-
-def _waves(highest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines of the frequencies 0 to `highest` of a padded line: two ndarrays of shape (32, highest + 1).
-
-    They are those of the first half of the line, about its middle: in the other half the cosines are the same ones
-    backwards, and the sines too with the other sign. Where the middle is does not change a magnitude.
+    Attributes
+    ----------
+    rows, columns : slice
+    window : ndarray of shape (m, m, 1), float32
+        Falls to 0 at a circle.
+    cosines, sines : ndarray of shape (waves, m / 2), float32
+        In the first half of a line, about its middle: in the other half the cosines are the same ones backwards, and
+        the sines too with the other sign. Where the middle is does not change a magnitude.
     """
-    angle = 2 * np.pi / _PADDED * np.outer(np.arange(SIDE_PX // 2) - CENTRE, np.arange(highest + 1))
-    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+
+    rows: slice
+    columns: slice
+    window: np.ndarray
+    cosines: np.ndarray
+    sines: np.ndarray
 
 
-def _log_polar(linear: np.ndarray, highest: int) -> sparse.csr_matrix:
-    """Bilinear sampling of the halves that `_magnitudes` gives at a view's rings and angles, as a matrix."""
+def _cut(view: View, n_waves: int) -> _Cut:
+    zoom = float(np.sqrt(np.linalg.det(view.linear)))
+    radius = SIDE_PX / 2 / zoom
+    half = int(np.ceil(radius))
+    middle = CENTRE - view.shift / zoom
+    first = np.clip(np.round(middle - half + 0.5).astype(int), 0, SIDE_PX - 2 * half)
+    rows, columns = (slice(start, start + 2 * half) for start in first.tolist())
+    y, x = np.mgrid[rows, columns] - middle[:, None, None]
+    edge = np.clip(2 * np.hypot(y, x) / radius - 1, 0, 1)
+    angle = 2 * np.pi * zoom / _PADDED * np.outer(np.arange(n_waves), np.arange(half) - half + 0.5)
+    window = (0.5 + 0.5 * np.cos(np.pi * edge)).astype(np.float32)[..., None]
+    return _Cut(rows, columns, window, np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32))
+
+
+def _log_polar(linear: np.ndarray, width: int) -> sparse.csr_matrix:
+    """Bilinear sampling of the halves that `_magnitudes` gives at the rings and angles of a stretch, as a matrix."""
     f = np.geomspace(LOWEST, HIGHEST, N_RINGS)[:, None] * _PADDED
     angle = np.arange(N_ANGLES) * np.pi / N_ANGLES
     # The spectrum of a picture that was stretched by a matrix is the picture's, read at the transpose.
     fy, fx = linear.T @ np.stack([(f * np.sin(angle)).ravel(), (f * np.cos(angle)).ravel()])
     backwards = fx < 0
     fy, fx = np.where(backwards, -fy, fy), np.abs(fx)
-    there = (np.abs(fy) < highest) & (fx < highest)
     y, x = np.floor(fy).astype(int), np.floor(fx).astype(int)
     wy, wx = fy - y, fx - x
-    width = highest + 1
     rows, columns, weights = [], [], []
     for dy in (0, 1):
         for dx in (0, 1):
             half = y + dy < 0
-            column = (half * width + np.abs(y + dy)) * width + x + dx
-            weight = (wy if dy else 1 - wy) * (wx if dx else 1 - wx)
-            rows.append(np.flatnonzero(there))
-            columns.append(column[there])
-            weights.append(weight[there].astype(np.float32))
+            rows.append(np.arange(fy.size))
+            columns.append((half * width + np.abs(y + dy)) * width + x + dx)
+            weights.append(((wy if dy else 1 - wy) * (wx if dx else 1 - wx)).astype(np.float32))
     return sparse.csr_matrix(
         (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(fy.size, 2 * width * width)
     )
 
 
-def _highest(view: View) -> int:
-    """The highest frequency that a view needs, in cycles a padded line."""
-    return min(_PADDED // 2, int(np.ceil(HIGHEST * _PADDED * np.linalg.norm(view.linear, 2))) + 1)
+def _n_waves(stretch: np.ndarray) -> int:
+    """From 0 to the highest frequency that is read after a stretch, in cycles a padded line."""
+    return int(np.ceil(HIGHEST * _PADDED * np.linalg.norm(stretch, 2))) + 2
 
 
-_HIGHEST_WHOLE = max(map(_highest, VIEWS[:N_UNCUT]))
-_SIZES = [_HIGHEST_WHOLE if i < N_UNCUT else _highest(view) for i, view in enumerate(VIEWS)]
-_WINDOWS = [_window(VIEWS[0] if i < N_UNCUT else view) for i, view in enumerate(VIEWS)]
-_SAMPLING = [_log_polar(view.linear, size) for view, size in zip(VIEWS, _SIZES, strict=True)]
-_WAVES = {size: _waves(size) for size in set(_SIZES)}
-_TAPER = np.hanning(N_RINGS).astype(np.float32)[:, None]
+_STRETCHES = [view.linear / np.sqrt(np.linalg.det(view.linear)) for view in VIEWS]
+_WIDTHS = [max(map(_n_waves, _STRETCHES[:N_UNCUT]))] * N_UNCUT + [_n_waves(np.eye(2))] * (len(VIEWS) - N_UNCUT)
+_CUTS = [_cut(View(np.eye(2), np.zeros(2)) if i < N_UNCUT else v, _WIDTHS[i]) for i, v in enumerate(VIEWS)]
+_SAMPLING = [_log_polar(*stretch) for stretch in zip(_STRETCHES, _WIDTHS, strict=True)]
 
 
-def _magnitudes(detail: np.ndarray, view: int) -> np.ndarray:
-    """Magnitudes of the spectrum of what a view shows, in two halves: rows 0 and up, and below.
+def _magnitudes(detail: np.ndarray, cut: _Cut) -> np.ndarray:
+    """Magnitudes of the spectrum of what a view shows, in two halves: rows 0 and up, and below. Images come last.
 
     The transform is a product with waves on either side: only the lower frequencies are wanted, and products are fast.
     Both halves of a line are added for the cosines, and subtracted for the sines, before they are multiplied.
     """
-    (cosines, sines), n, half_px = _WAVES[_SIZES[view]], len(detail), SIDE_PX // 2
-    width = cosines.shape[1]
-    seen = detail * _WINDOWS[view]
-    left, right = seen[:, :, :half_px], seen[:, :, : half_px - 1 : -1]
-    across = np.empty((n, SIDE_PX, 2 * width), np.float32)
-    np.matmul(left + right, cosines, out=across[:, :, :width])
-    np.matmul(left - right, sines, out=across[:, :, width:])
-    upper, lower = across[:, :half_px], across[:, : half_px - 1 : -1]
-    even, odd = cosines.T @ (upper + lower), sines.T @ (upper - lower)
-    cc, cs, sc, ss = even[:, :, :width], even[:, :, width:], odd[:, :, :width], odd[:, :, width:]
-    out = np.empty((n, 2, width, width), np.float32)
-    for half, sign in enumerate((-1, 1)):
-        real, imaginary = cc + sign * ss, cs - sign * sc
-        real *= real
-        imaginary *= imaginary
-        real += imaginary
-        np.sqrt(real, out=out[:, half])
-    return out.reshape(n, -1)
+    seen = detail[cut.rows, cut.columns] * cut.window
+    m, _, n = seen.shape
+    w, half_px = cut.cosines.shape
+    left, right = seen[:, :half_px], seen[:, : half_px - 1 : -1]
+    across = np.empty((m, 2 * w, n), np.float32)
+    np.matmul(cut.cosines, left + right, out=across[:, :w])
+    np.matmul(cut.sines, left - right, out=across[:, w:])
+    upper, lower = across[:half_px], across[: half_px - 1 : -1]
+    cc, cs = (cut.cosines @ (upper + lower).reshape(half_px, -1)).reshape(w, 2, w, n).swapaxes(0, 1)
+    sc, ss = (cut.sines @ (upper - lower).reshape(half_px, -1)).reshape(w, 2, w, n).swapaxes(0, 1)
+    out = np.empty((2, w, w, n), np.float32)
+    out[0], out[1] = _magnitude(cc - ss, cs + sc), _magnitude(cc + ss, cs - sc)
+    return out.reshape(2 * w * w, n)
+
+
+def _magnitude(real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
+    """Of complex numbers, whose parts are overwritten: hypot takes ten times as long."""
+    real *= real
+    imaginary *= imaginary
+    real += imaginary
+    return np.sqrt(real, out=real)
 
 
 def polar_spectra(detail: np.ndarray, view: int = 0) -> np.ndarray:
     """Logarithm of the magnitude of the spectrum: ndarray of shape (N, rings, angles), float32; over 180 degrees."""
-    return next(_polar_spectra(detail, (view,)))
+    parts = (detail[i : i + AT_ONCE] for i in range(0, len(detail), AT_ONCE))
+    return np.concatenate([images_first(next(_polar_spectra(part, (view,)))) for part in parts])
+
+
+def images_first(maps: np.ndarray) -> np.ndarray:
+    """Of arrays with images last."""
+    return np.ascontiguousarray(np.moveaxis(maps, -1, 0))
 
 
 def _polar_spectra(detail: np.ndarray, views: Iterable[int]) -> Iterator[np.ndarray]:
+    last = np.ascontiguousarray(np.moveaxis(detail, 0, -1))
     power = None
     for view in views:
         if power is None or view >= N_UNCUT:
-            some = [_magnitudes(detail[i : i + AT_ONCE], view) for i in range(0, len(detail), AT_ONCE)]
-            power = np.ascontiguousarray(np.concatenate(some).T)
-        maps = np.ascontiguousarray((_SAMPLING[view] @ power).T).reshape(-1, N_RINGS, N_ANGLES)
-        floor = 0.02 * np.sqrt(np.einsum("nra,nra->n", maps, maps) / (N_RINGS * N_ANGLES)) + 1e-6
-        yield np.log(maps + floor[:, None, None])
+            power = _magnitudes(last, _CUTS[view])
+        maps = _SAMPLING[view] @ power
+        maps += 0.02 * np.sqrt(np.einsum("sn,sn->n", maps, maps) / len(maps)) + 1e-6
+        yield np.log(maps, out=maps).reshape(N_RINGS, N_ANGLES, -1)
 
 
 def spectra_of_views(detail: np.ndarray) -> Iterator[np.ndarray]:
-    """`polar_spectra` in each view."""
+    """`polar_spectra` of at most `AT_ONCE` images in each view, with images last: (rings, angles, N)."""
     return _polar_spectra(detail, range(len(VIEWS)))
 
 
+def _transform(n: int, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines, (frequencies, n)."""
+    angle = 2 * np.pi / n * np.outer(frequencies, np.arange(n))
+    return np.cos(angle), np.sin(angle)
+
+
+_ALONG_ANGLES = np.concatenate(_transform(N_ANGLES, np.arange(1, ANGULAR + 1))).astype(np.float32)
+_N_RADIAL = N_RINGS // 2 + 1
+_ALONG_RINGS = (np.concatenate(_transform(N_RINGS, np.arange(_N_RADIAL))) * np.hanning(N_RINGS)).astype(np.float32)
+
+
 def descriptors(maps: np.ndarray) -> np.ndarray:
-    """What is the same after turning, mirroring and zooming, of polar spectra: ndarray of shape (N, 294), float32."""
-    z = np.abs(fft.fft(fft.rfft(maps * _TAPER, axis=2)[:, :, 1 : ANGULAR + 1], axis=1))
-    half = N_RINGS // 2
-    z = np.concatenate([2 * z[:, :1], z[:, 1 : half + 1] + z[:, : half - 1 : -1]], axis=1).reshape(len(maps), -1)
-    return np.sqrt(z / (np.linalg.norm(z, axis=1, keepdims=True) + 1e-12)).astype(np.float32)
+    """What is the same after turning, mirroring and zooming, of polar spectra (rings, angles, N): (N, 294), float32.
+
+    The magnitudes of the transform along angles and windowed rings, those of both signs of a radial frequency added.
+    """
+    along = (_ALONG_RINGS @ np.matmul(_ALONG_ANGLES, maps).reshape(N_RINGS, -1)).reshape(2, _N_RADIAL, 2, ANGULAR, -1)
+    (cc, cs), (sc, ss) = along.transpose(0, 2, 1, 3, 4)  # cosines or sines along rings, then along angles
+    z = (_magnitude(cc + ss, cs - sc) + _magnitude(cc - ss, cs + sc)).reshape(_N_RADIAL * ANGULAR, -1)
+    return np.sqrt(z / (np.sqrt(np.einsum("dn,dn->n", z, z)) + 1e-12)).T

@@ -21,8 +21,8 @@ N_PROBED = 8
 lie there."""
 
 
-N_MEANS = 6
-"""Steps of spherical k-means that the cells' centres are moved by."""
+N_MEANS, N_SAMPLE = 6, 32
+"""Steps of spherical k-means that the cells' centres are moved by, and rows for each cell that take part in them."""
 
 
 class Cells:
@@ -39,21 +39,23 @@ class Cells:
         n = len(rows)
         n_cells = max(1, min(n, round(2 * n**0.5)))
         self.rows = rows
-        self._centres = rows[np.sort(np.random.default_rng(seed).choice(n, n_cells, replace=False))]
+        rng = np.random.default_rng(seed)
+        self._centres = rows[np.sort(rng.choice(n, n_cells, replace=False))]
+        some = rows if n <= N_SAMPLE * n_cells else rows[np.sort(rng.choice(n, N_SAMPLE * n_cells, replace=False))]
         for _ in range(N_MEANS):
-            self._assign()
+            order, starts = self._assign(some)
             for c in range(n_cells):
-                members = self._order[self._starts[c] : self._starts[c + 1]]
+                members = order[starts[c] : starts[c + 1]]
                 if len(members):
-                    mean = rows[members].sum(axis=0)
+                    mean = some[members].sum(axis=0)
                     self._centres[c] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-        self._assign()
+        self._order, self._starts = self._assign(rows)
 
-    def _assign(self) -> None:
-        """Each row to the centre that it resembles most."""
-        cell = np.concatenate([(part @ self._centres.T).argmax(axis=1) for part in _parts(self.rows)])
-        self._order = np.argsort(cell, kind="stable")
-        self._starts = np.searchsorted(cell[self._order], np.arange(len(self._centres) + 1))
+    def _assign(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows in the order of the centres that they resemble most, and where each centre's begin."""
+        cell = np.concatenate([(part @ self._centres.T).argmax(axis=1) for part in _parts(rows)])
+        order = np.argsort(cell, kind="stable")
+        return order, np.searchsorted(cell[order], np.arange(len(self._centres) + 1))
 
     def nearest(self, queries: np.ndarray, k: int, own: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The k most similar rows of each query, the most similar first.

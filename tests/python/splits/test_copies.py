@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from reference import fourier_mellin as ref
 from simclr_mri.datasets import AlzheimerMRI, phantoms
 from simclr_mri.splits import _alignment as align
 from simclr_mri.splits import _fourier_mellin as fm
@@ -145,6 +146,17 @@ def test_alignment_recovers_a_known_map(images: np.ndarray, degrees: float) -> N
         assert np.abs(found.linear[0] - linear).max() < 0.01
         assert np.abs(found.shift[0] - (2, -3)).max() < 0.15  # at half the size
         assert found.match > 0.9
+
+
+def test_descriptors_are_those_of_the_definition(images: np.ndarray) -> None:
+    detail = fm.local_contrast(fm.shrink(images[:3, ..., None]))
+    rings = np.geomspace(fm.LOWEST, fm.HIGHEST, fm.N_RINGS)
+    for view, maps in zip(fm.VIEWS, fm.spectra_of_views(detail), strict=True):
+        expected = ref.polar_spectrum(detail[2].astype(float), view.linear, view.shift, rings, fm.N_ANGLES, 96)
+        assert np.abs(maps[..., 2] - expected).max() < 2e-3
+        assert np.abs(fm.descriptors(maps)[2] - ref.descriptor(expected, fm.ANGULAR)).max() < 2e-4
+    whole, corner = (fm.polar_spectra(detail, view) for view in (0, 5))
+    assert np.array_equal(whole, fm.images_first(next(fm.spectra_of_views(detail)))) and corner.shape == whole.shape
 
 
 def test_ring_correlation_is_that_of_the_definition() -> None:
