@@ -41,7 +41,8 @@ HIDING, BESIDE = LINKING.get(sys.platform, LINKING["linux"])
 SYSTEM_FLAGS = ["-D__USE_MINGW_ANSI_STDIO=1"] if sys.platform == "win32" else []
 LIBRARY_SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 
-C_FLAGS = ["-std=c11", "-O3", "-g1", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
+WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter"]  # of callbacks, which take what all of their kind take
+C_FLAGS = ["-std=c11", "-O3", "-g1", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden", *WARNINGS]
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 ISA_FLAGS = {

@@ -216,7 +216,6 @@ smri_status smri_augment_batch(float *out, const struct smri_batch *batch, const
 }
 
 static void gather_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const size_t n = job->shape.H * job->shape.W * job->shape.C;
     float *out = job->out + index * n;

@@ -108,7 +108,6 @@ static smri_status decode_one(uint8_t *out, const struct job *job, size_t index)
 }
 
 static void decode_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const size_t bytes = job->H * job->W * job->C;
     uint8_t *out = job->out + index * bytes;

@@ -13,14 +13,12 @@ struct relu_job {
 };
 
 static void forward_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct relu_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->elementwise.relu_fwd(job->out + first, job->in + first, n);
 }
 
 static void backward_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct relu_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->elementwise.relu_bwd(job->out + first, job->in + first, job->y + first, n);

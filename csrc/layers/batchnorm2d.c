@@ -7,7 +7,6 @@
 #include "layers/batchnorm2d_tiles.h"
 
 size_t smri_batchnorm2d_workspace_bytes(const struct smri_batchnorm2d *shape, size_t n_threads) {
-    (void)n_threads;
     return space_bytes(shape, cut_for_sums(shape));
 }
 
@@ -31,7 +30,6 @@ static void moments_of(const struct statistics_job *job, const struct tile *tile
 }
 
 static void statistics_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct statistics_job *job = context;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
     moments_of(job, &tile);
@@ -50,7 +48,6 @@ void smri_batchnorm2d_moments_part(void *parts, size_t first, size_t rows, size_
 
 /* Merges the row tiles: mean = sum n_k mean_k / n, m2 = sum m2_k + n_k (mean_k - mean)^2. */
 static void merge_moments(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct statistics_job *job = context;
     const size_t C = job->shape->C, rows = job->shape->rows;
     const struct columns at = columns_at(job->shape, &job->cut, &job->space, index);
@@ -145,7 +142,6 @@ static struct smri_scale_shift_rows scale_shift_part(const struct scale_shift_jo
 }
 
 static void scale_shift_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct scale_shift_job *job = context;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
     const struct smri_scale_shift_rows part = scale_shift_part(job, &tile);

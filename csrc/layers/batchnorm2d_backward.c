@@ -37,7 +37,6 @@ static void sum_tile(const struct backward_job *job, const struct tile *tile) {
 }
 
 static void sums_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct backward_job *job = context;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
     sum_tile(job, &tile);
@@ -54,14 +53,12 @@ static void dx_tile(void *dx, void *copy, const struct backward_job *job, const 
 }
 
 static void dx_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct backward_job *job = context;
     const struct tile tile = tile_at(job->shape, &job->cut, index);
     dx_tile(smri_elem(job->dx, tile.offset, job->shape->precision), NULL, job, &tile);
 }
 
 static void merge_sums(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct backward_job *job = context;
     const size_t C = job->shape->C;
     const struct columns at = columns_at(job->shape, &job->cut, &job->space, index);

@@ -198,7 +198,6 @@ static void neighbours(size_t *first, size_t *second, float *weight, size_t i, s
 }
 
 static void upsample_image(void *context, size_t n, size_t worker) {
-    (void)worker;
     const struct upsample_job *job = context;
     const float *in = job->in + n * job->h * job->w;
     for (size_t i = 0; i < job->H; i++) {

@@ -12,14 +12,12 @@ struct convert_job {
 };
 
 static void widen_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct convert_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->convert.widen((float *)job->out + first, (const smri_bf16 *)job->in + first, n);
 }
 
 static void narrow_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct convert_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->convert.narrow((smri_bf16 *)job->out + first, (const float *)job->in + first, n);

@@ -19,7 +19,6 @@ struct dropout_job {
 };
 
 static void row_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct dropout_job *job = context;
     struct smri_rng rng;
     const size_t row_in_batch = job->dropout->first_row + index;

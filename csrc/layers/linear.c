@@ -18,12 +18,10 @@ struct job {
 };
 
 size_t smri_linear_workspace_bytes(const struct smri_linear *shape, size_t n_threads) {
-    (void)shape, (void)n_threads;
     return 0;
 }
 
 static void forward_tile(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const struct smri_linear *s = job->shape;
     const size_t tiles = smri_chunk_count(s->K, TILE_COLS);
@@ -34,7 +32,6 @@ static void forward_tile(void *context, size_t index, size_t worker) {
 }
 
 static void backward_data_tile(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const struct smri_linear *s = job->shape;
     const size_t tiles = smri_chunk_count(s->C, TILE_FEATURES);
@@ -45,7 +42,6 @@ static void backward_data_tile(void *context, size_t index, size_t worker) {
 }
 
 static void backward_weights_tile(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const struct smri_linear *s = job->shape;
     const size_t tiles = smri_chunk_count(s->C, TILE_FEATURES);
@@ -56,7 +52,6 @@ static void backward_weights_tile(void *context, size_t index, size_t worker) {
 }
 
 static void backward_bias_tile(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const struct smri_linear *s = job->shape;
     const size_t begin = index * BIAS_COLS, end = smri_chunk_end(s->K, BIAS_COLS, index);
@@ -67,7 +62,6 @@ static void backward_bias_tile(void *context, size_t index, size_t worker) {
 
 void smri_linear_forward(float *y, const float *x, const float *w, const float *b, const struct smri_linear *shape,
                          void *workspace, smri_pool *pool) {
-    (void)workspace;
     struct job job = {shape, y, x, w};
     smri_pool_run(pool, smri_chunk_count(shape->N, TILE_ROWS) * smri_chunk_count(shape->K, TILE_COLS), forward_tile, &job);
     if (b == NULL) return;
@@ -77,7 +71,6 @@ void smri_linear_forward(float *y, const float *x, const float *w, const float *
 
 void smri_linear_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,
                           const struct smri_linear *shape, void *workspace, smri_pool *pool) {
-    (void)workspace;
     const size_t feature_tiles = smri_chunk_count(shape->C, TILE_FEATURES);
     if (dx != NULL) {
         struct job job = {shape, dx, dy, w};

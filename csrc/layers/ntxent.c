@@ -56,7 +56,6 @@ static size_t positive_of(const struct ntxent_job *job, size_t i) {
 }
 
 static void normalise_row(void *context, size_t i, size_t worker) {
-    (void)worker;
     const struct ntxent_job *job = context;
     const float *z = job->z + i * job->D;
     double sum = 0.0; /* in double the square of no float overflows */
@@ -77,7 +76,6 @@ static void exclude(const struct ntxent_job *job, float *s, size_t i) {
 }
 
 static void similarity_band(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct ntxent_job *job = context;
     const struct smri_softmax_kernels *kernels = &smri_kernels_get()->softmax;
     const size_t first = index * BAND, last = smri_chunk_end(job->M, BAND, index), M = job->M, D = job->D;
@@ -105,7 +103,6 @@ static void project_row(const struct ntxent_job *job, size_t i) {
 }
 
 static void gradient_band(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct ntxent_job *job = context;
     const size_t first = index * BAND, last = smri_chunk_end(job->M, BAND, index), M = job->M, D = job->D;
     const float factor = 1.0f / ((float)M * job->options->temperature);

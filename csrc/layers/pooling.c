@@ -90,7 +90,6 @@ static void forward_row(const struct maxpool_job *job, size_t index) {
 }
 
 static void forward_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct maxpool_job *job = context;
     const size_t end = smri_chunk_end(job->rows, job->rows_a_task, index);
     for (size_t row = index * job->rows_a_task; row < end; row++) forward_row(job, row);
@@ -132,7 +131,6 @@ static void backward_row(const struct maxpool_job *job, size_t index) {
 }
 
 static void backward_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct maxpool_job *job = context;
     const size_t end = smri_chunk_end(job->rows, job->rows_a_task, index);
     for (size_t row = index * job->rows_a_task; row < end; row++) backward_row(job, row);
@@ -155,7 +153,6 @@ struct avgpool_job {
 };
 
 static void average_image(void *context, size_t n, size_t worker) {
-    (void)worker;
     const struct avgpool_job *job = context;
     const void *x = smri_elem_const(job->in, n * job->pixels * job->C, job->precision);
     smri_kernels_get()->pool2d[job->precision].column_sum((float *)job->out + n * job->C, x, 1.0f / (float)job->pixels,
@@ -170,7 +167,6 @@ void smri_avgpool_forward(float *y, const void *x, size_t N, size_t pixels, size
 }
 
 static void spread_image(void *context, size_t n, size_t worker) {
-    (void)worker;
     const struct avgpool_job *job = context;
     const float factor = 1.0f / (float)job->pixels;
     const float *dy = (const float *)job->in + n * job->C;

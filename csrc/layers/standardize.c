@@ -18,7 +18,6 @@ struct strip_job {
 };
 
 static void forward_strip(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct strip_job *job = context;
     const size_t first = index * STRIP, n = smri_chunk_end(job->D, STRIP, index) - first, D = job->D;
     const float *z = job->in + first;
@@ -35,7 +34,6 @@ static void forward_strip(void *context, size_t index, size_t worker) {
 }
 
 static void backward_strip(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct strip_job *job = context;
     const size_t first = index * STRIP, n = smri_chunk_end(job->D, STRIP, index) - first, D = job->D;
     const float *dy = job->in + first, *y = job->y + first;

@@ -45,7 +45,6 @@ struct scatter_job {
 };
 
 static void scatter_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct scatter_job *job = context;
     const size_t first = index * job->pixels_a_task, end = smri_chunk_end(job->pixels, job->pixels_a_task, index);
     struct smri_strided_scatter scatter = *job->scatter;

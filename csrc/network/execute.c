@@ -91,7 +91,6 @@ struct part_job {
 };
 
 static void run_part(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct part_job *job = context;
     const struct smri_batchnorm2d *shape = job->parts->shape;
     const size_t first = index * job->parts->rows, end = smri_chunk_end(shape->groups * shape->rows, job->parts->rows, index);

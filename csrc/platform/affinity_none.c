@@ -14,6 +14,5 @@ void smri_affinity_init(struct smri_affinity *affinity) {
 }
 
 void smri_affinity_make_way(struct smri_affinity *affinity, const pthread_t *workers, size_t n_workers) {
-    (void)affinity, (void)workers, (void)n_workers;
 }
 #endif

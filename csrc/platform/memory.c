@@ -22,8 +22,6 @@
 static void advise_huge_pages(void *p, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
     (void)madvise(p, bytes, MADV_HUGEPAGE);
-#else
-    (void)p, (void)bytes;
 #endif
 }
 
@@ -67,7 +65,6 @@ struct zero_job {
 
 /* A thread takes neighbouring tasks, mostly; these are pages `n_threads` apart. */
 static void zero_page(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct zero_job *job = context;
     const size_t page = index % job->n_turns * job->n_threads + index / job->n_turns;
     if (page < job->n_pages) memset(job->memory + page * HUGE_PAGE, 0, HUGE_PAGE);

@@ -327,7 +327,6 @@ struct single {
 };
 
 static void run_single(void *context, size_t begin, size_t end, size_t worker) {
-    (void)end;
     const struct single *single = context;
     single->task(single->context, begin, worker);
 }

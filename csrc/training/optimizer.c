@@ -20,7 +20,6 @@ struct step_job {
 };
 
 static void sgd_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct step_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->optimizer.sgd(job->weights + first, job->m != NULL ? job->m + first : NULL, job->start + first,
@@ -42,7 +41,6 @@ void smri_sgd_step(float *weights, float *m, const float *gradients, const struc
 }
 
 static void adamw_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct step_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->optimizer.adamw(job->weights + first, job->m + first, job->v + first, job->start + first,
@@ -76,7 +74,6 @@ struct norm_job {
 };
 
 static void norm_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     struct norm_job *job = context;
     const size_t first = index * job->grain, n = smri_chunk_end(job->n, job->grain, index) - first;
     job->sums[index] = smri_kernels_get()->optimizer.norm2(
@@ -103,7 +100,6 @@ struct lars_job {
 
 /* Plain code, which the compiler vectorises: the pass is bound by memory. */
 static void lars_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct lars_job *job = context;
     const size_t end = smri_chunk_end(job->n, GRAIN, index);
     for (size_t i = index * GRAIN; i < end; i++) {
@@ -135,7 +131,6 @@ struct perturb_job {
 };
 
 static void perturb_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct perturb_job *job = context;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
     smri_kernels_get()->optimizer.perturb(job->weights + first, job->copy != NULL ? job->copy + first : NULL,

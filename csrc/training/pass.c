@@ -112,7 +112,6 @@ struct sum_job {
 };
 
 static void sum_task(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct sum_job *job = context;
     const size_t begin = index * SUM_GRAIN, end = smri_chunk_end(job->n, SUM_GRAIN, index);
     for (size_t i = begin; job->term != NULL && i < end; i++) job->sum[i] += job->term[i];

@@ -48,7 +48,6 @@ static void pack_slice(const struct job *job, smri_bf16 *panel, size_t block, si
 }
 
 static void pack_shared(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const size_t slices = job->plan.slices;
     pack_slice(job, job->panels + index * job->plan.taps * SMRI_AMX_PANEL, index / slices, index % slices);
@@ -137,7 +136,6 @@ static void copy_image(const struct job *job, char *unit, const struct place *pl
 }
 
 static void copy_shared(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const size_t unit = index / job->plan.group;
     const struct place place = place_of(&job->plan, unit);

@@ -7,7 +7,6 @@
 
 /* Packs one row of dy or, after those, of x, for all tasks. */
 static void pack_group(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct smri_amx_wgrad_job *job = context;
     smri_bf16 *dy = job->packed, *x = dy + job->P * job->dy.packed_row;
     const struct smri_amx_wgrad_unit u = {job->group, index, 0, job->Q};

@@ -414,7 +414,6 @@ struct transposition {
 };
 
 static void transpose_block(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct transposition *t = context;
     const struct smri_conv2d *s = t->shape;
     const size_t K_blocks = smri_conv2d_blocks(s->K), taps = s->R * s->S;
@@ -452,7 +451,6 @@ static void backward_data(const struct smri_conv2d_call *whole) {
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    (void)direction;
     return shape->precision == SMRI_FP32;
 }
 

@@ -17,14 +17,12 @@ static size_t tap_words(size_t depth) { return smri_conv2d_pairs(depth) * SMRI_C
 
 /* [K/32][tap][C][32] floats to [K/32][tap][ceil(C/2)][32] pairs; `index` is a block and a tap. */
 static void pair_tap(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct pairing *p = context;
     p->kernels->bf16_dot2.weights(p->out + index * tap_words(p->depth), p->w + index * p->depth * SMRI_CONV_BLOCK, p->depth);
 }
 
 /* [K/32][tap][C][32] floats to [C/32][tap][ceil(K/2)][32] pairs, 32 x 32 at a time. */
 static void pair_transposed(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct pairing *p = context;
     const struct smri_conv2d *s = p->shape;
     const size_t K_blocks = smri_conv2d_blocks(s->K), taps = s->R * s->S;
@@ -80,7 +78,6 @@ static void backward_data(const struct smri_conv2d_call *call) {
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    (void)direction;
     return shape->precision == SMRI_BF16;
 }
 

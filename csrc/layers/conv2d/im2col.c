@@ -42,7 +42,6 @@ static size_t row_floats(enum smri_conv2d_direction direction, const struct smri
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    (void)direction;
     return shape->precision == SMRI_FP32;
 }
 
@@ -117,7 +116,6 @@ static void window_gradients(const struct job *job, float *out, bool accumulate,
 }
 
 static void backward_data_tile(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const size_t begin = index * job->tile_rows, end = smri_chunk_end(job->pixels, job->tile_rows, index);
     window_gradients(job, job->out + begin * job->shape->C, job->accumulate, begin, end);

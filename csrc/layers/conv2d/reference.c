@@ -15,12 +15,10 @@ struct job {
 };
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    (void)direction, (void)shape;
     return true;
 }
 
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    (void)direction, (void)shape;
     return (struct smri_workspace_bytes){0, 0};
 }
 
@@ -54,7 +52,6 @@ static size_t weight_index(const struct smri_conv2d *s, size_t k, size_t r, size
             if (w < (s)->W)
 
 static void forward_image(void *context, size_t n, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const struct smri_conv2d *s = job->shape;
     for (size_t p = 0; p < job->P; p++)
@@ -92,7 +89,6 @@ static float gradient(const struct job *job, size_t n, size_t h, size_t w, size_
 }
 
 static void backward_data_image(void *context, size_t n, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const struct smri_conv2d *s = job->shape;
     for (size_t h = 0; h < s->H; h++)
@@ -105,7 +101,6 @@ static void backward_data_image(void *context, size_t n, size_t worker) {
 }
 
 static void backward_weights_channel(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const struct smri_conv2d *s = job->shape;
     const size_t k = index / s->C, c = index % s->C; /* k runs over the padding too */

@@ -17,7 +17,6 @@ struct job {
 };
 
 static void convert_part(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct job *job = context;
     const struct smri_convert_kernels *kernels = &smri_kernels_get()->convert;
     const size_t begin = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - begin;
@@ -49,7 +48,6 @@ static size_t copies_bytes(const struct smri_conv2d *s) {
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    (void)direction;
     return shape->precision == SMRI_BF16;
 }
 

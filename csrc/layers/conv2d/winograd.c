@@ -168,7 +168,6 @@ static void backward_data(const struct smri_conv2d_call *call) {
 }
 
 static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *s) {
-    (void)direction;
     return s->R == 3 && s->S == 3 && s->stride == 1 && s->pad <= 2;
 }
 
@@ -178,7 +177,6 @@ static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction di
 }
 
 static bool has_prologue(const struct smri_conv2d *shape) {
-    (void)shape;
     return true; /* a tile's pixels are activated on the stack */
 }
 

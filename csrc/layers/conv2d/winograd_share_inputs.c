@@ -27,7 +27,6 @@ static size_t weights_pieces(const struct smri_winograd_job *job, void **pieces,
 }
 
 static void transform_inputs(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct smri_winograd_job *job = context;
     const size_t block = index / job->n_chunks, chunk = index % job->n_chunks;
     smri_winograd_input_panel(job->shared + index * job->panel_floats, &job->in, &job->grid, block * job->tiles,

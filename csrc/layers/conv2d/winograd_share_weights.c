@@ -6,7 +6,6 @@
 #define RUNS 24
 
 static void transform_weights(void *context, size_t index, size_t worker) {
-    (void)worker;
     const struct smri_winograd_job *job = context;
     const size_t panel = index / 2, b = index % 2, pair = panel / job->n_chunks; /* of one or two blocks */
     if (b < smri_conv2d_blocks(smri_winograd_pair_channels(job, pair)))
