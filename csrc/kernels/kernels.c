@@ -14,54 +14,38 @@ struct table {
     struct smri_kernels kernels;
 };
 
+/* The families that every instruction set with vectors of floats has. */
+#define FILL_FLOATS(isa) \
+    smri_conv_kernels_##isa(&table->conv), smri_winograd_kernels_##isa(table->winograd), \
+    smri_batchnorm_kernels_##isa(table->batchnorm), smri_convert_kernels_##isa(&table->convert), \
+    smri_elementwise_kernels_##isa(&table->elementwise), smri_pool2d_kernels_##isa(table->pool2d), \
+    smri_softmax_kernels_##isa(&table->softmax), smri_optimizer_kernels_##isa(&table->optimizer), \
+    smri_peak_kernels_##isa(&table->peak)
+
 static void fill(struct smri_kernels *table, unsigned isas) {
-    smri_conv_kernels_ref(&table->conv);
-    smri_amx_kernels_ref(&table->amx);
-    smri_amx_wgrad_kernels_ref(&table->amx_wgrad);
-    smri_bf16_dot2_kernels_ref(&table->bf16_dot2);
-    smri_convert_kernels_ref(&table->convert);
-    smri_batchnorm_kernels_ref(table->batchnorm);
-    smri_elementwise_kernels_ref(&table->elementwise);
-    smri_pool2d_kernels_ref(table->pool2d);
-    smri_softmax_kernels_ref(&table->softmax);
-    smri_optimizer_kernels_ref(&table->optimizer);
+    FILL_FLOATS(ref);
     smri_pixel_kernels_ref(&table->pixels);
     smri_random_kernels_ref(&table->random);
-    smri_winograd_kernels_ref(table->winograd);
-    smri_peak_kernels_ref(&table->peak);
+    smri_bf16_dot2_kernels_ref(&table->bf16_dot2);
+    smri_amx_kernels_ref(&table->amx);
+    smri_amx_wgrad_kernels_ref(&table->amx_wgrad);
 #if defined(__x86_64__)
     if ((isas & SMRI_ISA_AVX2) != 0) {
-        smri_conv_kernels_avx2(&table->conv);
+        FILL_FLOATS(avx2);
         smri_pixel_kernels_avx2(&table->pixels);
         smri_random_kernels_avx2(&table->random);
-        smri_winograd_kernels_avx2(table->winograd);
-        smri_convert_kernels_avx2(&table->convert);
-        smri_batchnorm_kernels_avx2(table->batchnorm);
-        smri_elementwise_kernels_avx2(&table->elementwise);
-        smri_pool2d_kernels_avx2(table->pool2d);
-        smri_softmax_kernels_avx2(&table->softmax);
-        smri_optimizer_kernels_avx2(&table->optimizer);
-        smri_peak_kernels_avx2(&table->peak);
     }
     if ((isas & SMRI_ISA_AVX512) != 0) {
-        smri_conv_kernels_avx512(&table->conv);
+        FILL_FLOATS(avx512);
         smri_pixel_kernels_avx512(&table->pixels);
-        smri_winograd_kernels_avx512(table->winograd);
-        smri_convert_kernels_avx512(&table->convert);
-        smri_batchnorm_kernels_avx512(table->batchnorm);
-        smri_elementwise_kernels_avx512(&table->elementwise);
-        smri_pool2d_kernels_avx512(table->pool2d);
-        smri_softmax_kernels_avx512(&table->softmax);
-        smri_optimizer_kernels_avx512(&table->optimizer);
-        smri_peak_kernels_avx512(&table->peak);
     }
     if ((isas & SMRI_ISA_AVX512BF16) != 0) {
-        smri_peak_kernels_avx512bf16(&table->peak);
         smri_bf16_dot2_kernels_avx512bf16(&table->bf16_dot2);
         smri_convert_kernels_avx512bf16(&table->convert);
         smri_batchnorm_kernels_avx512bf16(table->batchnorm);
         smri_pool2d_kernels_avx512bf16(table->pool2d);
         smri_winograd_kernels_avx512bf16(table->winograd);
+        smri_peak_kernels_avx512bf16(&table->peak);
     }
     if ((isas & SMRI_ISA_AMX) != 0) {
         smri_amx_kernels_amx(&table->amx);
@@ -70,16 +54,8 @@ static void fill(struct smri_kernels *table, unsigned isas) {
     }
 #elif defined(__aarch64__)
     if ((isas & SMRI_ISA_NEON) != 0) {
-        smri_conv_kernels_neon(&table->conv);
+        FILL_FLOATS(neon);
         smri_random_kernels_neon(&table->random);
-        smri_winograd_kernels_neon(table->winograd);
-        smri_batchnorm_kernels_neon(table->batchnorm);
-        smri_convert_kernels_neon(&table->convert);
-        smri_softmax_kernels_neon(&table->softmax);
-        smri_optimizer_kernels_neon(&table->optimizer);
-        smri_elementwise_kernels_neon(&table->elementwise);
-        smri_pool2d_kernels_neon(table->pool2d);
-        smri_peak_kernels_neon(&table->peak);
     }
     if ((isas & SMRI_ISA_NEONBF16) != 0) {
         smri_bf16_dot2_kernels_neonbf16(&table->bf16_dot2);

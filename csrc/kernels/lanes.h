@@ -210,11 +210,9 @@ SMRI_INLINE floats where_positive(floats v, floats by) {
 }
 
 SMRI_INLINE void vstore_positive_bits(uint8_t *bits, floats by, size_t n) {
-    (void)n; /* at most eight: one byte */
     *bits = (uint8_t)_mm256_movemask_ps(_mm256_cmp_ps(by, _mm256_setzero_ps(), _CMP_GT_OQ));
 }
 SMRI_INLINE floats where_bits(floats v, const uint8_t *bits, size_t n) {
-    (void)n;
     const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     const __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(*bits), lane), lane);
     return _mm256_and_ps(v, _mm256_castsi256_ps(set));

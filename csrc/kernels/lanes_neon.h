@@ -66,13 +66,11 @@ SMRI_INLINE floats positive(floats v) { return (floats)((uints)v & ~(uints)(v < 
 SMRI_INLINE floats where_positive(floats v, floats by) { return (floats)((uints)v & (uints)(by > 0.0f)); }
 
 SMRI_INLINE void vstore_positive_bits(uint8_t *bits, floats by, size_t n) {
-    (void)n; /* at most eight: one byte */
     uint8_t set = 0;
     for (int i = 0; i < 8; i++) set |= (uint8_t)((by[i] > 0.0f) << i);
     *bits = set;
 }
 SMRI_INLINE floats where_bits(floats v, const uint8_t *bits, size_t n) {
-    (void)n;
     const uints lane = {1, 2, 4, 8, 16, 32, 64, 128}, set = (uints)((*bits & lane) != 0);
     return (floats)((uints)v & set);
 }

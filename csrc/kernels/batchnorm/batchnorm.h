@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "smri/precision.h"
+#include "kernels/family.h"
 
 /* y = scale * x + shift, plus residual_scale * residual + residual_shift, or plus residual as it is when residual_scale
  * is NULL, or nothing when residual is NULL; then max(0, .) when relu. y may be x or residual. */
@@ -54,11 +54,6 @@ struct smri_batchnorm_kernels {
     void (*gradient_dx)(void *dx, const struct smri_batchnorm_gradient *job, const struct smri_batchnorm_dx *factors);
 };
 
-/* Each fills the slots that it improves; `_ref` fills all. */
-void smri_batchnorm_kernels_ref(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
-void smri_batchnorm_kernels_avx2(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
-void smri_batchnorm_kernels_neon(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
-void smri_batchnorm_kernels_avx512(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
-void smri_batchnorm_kernels_avx512bf16(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]);
+SMRI_DECLARE_FILLERS(smri_batchnorm_kernels, struct smri_batchnorm_kernels); /* of both precisions */
 
 #endif

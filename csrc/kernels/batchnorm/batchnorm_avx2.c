@@ -1,7 +1,3 @@
 /* Batch normalisation's kernels compiled for AVX2 and FMA; the code and its reasons are in batchnorm_loops.h. */
+#define SMRI_ISA avx2
 #include "kernels/batchnorm/batchnorm_loops.h"
-
-void smri_batchnorm_kernels_avx2(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]) {
-    fill_fp32(&table[SMRI_FP32]);
-    fill_bf16(&table[SMRI_BF16]);
-}

@@ -1,7 +1,3 @@
 /* Batch normalisation's kernels compiled for AVX-512; the code and its reasons are in batchnorm_loops.h. */
+#define SMRI_ISA avx512
 #include "kernels/batchnorm/batchnorm_loops.h"
-
-void smri_batchnorm_kernels_avx512(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]) {
-    fill_fp32(&table[SMRI_FP32]);
-    fill_bf16(&table[SMRI_BF16]);
-}

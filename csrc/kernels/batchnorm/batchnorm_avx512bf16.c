@@ -1,4 +1,3 @@
-/* Batch normalisation's kernels of bfloat16 with the instruction that rounds to it; the code is in batchnorm_loops.h. */
+/* Batch normalisation's kernels with the instruction that rounds to bfloat16; the code is in batchnorm_loops.h. */
+#define SMRI_ISA avx512bf16
 #include "kernels/batchnorm/batchnorm_loops.h"
-
-void smri_batchnorm_kernels_avx512bf16(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]) { fill_bf16(&table[SMRI_BF16]); }

@@ -94,9 +94,5 @@ static inline void gradient_dx(void *dx, const struct smri_batchnorm_gradient *j
     }
 }
 
+#define SMRI_ISA ref
 #include "kernels/batchnorm/batchnorm_entries.h"
-
-void smri_batchnorm_kernels_ref(struct smri_batchnorm_kernels table[SMRI_PRECISIONS]) {
-    fill_fp32(&table[SMRI_FP32]);
-    fill_bf16(&table[SMRI_BF16]);
-}

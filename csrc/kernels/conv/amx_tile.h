@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "smri/precision.h"
+#include "kernels/family.h"
 
 #define SMRI_AMX_HALF 16   /* rows of a register */
 #define SMRI_AMX_PIXELS 32 /* of one call: two registers */
@@ -57,8 +57,6 @@ struct smri_amx_kernels {
                   size_t channels);
 };
 
-/* `_ref` fills all slots. */
-void smri_amx_kernels_ref(struct smri_amx_kernels *kernels);
-void smri_amx_kernels_amx(struct smri_amx_kernels *kernels);
+SMRI_DECLARE_FILLERS(smri_amx_kernels, struct smri_amx_kernels);
 
 #endif

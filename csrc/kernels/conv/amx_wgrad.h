@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "smri/precision.h"
+#include "kernels/family.h"
 
 #define SMRI_AMX_WGRAD_SIDE 16                                      /* channels, and pairs of images */
 #define SMRI_AMX_WGRAD_IMAGES 32
@@ -71,7 +71,6 @@ struct smri_amx_wgrad_kernels {
     void (*finish)(const struct smri_wtile_finish *finish);
 };
 
-void smri_amx_wgrad_kernels_ref(struct smri_amx_wgrad_kernels *kernels);
-void smri_amx_wgrad_kernels_amx(struct smri_amx_wgrad_kernels *kernels);
+SMRI_DECLARE_FILLERS(smri_amx_wgrad_kernels, struct smri_amx_wgrad_kernels);
 
 #endif

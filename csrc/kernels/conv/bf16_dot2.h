@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "kernels/conv/igemm.h"
-#include "smri/precision.h"
+#include "kernels/family.h"
 
 struct smri_bf16_dot2_kernels {
     /* igemm.h's tile with rows and results of bfloat16. `depth` counts channels; a tap's weights are [ceil(depth / 2)][32]
@@ -27,9 +27,6 @@ struct smri_bf16_dot2_kernels {
                  size_t n);
 };
 
-/* `_ref` fills all slots, NEON's those of the tiles. */
-void smri_bf16_dot2_kernels_ref(struct smri_bf16_dot2_kernels *kernels);
-void smri_bf16_dot2_kernels_avx512bf16(struct smri_bf16_dot2_kernels *kernels);
-void smri_bf16_dot2_kernels_neonbf16(struct smri_bf16_dot2_kernels *kernels);
+SMRI_DECLARE_FILLERS(smri_bf16_dot2_kernels, struct smri_bf16_dot2_kernels);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "kernels/conv/epilogue.h"
+#include "kernels/family.h"
 
 #define SMRI_CONV_ROWS 6   /* 6 x 64 floats are 24 accumulators of 512 bits: 10 loads for 24 multiply-adds a step */
 #define SMRI_CONV_COLS 64  /* two blocks of packed weights */
@@ -85,9 +86,6 @@ struct smri_conv_kernels {
     void (*copy)(float *restrict out, size_t out_stride, const float *restrict in, size_t in_stride, size_t rows, size_t n);
 };
 
-void smri_conv_kernels_ref(struct smri_conv_kernels *kernels);
-void smri_conv_kernels_avx2(struct smri_conv_kernels *kernels);
-void smri_conv_kernels_neon(struct smri_conv_kernels *kernels);
-void smri_conv_kernels_avx512(struct smri_conv_kernels *kernels);
+SMRI_DECLARE_FILLERS(smri_conv_kernels, struct smri_conv_kernels);
 
 #endif

@@ -44,7 +44,7 @@ static void copy(float *restrict out, size_t out_stride, const float *restrict i
 
 static void store_fence(void) { vstore_fence(); }
 
-static inline void fill(struct smri_conv_kernels *kernels) {
+void SMRI_FILLER(smri_conv_kernels)(struct smri_conv_kernels *kernels) {
     *kernels = (struct smri_conv_kernels){tile, gemm_tn, store_fence, transpose, copy};
 }
 

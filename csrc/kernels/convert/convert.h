@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "smri/precision.h"
+#include "kernels/family.h"
 
 struct smri_convert_kernels {
     void (*widen)(float *out, const smri_bf16 *in, size_t n);
@@ -15,11 +15,7 @@ struct smri_convert_kernels {
     void (*add)(smri_bf16 *io, const float *in, size_t n);
 };
 
-/* Each fills all slots. With AVX512_BF16 denormal numbers, |x| < 2^-126, are rounded to zero: the instruction does. */
-void smri_convert_kernels_ref(struct smri_convert_kernels *table);
-void smri_convert_kernels_avx2(struct smri_convert_kernels *table);
-void smri_convert_kernels_neon(struct smri_convert_kernels *table);
-void smri_convert_kernels_avx512(struct smri_convert_kernels *table);
-void smri_convert_kernels_avx512bf16(struct smri_convert_kernels *table);
+/* With AVX512_BF16 denormal numbers, |x| < 2^-126, are rounded to zero: the instruction does. */
+SMRI_DECLARE_FILLERS(smri_convert_kernels, struct smri_convert_kernels);
 
 #endif

@@ -26,7 +26,7 @@ static void narrow(smri_bf16 *out, const float *in, size_t n) { convert(NARROW, 
 static void round_floats(float *out, const float *in, size_t n) { convert(ROUND, out, in, n); }
 static void add(smri_bf16 *io, const float *in, size_t n) { convert(ADD, io, in, n); }
 
-static void fill(struct smri_convert_kernels *table) {
+void SMRI_FILLER(smri_convert_kernels)(struct smri_convert_kernels *table) {
     *table = (struct smri_convert_kernels){widen, narrow, round_floats, add};
 }
 

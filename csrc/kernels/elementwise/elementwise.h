@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/family.h"
+
 /* One row's mask: word i of the Philox stream (key, counter with counter[0] = 0) belongs to element i, which is kept
  * when the word is at least `threshold` and then multiplied by `factor`. */
 struct smri_dropout_row {
@@ -18,10 +20,6 @@ struct smri_elementwise_kernels {
     void (*dropout)(float *y, const float *x, size_t n, const struct smri_dropout_row *row);
 };
 
-/* Each fills the slots that it improves; `_ref` fills all. */
-void smri_elementwise_kernels_ref(struct smri_elementwise_kernels *table);
-void smri_elementwise_kernels_avx2(struct smri_elementwise_kernels *table);
-void smri_elementwise_kernels_neon(struct smri_elementwise_kernels *table);
-void smri_elementwise_kernels_avx512(struct smri_elementwise_kernels *table);
+SMRI_DECLARE_FILLERS(smri_elementwise_kernels, struct smri_elementwise_kernels);
 
 #endif

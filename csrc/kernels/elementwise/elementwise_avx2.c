@@ -1,4 +1,3 @@
 /* ReLU and dropout compiled with AVX2; the code is in elementwise_loops.h. */
+#define SMRI_ISA avx2
 #include "kernels/elementwise/elementwise_loops.h"
-
-void smri_elementwise_kernels_avx2(struct smri_elementwise_kernels *table) { fill(table); }

@@ -61,7 +61,7 @@ static void dropout(float *y, const float *x, size_t n, const struct smri_dropou
     }
 }
 
-static inline void fill(struct smri_elementwise_kernels *table) {
+void SMRI_FILLER(smri_elementwise_kernels)(struct smri_elementwise_kernels *table) {
     *table = (struct smri_elementwise_kernels){relu_fwd, relu_bwd, dropout};
 }
 

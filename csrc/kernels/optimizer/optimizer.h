@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kernels/family.h"
+
 /* g' = g + decay * base; m = momentum * m + g'; w = base - lr * (nesterov ? g' + momentum * m : m).
  * Without momentum m may be NULL and w = base - lr * g'. */
 struct smri_sgd_constants {
@@ -31,10 +33,6 @@ struct smri_optimizer_kernels {
     void (*perturb)(float *w, float *copy, const float *g, float step, bool adaptive, float eta, bool stream, size_t n);
 };
 
-/* Each fills the slots that it improves; `_ref` fills all. */
-void smri_optimizer_kernels_ref(struct smri_optimizer_kernels *table);
-void smri_optimizer_kernels_avx2(struct smri_optimizer_kernels *table);
-void smri_optimizer_kernels_avx512(struct smri_optimizer_kernels *table);
-void smri_optimizer_kernels_neon(struct smri_optimizer_kernels *table);
+SMRI_DECLARE_FILLERS(smri_optimizer_kernels, struct smri_optimizer_kernels);
 
 #endif

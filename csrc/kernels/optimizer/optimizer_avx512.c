@@ -1,4 +1,3 @@
 /* The optimizers' passes compiled with AVX-512; the code is in optimizer_loops.h. */
+#define SMRI_ISA avx512
 #include "kernels/optimizer/optimizer_loops.h"
-
-void smri_optimizer_kernels_avx512(struct smri_optimizer_kernels *table) { fill(table); }

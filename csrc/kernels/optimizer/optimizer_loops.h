@@ -110,7 +110,7 @@ static void perturb(float *w, float *copy, const float *g, float step, bool adap
     vstore_fence();
 }
 
-static inline void fill(struct smri_optimizer_kernels *table) {
+void SMRI_FILLER(smri_optimizer_kernels)(struct smri_optimizer_kernels *table) {
     *table = (struct smri_optimizer_kernels){sgd, adamw, norm2, perturb};
 }
 

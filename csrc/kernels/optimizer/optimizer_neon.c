@@ -1,4 +1,3 @@
 /* The optimizers' passes compiled for NEON; the code is in optimizer_loops.h. */
+#define SMRI_ISA neon
 #include "kernels/optimizer/optimizer_loops.h"
-
-void smri_optimizer_kernels_neon(struct smri_optimizer_kernels *table) { fill(table); }

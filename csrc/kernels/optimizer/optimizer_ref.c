@@ -33,7 +33,6 @@ static double norm2(const float *g, const float *w, float eta, size_t n) {
 }
 
 static void perturb(float *w, float *copy, const float *g, float step, bool adaptive, float eta, bool stream, size_t n) {
-    (void)stream;
     for (size_t i = 0; i < n; i++) {
         const float old = w[i], scale = fabsf(old) + eta;
         if (copy != NULL) copy[i] = old;

@@ -16,7 +16,6 @@ struct job {
 };
 
 static void run_rounds(void *context, size_t index, size_t worker) {
-    (void)index, (void)worker;
     const struct job *job = context;
     job->run(job->rounds);
 }

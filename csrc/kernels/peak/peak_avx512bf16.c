@@ -5,6 +5,5 @@
 #define SMRI_PEAK_FACTOR _mm512_castsi512_ps(_mm512_set1_epi16(0x3F80)) /* 1 and 1 */
 SMRI_INLINE floats multiply_add(floats a, floats b, floats sum) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
 
+#define SMRI_ISA avx512bf16
 #include "kernels/peak/peak_loops.h"
-
-void smri_peak_kernels_avx512bf16(struct smri_peak_kernels *kernels) { kernels->bf16 = many_multiply_adds; }

@@ -1,5 +1,6 @@
-/* Multiply-adds on registers, for vectors of any width: the including file has lanes.h and defines multiply_add, how many
- * products it does for each lane, SMRI_PEAK_PRODUCTS, and a factor of ones for it, SMRI_PEAK_FACTOR. Twelve sums hide the latency of two ports (8 suffice), and with a factor fit 16 registers. */
+/* Multiply-adds on registers, for vectors of any width: the including file has lanes.h. One with an instruction for bfloat16 defines
+ * multiply_add by it, how many products that does for each lane, SMRI_PEAK_PRODUCTS, and a factor of ones for it,
+ * SMRI_PEAK_FACTOR. Twelve sums hide the latency of two ports (8 suffice), and with a factor fit 16 registers. */
 #ifndef SMRI_KERNELS_PEAK_PEAK_LOOPS_H
 #define SMRI_KERNELS_PEAK_PEAK_LOOPS_H
 
@@ -14,6 +15,12 @@
 #define SMRI_HIDE(v) __asm__ volatile("" : "+w"(v))
 #endif
 
+#if !defined(SMRI_PEAK_PRODUCTS)
+#define SMRI_PEAK_PRODUCTS 1
+#define SMRI_PEAK_FACTOR vset1(1.0f)
+SMRI_INLINE floats multiply_add(floats a, floats b, floats sum) { return vfma(a, b, sum); }
+#endif
+
 enum { SUMS = 12 };
 
 static double many_multiply_adds(size_t rounds) {
@@ -26,6 +33,11 @@ static double many_multiply_adds(size_t rounds) {
             SMRI_HIDE(sums[i]);
         }
     return 2.0 * SUMS * SMRI_LANES * SMRI_PEAK_PRODUCTS;
+}
+
+void SMRI_FILLER(smri_peak_kernels)(struct smri_peak_kernels *kernels) {
+    if (SMRI_PEAK_PRODUCTS == 1) kernels->fp32 = many_multiply_adds;
+    kernels->bf16 = many_multiply_adds;
 }
 
 #endif

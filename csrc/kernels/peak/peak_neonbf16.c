@@ -7,6 +7,5 @@ SMRI_INLINE floats multiply_add(floats a, floats b, floats sum) {
     return vbfdotq_f32(sum, vreinterpretq_bf16_f32(a), vreinterpretq_bf16_f32(b));
 }
 
+#define SMRI_ISA neonbf16
 #include "kernels/peak/peak_loops.h"
-
-void smri_peak_kernels_neonbf16(struct smri_peak_kernels *kernels) { kernels->bf16 = many_multiply_adds; }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "smri/rng.h"
+#include "kernels/family.h"
 
 /* A plane to sample: element (y, x) at pixels[y * stride + x] for 0 <= y <= H and 0 <= x <= W, the last row and column
  * repeated once, so that the lower right neighbour of every point exists. */
@@ -40,8 +41,6 @@ struct smri_pixel_kernels {
     void (*add_noise)(float *x, size_t n, float sd, const struct smri_rng *start);
 };
 
-void smri_pixel_kernels_ref(struct smri_pixel_kernels *table);
-void smri_pixel_kernels_avx2(struct smri_pixel_kernels *table);
-void smri_pixel_kernels_avx512(struct smri_pixel_kernels *table);
+SMRI_DECLARE_FILLERS(smri_pixel_kernels, struct smri_pixel_kernels);
 
 #endif

@@ -1,4 +1,3 @@
 /* The pixel kernels compiled for AVX-512; the code and its reasons are in pixels_loops.h. */
+#define SMRI_ISA avx512
 #include "kernels/pixels/pixels_loops.h"
-
-void smri_pixel_kernels_avx512(struct smri_pixel_kernels *table) { fill_with_loops(table); }

@@ -50,11 +50,11 @@ static inline floats choose(ints mask, floats a, floats b) { return (floats)(((i
 static inline floats at_least(floats v, float low) { return choose(v > low, v, low - (floats){0}); }
 static inline floats at_most(floats v, float high) { return choose(v < high, v, high - (floats){0}); }
 
-static inline void loop_scale_u8(float *restrict out, const uint8_t *restrict in, size_t n) {
+static inline void scale_u8(float *restrict out, const uint8_t *restrict in, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] = (float)in[i] / 255.0f;
 }
 
-static inline void loop_normalise(float *restrict x, const float *restrict mean, const float *restrict std, size_t n) {
+static inline void normalise(float *restrict x, const float *restrict mean, const float *restrict std, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = (x[i] - mean[i]) / std[i];
 }
 
@@ -80,7 +80,7 @@ static inline floats gather(const float *in, ints at) {
     return v;
 }
 
-static inline void loop_interpolate(float *restrict out, const float *restrict in, const int32_t *restrict first,
+static inline void interpolate(float *restrict out, const float *restrict in, const int32_t *restrict first,
                                     const float *restrict weights, size_t taps, size_t step, size_t n) {
     size_t i = 0;
     for (; i + SMRI_LANES <= n; i += SMRI_LANES) {
@@ -97,7 +97,7 @@ static inline void loop_interpolate(float *restrict out, const float *restrict i
     }
 }
 
-static inline void loop_combine(float *restrict out, const float *const *rows, const float *weights, size_t taps, size_t n) {
+static inline void combine(float *restrict out, const float *const *rows, const float *weights, size_t taps, size_t n) {
     size_t i = 0;
     for (; i + SMRI_LANES <= n; i += SMRI_LANES) {
         floats sum = weights[0] * load(rows[0] + i);
@@ -127,7 +127,7 @@ static inline floats sample_lanes(const struct smri_plane *plane, float x, float
     return (floats)((ints)value & inside);
 }
 
-static inline void loop_sample(float *restrict out, const struct smri_plane *plane, float x, float y, float dx, float dy,
+static inline void sample(float *restrict out, const struct smri_plane *plane, float x, float y, float dx, float dy,
                                size_t n) {
     size_t i = 0;
     for (; i + SMRI_LANES <= n; i += SMRI_LANES) store(out + i, sample_lanes(plane, x, y, dx, dy, (int32_t)i));
@@ -139,7 +139,7 @@ static inline floats adjust_lanes(floats v, float gain, float offset) {
     return at_most(at_least(v * gain + offset, 0.0f), 1.0f);
 }
 
-static inline void loop_adjust(float *x, size_t n, float gain, float offset) {
+static inline void adjust(float *x, size_t n, float gain, float offset) {
     size_t i = 0;
     for (; i + SMRI_LANES <= n; i += SMRI_LANES) store(x + i, adjust_lanes(load(x + i), gain, offset));
     if (i < n) store_some(x + i, adjust_lanes(load_some(x + i, n - i), gain, offset), n - i);
@@ -169,13 +169,13 @@ static inline floats power_lanes(floats v, float exponent) {
     return (floats)((ints)exp2_of(t) & (v > tiny));
 }
 
-static inline void loop_power(float *x, size_t n, float exponent) {
+static inline void power(float *x, size_t n, float exponent) {
     size_t i = 0;
     for (; i + SMRI_LANES <= n; i += SMRI_LANES) store(x + i, power_lanes(load(x + i), exponent));
     if (i < n) store_some(x + i, power_lanes(load_some(x + i, n - i), exponent), n - i);
 }
 
-static inline double loop_sum(const float *x, size_t n) {
+static inline double sum(const float *x, size_t n) {
     double lanes[16] = {0.0};
     size_t i = 0;
     for (; i + 16 <= n; i += 16)
@@ -237,7 +237,7 @@ static inline void normals_of(floats *first, floats *second, words word_u, words
 }
 
 /* Blocks come in groups of 16 whatever the width, as the order of elements in pixels.h is stated. */
-static inline void loop_add_noise(float *x, size_t n, float sd, const struct smri_rng *start) {
+static inline void add_noise(float *x, size_t n, float sd, const struct smri_rng *start) {
     for (size_t block = 0, i = 0; i < n; block += SMRI_LANES, i = 4 * (block & ~(size_t)15) + (block & 15)) {
         words word[4];
         floats z[4];
@@ -252,16 +252,8 @@ static inline void loop_add_noise(float *x, size_t n, float sd, const struct smr
     }
 }
 
-static inline void fill_with_loops(struct smri_pixel_kernels *table) {
-    table->scale_u8 = loop_scale_u8;
-    table->normalise = loop_normalise;
-    table->interpolate = loop_interpolate;
-    table->combine = loop_combine;
-    table->sample = loop_sample;
-    table->adjust = loop_adjust;
-    table->power = loop_power;
-    table->sum = loop_sum;
-    table->add_noise = loop_add_noise;
+void SMRI_FILLER(smri_pixel_kernels)(struct smri_pixel_kernels *table) {
+    *table = (struct smri_pixel_kernels){scale_u8, normalise, interpolate, combine, sample, adjust, power, sum, add_noise};
 }
 
 #endif

@@ -1,4 +1,3 @@
 /* The pixel kernels compiled for the baseline instruction set; the code and its reasons are in pixels_loops.h. */
+#define SMRI_ISA ref
 #include "kernels/pixels/pixels_loops.h"
-
-void smri_pixel_kernels_ref(struct smri_pixel_kernels *table) { fill_with_loops(table); }

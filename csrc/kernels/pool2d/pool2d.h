@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "smri/precision.h"
+#include "kernels/family.h"
 
 #define SMRI_MAX_WINDOW 16 /* a place in it fits a byte */
 #define SMRI_MAX_TAPS (SMRI_MAX_WINDOW * SMRI_MAX_WINDOW)
@@ -47,11 +47,6 @@ struct smri_pool2d_kernels {
     void (*column_sum)(float *y, const void *x, float factor, size_t rows, size_t C, size_t stride);
 };
 
-/* Each fills the slots that it improves; `_ref` fills all. */
-void smri_pool2d_kernels_ref(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
-void smri_pool2d_kernels_avx2(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
-void smri_pool2d_kernels_neon(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
-void smri_pool2d_kernels_avx512(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
-void smri_pool2d_kernels_avx512bf16(struct smri_pool2d_kernels table[SMRI_PRECISIONS]);
+SMRI_DECLARE_FILLERS(smri_pool2d_kernels, struct smri_pool2d_kernels); /* of both precisions */
 
 #endif

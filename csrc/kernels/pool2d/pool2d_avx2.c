@@ -1,7 +1,3 @@
 /* Pooling's kernels compiled for AVX2; the code is in pool2d_loops.h. */
+#define SMRI_ISA avx2
 #include "kernels/pool2d/pool2d_loops.h"
-
-void smri_pool2d_kernels_avx2(struct smri_pool2d_kernels table[SMRI_PRECISIONS]) {
-    fill_fp32(&table[SMRI_FP32]);
-    fill_bf16(&table[SMRI_BF16]);
-}

@@ -114,7 +114,6 @@ SMRI_INLINE size_t max_first(void *y, uint8_t *place, const void *const *x, cons
 #else
 SMRI_INLINE size_t max_first(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C,
                         enum smri_precision precision) {
-    (void)y, (void)place, (void)x, (void)places, (void)n_taps, (void)C, (void)precision;
     return 0;
 }
 #endif

@@ -50,9 +50,5 @@ static inline void column_sum(float *y, const void *x, float factor, size_t rows
     }
 }
 
+#define SMRI_ISA ref
 #include "kernels/pool2d/pool2d_entries.h"
-
-void smri_pool2d_kernels_ref(struct smri_pool2d_kernels table[SMRI_PRECISIONS]) {
-    fill_fp32(&table[SMRI_FP32]);
-    fill_bf16(&table[SMRI_BF16]);
-}

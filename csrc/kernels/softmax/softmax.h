@@ -5,6 +5,8 @@
 
 #include <stddef.h>
 
+#include "kernels/family.h"
+
 struct smri_softmax_kernels {
     float (*max)(const float *x, size_t n);                   /* ignores NaN; -infinity for n = 0 */
     double (*exp_sum)(const float *x, float shift, size_t n); /* sum of exp(x - shift) */
@@ -12,10 +14,6 @@ struct smri_softmax_kernels {
     void (*pair_weights)(float *g, const float *s, float lse, const float *lses, float factor, size_t n);
 };
 
-/* Each fills the slots that it improves; `_ref` fills all. */
-void smri_softmax_kernels_ref(struct smri_softmax_kernels *table);
-void smri_softmax_kernels_avx2(struct smri_softmax_kernels *table);
-void smri_softmax_kernels_avx512(struct smri_softmax_kernels *table);
-void smri_softmax_kernels_neon(struct smri_softmax_kernels *table);
+SMRI_DECLARE_FILLERS(smri_softmax_kernels, struct smri_softmax_kernels);
 
 #endif

@@ -64,7 +64,7 @@ static void pair_weights(float *g, const float *s, float lse, const float *lses,
     if (j < n) weights_lanes(g + j, s + j, by, lses + j, times, n - j);
 }
 
-static inline void fill(struct smri_softmax_kernels *table) {
+void SMRI_FILLER(smri_softmax_kernels)(struct smri_softmax_kernels *table) {
     *table = (struct smri_softmax_kernels){row_max, exp_sum, pair_weights};
 }
 

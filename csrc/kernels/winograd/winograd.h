@@ -17,7 +17,7 @@
 #include <stddef.h>
 
 #include "kernels/conv/epilogue.h"
-#include "smri/precision.h"
+#include "kernels/family.h"
 
 #define SMRI_WINOGRAD_POINTS 36
 #define SMRI_WINOGRAD_IN 6     /* side of a tile of inputs */
@@ -45,11 +45,7 @@ struct smri_winograd_kernels {
                              size_t part_stride);
 };
 
-/* Each fills the tables of both precisions. With AVX512_BF16 denormal results are rounded to zero: the instruction does. */
-void smri_winograd_kernels_ref(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
-void smri_winograd_kernels_avx2(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
-void smri_winograd_kernels_neon(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
-void smri_winograd_kernels_avx512(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
-void smri_winograd_kernels_avx512bf16(struct smri_winograd_kernels tables[SMRI_PRECISIONS]);
+/* With AVX512_BF16 denormal results are rounded to zero: the instruction does. */
+SMRI_DECLARE_FILLERS(smri_winograd_kernels, struct smri_winograd_kernels); /* of both precisions */
 
 #endif

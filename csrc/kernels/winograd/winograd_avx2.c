@@ -1,6 +1,4 @@
 /* Winograd's transforms with 8 channels in a vector; the code is in winograd_tiles.h. */
+#define SMRI_ISA avx2
 #include "kernels/lanes.h"
-#include "kernels/winograd/winograd.h"
 #include "kernels/winograd/winograd_tiles.h"
-
-void smri_winograd_kernels_avx2(struct smri_winograd_kernels tables[SMRI_PRECISIONS]) { fill(tables); }

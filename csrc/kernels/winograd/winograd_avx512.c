@@ -1,6 +1,4 @@
 /* Winograd's transforms with 16 channels in a vector; the code is in winograd_tiles.h. */
+#define SMRI_ISA avx512
 #include "kernels/lanes.h"
-#include "kernels/winograd/winograd.h"
 #include "kernels/winograd/winograd_tiles.h"
-
-void smri_winograd_kernels_avx512(struct smri_winograd_kernels tables[SMRI_PRECISIONS]) { fill(tables); }

@@ -10,15 +10,12 @@ SMRI_INLINE float vfma(float a, float b, float c) { return a * b + c; }
 SMRI_INLINE float rounded(float v) { return smri_bf16_to_float(smri_bf16_from_float(v)); }
 SMRI_INLINE float positive(float v) { return v < 0.0f ? 0.0f : v; }
 SMRI_INLINE float vload(const void *numbers, size_t i, size_t n, enum smri_precision precision) {
-    (void)n; /* 1 */
     return precision == SMRI_BF16 ? smri_bf16_to_float(((const smri_bf16 *)numbers)[i]) : ((const float *)numbers)[i];
 }
 SMRI_INLINE void vstore(void *numbers, size_t i, float v, size_t n, enum smri_precision precision) {
-    (void)n;
     if (precision == SMRI_BF16) ((smri_bf16 *)numbers)[i] = smri_bf16_from_float(v);
     else ((float *)numbers)[i] = v;
 }
 
+#define SMRI_ISA ref
 #include "kernels/winograd/winograd_tiles.h"
-
-void smri_winograd_kernels_ref(struct smri_winograd_kernels tables[SMRI_PRECISIONS]) { fill(tables); }

@@ -5,7 +5,7 @@
  *     positive(v), rounded(v)        max(0, v); v rounded to bfloat16
  *     vload(numbers, i, n, precision), vstore(numbers, i, v, n, precision)    n lanes at numbers[i], of either precision
  *
- * and gets `fill`, which fills winograd.h's tables. A two-dimensional transform is a one-dimensional one ("line") of each
+ * and SMRI_ISA (family.h), and gets the function that fills winograd.h's tables. A two-dimensional transform is a one-dimensional one ("line") of each
  * column and then of each row.
  *
  * The points are 0, +-5/8, +-3/2, infinity: of the symmetric pairs tried, the smallest root mean square error but one
@@ -190,7 +190,7 @@ static void pad_with_zeros(float *v, size_t stride, size_t channels) {
         for (size_t c = begin; c < end; c += SMRI_LANES) vstore_floats(v + p * stride + c, vset1(0.0f));
 }
 
-SMRI_INLINE void input_of(float *v, size_t stride, const void *const *pixels, size_t channels,
+SMRI_INLINE void input(float *v, size_t stride, const void *const *pixels, size_t channels,
                           enum smri_precision precision) {
     size_t c = 0;
     for (; c + SMRI_LANES <= channels; c += SMRI_LANES) input_lanes(v, stride, pixels, c, SMRI_LANES, precision);
@@ -198,7 +198,7 @@ SMRI_INLINE void input_of(float *v, size_t stride, const void *const *pixels, si
     pad_with_zeros(v, stride, channels);
 }
 
-SMRI_INLINE void gradient_of(float *v, size_t stride, const void *const *pixels, size_t channels,
+SMRI_INLINE void gradient(float *v, size_t stride, const void *const *pixels, size_t channels,
                              enum smri_precision precision) {
     size_t c = 0;
     for (; c + SMRI_LANES <= channels; c += SMRI_LANES) gradient_lanes(v, stride, pixels, c, SMRI_LANES, precision);
@@ -206,38 +206,17 @@ SMRI_INLINE void gradient_of(float *v, size_t stride, const void *const *pixels,
     pad_with_zeros(v, stride, channels);
 }
 
-SMRI_INLINE void output_of(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
+SMRI_INLINE void output(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
                            bool accumulate,
-                      const struct smri_epilogue *epilogue, enum smri_precision precision) {
+                      struct smri_epilogue epilogue, enum smri_precision precision) {
     size_t c = 0;
     for (; c + SMRI_LANES <= channels; c += SMRI_LANES)
-        accumulate ? output_lanes(pixels, channel, m, stride, true, epilogue, c, SMRI_LANES, precision)
-                   : output_lanes(pixels, channel, m, stride, false, epilogue, c, SMRI_LANES, precision);
-    if (c < channels) output_lanes(pixels, channel, m, stride, accumulate, epilogue, c, channels - c, precision);
+        accumulate ? output_lanes(pixels, channel, m, stride, true, &epilogue, c, SMRI_LANES, precision)
+                   : output_lanes(pixels, channel, m, stride, false, &epilogue, c, SMRI_LANES, precision);
+    if (c < channels) output_lanes(pixels, channel, m, stride, accumulate, &epilogue, c, channels - c, precision);
 }
 
-static void input_fp32(float *v, size_t stride, const void *const *pixels, size_t channels) {
-    input_of(v, stride, pixels, channels, SMRI_FP32);
-}
-static void input_bf16(float *v, size_t stride, const void *const *pixels, size_t channels) {
-    input_of(v, stride, pixels, channels, SMRI_BF16);
-}
-static void gradient_fp32(float *v, size_t stride, const void *const *pixels, size_t channels) {
-    gradient_of(v, stride, pixels, channels, SMRI_FP32);
-}
-static void gradient_bf16(float *v, size_t stride, const void *const *pixels, size_t channels) {
-    gradient_of(v, stride, pixels, channels, SMRI_BF16);
-}
-static void output_fp32(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
-                        bool accumulate, struct smri_epilogue epilogue) {
-    output_of(pixels, channel, m, stride, channels, accumulate, &epilogue, SMRI_FP32);
-}
-static void output_bf16(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
-                        bool accumulate, struct smri_epilogue epilogue) {
-    output_of(pixels, channel, m, stride, channels, accumulate, &epilogue, SMRI_BF16);
-}
-
-SMRI_INLINE void weights_of(float *u, size_t stride, const float *w, size_t tap_stride, size_t count,
+SMRI_INLINE void weights(float *u, size_t stride, const float *w, size_t tap_stride, size_t count,
                        enum smri_precision precision) {
     for (size_t c = 0; c < count; c += SMRI_LANES) {
         floats half[SMRI_WINOGRAD_IN][SMRI_WINOGRAD_TAPS], column[SMRI_WINOGRAD_TAPS], line[SMRI_WINOGRAD_IN];
@@ -255,13 +234,6 @@ SMRI_INLINE void weights_of(float *u, size_t stride, const float *w, size_t tap_
                                                                                         stride + c, line[j]);
         }
     }
-}
-
-static void weights_fp32(float *u, size_t stride, const float *w, size_t tap_stride, size_t count) {
-    weights_of(u, stride, w, tap_stride, count, SMRI_FP32);
-}
-static void weights_bf16(float *u, size_t stride, const float *w, size_t tap_stride, size_t count) {
-    weights_of(u, stride, w, tap_stride, count, SMRI_BF16);
 }
 
 static void weights_gradient(float *dw, size_t tap_stride, const float *u, size_t stride, size_t count, size_t parts,
@@ -285,7 +257,16 @@ static void weights_gradient(float *dw, size_t tap_stride, const float *u, size_
     }
 }
 
-static void fill(struct smri_winograd_kernels tables[SMRI_PRECISIONS]) {
+SMRI_BOTH_PRECISIONS(input, (float *v, size_t stride, const void *const *pixels, size_t channels), v, stride, pixels, channels)
+SMRI_BOTH_PRECISIONS(gradient, (float *v, size_t stride, const void *const *pixels, size_t channels), v, stride, pixels,
+                     channels)
+SMRI_BOTH_PRECISIONS(output, (void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
+                              bool accumulate, struct smri_epilogue epilogue), pixels, channel, m, stride, channels,
+                     accumulate, epilogue)
+SMRI_BOTH_PRECISIONS(weights, (float *u, size_t stride, const float *w, size_t tap_stride, size_t count), u, stride, w,
+                     tap_stride, count)
+
+void SMRI_FILLER(smri_winograd_kernels)(struct smri_winograd_kernels *tables) {
     tables[SMRI_FP32] =
         (struct smri_winograd_kernels){input_fp32, gradient_fp32, output_fp32, weights_fp32, weights_gradient};
     tables[SMRI_BF16] =
