@@ -20,10 +20,11 @@ from ..views import Preprocess
 from ._checkpoint import Checkpoint, checkpoint_path, read_checkpoint, restoring
 from ._classifier_task import ClassifierTask
 from ._data import describe_data
-from ._estimator import NetworkEstimator, Plan, plain_config
+from ._estimator import NetworkEstimator
 from ._inputs import Inputs, inputs_of
 from ._judging import Judge
 from ._model import Model, network_config
+from ._plan import Plan, plain_config
 from ._predict_table import PredictionTable, check_probabilities
 from ._ranks import Ranks
 from ._seen import SEEN, seen_note

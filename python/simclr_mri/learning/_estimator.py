@@ -6,13 +6,9 @@ and adopts the outcome: the model, the history, the position, and what an unfini
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import shutil
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,21 +16,14 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import NotFittedError
 
-from .. import _core
 from .._shared import (
     LAYERS,
     PRECISIONS,
-    REMEMBERED,
     Layer,
     Precision,
-    __version__,
-    bytes_text,
-    callable_name,
     choose,
     did_you_mean,
-    option_text,
     sole_writer,
-    to_json,
     versions,
 )
 from ..config import as_dict, checked, new_name, option_fields, recipe_values, with_new_names
@@ -47,43 +36,22 @@ from ._display import RichRepr
 from ._history import History
 from ._loop import Loop
 from ._model import Model
+from ._plan import (
+    SAME_RANKS,
+    Plan,
+    check_disk,
+    plain_config,
+    stoppable_preparation,
+    tell_untrained,
+    warn_oddities,
+    what_ranks_share,
+)
 from ._position import Position
 from ._ranks import Ranks
-from ._resume import BEFORE_IT_WAS_AN_OPTION, NOT_IN_THE_RESULT, run_to_continue
+from ._resume import BEFORE_IT_WAS_AN_OPTION, run_to_continue
 from ._runlog import RunLog
 from ._seen import SEEN
 from ._task import Task
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A run that could begin: what tells it from others, and how its task is made.
-
-    Attributes
-    ----------
-    config, network : dict
-        The options as JSON has them, and what builds the network.
-    fingerprint : str
-        Of the training data.
-    make_task : callable (Ranks) -> Task
-    older_fingerprint : callable () -> str, optional
-        What versions before this one made of the same data.
-    callbacks : sequence
-        Of the estimator itself.
-    oddities : sequence of str
-        Of the published notebooks, which the options reproduce.
-    when_finished : callable () -> None, optional
-        Called after a finished run of the folder was taken over.
-    """
-
-    config: dict[str, Any]
-    network: dict[str, Any]
-    fingerprint: str
-    make_task: Callable[[Ranks], Task]
-    older_fingerprint: Callable[[], str] | None = None
-    callbacks: Sequence[Any] = ()
-    oddities: Sequence[str] = ()
-    when_finished: Callable[[], None] | None = None
 
 
 class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
@@ -250,7 +218,7 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
             with stoppable_preparation(title):
                 plan = prepare()
                 if ranks.size > 1:
-                    ranks.check_same(_what_ranks_share(plan), _SAME_RANKS)
+                    ranks.check_same(what_ranks_share(plan), SAME_RANKS)
                 found = run_to_continue(
                     checkpoint,
                     resume,
@@ -266,15 +234,15 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
                     self._restore(found, str(checkpoint))
                     if plan.when_finished is not None:
                         plan.when_finished()
-                    _tell_untrained(users, checkpoint)
+                    tell_untrained(users, checkpoint)
                     return
                 if ranks.is_first:
-                    _warn_oddities(plan.config["recipe"], plan.oddities)
+                    warn_oddities(plan.config["recipe"], plan.oddities)
                 task = plan.make_task(ranks)
                 if found is not None:
                     task.resume(found, str(checkpoint))
                 if ranks.size > 1:
-                    ranks.check_same({"weights": task.model.digest()}, _SAME_RANKS)
+                    ranks.check_same({"weights": task.model.digest()}, SAME_RANKS)
             folder = None if checkpoint is None else Path(checkpoint).expanduser()
             self._train(task, folder, [*plan.callbacks, *users], verbose)
 
@@ -282,7 +250,7 @@ class NetworkEstimator(RichRepr, TransformerMixin, BaseEstimator):
         """Run a task to its end, or to Ctrl-C, and adopt what came of it, also when it fails."""
         log = RunLog(folder)
         if folder is not None:
-            _check_disk(task, folder)
+            check_disk(task, folder)
 
         def manifest() -> dict[str, Any]:
             data = {name: value for name, value in task.model.data.items() if name not in SEEN}
@@ -456,18 +424,6 @@ def copy_of_parameters(estimator: Any) -> Any:
     )
 
 
-def plain_config(config: dict[str, Any], init: str | None = None) -> dict[str, Any]:
-    """The options as JSON has them; `init` by its name."""
-    named = config if init is None else {**config, "init": init}
-    return {name: _plain(value) for name, value in named.items()}
-
-
-def _plain(value: Any) -> Any:
-    if callable(value):
-        return REMEMBERED + callable_name(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _tuples(config: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
 
@@ -475,60 +431,3 @@ def _tuples(config: dict[str, Any]) -> dict[str, Any]:
 def _section_of(cls: type) -> type:
     """The dataclass of options that an estimator takes."""
     return next(base for base in cls.__mro__ if base.__name__.endswith("Options"))
-
-
-_SAME_RANKS = "All ranks need the same data, options, versions and kind of processor"
-
-
-def _what_ranks_share(plan: Plan) -> dict[str, Any]:
-    """What has to be equal for the same bits; a kind of processor is chosen by SMRI_ISA."""
-    config = {name: value for name, value in plan.config.items() if name not in NOT_IN_THE_RESULT}
-    return {
-        "training data": plan.fingerprint,
-        "options": to_json(config),
-        "a version": __version__,
-        "instructions (SMRI_ISA)": _core.cpu_info()["isa"],
-    }
-
-
-def _check_disk(task: Task, folder: Path) -> None:
-    """OSError before a training whose checkpoint will not fit: a new one is written beside the old one."""
-    n_bytes = task.disk_bytes()
-    free = shutil.disk_usage(folder).free
-    if free < n_bytes:
-        raise OSError(
-            errno.ENOSPC,
-            f"{folder}: a checkpoint takes up to {bytes_text(n_bytes)}, and {bytes_text(free)} are free on that disk. "
-            "Free some space, or choose another folder",
-        )
-
-
-@contextlib.contextmanager
-def stoppable_preparation(title: str) -> Iterator[None]:
-    """Ctrl-C before the first step: says that nothing was changed."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"{title}: stopped before the first step. Nothing was changed, here or on disk; the same call starts again"
-        ) from None
-
-
-def _tell_untrained(callbacks: Sequence[Any], folder: str | Path | None) -> None:
-    """A finished run was read: callbacks that exist to follow a training were not called."""
-    unheard = [type(callback).__name__ for callback in callbacks if getattr(callback, "expects_training", False)]
-    if unheard:
-        warnings.warn(
-            f"{folder} holds this run, finished: it was read and not trained, so there is nothing new for "
-            f"{', '.join(unheard)}. To train it again and show that, give {option_text('resume', 'never')}",
-            stacklevel=4,
-        )
-
-
-def _warn_oddities(recipe: str, oddities: Sequence[str]) -> None:
-    """Say aloud which of the published recipe's oddities are reproduced."""
-    if recipe == "paper" and oddities:
-        warnings.warn(
-            f"recipe 'paper' reproduces the published notebooks, oddities included: {'; '.join(oddities)}.",
-            stacklevel=4,
-        )

@@ -19,9 +19,10 @@ from ..datasets import Dataset
 from ..views import Preprocess
 from ._checkpoint import load_weights
 from ._data import describe_data, unlabelled_fingerprint
-from ._estimator import NetworkEstimator, Plan, plain_config
+from ._estimator import NetworkEstimator
 from ._inputs import Inputs, inputs_of
 from ._model import Model, network_config
+from ._plan import Plan, plain_config
 from ._ranks import Ranks
 from ._simclr_task import Monitor, SimCLRTask
 from ._task import Estimate
