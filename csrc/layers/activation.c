@@ -12,24 +12,18 @@ struct relu_job {
     size_t n;
 };
 
-static void forward_task(void *context, size_t index, size_t worker) {
+static void relu_task(void *context, size_t index, size_t worker) {
     const struct relu_job *job = context;
+    const struct smri_elementwise_kernels *kernels = &smri_kernels_get()->elementwise;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    smri_kernels_get()->elementwise.relu_fwd(job->out + first, job->in + first, n);
-}
-
-static void backward_task(void *context, size_t index, size_t worker) {
-    const struct relu_job *job = context;
-    const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    smri_kernels_get()->elementwise.relu_bwd(job->out + first, job->in + first, job->y + first, n);
+    if (job->y == NULL) kernels->relu_fwd(job->out + first, job->in + first, n);
+    else kernels->relu_bwd(job->out + first, job->in + first, job->y + first, n);
 }
 
 void smri_relu_forward(float *y, const float *x, size_t n, smri_pool *pool) {
-    struct relu_job job = {.out = y, .in = x, .n = n};
-    smri_pool_run(pool, smri_chunk_count(n, GRAIN), forward_task, &job);
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), relu_task, &(struct relu_job){y, x, NULL, n});
 }
 
 void smri_relu_backward(float *dx, const float *dy, const float *y, size_t n, smri_pool *pool) {
-    struct relu_job job = {.out = dx, .in = dy, .y = y, .n = n};
-    smri_pool_run(pool, smri_chunk_count(n, GRAIN), backward_task, &job);
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), relu_task, &(struct relu_job){dx, dy, y, n});
 }

@@ -1,34 +1,33 @@
-/* Conversions of flat arrays, in pieces of a fixed size. */
-#include "smri/convert.h"
+#include "layers/convert.h"
 
 #include "kernels/kernels.h"
+#include "smri/convert.h"
 
 #define GRAIN ((size_t)1 << 15) /* 192 KiB read and written */
 
 struct convert_job {
+    enum smri_conversion conversion;
     void *out;
     const void *in;
     size_t n;
 };
 
-static void widen_task(void *context, size_t index, size_t worker) {
+static void convert_task(void *context, size_t index, size_t worker) {
     const struct convert_job *job = context;
+    const struct smri_convert_kernels *kernels = &smri_kernels_get()->convert;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    smri_kernels_get()->convert.widen((float *)job->out + first, (const smri_bf16 *)job->in + first, n);
+    switch (job->conversion) {
+    case SMRI_WIDEN: kernels->widen((float *)job->out + first, (const smri_bf16 *)job->in + first, n); break;
+    case SMRI_NARROW: kernels->narrow((smri_bf16 *)job->out + first, (const float *)job->in + first, n); break;
+    case SMRI_ROUND: kernels->round((float *)job->out + first, (const float *)job->in + first, n); break;
+    case SMRI_ADD: kernels->add((smri_bf16 *)job->out + first, (const float *)job->in + first, n); break;
+    }
 }
 
-static void narrow_task(void *context, size_t index, size_t worker) {
-    const struct convert_job *job = context;
-    const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    smri_kernels_get()->convert.narrow((smri_bf16 *)job->out + first, (const float *)job->in + first, n);
+void smri_convert(enum smri_conversion conversion, void *out, const void *in, size_t n, smri_pool *pool) {
+    struct convert_job job = {conversion, out, in, n};
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), convert_task, &job);
 }
 
-void smri_widen(float *out, const smri_bf16 *in, size_t n, smri_pool *pool) {
-    struct convert_job job = {out, in, n};
-    smri_pool_run(pool, smri_chunk_count(n, GRAIN), widen_task, &job);
-}
-
-void smri_narrow(smri_bf16 *out, const float *in, size_t n, smri_pool *pool) {
-    struct convert_job job = {out, in, n};
-    smri_pool_run(pool, smri_chunk_count(n, GRAIN), narrow_task, &job);
-}
+void smri_widen(float *out, const smri_bf16 *in, size_t n, smri_pool *pool) { smri_convert(SMRI_WIDEN, out, in, n, pool); }
+void smri_narrow(smri_bf16 *out, const float *in, size_t n, smri_pool *pool) { smri_convert(SMRI_NARROW, out, in, n, pool); }

@@ -11,77 +11,64 @@
 #define TILE_FEATURES 512
 #define BIAS_COLS 1024
 
-struct job {
-    const struct smri_linear *shape;
+/* Nothing so far; the layers' workspaces are asked for alike. */
+size_t smri_linear_workspace_bytes(const struct smri_linear *shape, size_t n_threads) { return 0; }
+
+/* out[M][N] = A B, of which one or the other may be stored transposed, as for smri_sgemm. */
+struct product {
     float *out;
-    const float *a, *b;
+    size_t M, N, depth;
+    const float *a;
+    size_t lda;
+    bool a_transposed;
+    const float *b;
+    size_t ldb;
+    bool b_transposed;
+    size_t tile_cols;
 };
 
-size_t smri_linear_workspace_bytes(const struct smri_linear *shape, size_t n_threads) {
-    return 0;
+static void product_tile(void *context, size_t index, size_t worker) {
+    const struct product *p = context;
+    const size_t tiles = smri_chunk_count(p->N, p->tile_cols), row = index / tiles, col = index % tiles;
+    const size_t m = row * TILE_ROWS, m_end = smri_chunk_end(p->M, TILE_ROWS, row);
+    const size_t n = col * p->tile_cols, n_end = smri_chunk_end(p->N, p->tile_cols, col);
+    const float *a = p->a + (p->a_transposed ? m : m * p->lda), *b = p->b + (p->b_transposed ? n * p->ldb : n);
+    smri_sgemm(p->a_transposed, p->b_transposed, m_end - m, n_end - n, p->depth, a, p->lda, b, p->ldb, p->out + m * p->N + n,
+               p->N, false);
 }
 
-static void forward_tile(void *context, size_t index, size_t worker) {
-    const struct job *job = context;
-    const struct smri_linear *s = job->shape;
-    const size_t tiles = smri_chunk_count(s->K, TILE_COLS);
-    const size_t n = index / tiles * TILE_ROWS, n_end = smri_chunk_end(s->N, TILE_ROWS, index / tiles);
-    const size_t k = index % tiles * TILE_COLS, k_end = smri_chunk_end(s->K, TILE_COLS, index % tiles);
-    smri_sgemm(false, true, n_end - n, k_end - k, s->C, job->a + n * s->C, s->C, job->b + k * s->C, s->C,
-               job->out + n * s->K + k, s->K, false);
+static void multiply(struct product product, smri_pool *pool) {
+    const size_t tiles = smri_chunk_count(product.M, TILE_ROWS) * smri_chunk_count(product.N, product.tile_cols);
+    smri_pool_run(pool, tiles, product_tile, &product);
 }
 
-static void backward_data_tile(void *context, size_t index, size_t worker) {
-    const struct job *job = context;
-    const struct smri_linear *s = job->shape;
-    const size_t tiles = smri_chunk_count(s->C, TILE_FEATURES);
-    const size_t n = index / tiles * TILE_ROWS, n_end = smri_chunk_end(s->N, TILE_ROWS, index / tiles);
-    const size_t c = index % tiles * TILE_FEATURES, c_end = smri_chunk_end(s->C, TILE_FEATURES, index % tiles);
-    smri_sgemm(false, false, n_end - n, c_end - c, s->K, job->a + n * s->K, s->K, job->b + c, s->C,
-               job->out + n * s->C + c, s->C, false);
-}
+struct bias_job {
+    const struct smri_linear *shape;
+    float *db;
+    const float *dy;
+};
 
-static void backward_weights_tile(void *context, size_t index, size_t worker) {
-    const struct job *job = context;
-    const struct smri_linear *s = job->shape;
-    const size_t tiles = smri_chunk_count(s->C, TILE_FEATURES);
-    const size_t k = index / tiles * TILE_ROWS, k_end = smri_chunk_end(s->K, TILE_ROWS, index / tiles);
-    const size_t c = index % tiles * TILE_FEATURES, c_end = smri_chunk_end(s->C, TILE_FEATURES, index % tiles);
-    smri_sgemm(true, false, k_end - k, c_end - c, s->N, job->a + k, s->K, job->b + c, s->C, job->out + k * s->C + c, s->C,
-               false);
-}
-
-static void backward_bias_tile(void *context, size_t index, size_t worker) {
-    const struct job *job = context;
-    const struct smri_linear *s = job->shape;
-    const size_t begin = index * BIAS_COLS, end = smri_chunk_end(s->K, BIAS_COLS, index);
-    for (size_t k = begin; k < end; k++) job->out[k] = 0.0f;
-    for (size_t n = 0; n < s->N; n++)
-        for (size_t k = begin; k < end; k++) job->out[k] += job->a[n * s->K + k];
+static void bias_tile(void *context, size_t index, size_t worker) {
+    const struct bias_job *job = context;
+    const size_t K = job->shape->K, begin = index * BIAS_COLS, end = smri_chunk_end(K, BIAS_COLS, index);
+    for (size_t k = begin; k < end; k++) job->db[k] = 0.0f;
+    for (size_t n = 0; n < job->shape->N; n++)
+        for (size_t k = begin; k < end; k++) job->db[k] += job->dy[n * K + k];
 }
 
 void smri_linear_forward(float *y, const float *x, const float *w, const float *b, const struct smri_linear *shape,
                          void *workspace, smri_pool *pool) {
-    struct job job = {shape, y, x, w};
-    smri_pool_run(pool, smri_chunk_count(shape->N, TILE_ROWS) * smri_chunk_count(shape->K, TILE_COLS), forward_tile, &job);
+    const size_t N = shape->N, C = shape->C, K = shape->K;
+    multiply((struct product){y, N, K, C, x, C, false, w, C, true, TILE_COLS}, pool);
     if (b == NULL) return;
-    for (size_t n = 0; n < shape->N; n++)
-        for (size_t k = 0; k < shape->K; k++) y[n * shape->K + k] += b[k];
+    for (size_t n = 0; n < N; n++)
+        for (size_t k = 0; k < K; k++) y[n * K + k] += b[k];
 }
 
 void smri_linear_backward(float *dx, float *dw, float *db, const float *dy, const float *x, const float *w,
                           const struct smri_linear *shape, void *workspace, smri_pool *pool) {
-    const size_t feature_tiles = smri_chunk_count(shape->C, TILE_FEATURES);
-    if (dx != NULL) {
-        struct job job = {shape, dx, dy, w};
-        smri_pool_run(pool, smri_chunk_count(shape->N, TILE_ROWS) * feature_tiles, backward_data_tile, &job);
-    }
-    if (dw != NULL) {
-        struct job job = {shape, dw, dy, x};
-        smri_pool_run(pool, smri_chunk_count(shape->K, TILE_ROWS) * feature_tiles, backward_weights_tile, &job);
-    }
-    if (db != NULL) {
-        struct job bias = {shape, db, dy, NULL};
-        smri_pool_run(pool, smri_chunk_count(shape->K, BIAS_COLS), backward_bias_tile, &bias);
-    }
+    const size_t N = shape->N, C = shape->C, K = shape->K;
+    if (dx != NULL) multiply((struct product){dx, N, C, K, dy, K, false, w, C, false, TILE_FEATURES}, pool);
+    if (dw != NULL) multiply((struct product){dw, K, C, N, dy, K, true, x, C, false, TILE_FEATURES}, pool);
+    if (db != NULL) smri_pool_run(pool, smri_chunk_count(K, BIAS_COLS), bias_tile, &(struct bias_job){shape, db, dy});
 }

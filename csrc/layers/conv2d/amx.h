@@ -1,6 +1,5 @@
 /* Shared by the files of the amx method: bf16 convolution on the tile registers of AMX. */
-#ifndef SMRI_LAYERS_CONV2D_AMX_H
-#define SMRI_LAYERS_CONV2D_AMX_H
+#pragma once
 
 #include "layers/conv2d/methods.h"
 
@@ -8,5 +7,3 @@
 bool smri_conv2d_amx_supports_weights(const struct smri_conv2d *shape);
 struct smri_workspace_bytes smri_conv2d_amx_wgrad_bytes(const struct smri_conv2d *shape);
 void smri_conv2d_amx_backward_weights(const struct smri_conv2d_call *call);
-
-#endif

@@ -1,6 +1,5 @@
 /* How the tiles method lays out a convolution (see amx_layout.c). */
-#ifndef SMRI_LAYERS_CONV2D_AMX_LAYOUT_H
-#define SMRI_LAYERS_CONV2D_AMX_LAYOUT_H
+#pragma once
 
 #include "kernels/conv/amx_tile.h"
 #include "layers/conv2d/methods.h"
@@ -56,5 +55,3 @@ static inline size_t smri_amx_block_bytes(const struct smri_amx_plan *p) {
 static inline size_t smri_amx_phase_length(const struct smri_amx_axis *axis, size_t phase) {
     return phase < axis->result ? (axis->result - phase - 1) / axis->result_step + 1 : 0;
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* Shared by the two ways to compute the gradient of the weights on tile registers: the job, its packed places and its products.
  * amx_wgrad.c says what they are. */
-#ifndef SMRI_LAYERS_CONV2D_AMX_WGRAD_H
-#define SMRI_LAYERS_CONV2D_AMX_WGRAD_H
+#pragma once
 
 #include <stdatomic.h>
 
@@ -77,5 +76,3 @@ void smri_amx_wgrad_finish(const struct smri_amx_wgrad_job *job, const float *su
 /* amx_wgrad_parts.c, where dW is small, and amx_wgrad_blocks.c, where it is large. Both may return before the work ends. */
 void smri_amx_wgrad_begin_parts(struct smri_amx_wgrad_job *job, smri_pool *pool);
 void smri_amx_wgrad_begin_blocks(struct smri_amx_wgrad_job *job, smri_pool *pool);
-
-#endif

@@ -1,6 +1,5 @@
 /* The small arithmetic of a convolution's shape that its methods share. */
-#ifndef SMRI_LAYERS_CONV2D_GEOMETRY_H
-#define SMRI_LAYERS_CONV2D_GEOMETRY_H
+#pragma once
 
 #include "smri/conv2d.h"
 
@@ -62,5 +61,3 @@ static inline size_t smri_conv2d_pixel_under(const struct smri_conv2d *s, struct
     const size_t h = at.p * s->stride + r - s->pad, w = at.q * s->stride + t - s->pad; /* wrap to huge when negative */
     return h < s->H && w < s->W ? (at.n * s->H + h) * s->W + w : SMRI_CONV2D_NOWHERE;
 }
-
-#endif

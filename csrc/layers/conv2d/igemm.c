@@ -450,12 +450,8 @@ static void backward_data(const struct smri_conv2d_call *whole) {
     smri_conv2d_gather(SMRI_CONV2D_BACKWARD_DATA, transposed, &call);
 }
 
-static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    return shape->precision == SMRI_FP32;
-}
-
 const struct smri_conv2d_ops smri_conv2d_igemm_ops = {
-    .name = "igemm", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .name = "igemm", .supports = smri_conv2d_takes_fp32, .workspace_bytes = workspace_bytes, .forward = forward,
     .backward_data = backward_data, .backward_weights_begin = smri_conv2d_igemm_backward_weights, .has_epilogue = true,
     .has_prologue = smri_conv2d_gather_has_prologue, .part_rows = smri_conv2d_gather_part_rows,
 };

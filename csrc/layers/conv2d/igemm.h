@@ -1,6 +1,5 @@
 /* Shared by the files of igemm and of its relative in bf16, bf16_dot2. */
-#ifndef SMRI_LAYERS_CONV2D_IGEMM_H
-#define SMRI_LAYERS_CONV2D_IGEMM_H
+#pragma once
 
 #include "kernels/kernels.h"
 #include "layers/conv2d/methods.h"
@@ -19,5 +18,3 @@ void smri_conv2d_igemm_backward_weights(const struct smri_conv2d_call *call);
 /* The window of output pixel (n, p, q) as R S C numbers of the shape's precision, zeros in the padding. */
 void smri_conv2d_pack_window(void *out, const void *x, const struct smri_conv2d *shape, const struct smri_kernels *kernels,
                              size_t n, size_t p, size_t q);
-
-#endif

@@ -41,10 +41,6 @@ static size_t row_floats(enum smri_conv2d_direction direction, const struct smri
     return direction == SMRI_CONV2D_BACKWARD_WEIGHTS ? s->C : s->R * s->S * s->C;
 }
 
-static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    return shape->precision == SMRI_FP32;
-}
-
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     const size_t floats = row_floats(direction, shape);
     const size_t tile = smri_conv2d_is_pointwise(shape) ? 0 : smri_align(tile_rows(floats) * floats * sizeof(float));
@@ -184,6 +180,6 @@ static void backward_weights(const struct smri_conv2d_call *call) {
 }
 
 const struct smri_conv2d_ops smri_conv2d_im2col_ops = {
-    .name = "im2col", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .name = "im2col", .supports = smri_conv2d_takes_fp32, .workspace_bytes = workspace_bytes, .forward = forward,
     .backward_data = backward_data, .backward_weights_begin = backward_weights,
 };

@@ -1,6 +1,5 @@
 /* What a convolution method implements. */
-#ifndef SMRI_LAYERS_CONV2D_METHODS_H
-#define SMRI_LAYERS_CONV2D_METHODS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -19,6 +18,14 @@ struct smri_conv2d_ops {
     bool (*has_prologue)(const struct smri_conv2d *shape); /* whether forward applies one itself; NULL: nowhere */
     size_t (*part_rows)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape); /* NULL: 0 */
 };
+
+/* `supports` of the methods that take every shape of one precision, in every direction. */
+static inline bool smri_conv2d_takes_fp32(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    return shape->precision == SMRI_FP32;
+}
+static inline bool smri_conv2d_takes_bf16(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
+    return shape->precision == SMRI_BF16;
+}
 
 extern const struct smri_conv2d_ops smri_conv2d_reference_ops;
 extern const struct smri_conv2d_ops smri_conv2d_im2col_ops;
@@ -43,5 +50,3 @@ void smri_conv2d_activate_run(void *out, const void *x, const struct smri_conv2d
 
 /* Packed weights [K/32][tap][C][32] to [C/32][tap][K][32], padded with zeros: backward-data's weights. */
 void smri_conv2d_transpose_weights(float *out, const float *w, const struct smri_conv2d *shape, smri_pool *pool);
-
-#endif

@@ -1,37 +1,9 @@
 /* bf16 convolution on any CPU: activations widened to fp32, weights rounded to bf16, the best fp32 method on the copies,
  * results rounded. Products of bfloat16 numbers are exact in fp32, so this is what bf16 instructions compute, up to the
  * order of the fp32 sums (and Winograd's rounding where that is the method). It costs fp32's time plus the conversions. */
-#include "kernels/kernels.h"
 #include "layers/conv2d/methods.h"
+#include "layers/convert.h"
 #include "smri/memory.h"
-
-#define GRAIN ((size_t)1 << 14) /* numbers a task converts */
-
-enum conversion { WIDEN, NARROW, ROUND, ADD };
-
-struct job {
-    enum conversion conversion;
-    void *out;
-    const void *in;
-    size_t n;
-};
-
-static void convert_part(void *context, size_t index, size_t worker) {
-    const struct job *job = context;
-    const struct smri_convert_kernels *kernels = &smri_kernels_get()->convert;
-    const size_t begin = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - begin;
-    switch (job->conversion) {
-    case WIDEN: kernels->widen((float *)job->out + begin, (const smri_bf16 *)job->in + begin, n); break;
-    case NARROW: kernels->narrow((smri_bf16 *)job->out + begin, (const float *)job->in + begin, n); break;
-    case ROUND: kernels->round((float *)job->out + begin, (const float *)job->in + begin, n); break;
-    case ADD: kernels->add((smri_bf16 *)job->out + begin, (const float *)job->in + begin, n); break;
-    }
-}
-
-static void convert(enum conversion conversion, void *out, const void *in, size_t n, smri_pool *pool) {
-    struct job job = {conversion, out, in, n};
-    smri_pool_run(pool, smri_chunk_count(n, GRAIN), convert_part, &job);
-}
 
 static size_t floats_bytes(size_t n) { return smri_align(n * sizeof(float)); }
 
@@ -47,10 +19,6 @@ static size_t copies_bytes(const struct smri_conv2d *s) {
            floats_bytes(smri_conv2d_packed_size(s));
 }
 
-static bool supports(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
-    return shape->precision == SMRI_BF16;
-}
-
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     const struct smri_conv2d wide = widened(shape);
     struct smri_workspace_bytes bytes = smri_conv2d_workspace_bytes(SMRI_CONV2D_AUTO, direction, SMRI_CONV2D_PLAIN, &wide);
@@ -64,10 +32,10 @@ static struct smri_conv2d_call widen(struct smri_conv2d *shape, enum smri_conv2d
     *shape = widened(call->shape);
     const size_t x_numbers = smri_conv2d_x_numbers(shape), y_numbers = smri_conv2d_y_numbers(shape);
     char *const x = call->workspace.shared, *const y = x + floats_bytes(x_numbers), *const w = y + floats_bytes(y_numbers);
-    if (direction != SMRI_CONV2D_BACKWARD_DATA) convert(WIDEN, x, call->x, x_numbers, call->pool);
-    if (direction != SMRI_CONV2D_FORWARD) convert(WIDEN, y, call->dy, y_numbers, call->pool);
+    if (direction != SMRI_CONV2D_BACKWARD_DATA) smri_convert(SMRI_WIDEN, x, call->x, x_numbers, call->pool);
+    if (direction != SMRI_CONV2D_FORWARD) smri_convert(SMRI_WIDEN, y, call->dy, y_numbers, call->pool);
     if (direction != SMRI_CONV2D_BACKWARD_WEIGHTS)
-        convert(ROUND, w, call->w, smri_conv2d_packed_size(shape), call->pool);
+        smri_convert(SMRI_ROUND, w, call->w, smri_conv2d_packed_size(shape), call->pool);
     return (struct smri_conv2d_call){.shape = shape, .x = x, .dy = y, .w = (const float *)w, .pool = call->pool,
                                      .workspace = smri_workspace_behind(&call->workspace, copies_bytes(shape))};
 }
@@ -77,7 +45,7 @@ static void forward(const struct smri_conv2d_call *call) {
     struct smri_conv2d_call wide = widen(&shape, SMRI_CONV2D_FORWARD, call);
     wide.out = (void *)wide.dy; /* y's place, which is ours */
     smri_conv2d_forward(&wide);
-    convert(NARROW, call->out, wide.out, smri_conv2d_y_numbers(&shape), call->pool);
+    smri_convert(SMRI_NARROW, call->out, wide.out, smri_conv2d_y_numbers(&shape), call->pool);
 }
 
 static void backward_data(const struct smri_conv2d_call *call) {
@@ -85,7 +53,7 @@ static void backward_data(const struct smri_conv2d_call *call) {
     struct smri_conv2d_call wide = widen(&shape, SMRI_CONV2D_BACKWARD_DATA, call);
     wide.out = (void *)wide.x;
     smri_conv2d_backward_data(&wide);
-    convert(call->accumulate ? ADD : NARROW, call->out, wide.out, smri_conv2d_x_numbers(&shape), call->pool);
+    smri_convert(call->accumulate ? SMRI_ADD : SMRI_NARROW, call->out, wide.out, smri_conv2d_x_numbers(&shape), call->pool);
 }
 
 static void backward_weights(const struct smri_conv2d_call *call) {
@@ -96,6 +64,6 @@ static void backward_weights(const struct smri_conv2d_call *call) {
 }
 
 const struct smri_conv2d_ops smri_conv2d_via_fp32_ops = {
-    .name = "via_fp32", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
+    .name = "via_fp32", .supports = smri_conv2d_takes_bf16, .workspace_bytes = workspace_bytes, .forward = forward,
     .backward_data = backward_data, .backward_weights_begin = backward_weights,
 };

@@ -1,7 +1,6 @@
 /* What the three directions of Winograd's convolution share: the grid of tiles, the panels of transformed tiles and the
  * sizes of the blocks. kernels/winograd/winograd.h has the equations, kernels/README.md the choice of the blocks. */
-#ifndef SMRI_LAYERS_CONV2D_WINOGRAD_H
-#define SMRI_LAYERS_CONV2D_WINOGRAD_H
+#pragma once
 
 #include "kernels/kernels.h"
 #include "layers/conv2d/methods.h"
@@ -101,5 +100,3 @@ static inline void smri_winograd_input_panel(float *panel, const struct smri_win
 /* backward-weights has a file of its own. */
 struct smri_workspace_bytes smri_winograd_backward_weights_bytes(const struct smri_conv2d *shape);
 void smri_winograd_backward_weights(const struct smri_conv2d_call *call);
-
-#endif

@@ -1,6 +1,5 @@
 /* Shared by the two orders of Winograd's forward and backward-data; winograd.c says what they are. */
-#ifndef SMRI_LAYERS_CONV2D_WINOGRAD_JOB_H
-#define SMRI_LAYERS_CONV2D_WINOGRAD_JOB_H
+#pragma once
 
 #include "layers/conv2d/winograd.h"
 
@@ -82,5 +81,3 @@ void smri_winograd_store_outputs(const struct smri_winograd_job *job, void *cons
 /* winograd_share_weights.c: many tiles, few weights. winograd_share_inputs.c: few tiles, many weights. */
 void smri_winograd_share_weights(struct smri_winograd_job *job, smri_pool *pool);
 void smri_winograd_share_inputs(struct smri_winograd_job *job, smri_pool *pool);
-
-#endif
