@@ -1,8 +1,7 @@
 /* The loops behind pooling's vector kernels, written once for vectors of any width and numbers of either precision (lanes.h).
  * Each instruction set's file compiles its own copy: SMRI_POOL2D_VECTORS vectors of channels side by side, so that
  * pixels far apart are read in runs of cache lines, then single ones, the taps one after the other in registers. */
-#ifndef SMRI_KERNELS_POOL2D_POOL2D_LOOPS_H
-#define SMRI_KERNELS_POOL2D_POOL2D_LOOPS_H
+#pragma once
 
 #include "kernels/lanes.h"
 #include "kernels/pool2d/pool2d.h"
@@ -70,57 +69,9 @@ SMRI_INLINE void max_columns(void *y, uint8_t *place, const void *const *x, cons
     }
 }
 
-#if defined(__AVX512BW__)
-#define SMRI_POOL2D_WORDS ((size_t)32) /* bf16 numbers of one vector */
-
-/* 32 width channels of bf16 numbers, compared as integers: sign and magnitude become two's complement, where both zeros are
- * one. False, and nothing written, if there is a NaN among them. */
-SMRI_INLINE bool max_words(uint16_t *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t c,
-                      size_t ahead, size_t width) {
-    const __m512i sign = _mm512_set1_epi16((short)0x8000), infinity = _mm512_set1_epi16(0x7F80);
-    __m512i best[SMRI_POOL2D_VECTORS], key[SMRI_POOL2D_VECTORS], where[SMRI_POOL2D_VECTORS], largest = _mm512_setzero_si512();
-    for (size_t k = 0; k < width; k++) best[k] = where[k] = largest, key[k] = sign; /* below all candidates */
-    for (size_t i = 0; i < n_taps; i++) {
-        const __m512i here = _mm512_set1_epi16(places[i]);
-        for (size_t k = 0; k < width; k++) {
-            const uint16_t *at = (const uint16_t *)x[i] + c + k * SMRI_POOL2D_WORDS;
-            _mm_prefetch((const char *)(at + ahead), _MM_HINT_T1);
-            const __m512i v = _mm512_loadu_si512(at);
-            const __m512i candidate = _mm512_mask_sub_epi16(v, _mm512_movepi16_mask(v), sign, v);
-            largest = _mm512_max_epu16(largest, _mm512_andnot_si512(sign, v));
-            const __mmask32 wins = _mm512_cmpgt_epi16_mask(candidate, key[k]);
-            best[k] = _mm512_mask_mov_epi16(best[k], wins, v);
-            key[k] = _mm512_mask_mov_epi16(key[k], wins, candidate);
-            where[k] = _mm512_mask_mov_epi16(where[k], wins, here);
-        }
-    }
-    if (_mm512_cmpgt_epu16_mask(largest, infinity) != 0) return false;
-    for (size_t k = 0; k < width; k++) {
-        _mm512_storeu_si512(y + c + k * SMRI_POOL2D_WORDS, best[k]);
-        if (place != NULL) _mm512_mask_cvtepi16_storeu_epi8(place + c + k * SMRI_POOL2D_WORDS, (__mmask32)-1, where[k]);
-    }
-    return true;
-}
-
-/* As many of the first channels as are whole vectors without a NaN; returns how many. */
-SMRI_INLINE size_t max_first(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C,
-                        enum smri_precision precision) {
-    size_t c = 0;
-    if (precision != SMRI_BF16) return 0;
-    for (; c + 2 * SMRI_POOL2D_WORDS <= C; c += 2 * SMRI_POOL2D_WORDS)
-        if (!max_words(y, place, x, places, n_taps, c, 4 * C, 2)) return c;
-    return c;
-}
-#else
-SMRI_INLINE size_t max_first(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C,
-                        enum smri_precision precision) {
-    return 0;
-}
-#endif
-
 SMRI_INLINE void max_fwd(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C,
                     enum smri_precision precision) {
-    size_t c = max_first(y, place, x, places, n_taps, C, precision);
+    size_t c = 0;
     for (; c + SMRI_POOL2D_VECTORS * SMRI_LANES <= C; c += SMRI_POOL2D_VECTORS * SMRI_LANES)
         max_columns(y, place, x, places, n_taps, c, 4 * C, SMRI_POOL2D_VECTORS, SMRI_LANES, precision);
     for (; c + SMRI_LANES <= C; c += SMRI_LANES) max_columns(y, place, x, places, n_taps, c, 4 * C, 1, SMRI_LANES, precision);
@@ -147,54 +98,16 @@ SMRI_INLINE void gather(const struct smri_max_row *row, size_t w, size_t first, 
     }
 }
 
-SMRI_INLINE void put_pixel(const struct smri_max_row *row, size_t w, size_t c, const floats *v,
-                           enum smri_precision precision) {
-    for (size_t k = 0; k < SMRI_POOL2D_VECTORS; k++) {
-        const size_t at = w * row->C + c + k * SMRI_LANES;
-        if (row->stream) vstore_nt(row->dx, at, v[k], precision);
-        else vstore(row->dx, at, v[k], SMRI_LANES, precision);
-    }
-}
-
-/* SMRI_POOL2D_VECTORS vectors of channels from c on, of a row, for windows of 3 with stride 2 and padding 1
- * (ResNet's): window q covers the pixels 2q - 1, which it shares with the window before, 2q and 2q + 1. Each dy is read
- * once, not three times. */
-SMRI_INLINE void gather_threes(const struct smri_max_row *row, size_t c, enum smri_precision precision) {
-    floats before[SMRI_POOL2D_VECTORS], middle[SMRI_POOL2D_VECTORS], after[SMRI_POOL2D_VECTORS];
-    for (size_t k = 0; k < SMRI_POOL2D_VECTORS; k++) after[k] = vset1(0.0f);
-    for (size_t q = 0; q < row->columns.count; q++) {
-        for (size_t k = 0; k < SMRI_POOL2D_VECTORS; k++) before[k] = after[k], middle[k] = after[k] = vset1(0.0f);
-        for (size_t i = 0; i < row->n_rows; i++) {
-            const uint8_t mine = (uint8_t)row->first_place[i];
-            for (size_t k = 0; k < SMRI_POOL2D_VECTORS; k++) {
-                const size_t at = q * row->C + c + k * SMRI_LANES;
-                const floats dy = vload(row->dy[i], at, SMRI_LANES, precision);
-                before[k] = add_where(before[k], dy, row->place[i] + at, mine, SMRI_LANES);
-                middle[k] = add_where(middle[k], dy, row->place[i] + at, (uint8_t)(mine + 1), SMRI_LANES);
-                after[k] = add_where(after[k], dy, row->place[i] + at, (uint8_t)(mine + 2), SMRI_LANES);
-            }
-        }
-        if (q > 0) put_pixel(row, 2 * q - 1, c, before, precision);
-        put_pixel(row, 2 * q, c, middle, precision);
-    }
-    if (2 * row->columns.count == row->W) put_pixel(row, row->W - 1, c, after, precision);
-}
-
 SMRI_INLINE void max_bwd(const struct smri_max_row *job, enum smri_precision precision) {
     struct smri_max_row row = *job; /* so that stores cannot touch it */
     row.stream = job->stream && fits_lines(job->dx, job->C, job->C, precision);
     const size_t C = row.C;
     size_t first = 0, last = 0;
-    if (C % (SMRI_POOL2D_VECTORS * SMRI_LANES) == 0 && row.columns.window == 3 && row.columns.stride == 2 &&
-        row.columns.pad == 1) {
-        for (size_t c = 0; c < C; c += SMRI_POOL2D_VECTORS * SMRI_LANES) gather_threes(&row, c, precision);
-        return;
-    }
     for (size_t w = 0; w < row.W; w++) {
         smri_windows_advance(&first, &last, w, &row.columns);
         size_t c = 0;
-        for (; c + SMRI_POOL2D_VECTORS * SMRI_LANES <= C; c += SMRI_POOL2D_VECTORS * SMRI_LANES) gather(&row, w, first,
-                                                                                                        last, c, SMRI_POOL2D_VECTORS, SMRI_LANES, precision);
+        for (; c + SMRI_POOL2D_VECTORS * SMRI_LANES <= C; c += SMRI_POOL2D_VECTORS * SMRI_LANES)
+            gather(&row, w, first, last, c, SMRI_POOL2D_VECTORS, SMRI_LANES, precision);
         for (; c + SMRI_LANES <= C; c += SMRI_LANES) gather(&row, w, first, last, c, 1, SMRI_LANES, precision);
         if (c < C) gather(&row, w, first, last, c, 1, C - c, precision);
     }
@@ -228,5 +141,3 @@ SMRI_INLINE void column_sum(float *y, const void *x, float factor, size_t rows, 
 }
 
 #include "kernels/pool2d/pool2d_entries.h"
-
-#endif
