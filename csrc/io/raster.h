@@ -1,6 +1,5 @@
 /* What a format's decoder hands to image.c: samples as the file has them, widened to 8 or 16 bits. */
-#ifndef SMRI_IO_RASTER_H
-#define SMRI_IO_RASTER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,5 +31,3 @@ smri_status png_decode(struct raster *out, const uint8_t *bytes, size_t n, const
 
 /* `name`, or its last 200 bytes: a path of 4096 must not push the fact out of the message. */
 const char *message_name(const char *name);
-
-#endif

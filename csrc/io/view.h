@@ -1,6 +1,5 @@
 /* Drawing one augmented view: the workspace of one thread and the function that fills a view from it. */
-#ifndef SMRI_IO_VIEW_H
-#define SMRI_IO_VIEW_H
+#pragma once
 
 #include <stdint.h>
 
@@ -36,5 +35,3 @@ size_t blur_radius(float sigma);
 /* out[rows][cols][C] = the view of image[H][W][C], before noise and normalisation. */
 void view_render(float *out, const uint8_t *image, const struct smri_view *view, const struct view_shape *shape,
                  const struct view_workspace *workspace, const struct smri_pixel_kernels *kernels);
-
-#endif

@@ -1,6 +1,5 @@
 /* The one home of cblas.h. One call is one single-threaded matrix product: parallelism is ours, one call per tile. */
-#ifndef SMRI_KERNELS_BLAS_H
-#define SMRI_KERNELS_BLAS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,6 +8,3 @@
  * b_transposed; lda, ldb and ldc are row lengths as stored. Without `accumulate` C is never read. */
 void smri_sgemm(bool a_transposed, bool b_transposed, size_t M, size_t N, size_t K, const float *A, size_t lda,
                 const float *B, size_t ldb, float *C, size_t ldc, bool accumulate);
-
-
-#endif

@@ -1,6 +1,5 @@
 /* One number of an array in either precision. The precision is a constant wherever these are inlined. */
-#ifndef SMRI_KERNELS_ELEM_H
-#define SMRI_KERNELS_ELEM_H
+#pragma once
 
 #include "smri/precision.h"
 
@@ -12,5 +11,3 @@ static inline void set_number(void *numbers, size_t i, float value, enum smri_pr
     if (precision == SMRI_BF16) ((smri_bf16 *)numbers)[i] = smri_bf16_from_float(value);
     else ((float *)numbers)[i] = value;
 }
-
-#endif

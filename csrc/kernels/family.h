@@ -1,6 +1,5 @@
 /* What the files of all families share: tables filled for an instruction set, and functions for either precision. */
-#ifndef SMRI_KERNELS_FAMILY_H
-#define SMRI_KERNELS_FAMILY_H
+#pragma once
 
 #include "smri/precision.h"
 
@@ -24,5 +23,3 @@
 #define SMRI_BOTH_PRECISIONS(function, parameters, ...) \
     static void function##_fp32 parameters { function(__VA_ARGS__, SMRI_FP32); } \
     static void function##_bf16 parameters { function(__VA_ARGS__, SMRI_BF16); }
-
-#endif

@@ -1,7 +1,6 @@
 /* The one dispatch table. Each family has its own struct of function pointers and its own header; `_ref` fills every slot,
  * and each instruction set in use overwrites only the slots it improves. Layers reach kernels through this table only. */
-#ifndef SMRI_KERNELS_KERNELS_H
-#define SMRI_KERNELS_KERNELS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,5 +44,3 @@ static inline bool smri_is_streamed(size_t bytes) { return bytes >= (size_t)8 <<
 
 /* The table of the instruction sets in use: smri_isa_selected(). */
 const struct smri_kernels *smri_kernels_get(void);
-
-#endif

@@ -6,8 +6,7 @@
  *
  * Rounding to bfloat16 is integer arithmetic (add half a unit, ties to even; NaN apart), or with AVX512_BF16 the instruction,
  * which differs in one thing: it takes denormal numbers, |x| < 2^-126, for zeros of their sign. */
-#ifndef SMRI_KERNELS_LANES_H
-#define SMRI_KERNELS_LANES_H
+#pragma once
 
 #include <string.h>
 
@@ -340,5 +339,3 @@ SMRI_INLINE bool fits_lines(const void *p, size_t C, size_t stride, enum smri_pr
     const size_t bytes = smri_precision_bytes(precision);
     return (uintptr_t)p % 64 == 0 && C * bytes % 64 == 0 && stride * bytes % 64 == 0;
 }
-
-#endif

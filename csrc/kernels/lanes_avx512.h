@@ -1,7 +1,6 @@
 /* Sixteen floats at a time, the last ones under a mask. A constant mask of all ones costs nothing: it folds to plain
  * loads and stores, which, unlike masked stores, forward to a later load. For files compiled with AVX-512 only. */
-#ifndef SMRI_KERNELS_LANES_AVX512_H
-#define SMRI_KERNELS_LANES_AVX512_H
+#pragma once
 
 #include <immintrin.h>
 #include <stdbool.h>
@@ -50,5 +49,3 @@ SMRI_INLINE void transpose_16x16(__m512i r[16]) {
         r[j + 8] = _mm512_shuffle_i32x4(t[j], t[j + 8], 0xDD);
     }
 }
-
-#endif

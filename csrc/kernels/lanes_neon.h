@@ -1,7 +1,6 @@
 /* lanes.h for NEON on aarch64: eight floats in two registers, so that each lane computes what AVX2's lane computes and the
  * results have the same bits. For files compiled for aarch64 only. */
-#ifndef SMRI_KERNELS_LANES_NEON_H
-#define SMRI_KERNELS_LANES_NEON_H
+#pragma once
 
 #include <arm_neon.h>
 #include <stdbool.h>
@@ -156,5 +155,3 @@ SMRI_INLINE void vtranspose_fours(uints r[4]) {
 SMRI_INLINE void add_in_double(double *sums, floats v, size_t n) {
     for (size_t k = 0; k < n; k++) sums[k] += (double)v[k];
 }
-
-#endif

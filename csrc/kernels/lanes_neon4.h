@@ -1,7 +1,6 @@
 /* As much of lanes.h as the register tiles need, with four floats in one register of NEON: the two of lanes_neon.h's vectors are
  * kept in memory by compilers. For files compiled for aarch64 only. */
-#ifndef SMRI_KERNELS_LANES_NEON4_H
-#define SMRI_KERNELS_LANES_NEON4_H
+#pragma once
 
 #include <arm_neon.h>
 #include <stdbool.h>
@@ -52,5 +51,3 @@ SMRI_INLINE void vtranspose(floats r[4]) {
     r[0] = vcombine_f32(vget_low_f32(a), vget_low_f32(c)), r[1] = vcombine_f32(vget_low_f32(b), vget_low_f32(d));
     r[2] = vcombine_f32(vget_high_f32(a), vget_high_f32(c)), r[3] = vcombine_f32(vget_high_f32(b), vget_high_f32(d));
 }
-
-#endif

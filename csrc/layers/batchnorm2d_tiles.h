@@ -2,8 +2,7 @@
  *
  * A group's rows x C panel is cut into tiles of fixed size. A reduction leaves one partial result for each tile and
  * channel, in double; the partial results are merged in ascending order, so the bits do not depend on the pool. */
-#ifndef SMRI_LAYERS_BATCHNORM2D_TILES_H
-#define SMRI_LAYERS_BATCHNORM2D_TILES_H
+#pragma once
 
 #include "kernels/kernels.h"
 #include "smri/batchnorm2d.h"
@@ -164,5 +163,3 @@ static inline struct columns columns_at(const struct smri_batchnorm2d *shape, co
                             space->sum_dy + channel,
                             space->sum_dyx + channel};
 }
-
-#endif

@@ -2,8 +2,7 @@
  *
  * A conv_bn is a convolution and the batch norm behind it; a block is two or three conv_bns and a shortcut; a dense is
  * a linear layer of the head. Offsets are floats into the arena of weights (or gradients, or moments), or of buffers. */
-#ifndef SMRI_NETWORK_NETWORK_INTERNAL_H
-#define SMRI_NETWORK_NETWORK_INTERNAL_H
+#pragma once
 
 #include "smri/conv2d.h"
 #include "smri/network.h"
@@ -59,5 +58,3 @@ static inline size_t smri_network_conv_bn_behind(const struct smri_network *netw
         if ((size_t)network->blocks[i].stage >= stages) return network->blocks[i].first;
     return network->n_conv_bns;
 }
-
-#endif

@@ -8,8 +8,7 @@
  *
  * A value is one activation, gradient or piece of scratch memory. The program is the only list: measuring, allocating, running
  * and timing read it. */
-#ifndef SMRI_NETWORK_PROGRAM_H
-#define SMRI_NETWORK_PROGRAM_H
+#pragma once
 
 #include "network_internal.h"
 
@@ -155,5 +154,3 @@ static inline float *smri_run_statistics(const struct smri_run *run, size_t conv
     return run->statistics + run->statistics_at[conv_bn] +
            which * run->program->config.bn_groups * run->network->conv_bns[conv_bn].conv.K;
 }
-
-#endif

@@ -4,8 +4,7 @@
  * looks busy; there the two share one for the tens of milliseconds that the load balancer takes, while the other one sleeps.
  * On a guest with two of them half of the calls of a convolution of 2.7 ms took 5.3; in steps that follow each other, whose
  * workers do not sleep, it costs now and then 5 to 10 %. Elsewhere than on Linux nothing is pinned (affinity_none.c). */
-#ifndef SMRI_PLATFORM_AFFINITY_H
-#define SMRI_PLATFORM_AFFINITY_H
+#pragma once
 
 #include <pthread.h>
 #include <sched.h>
@@ -35,5 +34,3 @@ bool smri_affinity_claim(const cpu_set_t *set);
 
 /* Before a job begins, in the caller's thread: moves the workers out of its way, if it has come to another processor. */
 void smri_affinity_make_way(struct smri_affinity *affinity, const pthread_t *workers, size_t n_workers);
-
-#endif

@@ -1,6 +1,5 @@
 /* What a trainer is made of, for the files of this folder. */
-#ifndef SMRI_TRAINING_TRAINER_INTERNAL_H
-#define SMRI_TRAINING_TRAINER_INTERNAL_H
+#pragma once
 
 #include "network/network_internal.h"
 #include "smri/trainer.h"
@@ -65,5 +64,3 @@ smri_status smri_trainer_refuse(const char *what, double value, const struct smr
 smri_status smri_trainer_run_pass(smri_trainer *trainer, struct smri_step_result *result, const float *images,
                                   const struct smri_objective *objective, const struct smri_step *step, bool commits,
                                   struct smri_poll poll);
-
-#endif

@@ -2,8 +2,7 @@
  * `stride` numbers apart. There is a table for each precision; `void *` points to numbers of that precision, which are
  * computed with in fp32 and rounded once, when stored. Pointers need no alignment beyond a number's. Reductions run
  * over rows in a stated order: eight rows are summed as a tree in fp32, the groups of eight in ascending order in double. */
-#ifndef SMRI_KERNELS_BATCHNORM_BATCHNORM_H
-#define SMRI_KERNELS_BATCHNORM_BATCHNORM_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,5 +54,3 @@ struct smri_batchnorm_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_batchnorm_kernels, struct smri_batchnorm_kernels); /* of both precisions */
-
-#endif

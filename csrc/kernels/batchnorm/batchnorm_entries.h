@@ -1,6 +1,5 @@
 /* The tables from functions written for any precision: included behind them, by the reference and by the loops. */
-#ifndef SMRI_KERNELS_BATCHNORM_BATCHNORM_ENTRIES_H
-#define SMRI_KERNELS_BATCHNORM_BATCHNORM_ENTRIES_H
+#pragma once
 
 #include "kernels/batchnorm/batchnorm.h"
 
@@ -20,5 +19,3 @@ void SMRI_FILLER(smri_batchnorm_kernels)(struct smri_batchnorm_kernels *tables) 
     tables[SMRI_BF16] = (struct smri_batchnorm_kernels){moments_bf16, scale_shift_bf16, activate_bf16, gradient_sums_bf16,
                                                         gradient_dx_bf16};
 }
-
-#endif

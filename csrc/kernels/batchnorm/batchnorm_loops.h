@@ -4,8 +4,7 @@
  * Reductions take eight rows together: their deviations are summed in fp32 in registers and flushed to double sums that
  * live in the outputs, which for a tile of 256 columns stay in the first-level cache. So memory is read once, row after
  * row, as the prefetchers like it, and no fp32 sum is longer than eight. */
-#ifndef SMRI_KERNELS_BATCHNORM_BATCHNORM_LOOPS_H
-#define SMRI_KERNELS_BATCHNORM_BATCHNORM_LOOPS_H
+#pragma once
 
 #include "kernels/lanes.h"
 #include "kernels/batchnorm/batchnorm.h"
@@ -276,5 +275,3 @@ SMRI_INLINE void gradient_dx(void *dx, const struct smri_batchnorm_gradient *job
 }
 
 #include "kernels/batchnorm/batchnorm_entries.h"
-
-#endif

@@ -1,6 +1,5 @@
 /* The configuration of AMX's tile registers. For files compiled with AMX, or against an emulation of its instructions. */
-#ifndef SMRI_KERNELS_CONV_AMX_REGISTERS_H
-#define SMRI_KERNELS_CONV_AMX_REGISTERS_H
+#pragma once
 
 #include "kernels/lanes_avx512.h"
 
@@ -22,5 +21,3 @@ SMRI_INLINE void smri_amx_configure(const struct smri_amx_config *config) {
     _tile_loadconfig(config);
 #endif
 }
-
-#endif

@@ -4,8 +4,7 @@
  * Weights are packed into panels of 32 channels x 32 columns, 2 KiB: [2 halves][16 pairs of channels][16 columns][2], what
  * two registers hold. Nothing outside the stated range is read or written; no alignment is needed. Sums are fp32, in the
  * order of slices, then taps, then channels, and rounded once; denormal operands and results count as zero. */
-#ifndef SMRI_KERNELS_CONV_AMX_TILE_H
-#define SMRI_KERNELS_CONV_AMX_TILE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,5 +57,3 @@ struct smri_amx_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_amx_kernels, struct smri_amx_kernels);
-
-#endif

@@ -10,8 +10,7 @@
  *         pair 15                                           c15
  *
  * so that a shift by a tap or a stride is a choice of place, and no tap needs another packing. */
-#ifndef SMRI_KERNELS_CONV_AMX_WGRAD_H
-#define SMRI_KERNELS_CONV_AMX_WGRAD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -72,5 +71,3 @@ struct smri_amx_wgrad_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_amx_wgrad_kernels, struct smri_amx_wgrad_kernels);
-
-#endif

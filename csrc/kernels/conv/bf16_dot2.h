@@ -2,8 +2,7 @@
  * fp32 sum. A word of 32 bits holds two neighbours along the sum: two channels, or two pixels in the
  * gradient of weights. Where the kernels of igemm.h have a float, these have a word, so the structs, the tile and the
  * panels are the same. No kernel reads or writes outside what is stated; none needs alignment. */
-#ifndef SMRI_KERNELS_CONV_BF16_DOT2_H
-#define SMRI_KERNELS_CONV_BF16_DOT2_H
+#pragma once
 
 #include <stdint.h>
 
@@ -28,5 +27,3 @@ struct smri_bf16_dot2_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_bf16_dot2_kernels, struct smri_bf16_dot2_kernels);
-
-#endif

@@ -4,8 +4,7 @@
  *
  * in fp32, rounded once. It is the batch norm, the residual and the ReLU of inference, for the price of a few registers
  * instead of passes over memory. */
-#ifndef SMRI_KERNELS_CONV_EPILOGUE_H
-#define SMRI_KERNELS_CONV_EPILOGUE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -13,5 +12,3 @@ struct smri_epilogue {
     const float *scale, *shift; /* of the first channel stored; scale NULL: the sum as it is */
     bool relu;
 };
-
-#endif

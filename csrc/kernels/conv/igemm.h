@@ -4,8 +4,7 @@
  * stated; none needs alignment.
  *
  * The structs serve two families: here numbers are floats; bf16_dot2.h says what they are in bfloat16. */
-#ifndef SMRI_KERNELS_CONV_IGEMM_H
-#define SMRI_KERNELS_CONV_IGEMM_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -87,5 +86,3 @@ struct smri_conv_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_conv_kernels, struct smri_conv_kernels);
-
-#endif

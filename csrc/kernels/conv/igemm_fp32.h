@@ -1,7 +1,6 @@
 /* The convolution kernels on floats, for vectors of any width: the tiles of igemm_loops.h and the movers of data. The including
  * file has lanes.h, or as much of it as is used here. */
-#ifndef SMRI_KERNELS_CONV_IGEMM_FP32_H
-#define SMRI_KERNELS_CONV_IGEMM_FP32_H
+#pragma once
 
 #define SMRI_IGEMM_PRECISION SMRI_FP32
 
@@ -47,5 +46,3 @@ static void store_fence(void) { vstore_fence(); }
 void SMRI_FILLER(smri_conv_kernels)(struct smri_conv_kernels *kernels) {
     *kernels = (struct smri_conv_kernels){tile, gemm_tn, store_fence, transpose, copy};
 }
-
-#endif

@@ -13,8 +13,7 @@
  * On a core with two 512-bit multiply-add ports the two loads a cycle are not free: 10 loads for 24 multiply-adds reach
  * 92 % of the arithmetic peak from the first-level cache where 8 x 32 (10 loads for 16) and 14 x 32 (16 for 28) stop at 82 to
  * 86 %. Unrolling by four keeps the loop's own additions off the two ports. */
-#ifndef SMRI_KERNELS_CONV_IGEMM_LOOPS_H
-#define SMRI_KERNELS_CONV_IGEMM_LOOPS_H
+#pragma once
 
 #include <math.h>
 
@@ -184,5 +183,3 @@ static void gemm_tn(const struct smri_gemm_tn *o) {
         for (size_t column = 0; column < (ONE_PASS ? 1 : o->blocks * SMRI_CONV_BLOCK); column += PASS)
             gemm_tn_rows(o, column, VECTORS);
 }
-
-#endif

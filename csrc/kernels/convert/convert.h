@@ -1,6 +1,5 @@
 /* Between fp32 and bfloat16 (smri/precision.h has the definition). */
-#ifndef SMRI_KERNELS_CONVERT_CONVERT_H
-#define SMRI_KERNELS_CONVERT_CONVERT_H
+#pragma once
 
 #include <stddef.h>
 
@@ -17,5 +16,3 @@ struct smri_convert_kernels {
 
 /* With AVX512_BF16 denormal numbers, |x| < 2^-126, are rounded to zero: the instruction does. */
 SMRI_DECLARE_FILLERS(smri_convert_kernels, struct smri_convert_kernels);
-
-#endif

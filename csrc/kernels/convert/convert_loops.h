@@ -1,6 +1,5 @@
 /* The loops behind the vector conversions, written once for vectors of any width (lanes.h). */
-#ifndef SMRI_KERNELS_CONVERT_CONVERT_LOOPS_H
-#define SMRI_KERNELS_CONVERT_CONVERT_LOOPS_H
+#pragma once
 
 #include "kernels/convert/convert.h"
 #include "kernels/lanes.h"
@@ -29,5 +28,3 @@ static void add(smri_bf16 *io, const float *in, size_t n) { convert(ADD, io, in,
 void SMRI_FILLER(smri_convert_kernels)(struct smri_convert_kernels *table) {
     *table = (struct smri_convert_kernels){widen, narrow, round_floats, add};
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* Kernels over flat arrays: ReLU and dropout. Pointers need no alignment beyond a float's; outputs may be inputs. */
-#ifndef SMRI_KERNELS_ELEMENTWISE_ELEMENTWISE_H
-#define SMRI_KERNELS_ELEMENTWISE_ELEMENTWISE_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,5 +20,3 @@ struct smri_elementwise_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_elementwise_kernels, struct smri_elementwise_kernels);
-
-#endif

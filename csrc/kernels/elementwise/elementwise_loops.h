@@ -1,6 +1,5 @@
 /* ReLU and dropout for vectors of any width (lanes.h). Dropout computes a Philox block in each lane: four vectors of words. */
-#ifndef SMRI_KERNELS_ELEMENTWISE_ELEMENTWISE_LOOPS_H
-#define SMRI_KERNELS_ELEMENTWISE_ELEMENTWISE_LOOPS_H
+#pragma once
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/lanes.h"
@@ -64,5 +63,3 @@ static void dropout(float *y, const float *x, size_t n, const struct smri_dropou
 void SMRI_FILLER(smri_elementwise_kernels)(struct smri_elementwise_kernels *table) {
     *table = (struct smri_elementwise_kernels){relu_fwd, relu_bwd, dropout};
 }
-
-#endif

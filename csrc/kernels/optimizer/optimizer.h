@@ -1,8 +1,7 @@
 /* Kernels over the flat arrays of parameters; the constants of a step are folded beforehand. Pointers need no alignment
  * beyond a float's. w may be `base`; nothing else may overlap. With `stream`, an output that is no input (w, when it is not
  * `base`, or `copy`) may bypass the caches. */
-#ifndef SMRI_KERNELS_OPTIMIZER_OPTIMIZER_H
-#define SMRI_KERNELS_OPTIMIZER_OPTIMIZER_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,5 +33,3 @@ struct smri_optimizer_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_optimizer_kernels, struct smri_optimizer_kernels);
-
-#endif

@@ -1,7 +1,6 @@
 /* The optimizers' passes, for whatever instruction set the including file is compiled for: every array is read and written
  * once. */
-#ifndef SMRI_KERNELS_OPTIMIZER_OPTIMIZER_LOOPS_H
-#define SMRI_KERNELS_OPTIMIZER_OPTIMIZER_LOOPS_H
+#pragma once
 
 #include "kernels/lanes.h"
 #include "kernels/optimizer/optimizer.h"
@@ -113,5 +112,3 @@ static void perturb(float *w, float *copy, const float *g, float step, bool adap
 void SMRI_FILLER(smri_optimizer_kernels)(struct smri_optimizer_kernels *table) {
     *table = (struct smri_optimizer_kernels){sgd, adamw, norm2, perturb};
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* How much arithmetic a core can do: multiply-adds that depend on nothing but themselves, on registers only. */
-#ifndef SMRI_KERNELS_PEAK_PEAK_H
-#define SMRI_KERNELS_PEAK_PEAK_H
+#pragma once
 
 #include <stddef.h>
 
@@ -14,5 +13,3 @@ struct smri_peak_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_peak_kernels, struct smri_peak_kernels);
-
-#endif

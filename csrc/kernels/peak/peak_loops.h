@@ -1,8 +1,7 @@
 /* Multiply-adds on registers, for vectors of any width: the including file has lanes.h. One with an instruction for bfloat16 defines
  * multiply_add by it, how many products that does for each lane, SMRI_PEAK_PRODUCTS, and a factor of ones for it,
  * SMRI_PEAK_FACTOR. Twelve sums hide the latency of two ports (8 suffice), and with a factor fit 16 registers. */
-#ifndef SMRI_KERNELS_PEAK_PEAK_LOOPS_H
-#define SMRI_KERNELS_PEAK_PEAK_LOOPS_H
+#pragma once
 
 #include "kernels/peak/peak.h"
 
@@ -39,5 +38,3 @@ void SMRI_FILLER(smri_peak_kernels)(struct smri_peak_kernels *kernels) {
     if (SMRI_PEAK_PRODUCTS == 1) kernels->fp32 = many_multiply_adds;
     kernels->bf16 = many_multiply_adds;
 }
-
-#endif

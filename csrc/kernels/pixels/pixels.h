@@ -1,8 +1,7 @@
 /* Kernels over rows of float pixels, for augmentation. Every slot is element-wise or has a stated order of summation, and
  * none fuses a multiplication with an addition: all instruction sets give the same bits, which is what makes a view
  * reproducible on another machine. Outputs do not overlap inputs unless said. */
-#ifndef SMRI_KERNELS_PIXELS_PIXELS_H
-#define SMRI_KERNELS_PIXELS_PIXELS_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -42,5 +41,3 @@ struct smri_pixel_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_pixel_kernels, struct smri_pixel_kernels);
-
-#endif

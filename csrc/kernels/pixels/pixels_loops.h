@@ -5,8 +5,7 @@
  * Logarithm: with m in [sqrt(1/2), sqrt(2)) and s = (m - 1) / (m + 1), log m = 2 (s + s^3/3 + ... + s^9/9), error below
  * 1e-9. Exponential: 2^f for |f| <= 1/2 by its Taylor series to degree 7, error below 1e-8. Sine and cosine on
  * [-pi/4, pi/4] by Taylor series to degrees 9 and 8, error below 4e-8. Normals: Box and Muller (1958). */
-#ifndef SMRI_KERNELS_PIXELS_PIXELS_LOOPS_H
-#define SMRI_KERNELS_PIXELS_PIXELS_LOOPS_H
+#pragma once
 
 #include <string.h>
 
@@ -255,5 +254,3 @@ static inline void add_noise(float *x, size_t n, float sd, const struct smri_rng
 void SMRI_FILLER(smri_pixel_kernels)(struct smri_pixel_kernels *table) {
     *table = (struct smri_pixel_kernels){scale_u8, normalise, interpolate, combine, sample, adjust, power, sum, add_noise};
 }
-
-#endif

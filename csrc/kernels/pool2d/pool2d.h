@@ -1,8 +1,7 @@
 /* Kernels of pooling: one pixel of C channels from the pixels ("taps") of its window, and sums over many pixels. Which taps
  * exist at a border is the caller's business. There is a table for each precision; `void *` points to numbers of that
  * precision. Pointers need no alignment beyond a number's. */
-#ifndef SMRI_KERNELS_POOL2D_POOL2D_H
-#define SMRI_KERNELS_POOL2D_POOL2D_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,5 +47,3 @@ struct smri_pool2d_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_pool2d_kernels, struct smri_pool2d_kernels); /* of both precisions */
-
-#endif

@@ -1,6 +1,5 @@
 /* The tables from functions written for any precision: included behind them, by the reference and by the loops. */
-#ifndef SMRI_KERNELS_POOL2D_POOL2D_ENTRIES_H
-#define SMRI_KERNELS_POOL2D_POOL2D_ENTRIES_H
+#pragma once
 
 #include "kernels/pool2d/pool2d.h"
 
@@ -14,5 +13,3 @@ void SMRI_FILLER(smri_pool2d_kernels)(struct smri_pool2d_kernels *tables) {
     tables[SMRI_FP32] = (struct smri_pool2d_kernels){max_fwd_fp32, max_bwd_fp32, column_sum_fp32};
     tables[SMRI_BF16] = (struct smri_pool2d_kernels){max_fwd_bf16, max_bwd_bf16, column_sum_bf16};
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* Kernels of the contrastive loss: row reductions over similarities. exp is exact to 2 ulp, 0 below -103 and +infinity above
  * 88.73; NaN stays NaN. */
-#ifndef SMRI_KERNELS_SOFTMAX_SOFTMAX_H
-#define SMRI_KERNELS_SOFTMAX_SOFTMAX_H
+#pragma once
 
 #include <stddef.h>
 
@@ -15,5 +14,3 @@ struct smri_softmax_kernels {
 };
 
 SMRI_DECLARE_FILLERS(smri_softmax_kernels, struct smri_softmax_kernels);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * exp(x) = 2^n exp(r) with n = round(x / ln 2) and r = x - n ln 2 (ln 2 in two pieces), |r| <= 0.3466. The Taylor polynomial
  * of degree 7 leaves r^8 / 8! = 5e-9, a twelfth of an ulp. */
-#ifndef SMRI_KERNELS_SOFTMAX_SOFTMAX_LOOPS_H
-#define SMRI_KERNELS_SOFTMAX_SOFTMAX_LOOPS_H
+#pragma once
 
 #include <math.h>
 
@@ -67,5 +66,3 @@ static void pair_weights(float *g, const float *s, float lse, const float *lses,
 void SMRI_FILLER(smri_softmax_kernels)(struct smri_softmax_kernels *table) {
     *table = (struct smri_softmax_kernels){row_max, exp_sum, pair_weights};
 }
-
-#endif

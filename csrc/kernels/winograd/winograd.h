@@ -10,8 +10,7 @@
  *
  * Point p = 6 i + j is row i and column j of a transformed tile; pixels are numbered row by row. Every kernel works on
  * channels as lanes: all of them are independent. No pointer needs alignment. */
-#ifndef SMRI_KERNELS_WINOGRAD_WINOGRAD_H
-#define SMRI_KERNELS_WINOGRAD_WINOGRAD_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,5 +46,3 @@ struct smri_winograd_kernels {
 
 /* With AVX512_BF16 denormal results are rounded to zero: the instruction does. */
 SMRI_DECLARE_FILLERS(smri_winograd_kernels, struct smri_winograd_kernels); /* of both precisions */
-
-#endif

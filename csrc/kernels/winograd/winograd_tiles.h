@@ -12,8 +12,7 @@
  * (2/3, 3/2 is 2 % better), and every constant of A and B is exact in fp32. 128 channels, against float64, relative to
  * the outputs' root mean square: 0.90e-6 forward and 1.17e-6 backward-weights, against 1.87e-6 and 2.59e-6 with the
  * usual points 1 and 2, and 0.16e-6 for direct sums in the same order. */
-#ifndef SMRI_KERNELS_WINOGRAD_WINOGRAD_TILES_H
-#define SMRI_KERNELS_WINOGRAD_WINOGRAD_TILES_H
+#pragma once
 
 #include "kernels/winograd/winograd.h"
 
@@ -272,5 +271,3 @@ void SMRI_FILLER(smri_winograd_kernels)(struct smri_winograd_kernels *tables) {
     tables[SMRI_BF16] =
         (struct smri_winograd_kernels){input_bf16, gradient_bf16, output_bf16, weights_bf16, weights_gradient};
 }
-
-#endif
