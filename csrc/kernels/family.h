@@ -23,3 +23,25 @@
 #define SMRI_BOTH_PRECISIONS(function, parameters, ...) \
     static void function##_fp32 parameters { function(__VA_ARGS__, SMRI_FP32); } \
     static void function##_bf16 parameters { function(__VA_ARGS__, SMRI_BF16); }
+
+/* function(..., i, n) for the numbers i .. i + n - 1 of `count`, a vector at a time, the last of which may not be full. n of the others
+ * is a constant, so that an inlined function compiles to plain loads and stores. */
+#define SMRI_FOR_VECTORS(count, function, ...) \
+    do { \
+        size_t smri_i = 0; \
+        for (; smri_i + SMRI_LANES <= (count); smri_i += SMRI_LANES) function(__VA_ARGS__, smri_i, SMRI_LANES); \
+        if (smri_i < (count)) function(__VA_ARGS__, smri_i, (count) - smri_i); \
+    } while (0)
+
+/* function(..., c, width, n) for `width` vectors side by side from channel c on: SMRI_SIDE_BY_SIDE of them, so that rows far apart are
+ * read in runs of cache lines, then single ones. */
+#define SMRI_SIDE_BY_SIDE ((size_t)4)
+#define SMRI_FOR_COLUMNS(count, function, ...) \
+    do { \
+        const size_t smri_run = SMRI_SIDE_BY_SIDE * SMRI_LANES; \
+        size_t smri_c = 0; \
+        for (; smri_c + smri_run <= (count); smri_c += smri_run) \
+            function(__VA_ARGS__, smri_c, SMRI_SIDE_BY_SIDE, SMRI_LANES); \
+        for (; smri_c + SMRI_LANES <= (count); smri_c += SMRI_LANES) function(__VA_ARGS__, smri_c, (size_t)1, SMRI_LANES); \
+        if (smri_c < (count)) function(__VA_ARGS__, smri_c, (size_t)1, (count) - smri_c); \
+    } while (0)

@@ -10,7 +10,6 @@
 #include "kernels/batchnorm/batchnorm.h"
 
 #define SMRI_BATCHNORM_COLS 256 /* columns whose pivots fit on the stack; the layer's tiles are no wider */
-#define SMRI_BATCHNORM_VECTORS ((size_t)4) /* vectors side by side, so that each row is read in runs of cache lines */
 
 /* Into the second-level cache: rows of two tensors far enough ahead are more than a first level of 32 KiB. */
 SMRI_INLINE void prefetch(const void *numbers, size_t i, enum smri_precision precision) {
@@ -19,37 +18,31 @@ SMRI_INLINE void prefetch(const void *numbers, size_t i, enum smri_precision pre
 
 SMRI_INLINE floats row_of(const float *parameters, size_t c, size_t n) { return vload(parameters, c, n, SMRI_FP32); }
 
-/* Adds the deviations of `count` rows from the pivots, and their squares, to the sums of `width` vectors of columns. */
+/* Adds the deviations of `count` rows from the pivots, and their squares, to the sums of `width` vectors of columns from c on. */
 SMRI_INLINE void moments_columns(double *sums, double *squares, const void *x, size_t at, size_t stride, size_t count,
-                            const float *pivots, size_t width, size_t n, enum smri_precision precision) {
-    floats pivot[SMRI_BATCHNORM_VECTORS], s[SMRI_BATCHNORM_VECTORS], q[SMRI_BATCHNORM_VECTORS];
+                                 const float *pivots, enum smri_precision precision, size_t c, size_t width, size_t n) {
+    floats pivot[SMRI_SIDE_BY_SIDE], s[SMRI_SIDE_BY_SIDE], q[SMRI_SIDE_BY_SIDE];
     for (size_t k = 0; k < width; k++) {
-        pivot[k] = row_of(pivots, k * SMRI_LANES, n);
+        pivot[k] = row_of(pivots, c + k * SMRI_LANES, n);
         s[k] = q[k] = vset1(0.0f);
     }
     for (size_t r = 0; r < count; r++)
         for (size_t k = 0; k < width; k++) {
-            const size_t i = at + r * stride + k * SMRI_LANES;
+            const size_t i = at + r * stride + c + k * SMRI_LANES;
             prefetch(x, i + 32 * stride, precision);
             const floats d = vload(x, i, n, precision) - pivot[k];
             s[k] = s[k] + d;
             q[k] = vfma(d, d, q[k]);
         }
     for (size_t k = 0; k < width; k++) {
-        add_in_double(sums + k * SMRI_LANES, s[k], n);
-        add_in_double(squares + k * SMRI_LANES, q[k], n);
+        add_in_double(sums + c + k * SMRI_LANES, s[k], n);
+        add_in_double(squares + c + k * SMRI_LANES, q[k], n);
     }
 }
 
 SMRI_INLINE void moments_rows(double *sums, double *squares, const void *x, size_t at, size_t stride, size_t count,
-                         const float *pivots, size_t C, enum smri_precision precision) {
-    size_t c = 0;
-    for (; c + SMRI_BATCHNORM_VECTORS * SMRI_LANES <= C; c += SMRI_BATCHNORM_VECTORS * SMRI_LANES)
-        moments_columns(sums + c, squares + c, x, at + c, stride, count, pivots + c, SMRI_BATCHNORM_VECTORS, SMRI_LANES,
-                        precision);
-    for (; c + SMRI_LANES <= C; c += SMRI_LANES)
-        moments_columns(sums + c, squares + c, x, at + c, stride, count, pivots + c, 1, SMRI_LANES, precision);
-    if (c < C) moments_columns(sums + c, squares + c, x, at + c, stride, count, pivots + c, 1, C - c, precision);
+                              const float *pivots, size_t C, enum smri_precision precision) {
+    SMRI_FOR_COLUMNS(C, moments_columns, sums, squares, x, at, stride, count, pivots, precision);
 }
 
 SMRI_INLINE void mean_of_rows(float *mean, const void *x, size_t rows, size_t C, size_t stride,
@@ -96,9 +89,8 @@ SMRI_INLINE void put_twice(void *out, void *copy, size_t i, floats v, size_t n, 
 enum residual { NO_RESIDUAL, PLAIN_RESIDUAL, AFFINE_RESIDUAL };
 enum relu { NO_RELU, RELU, RELU_WITH_MASK };
 
-SMRI_INLINE void scale_shift_lanes(const struct smri_scale_shift_rows *job, size_t row, size_t c, size_t n,
-                                   enum residual kind,
-                         enum relu relu, enum smri_precision precision) {
+SMRI_INLINE void scale_shift_lanes(const struct smri_scale_shift_rows *job, size_t row, enum residual kind, enum relu relu,
+                                   enum smri_precision precision, size_t c, size_t n) {
     const size_t i = row * job->stride + c;
     floats y = vfma(row_of(job->scale, c, n), vload(job->x, i, n, precision), row_of(job->shift, c, n));
     if (kind == PLAIN_RESIDUAL) y = y + vload(job->residual, i, n, precision);
@@ -113,11 +105,7 @@ SMRI_INLINE void scale_shift_lanes(const struct smri_scale_shift_rows *job, size
 /* Inlined for each kind, so that the inner loop has no branch. */
 SMRI_INLINE void scale_shift_kind(const struct smri_scale_shift_rows *job, enum residual kind, enum relu relu,
                         enum smri_precision precision) {
-    for (size_t row = 0; row < job->rows; row++) {
-        size_t c = 0;
-        for (; c + SMRI_LANES <= job->C; c += SMRI_LANES) scale_shift_lanes(job, row, c, SMRI_LANES, kind, relu, precision);
-        if (c < job->C) scale_shift_lanes(job, row, c, job->C - c, kind, relu, precision);
-    }
+    for (size_t row = 0; row < job->rows; row++) SMRI_FOR_VECTORS(job->C, scale_shift_lanes, job, row, kind, relu, precision);
 }
 
 SMRI_INLINE void scale_shift_residual(const struct smri_scale_shift_rows *job, enum residual kind,
@@ -140,8 +128,8 @@ SMRI_INLINE void scale_shift(const struct smri_scale_shift_rows *job, enum smri_
 
 /* `width` vectors of columns from c on, of all rows: scale and shift stay in registers. */
 SMRI_INLINE void activate_columns(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scales,
-                             const float *shifts, size_t c, size_t width, size_t n, enum smri_precision precision) {
-    floats scale[SMRI_BATCHNORM_VECTORS], shift[SMRI_BATCHNORM_VECTORS];
+                                  const float *shifts, enum smri_precision precision, size_t c, size_t width, size_t n) {
+    floats scale[SMRI_SIDE_BY_SIDE], shift[SMRI_SIDE_BY_SIDE];
     for (size_t k = 0; k < width; k++) {
         scale[k] = row_of(scales, c + k * SMRI_LANES, n);
         shift[k] = row_of(shifts, c + k * SMRI_LANES, n);
@@ -157,14 +145,8 @@ SMRI_INLINE void activate_columns(void *y, size_t y_stride, const void *const *r
 }
 
 SMRI_INLINE void activate(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scale,
-                          const float *shift,
-                     size_t C, enum smri_precision precision) {
-    size_t c = 0;
-    for (; c + SMRI_BATCHNORM_VECTORS * SMRI_LANES <= C; c += SMRI_BATCHNORM_VECTORS * SMRI_LANES)
-        activate_columns(y, y_stride, rows, n_rows, scale, shift, c, SMRI_BATCHNORM_VECTORS, SMRI_LANES, precision);
-    for (; c + SMRI_LANES <= C; c += SMRI_LANES) activate_columns(y, y_stride, rows, n_rows, scale, shift, c, 1,
-                                                                  SMRI_LANES, precision);
-    if (c < C) activate_columns(y, y_stride, rows, n_rows, scale, shift, c, 1, C - c, precision);
+                          const float *shift, size_t C, enum smri_precision precision) {
+    SMRI_FOR_COLUMNS(C, activate_columns, y, y_stride, rows, n_rows, scale, shift, precision);
 }
 
 /* How dy is masked: not, by the forward value recomputed from x, or by bits, in which case gradient_sums leaves it behind. */
@@ -179,9 +161,9 @@ SMRI_INLINE floats masked_dy(const struct smri_batchnorm_gradient *job, size_t i
 
 /* Adds dy* and dy* (x - mean) of `count` rows to the sums of `width` vectors of columns from c on. */
 SMRI_INLINE void sums_columns(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job, size_t first,
-                              size_t count,
-                         size_t c, size_t width, size_t n, enum masking masking, enum smri_precision precision) {
-    floats mean[SMRI_BATCHNORM_VECTORS], s[SMRI_BATCHNORM_VECTORS], t[SMRI_BATCHNORM_VECTORS];
+                              size_t count, enum masking masking, enum smri_precision precision, size_t c, size_t width,
+                              size_t n) {
+    floats mean[SMRI_SIDE_BY_SIDE], s[SMRI_SIDE_BY_SIDE], t[SMRI_SIDE_BY_SIDE];
     for (size_t k = 0; k < width; k++) {
         mean[k] = row_of(job->mean, c + k * SMRI_LANES, n);
         s[k] = t[k] = vset1(0.0f);
@@ -206,23 +188,13 @@ SMRI_INLINE void sums_columns(double *sum_dy, double *sum_dyx, const struct smri
     }
 }
 
-SMRI_INLINE void sums_rows(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job, size_t first,
-                           size_t count,
-                      enum masking masking, enum smri_precision precision) {
-    size_t c = 0;
-    for (; c + SMRI_BATCHNORM_VECTORS * SMRI_LANES <= job->C; c += SMRI_BATCHNORM_VECTORS * SMRI_LANES)
-        sums_columns(sum_dy, sum_dyx, job, first, count, c, SMRI_BATCHNORM_VECTORS, SMRI_LANES, masking, precision);
-    for (; c + SMRI_LANES <= job->C; c += SMRI_LANES) sums_columns(sum_dy, sum_dyx, job, first, count, c, 1, SMRI_LANES,
-                                                                   masking, precision);
-    if (c < job->C) sums_columns(sum_dy, sum_dyx, job, first, count, c, 1, job->C - c, masking, precision);
-}
-
 SMRI_INLINE void sums_kind(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job, enum masking masking,
-                      enum smri_precision precision) {
+                           enum smri_precision precision) {
     for (size_t c = 0; c < job->C; c++) sum_dy[c] = sum_dyx[c] = 0.0;
     size_t r = 0;
-    for (; r + 8 <= job->rows; r += 8) sums_rows(sum_dy, sum_dyx, job, r, 8, masking, precision);
-    if (r < job->rows) sums_rows(sum_dy, sum_dyx, job, r, job->rows - r, masking, precision);
+    for (; r + 8 <= job->rows; r += 8)
+        SMRI_FOR_COLUMNS(job->C, sums_columns, sum_dy, sum_dyx, job, r, 8, masking, precision);
+    if (r < job->rows) SMRI_FOR_COLUMNS(job->C, sums_columns, sum_dy, sum_dyx, job, r, job->rows - r, masking, precision);
 }
 
 SMRI_INLINE void gradient_sums(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job,
@@ -234,8 +206,7 @@ SMRI_INLINE void gradient_sums(double *sum_dy, double *sum_dyx, const struct smr
 }
 
 SMRI_INLINE void dx_lanes(void *dx, const struct smri_batchnorm_gradient *job, const struct smri_batchnorm_dx *factors,
-                          size_t row, size_t c,
-                     size_t n, bool relu, bool batch, enum smri_precision precision) {
+                          size_t row, bool relu, bool batch, enum smri_precision precision, size_t c, size_t n) {
     const size_t i = row * job->stride + c;
     const floats x = relu || batch ? vload(job->x, i, n, precision) : vset1(0.0f);
     const floats dy = masked_dy(job, i, c, x, n, relu, precision), dy_factor = row_of(factors->dy_factor, c, n);
@@ -249,14 +220,9 @@ SMRI_INLINE void dx_lanes(void *dx, const struct smri_batchnorm_gradient *job, c
 }
 
 SMRI_INLINE void dx_kind(void *dx, const struct smri_batchnorm_gradient *job, const struct smri_batchnorm_dx *factors,
-                         bool relu, bool batch,
-                    enum smri_precision precision) {
-    for (size_t row = 0; row < job->rows; row++) {
-        size_t c = 0;
-        for (; c + SMRI_LANES <= job->C; c += SMRI_LANES) dx_lanes(dx, job, factors, row, c, SMRI_LANES, relu, batch,
-                                                                   precision);
-        if (c < job->C) dx_lanes(dx, job, factors, row, c, job->C - c, relu, batch, precision);
-    }
+                         bool relu, bool batch, enum smri_precision precision) {
+    for (size_t row = 0; row < job->rows; row++)
+        SMRI_FOR_VECTORS(job->C, dx_lanes, dx, job, factors, row, relu, batch, precision);
 }
 
 SMRI_INLINE void gradient_dx(void *dx, const struct smri_batchnorm_gradient *job, const struct smri_batchnorm_dx *factors,
@@ -265,8 +231,8 @@ SMRI_INLINE void gradient_dx(void *dx, const struct smri_batchnorm_gradient *job
     struct smri_batchnorm_dx by = *factors;
     by.stream = factors->stream && fits_lines(factors->copy != NULL ? factors->copy : dx, job->C, job->stride, precision);
     if (by.x_factor != NULL) {
-        local.scale != NULL ? dx_kind(dx, &local, &by, true, true, precision) : dx_kind(dx, &local, &by, false, true,
-                                                                                        precision);
+        local.scale != NULL ? dx_kind(dx, &local, &by, true, true, precision)
+                            : dx_kind(dx, &local, &by, false, true, precision);
     } else {
         local.scale != NULL ? dx_kind(dx, &local, &by, true, false, precision)
                             : dx_kind(dx, &local, &by, false, false, precision);

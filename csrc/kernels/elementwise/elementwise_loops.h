@@ -4,25 +4,17 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/lanes.h"
 
-SMRI_INLINE void relu_lanes(float *y, const float *x, size_t n) {
-    vstore(y, 0, positive(vload(x, 0, n, SMRI_FP32)), n, SMRI_FP32);
+SMRI_INLINE void relu_lanes(float *y, const float *x, size_t i, size_t n) {
+    vstore(y, i, positive(vload(x, i, n, SMRI_FP32)), n, SMRI_FP32);
 }
 
-static void relu_fwd(float *y, const float *x, size_t n) {
-    size_t i = 0;
-    for (; i + SMRI_LANES <= n; i += SMRI_LANES) relu_lanes(y + i, x + i, SMRI_LANES);
-    if (i < n) relu_lanes(y + i, x + i, n - i);
+static void relu_fwd(float *y, const float *x, size_t n) { SMRI_FOR_VECTORS(n, relu_lanes, y, x); }
+
+SMRI_INLINE void relu_bwd_lanes(float *dx, const float *dy, const float *y, size_t i, size_t n) {
+    vstore(dx, i, where_positive(vload(dy, i, n, SMRI_FP32), vload(y, i, n, SMRI_FP32)), n, SMRI_FP32);
 }
 
-SMRI_INLINE void relu_bwd_lanes(float *dx, const float *dy, const float *y, size_t n) {
-    vstore(dx, 0, where_positive(vload(dy, 0, n, SMRI_FP32), vload(y, 0, n, SMRI_FP32)), n, SMRI_FP32);
-}
-
-static void relu_bwd(float *dx, const float *dy, const float *y, size_t n) {
-    size_t i = 0;
-    for (; i + SMRI_LANES <= n; i += SMRI_LANES) relu_bwd_lanes(dx + i, dy + i, y + i, SMRI_LANES);
-    if (i < n) relu_bwd_lanes(dx + i, dy + i, y + i, n - i);
-}
+static void relu_bwd(float *dx, const float *dy, const float *y, size_t n) { SMRI_FOR_VECTORS(n, relu_bwd_lanes, dx, dy, y); }
 
 SMRI_INLINE void philox_round(uints c[4], uint32_t k0, uint32_t k1) {
     uints high0, low0, high1, low1;

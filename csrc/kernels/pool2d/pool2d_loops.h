@@ -1,12 +1,9 @@
 /* The loops behind pooling's vector kernels, written once for vectors of any width and numbers of either precision (lanes.h).
- * Each instruction set's file compiles its own copy: SMRI_POOL2D_VECTORS vectors of channels side by side, so that
- * pixels far apart are read in runs of cache lines, then single ones, the taps one after the other in registers. */
+ * Each instruction set's file compiles its own copy. The taps come one after the other, in registers. */
 #pragma once
 
 #include "kernels/lanes.h"
 #include "kernels/pool2d/pool2d.h"
-
-#define SMRI_POOL2D_VECTORS ((size_t)4)
 
 #if defined(__AVX512F__)
 typedef __m512i places_of;
@@ -48,10 +45,10 @@ SMRI_INLINE floats add_where(floats sum, floats v, const uint8_t *place, uint8_t
 #endif
 
 /* Prefetches what the pixel after the next will need, since the rows of a window are far apart. */
-SMRI_INLINE void max_columns(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t c,
-                        size_t ahead, size_t width, size_t n, enum smri_precision precision) {
-    floats best[SMRI_POOL2D_VECTORS];
-    places_of where[SMRI_POOL2D_VECTORS];
+SMRI_INLINE void max_columns(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps,
+                             size_t ahead, enum smri_precision precision, size_t c, size_t width, size_t n) {
+    floats best[SMRI_SIDE_BY_SIDE];
+    places_of where[SMRI_SIDE_BY_SIDE];
     for (size_t k = 0; k < width; k++) {
         best[k] = vload(x[0], c + k * SMRI_LANES, n, precision);
         where[k] = all_places(places[0]);
@@ -70,18 +67,14 @@ SMRI_INLINE void max_columns(void *y, uint8_t *place, const void *const *x, cons
 }
 
 SMRI_INLINE void max_fwd(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps, size_t C,
-                    enum smri_precision precision) {
-    size_t c = 0;
-    for (; c + SMRI_POOL2D_VECTORS * SMRI_LANES <= C; c += SMRI_POOL2D_VECTORS * SMRI_LANES)
-        max_columns(y, place, x, places, n_taps, c, 4 * C, SMRI_POOL2D_VECTORS, SMRI_LANES, precision);
-    for (; c + SMRI_LANES <= C; c += SMRI_LANES) max_columns(y, place, x, places, n_taps, c, 4 * C, 1, SMRI_LANES, precision);
-    if (c < C) max_columns(y, place, x, places, n_taps, c, 4 * C, 1, C - c, precision);
+                         enum smri_precision precision) {
+    SMRI_FOR_COLUMNS(C, max_columns, y, place, x, places, n_taps, 4 * C, precision);
 }
 
 /* Channels c .. of the pixel w, which the windows first .. last - 1 cover. */
-SMRI_INLINE void gather(const struct smri_max_row *row, size_t w, size_t first, size_t last, size_t c, size_t width, size_t n,
-                   enum smri_precision precision) {
-    floats sum[SMRI_POOL2D_VECTORS];
+SMRI_INLINE void gather(const struct smri_max_row *row, size_t w, size_t first, size_t last, enum smri_precision precision,
+                        size_t c, size_t width, size_t n) {
+    floats sum[SMRI_SIDE_BY_SIDE];
     for (size_t k = 0; k < width; k++) sum[k] = vset1(0.0f);
     for (size_t q = first; q < last; q++)
         for (size_t i = 0; i < row->n_rows; i++) {
@@ -101,22 +94,16 @@ SMRI_INLINE void gather(const struct smri_max_row *row, size_t w, size_t first, 
 SMRI_INLINE void max_bwd(const struct smri_max_row *job, enum smri_precision precision) {
     struct smri_max_row row = *job; /* so that stores cannot touch it */
     row.stream = job->stream && fits_lines(job->dx, job->C, job->C, precision);
-    const size_t C = row.C;
     size_t first = 0, last = 0;
     for (size_t w = 0; w < row.W; w++) {
         smri_windows_advance(&first, &last, w, &row.columns);
-        size_t c = 0;
-        for (; c + SMRI_POOL2D_VECTORS * SMRI_LANES <= C; c += SMRI_POOL2D_VECTORS * SMRI_LANES)
-            gather(&row, w, first, last, c, SMRI_POOL2D_VECTORS, SMRI_LANES, precision);
-        for (; c + SMRI_LANES <= C; c += SMRI_LANES) gather(&row, w, first, last, c, 1, SMRI_LANES, precision);
-        if (c < C) gather(&row, w, first, last, c, 1, C - c, precision);
+        SMRI_FOR_COLUMNS(row.C, gather, &row, w, first, last, precision);
     }
 }
 
-SMRI_INLINE void sum_columns(float *y, const void *x, double factor, size_t rows, size_t c, size_t stride, size_t width,
-                             size_t n,
-                        enum smri_precision precision) {
-    doubles low[SMRI_POOL2D_VECTORS], high[SMRI_POOL2D_VECTORS];
+SMRI_INLINE void sum_columns(float *y, const void *x, double factor, size_t rows, size_t stride, enum smri_precision precision,
+                             size_t c, size_t width, size_t n) {
+    doubles low[SMRI_SIDE_BY_SIDE], high[SMRI_SIDE_BY_SIDE];
     for (size_t k = 0; k < width; k++) low[k] = high[k] = vset1_double(0.0);
     for (size_t r = 0; r < rows; r++)
         for (size_t k = 0; k < width; k++) {
@@ -132,12 +119,8 @@ SMRI_INLINE void sum_columns(float *y, const void *x, double factor, size_t rows
 }
 
 SMRI_INLINE void column_sum(float *y, const void *x, float factor, size_t rows, size_t C, size_t stride,
-                       enum smri_precision precision) {
-    size_t c = 0;
-    for (; c + SMRI_POOL2D_VECTORS * SMRI_LANES <= C; c += SMRI_POOL2D_VECTORS * SMRI_LANES)
-        sum_columns(y, x, (double)factor, rows, c, stride, SMRI_POOL2D_VECTORS, SMRI_LANES, precision);
-    for (; c + SMRI_LANES <= C; c += SMRI_LANES) sum_columns(y, x, (double)factor, rows, c, stride, 1, SMRI_LANES, precision);
-    if (c < C) sum_columns(y, x, (double)factor, rows, c, stride, 1, C - c, precision);
+                            enum smri_precision precision) {
+    SMRI_FOR_COLUMNS(C, sum_columns, y, x, (double)factor, rows, stride, precision);
 }
 
 #include "kernels/pool2d/pool2d_entries.h"

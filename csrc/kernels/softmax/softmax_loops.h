@@ -34,9 +34,9 @@ static float row_max(const float *x, size_t n) {
     return reduce_max(best);
 }
 
-/* Adds the exponentials of n numbers, one vector of them at most. */
-SMRI_INLINE void add_exp(doubles sums[2], const float *x, floats shift, size_t n) {
-    const floats value = vkeep(exp_lanes(vload(x, 0, n, SMRI_FP32) - shift), n);
+/* Adds the exponentials of n numbers from i on, one vector of them at most. */
+SMRI_INLINE void add_exp(doubles sums[2], const float *x, floats shift, size_t i, size_t n) {
+    const floats value = vkeep(exp_lanes(vload(x, i, n, SMRI_FP32) - shift), n);
     sums[0] = sums[0] + low_half(value);
     sums[1] = sums[1] + high_half(value);
 }
@@ -44,23 +44,19 @@ SMRI_INLINE void add_exp(doubles sums[2], const float *x, floats shift, size_t n
 static double exp_sum(const float *x, float shift, size_t n) {
     const floats by = vset1(shift);
     doubles sums[2] = {vset1_double(0.0), vset1_double(0.0)};
-    size_t i = 0;
-    for (; i + SMRI_LANES <= n; i += SMRI_LANES) add_exp(sums, x + i, by, SMRI_LANES);
-    if (i < n) add_exp(sums, x + i, by, n - i);
+    SMRI_FOR_VECTORS(n, add_exp, sums, x, by);
     return reduce_add(sums[0] + sums[1]);
 }
 
-SMRI_INLINE void weights_lanes(float *g, const float *s, floats lse, const float *lses, floats factor, size_t n) {
-    const floats x = vload(s, 0, n, SMRI_FP32);
-    const floats mine = exp_lanes(x - lse), theirs = exp_lanes(x - vload(lses, 0, n, SMRI_FP32));
-    vstore(g, 0, factor * (mine + theirs), n, SMRI_FP32);
+SMRI_INLINE void weights_lanes(float *g, const float *s, floats lse, const float *lses, floats factor, size_t i, size_t n) {
+    const floats x = vload(s, i, n, SMRI_FP32);
+    const floats mine = exp_lanes(x - lse), theirs = exp_lanes(x - vload(lses, i, n, SMRI_FP32));
+    vstore(g, i, factor * (mine + theirs), n, SMRI_FP32);
 }
 
 static void pair_weights(float *g, const float *s, float lse, const float *lses, float factor, size_t n) {
     const floats by = vset1(lse), times = vset1(factor);
-    size_t j = 0;
-    for (; j + SMRI_LANES <= n; j += SMRI_LANES) weights_lanes(g + j, s + j, by, lses + j, times, SMRI_LANES);
-    if (j < n) weights_lanes(g + j, s + j, by, lses + j, times, n - j);
+    SMRI_FOR_VECTORS(n, weights_lanes, g, s, by, lses, times);
 }
 
 void SMRI_FILLER(smri_softmax_kernels)(struct smri_softmax_kernels *table) {

@@ -126,8 +126,8 @@ SMRI_INLINE void input_half_line(floats out[3], const void *const *pixels, size_
 
 /* Two passes of three rows each: 18 vectors half-way stay in 32 registers where 36 would not, which is worth reading
  * most pixels twice (57 -> 49 ns for 16 channels). */
-SMRI_INLINE void input_lanes(float *v, size_t stride, const void *const *pixels, size_t c, size_t n,
-                        enum smri_precision precision) {
+SMRI_INLINE void input_lanes(float *v, size_t stride, const void *const *pixels, enum smri_precision precision, size_t c,
+                             size_t n) {
     SMRI_UNROLL_ALL for (size_t half = 0; half < 2; half++) {
         floats rows[3][SMRI_WINOGRAD_IN], line[SMRI_WINOGRAD_IN];
         SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) {
@@ -142,8 +142,8 @@ SMRI_INLINE void input_lanes(float *v, size_t stride, const void *const *pixels,
     }
 }
 
-SMRI_INLINE void gradient_lanes(float *v, size_t stride, const void *const *pixels, size_t c, size_t n,
-                           enum smri_precision precision) {
+SMRI_INLINE void gradient_lanes(float *v, size_t stride, const void *const *pixels, enum smri_precision precision, size_t c,
+                                size_t n) {
     floats half[SMRI_WINOGRAD_IN][SMRI_WINOGRAD_OUT], column[SMRI_WINOGRAD_OUT], line[SMRI_WINOGRAD_IN];
     SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_OUT; j++) {
         SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_OUT; i++) column[i] = vload(pixels[i * SMRI_WINOGRAD_OUT +
@@ -191,17 +191,13 @@ static void pad_with_zeros(float *v, size_t stride, size_t channels) {
 
 SMRI_INLINE void input(float *v, size_t stride, const void *const *pixels, size_t channels,
                           enum smri_precision precision) {
-    size_t c = 0;
-    for (; c + SMRI_LANES <= channels; c += SMRI_LANES) input_lanes(v, stride, pixels, c, SMRI_LANES, precision);
-    if (c < channels) input_lanes(v, stride, pixels, c, channels - c, precision);
+    SMRI_FOR_VECTORS(channels, input_lanes, v, stride, pixels, precision);
     pad_with_zeros(v, stride, channels);
 }
 
 SMRI_INLINE void gradient(float *v, size_t stride, const void *const *pixels, size_t channels,
                              enum smri_precision precision) {
-    size_t c = 0;
-    for (; c + SMRI_LANES <= channels; c += SMRI_LANES) gradient_lanes(v, stride, pixels, c, SMRI_LANES, precision);
-    if (c < channels) gradient_lanes(v, stride, pixels, c, channels - c, precision);
+    SMRI_FOR_VECTORS(channels, gradient_lanes, v, stride, pixels, precision);
     pad_with_zeros(v, stride, channels);
 }
 
