@@ -24,15 +24,6 @@ def random_normals(out: NDArray[np.float32], seed: int, skipped: int, /) -> int:
 def conv2d_unpack(packed: NDArray[np.float32], shape: tuple[int, int, int, int], /) -> NDArray[np.float32]:
     """Packed weights to [K, C, R, S]."""
 
-def conv2d_strided_scatter(
-    shape: ConvShape,
-    dense: Activations,
-    *,
-    n_threads: int = 0,
-    precision: Literal["fp32", "bf16"] = "fp32",
-) -> Activations:
-    """dx [N, H, W, C] of a strided 1x1 convolution from its dense one's, [N, P, Q, C]: zero between the strides."""
-
 def linear_forward(
     x: NDArray[np.float32],
     w: NDArray[np.float32],

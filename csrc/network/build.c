@@ -51,8 +51,7 @@ static short new_activations(struct builder *b, size_t numbers) {
 static void emit(struct builder *b, struct smri_op op) {
     assert(b->program->n_ops < SMRI_OPS_MAX);
     op.n = b->n;
-    op.prologue_unit = SMRI_NO_UNIT;
-    op.producer = op.reduces = op.scatters = SMRI_NO_OP;
+    op.producer = op.reduces = SMRI_NO_OP;
     if (op.residual == SMRI_VALUE_NONE) op.residual_unit = SMRI_NO_UNIT;
     b->program->ops[b->program->n_ops++] = op;
 }

@@ -8,7 +8,6 @@
 #include "smri/batchnorm2d.h"
 #include "smri/convert.h"
 #include "smri/linear.h"
-#include "smri/strided_scatter.h"
 
 enum { MEAN, VAR, SCALE, SHIFT };
 
@@ -156,8 +155,6 @@ struct fused {
     struct norm producer, reduced;
     struct smri_scale_shift_add_relu terms;
     struct smri_scale_shift_call map;
-    struct smri_conv2d scattered_shape;
-    struct smri_strided_scatter scatter;
 };
 
 static void make_source(struct fused *fused, const struct smri_run *run, const struct smri_op *producer) {
@@ -181,19 +178,12 @@ static const struct smri_conv2d_fusion *fusion_of(struct fused *fused, const str
     struct smri_conv2d_fusion *fusion = &fused->fusion;
     *fusion = (struct smri_conv2d_fusion){0};
     if (op->producer != SMRI_NO_OP) make_source(fused, run, &ops[op->producer]);
-    if (op->scatters != SMRI_NO_OP) {
-        struct smri_op strided = ops[op->scatters];
-        strided.is_compact = false;
-        fused->scattered_shape = conv_of(run, &strided);
-        fused->scatter = (struct smri_strided_scatter){at(run, op->out), read_at(run, strided.out), &fused->scattered_shape};
-        fusion->init_dst = smri_strided_scatter_part, fusion->init_ctx = &fused->scatter;
-    }
     if (op->reduces != SMRI_NO_OP) {
         norm_of(&fused->reduced, run, &ops[op->reduces]);
         fusion->consume_dst = first_pass_of(&ops[op->reduces]), fusion->consumer = &fused->reduced.parts;
         if (op->kind == SMRI_OP_CONV_DATA) fusion->consumer_reads = fused->reduced.from.x;
     }
-    return op->producer != SMRI_NO_OP || op->scatters != SMRI_NO_OP || op->reduces != SMRI_NO_OP ? fusion : NULL;
+    return op->producer != SMRI_NO_OP || op->reduces != SMRI_NO_OP ? fusion : NULL;
 }
 
 static void run_conv_data(const struct smri_run *run, const struct smri_op *op) {
@@ -208,15 +198,8 @@ static void run_conv_data(const struct smri_run *run, const struct smri_op *op) 
 static void run_conv(const struct smri_run *run, const struct smri_op *op) {
     const struct smri_conv2d shape = conv_of(run, op);
     struct fused fused;
-    struct smri_conv2d_prologue prologue;
     struct smri_conv2d_call call = call_of(run, op, &shape);
     call.fusion = fusion_of(&fused, run, op);
-    if (op->prologue_unit != SMRI_NO_UNIT) {
-        const size_t u = (size_t)op->prologue_unit;
-        prologue = (struct smri_conv2d_prologue){smri_run_statistics(run, u, SCALE), smri_run_statistics(run, u, SHIFT),
-                                                 run->program->config.bn_groups};
-        call.prologue = &prologue;
-    }
     smri_conv2d_forward(&call);
 }
 

@@ -6,7 +6,6 @@
 #include "smri/batchnorm2d.h"
 #include "smri/linear.h"
 #include "smri/memory.h"
-#include "smri/strided_scatter.h"
 
 short smri_program_new_value(struct smri_program *program, smri_status *status, size_t images, size_t numbers,
                              size_t bytes_each) {
@@ -28,7 +27,7 @@ struct smri_conv2d smri_op_conv(const struct smri_program *program, const smri_n
     struct smri_conv2d shape = network->conv_bns[op->unit].conv;
     shape.N = op->n;
     shape.precision = program->config.precision;
-    return op->is_compact ? smri_conv2d_compact_pointwise(&shape) : shape;
+    return shape;
 }
 
 struct smri_batchnorm2d smri_op_norm(const struct smri_program *program, const smri_network *network,
@@ -42,11 +41,8 @@ struct smri_batchnorm2d smri_op_norm(const struct smri_program *program, const s
 static size_t scratch_bytes(struct smri_program *program, const smri_network *network, const struct smri_op *op) {
     if (smri_op_is_conv(op)) {
         const struct smri_conv2d shape = smri_op_conv(program, network, op);
-        const enum smri_conv2d_extra extra = op->kind == SMRI_OP_CONV_NORMALISED     ? SMRI_CONV2D_WITH_EPILOGUE
-                                             : op->prologue_unit != SMRI_NO_UNIT ? SMRI_CONV2D_WITH_PROLOGUE
-                                                                                 : SMRI_CONV2D_PLAIN;
         const struct smri_workspace_bytes bytes =
-            smri_conv2d_workspace_bytes(op->method, smri_op_direction(op), extra, &shape);
+            smri_conv2d_workspace_bytes(op->method, smri_op_direction(op), op->kind == SMRI_OP_CONV_NORMALISED, &shape);
         if (bytes.per_thread > program->per_thread_stride) program->per_thread_stride = smri_align(bytes.per_thread);
         return bytes.shared;
     }
@@ -83,7 +79,6 @@ size_t smri_op_values(short values[SMRI_OP_VALUES_MAX], const struct smri_progra
         const short read[] = {into->x, into->mask, into->ds, into->scratch};
         count = add(values, count, read, sizeof read / sizeof *read);
     }
-    if (op->scatters != SMRI_NO_OP) count = add(values, count, &program->ops[op->scatters].out, 1);
     return count;
 }
 

@@ -54,12 +54,9 @@ struct smri_op {
     short out, x, dy, residual, mask, ds, winners, scratch; /* values */
 
     /* fuse.c. A convolution may do for its neighbours, part by part while a part is in a cache: */
-    short prologue_unit; /* CONV: whose norm and ReLU x passes on its way */
     short producer;      /* CONV, CONV_DATA: the operation whose last pass writes x, or dy; that one is_produced */
     short reduces;       /* CONV, CONV_DATA: the norm whose first pass sums up what this one writes; that one is_reduced */
-    short scatters;      /* CONV_DATA: the one that is_compact, to whose dx, strided, this one adds */
     bool is_produced, is_reduced;
-    bool is_compact; /* CONV_DATA of a strided 1x1: dx of the pixels alone that it reads */
     bool overlaps;   /* the next operation may begin before this one is done: they touch different values */
     enum smri_conv2d_method method; /* of a convolution */
     /* A convolution: the parts in which its method works. A norm: those in which the first pass takes its sums, whoever does

@@ -39,15 +39,6 @@ size_t smri_conv2d_packed_size(const struct smri_conv2d *shape);
 void smri_conv2d_pack(float *packed, const float *kcrs, const struct smri_conv2d *shape);
 void smri_conv2d_unpack(float *kcrs, const float *packed, const struct smri_conv2d *shape);
 
-/* What becomes of x before forward multiplies it, for training: the batch norm and the ReLU in front of the convolution,
- *     x <- max(0, scale[g][c] * x + shift[g][c])    for the images of group g, which is one of `groups` equal parts of N
- * in fp32, rounded once; the padding stays zero. The bits are those of smri_scale_shift_add_relu on all of x
- * beforehand. NULL: x as it is. */
-struct smri_conv2d_prologue {
-    const float *scale, *shift; /* [groups][C] */
-    size_t groups;
-};
-
 /* What becomes of a sum before it is stored, for inference, where a convolution's batch norm is known beforehand:
  *     y = scale[k] * (the convolution) + shift[k], plus what y holds if `accumulate` (a residual), then max(0, .) if `relu`
  * in fp32, rounded once. */
@@ -61,8 +52,6 @@ struct smri_conv2d_epilogue {
  * calls them.
  *   produce_src  writes a part of the source, which is read nowhere else, to `part`, one pixel after the other. Some parts are
  *                produced more than once; `keep` is true once for each pixel.
- *   init_dst     writes channels [channel, channel + channels) of a part of the result before the convolution is added to it
- *                (`accumulate`), every number once.
  *   consume_dst  is given channels [channel, channel + channels) of a finished part of the result, every number once, and may
  *                change them.
  * producer_reads (of the source's shape) and consumer_reads (of the result's) are tensors that the callbacks will read, for
@@ -71,8 +60,6 @@ struct smri_conv2d_fusion {
     void (*produce_src)(void *producer, void *part, size_t first, size_t rows, bool keep);
     void *producer;
     const void *producer_reads[2];
-    void (*init_dst)(void *init_ctx, size_t first, size_t rows, size_t channel, size_t channels);
-    void *init_ctx;
     void (*consume_dst)(void *consumer, size_t first, size_t rows, size_t channel, size_t channels);
     void *consumer;
     const void *consumer_reads;
@@ -115,21 +102,17 @@ struct smri_conv2d_call {
     const void *x, *dy;             /* the one or both that the direction reads */
     const float *w;                 /* packed; not for backward-weights */
     bool accumulate;                /* backward-data: dx is added to */
-    const struct smri_conv2d_prologue *prologue; /* forward, or NULL */
-    const struct smri_conv2d_epilogue *epilogue; /* forward without prologue and fusion, or NULL */
-    /* Forward and backward-data, where smri_conv2d_part_rows is not 0; or NULL. With one that produces the source there is no
-     * prologue, and x or dy is not read. */
+    const struct smri_conv2d_epilogue *epilogue; /* forward without fusion, or NULL */
+    /* Forward and backward-data, where smri_conv2d_part_rows is not 0; or NULL. With one that produces the source x or dy is not
+     * read. */
     const struct smri_conv2d_fusion *fusion;
     struct smri_workspace workspace;
     smri_pool *pool;
 };
 
-/* What a forward pass may have with it that needs room. */
-enum smri_conv2d_extra { SMRI_CONV2D_PLAIN, SMRI_CONV2D_WITH_PROLOGUE, SMRI_CONV2D_WITH_EPILOGUE };
-
-/* The workspace of a call. */
+/* The workspace of a call, with or without an epilogue. */
 struct smri_workspace_bytes smri_conv2d_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
-                                                        enum smri_conv2d_extra extra, const struct smri_conv2d *shape);
+                                                        bool with_epilogue, const struct smri_conv2d *shape);
 
 void smri_conv2d_forward(const struct smri_conv2d_call *call);
 void smri_conv2d_backward_data(const struct smri_conv2d_call *call);

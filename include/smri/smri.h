@@ -30,7 +30,6 @@
 #include "smri/rng.h"
 #include "smri/schedule.h"
 #include "smri/status.h"
-#include "smri/strided_scatter.h"
 #include "smri/trainer.h"
 #include "smri/version.h"
 #include "smri/workspace.h"

@@ -70,11 +70,10 @@ static struct dims dims_of(const struct smri_conv2d *s) {
 }
 
 /* For tests of struct smri_conv2d_fusion: makes the source by copying it, and adds the bits of what is to be kept, and
- * of what it is shown, to arrays of counters. Bits that come once are there in the end. What is laid down is there once,
- * too. */
+ * of what it is shown, to arrays of counters. Bits that come once are there in the end. */
 struct witness {
     const char *source;
-    char *result, *kept, *laid, *seen;
+    char *result, *kept, *seen;
     size_t source_channels, result_channels, number_bytes;
 };
 
@@ -91,15 +90,6 @@ static void copy_source(void *producer, void *part, size_t first, size_t rows, b
     if (keep) add_bits(w->kept + at, part, numbers, w->number_bytes);
 }
 
-static void lay_result(void *init_ctx, size_t first, size_t rows, size_t channel, size_t channels) {
-    const struct witness *w = init_ctx;
-    for (size_t row = first; row < first + rows; row++) {
-        const size_t at = (row * w->result_channels + channel) * w->number_bytes, bytes = channels * w->number_bytes;
-        memcpy(w->result + at, w->laid + at, bytes);
-        memset(w->laid + at, 0xFF, bytes);
-    }
-}
-
 static void see_result(void *consumer, size_t first, size_t rows, size_t channel, size_t channels) {
     const struct witness *w = consumer;
     for (size_t row = first; row < first + rows; row++) {
@@ -111,16 +101,16 @@ static void see_result(void *consumer, size_t first, size_t rows, size_t channel
 /* The common body: out = direction(a, b). A given workspace serves benchmarks and overrun tests. */
 static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, enum smri_conv2d_direction direction) {
     static char *names[] = {"shape", "a", "b", "out", "accumulate", "n_threads", "method", "workspace", "precision",
-                            "scale", "shift", "relu", "x_scale", "x_shift", "kept", "laid", "seen", NULL};
+                            "scale", "shift", "relu", "kept", "seen", NULL};
     static const char *const operand_names[3][2] = {{"x", "w"}, {"dy", "w"}, {"x", "dy"}};
     PyObject *tuple, *a_object, *b_object, *out_object = NULL, *workspace_object = NULL;
-    PyObject *scale = NULL, *shift = NULL, *x_scale = NULL, *x_shift = NULL, *kept = NULL, *laid = NULL, *seen = NULL;
+    PyObject *scale = NULL, *shift = NULL, *kept = NULL, *seen = NULL;
     int accumulate = 0, relu = 0;
     Py_ssize_t n_threads = 0;
     const char *method_name = "auto", *precision_name = "fp32";
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOsOOpOOOOO", names, &tuple, &a_object, &b_object,
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOO|$OpnsOsOOpOO", names, &tuple, &a_object, &b_object,
                                      &out_object, &accumulate, &n_threads, &method_name, &workspace_object, &precision_name,
-                                     &scale, &shift, &relu, &x_scale, &x_shift, &kept, &laid, &seen))
+                                     &scale, &shift, &relu, &kept, &seen))
         return NULL;
     struct smri_conv2d shape;
     enum smri_conv2d_method method;
@@ -131,7 +121,7 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     struct dims dims = dims_of(&shape);
     const bool forward = direction == SMRI_CONV2D_FORWARD, of_weights = direction == SMRI_CONV2D_BACKWARD_WEIGHTS;
     npy_intp *a_dims = direction == SMRI_CONV2D_BACKWARD_DATA ? dims.y : dims.x, *b_dims = of_weights ? dims.y : dims.w;
-    npy_intp *out_dims[] = {dims.y, dims.x, dims.w}, parameters[] = {-1, dims.x[3]};
+    npy_intp *out_dims[] = {dims.y, dims.x, dims.w};
     const enum smri_precision b_precision = of_weights ? shape.precision : SMRI_FP32;
     const enum smri_precision out_precision = of_weights ? SMRI_FP32 : shape.precision;
     const char *const *operands = operand_names[direction];
@@ -139,16 +129,9 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     const void *b = smri_call_typed(&call, b_object, operands[1], smri_precision_type(b_precision), 4, b_dims);
     const struct smri_conv2d_epilogue epilogue = {smri_call_in(&call, scale, "scale", 1, dims.y + 3),
                                                   smri_call_in(&call, shift, "shift", 1, dims.y + 3), accumulate, relu};
-    const struct smri_conv2d_prologue prologue = {smri_call_in(&call, x_scale, "x_scale", 2, parameters),
-                                                  smri_call_in(&call, x_shift, "x_shift", 2, parameters),
-                                                  (size_t)parameters[0]};
-    const bool finishes = epilogue.scale != NULL, begins = prologue.scale != NULL;
+    const bool finishes = epilogue.scale != NULL;
     smri_call_check(&call, finishes == (epilogue.shift != NULL) && (finishes || !relu) && (forward || !finishes),
                     "scale, shift: expected both, with or without relu, of forward only");
-    smri_call_check(&call, begins == (prologue.shift != NULL) && ((forward && !finishes) || !begins),
-                    "x_scale, x_shift: expected both, of forward without scale and shift only");
-    smri_call_check(&call, !begins || (parameters[0] > 0 && dims.x[0] % parameters[0] == 0),
-                    "x_scale: expected a number of rows that divides %zd images, got %zd", dims.x[0], parameters[0]);
     smri_call_check(&call, !accumulate || ((direction == SMRI_CONV2D_BACKWARD_DATA || finishes) && out_object != NULL &&
                                            out_object != Py_None),
                     "accumulate: only backward_data and forward with scale and shift can, and only into a given out");
@@ -156,24 +139,17 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
     struct witness witness = {.source = a, .result = out, .number_bytes = smri_precision_bytes(shape.precision)};
     witness.source_channels = (size_t)a_dims[3], witness.result_channels = (size_t)out_dims[direction][3];
     witness.kept = smri_call_inout_activations(&call, kept, "kept", 4, a_dims, shape.precision);
-    witness.laid = smri_call_inout_activations(&call, laid, "laid", 4, out_dims[direction], shape.precision);
     witness.seen = smri_call_inout_activations(&call, seen, "seen", 4, out_dims[direction], shape.precision);
     const struct smri_conv2d_fusion parts = {
         .produce_src = witness.kept != NULL ? copy_source : NULL, .producer = &witness, .producer_reads = {a, NULL},
-        .init_dst = witness.laid != NULL ? lay_result : NULL, .init_ctx = &witness,
         .consume_dst = witness.seen != NULL ? see_result : NULL, .consumer = &witness,
     };
-    const bool in_parts = parts.produce_src != NULL || parts.init_dst != NULL || parts.consume_dst != NULL;
+    const bool in_parts = parts.produce_src != NULL || parts.consume_dst != NULL;
     smri_call_check(&call, !in_parts || (!finishes && smri_conv2d_part_rows(method, direction, &shape) > 0),
-                    "kept, laid, seen: this method, shape or direction has no parts");
-    smri_call_check(&call, parts.init_dst == NULL || accumulate, "laid: only with accumulate");
-    smri_call_check(&call, parts.produce_src == NULL || !begins, "kept, x_scale: give one of them");
+                    "kept, seen: this method, shape or direction has no parts");
     if (parts.produce_src != NULL) a = NULL; /* nobody else reads it */
 
-    const enum smri_conv2d_extra extra = finishes ? SMRI_CONV2D_WITH_EPILOGUE
-                                         : begins ? SMRI_CONV2D_WITH_PROLOGUE
-                                                  : SMRI_CONV2D_PLAIN;
-    const struct smri_workspace_bytes sizes = smri_conv2d_workspace_bytes(method, direction, extra, &shape);
+    const struct smri_workspace_bytes sizes = smri_conv2d_workspace_bytes(method, direction, finishes, &shape);
     const size_t bytes = bytes_in_all(sizes, n_threads);
     void *given = smri_call_workspace(&call, workspace_object, bytes);
     if (smri_call_begin(&call, n_threads, given != NULL ? 0 : bytes)) {
@@ -182,7 +158,7 @@ static PyObject *run(PyObject *module, PyObject *arguments, PyObject *keywords, 
         conv.x = direction != SMRI_CONV2D_BACKWARD_DATA ? a : NULL, conv.dy = forward ? NULL : of_weights ? b : a;
         conv.w = of_weights ? NULL : b;
         conv.accumulate = accumulate && !forward;
-        conv.prologue = begins ? &prologue : NULL, conv.epilogue = finishes ? &epilogue : NULL;
+        conv.epilogue = finishes ? &epilogue : NULL;
         conv.fusion = in_parts ? &parts : NULL;
         (forward      ? smri_conv2d_forward
          : of_weights ? smri_conv2d_backward_weights
@@ -220,14 +196,12 @@ static PyObject *conv2d_pack(PyObject *module, PyObject *object) {
 }
 
 static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"shape", "n_threads", "method", "precision", "prologue", NULL};
+    static char *names[] = {"shape", "n_threads", "method", "precision", NULL};
     PyObject *tuple;
     Py_ssize_t n_threads = 0;
-    int prologue = 0;
     const char *name = "auto", *precision_name = "fp32";
     struct smri_conv2d shape;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|ns$sp", names, &tuple, &n_threads, &name, &precision_name,
-                                     &prologue))
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O|ns$s", names, &tuple, &n_threads, &name, &precision_name))
         return NULL;
     if (smri_parse_conv2d(module, tuple, precision_name, &shape) < 0) return NULL;
     if (n_threads < 0) return PyErr_Format(PyExc_ValueError, "n_threads: expected >= 0, got %zd", n_threads);
@@ -236,9 +210,7 @@ static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *ke
         enum smri_conv2d_method method;
         PyObject *entry = NULL;
         if (parse_method(name, direction, &shape, &method) == 0) {
-            const bool with_prologue = prologue && direction == SMRI_CONV2D_FORWARD;
-            const struct smri_workspace_bytes sizes = smri_conv2d_workspace_bytes(
-                method, direction, with_prologue ? SMRI_CONV2D_WITH_PROLOGUE : SMRI_CONV2D_PLAIN, &shape);
+            const struct smri_workspace_bytes sizes = smri_conv2d_workspace_bytes(method, direction, false, &shape);
             if (method == SMRI_CONV2D_AUTO) method = smri_conv2d_choose(direction, &shape);
             entry = Py_BuildValue("sn", smri_conv2d_method_name(method), (Py_ssize_t)bytes_in_all(sizes, n_threads));
         } else if (PyErr_ExceptionMatches(PyExc_NotImplementedError)) {
@@ -256,8 +228,7 @@ static PyObject *conv2d_plan(PyObject *module, PyObject *arguments, PyObject *ke
 static PyMethodDef functions[] = {
     {"conv2d_forward", KEYWORDS(conv2d_forward),
      "conv2d_forward(shape, x, w, *, out=None, n_threads=0, method='auto', workspace=None, precision='fp32', scale=None, "
-     "shift=None, relu=False, accumulate=False, x_scale=None, x_shift=None) -> y [N, P, Q, K], or scale * y + shift (+ out), no less "
-     "than 0 with relu; x_scale and x_shift [groups, C]: of max(0, x_scale * x + x_shift)."},
+     "shift=None, relu=False, accumulate=False) -> y [N, P, Q, K], or scale * y + shift (+ out), no less than 0 with relu."},
     {"conv2d_backward_data", KEYWORDS(conv2d_backward_data),
      "conv2d_backward_data(shape, dy, w, *, out=None, accumulate=False, n_threads=0, method='auto', workspace=None, "
      "precision='fp32') -> dx."},
@@ -266,8 +237,8 @@ static PyMethodDef functions[] = {
      "packed."},
     {"conv2d_pack", conv2d_pack, METH_O, "conv2d_pack(w [K, C, R, S]) -> packed [ceil(K/32), R*S, C, 32]."},
     {"conv2d_plan", KEYWORDS(conv2d_plan),
-     "conv2d_plan(shape, n_threads=0, method='auto', *, precision='fp32', prologue=False) -> [(method, workspace bytes) or None] of "
-     "the three directions, of forward with x_scale and x_shift if prologue."},
+     "conv2d_plan(shape, n_threads=0, method='auto', *, precision='fp32') -> [(method, workspace bytes) or None] of the three "
+     "directions."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -234,15 +234,12 @@ def conv2d_forward(
     shift: NDArray[np.float32] | None = None,
     relu: bool = False,
     accumulate: bool = False,
-    x_scale: NDArray[np.float32] | None = None,
-    x_shift: NDArray[np.float32] | None = None,
     kept: Activations | None = None,
     seen: Activations | None = None,
 ) -> Activations:
     """y [N, P, Q, K] of x [N, H, W, C] and packed weights [ceil(K/32), R*S, C, 32].
 
     With scale and shift [K]: scale * y + shift, plus what `out` holds if `accumulate`, no less than 0 if `relu`.
-    With x_scale and x_shift [G, C]: of max(0, x_scale * x + x_shift), a row for each of G equal parts of the images.
     For tests, of 1x1 windows: with `kept`, of x's shape, x is made part by part on the way, and what the maker is to
     keep of it is added to `kept`, as integers; what is shown of the result on the way is added to `seen`, of its shape.
     """
@@ -259,12 +256,11 @@ def conv2d_backward_data(
     workspace: NDArray[np.uint8] | None = None,
     precision: Literal["fp32", "bf16"] = "fp32",
     kept: Activations | None = None,
-    laid: Activations | None = None,
     seen: Activations | None = None,
 ) -> Activations:
     """dx [N, H, W, C] of dy [N, P, Q, K], added to `out` when accumulate.
 
-    For tests, `kept` and `seen` as in forward; `laid` is what dx is added to, laid down part by part on the way.
+    For tests, `kept` and `seen` as in forward.
     """
 
 def conv2d_backward_weights(
@@ -289,12 +285,9 @@ def conv2d_plan(
     method: str = "auto",
     *,
     precision: Literal["fp32", "bf16"] = "fp32",
-    prologue: bool = False,
 ) -> list[tuple[str, int] | None]:
     """Method and workspace bytes of forward, backward-data, backward-weights; None where `method` cannot.
-
-    With `prologue` forward's are those of a call with x_scale and x_shift.
-    """
+"""
 
 # Batch normalisation, activations and pooling: C-contiguous, the activations of a call all float32 or all bfloat16
 # (uint16); `out` may be an input where shapes agree.

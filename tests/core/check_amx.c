@@ -33,7 +33,7 @@ static void *filled(size_t n, size_t bytes_each, uint32_t name) {
 }
 
 static void run(struct smri_conv2d_call call, enum smri_conv2d_direction direction, enum smri_conv2d_method method) {
-    const struct smri_workspace_bytes bytes = smri_conv2d_workspace_bytes(method, direction, SMRI_CONV2D_PLAIN, call.shape);
+    const struct smri_workspace_bytes bytes = smri_conv2d_workspace_bytes(method, direction, false, call.shape);
     void *shared, *per_thread;
     const size_t stride = smri_align(bytes.per_thread);
     if (smri_aligned_alloc(&shared, bytes.shared, "check") != SMRI_OK) exit(2);

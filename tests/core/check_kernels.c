@@ -85,7 +85,7 @@ static void run_conv(const struct check *check, int direction, void *const a[4],
     const size_t x_n = shape.N * shape.H * shape.W * shape.C, w_n = smri_conv2d_packed_size(&shape);
     const size_t y_n = shape.N * smri_conv2d_out_rows(&shape) * smri_conv2d_out_cols(&shape) * shape.K;
     const struct smri_workspace_bytes bytes =
-        smri_conv2d_workspace_bytes(SMRI_CONV2D_AUTO, (enum smri_conv2d_direction)direction, SMRI_CONV2D_PLAIN, &shape);
+        smri_conv2d_workspace_bytes(SMRI_CONV2D_AUTO, (enum smri_conv2d_direction)direction, false, &shape);
     void *shared, *per_thread;
     if (smri_aligned_alloc(&shared, bytes.shared, "check") != SMRI_OK) exit(2);
     if (smri_aligned_alloc(&per_thread, smri_align(bytes.per_thread) * smri_pool_size(pool), "check") != SMRI_OK) exit(2);

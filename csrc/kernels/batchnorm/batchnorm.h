@@ -43,10 +43,6 @@ struct smri_batchnorm_kernels {
     /* mean[C] of the columns and m2[C], the sum of squared deviations from it; rows >= 1. */
     void (*moments)(double *mean, double *m2, const void *x, size_t rows, size_t C, size_t stride);
     void (*scale_shift)(const struct smri_scale_shift_rows *job);
-    /* y[r * y_stride + c] = max(0, scale[c] * rows[r][c] + shift[c]) for r < n, c < C, with scale_shift's bits: rows
-     * on their way into a convolution. */
-    void (*activate)(void *y, size_t y_stride, const void *const *rows, size_t n, const float *scale, const float *shift,
-                     size_t C);
     /* sum_dy[C] = sum of dy*, sum_dyx[C] = sum of dy* (x - mean). */
     void (*gradient_sums)(double *sum_dy, double *sum_dyx, const struct smri_batchnorm_gradient *job);
     /* dx has the same stride; dx may be dy. mask is not read. */

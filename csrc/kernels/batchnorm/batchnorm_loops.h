@@ -126,29 +126,6 @@ SMRI_INLINE void scale_shift(const struct smri_scale_shift_rows *job, enum smri_
     vstore_fence(); /* before another thread is told that y is there */
 }
 
-/* `width` vectors of columns from c on, of all rows: scale and shift stay in registers. */
-SMRI_INLINE void activate_columns(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scales,
-                                  const float *shifts, enum smri_precision precision, size_t c, size_t width, size_t n) {
-    floats scale[SMRI_SIDE_BY_SIDE], shift[SMRI_SIDE_BY_SIDE];
-    for (size_t k = 0; k < width; k++) {
-        scale[k] = row_of(scales, c + k * SMRI_LANES, n);
-        shift[k] = row_of(shifts, c + k * SMRI_LANES, n);
-    }
-    for (size_t r = 0; r < n_rows; r++) {
-        const void *row = rows[r];
-        for (size_t k = 0; k < width; k++) {
-            const size_t column = c + k * SMRI_LANES;
-            vstore(y, r * y_stride + column, positive(vfma(scale[k], vload(row, column, n, precision), shift[k])), n,
-                   precision);
-        }
-    }
-}
-
-SMRI_INLINE void activate(void *y, size_t y_stride, const void *const *rows, size_t n_rows, const float *scale,
-                          const float *shift, size_t C, enum smri_precision precision) {
-    SMRI_FOR_COLUMNS(C, activate_columns, y, y_stride, rows, n_rows, scale, shift, precision);
-}
-
 /* How dy is masked: not, by the forward value recomputed from x, or by bits, in which case gradient_sums leaves it behind. */
 enum masking { UNMASKED, BY_X, BY_BITS };
 

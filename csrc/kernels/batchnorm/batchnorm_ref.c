@@ -46,16 +46,6 @@ static inline void scale_shift(const struct smri_scale_shift_rows *job, enum smr
     }
 }
 
-static inline void activate(void *y, size_t y_stride, const void *const *rows, size_t n, const float *scale,
-                            const float *shift,
-                            size_t C, enum smri_precision precision) {
-    for (size_t r = 0; r < n; r++)
-        for (size_t c = 0; c < C; c++) {
-            const float value = scale[c] * number_at(rows[r], c, precision) + shift[c];
-            set_number(y, r * y_stride + c, value < 0.0f ? 0.0f : value, precision);
-        }
-}
-
 static inline float masked_dy(const struct smri_batchnorm_gradient *job, size_t i, size_t c, enum smri_precision precision) {
     const float dy = number_at(job->dy, i, precision);
     if (job->scale == NULL) return dy;

@@ -97,6 +97,16 @@ SMRI_INLINE void weights_gradient_line(floats g[SMRI_WINOGRAD_TAPS], const float
 SMRI_INLINE floats vload_floats(const float *p) { return vload(p, 0, SMRI_LANES, SMRI_FP32); }
 SMRI_INLINE void vstore_floats(float *p, floats v) { vstore(p, 0, v, SMRI_LANES, SMRI_FP32); }
 
+/* Row `row` of a transformed tile, and column j. */
+SMRI_INLINE void store_row(float *v, size_t stride, size_t row, size_t c, const floats line[SMRI_WINOGRAD_IN]) {
+    SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++)
+        vstore_floats(v + (row * SMRI_WINOGRAD_IN + j) * stride + c, line[j]);
+}
+SMRI_INLINE void load_column(floats column[SMRI_WINOGRAD_IN], const float *m, size_t stride, size_t j, size_t c) {
+    SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++)
+        column[i] = vload_floats(m + (i * SMRI_WINOGRAD_IN + j) * stride + c);
+}
+
 /* A transform loads its columns one after the other and stores its rows one after the other, so that only the half-way
  * result, in the first-level cache, needs more room than the registers. It takes n channels from c on, of pixels of a
  * precision; n, if a whole vector, and the precision are constants wherever these are inlined. */
@@ -136,8 +146,7 @@ SMRI_INLINE void input_lanes(float *v, size_t stride, const void *const *pixels,
         }
         SMRI_UNROLL_ALL for (size_t i = 0; i < 3; i++) {
             input_line(line, rows[i]);
-            SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) vstore_floats(v + ((half * 3 + i) *
-                                                                                             SMRI_WINOGRAD_IN + j) * stride + c, line[j]);
+            store_row(v, stride, half * 3 + i, c, line);
         }
     }
 }
@@ -146,15 +155,14 @@ SMRI_INLINE void gradient_lanes(float *v, size_t stride, const void *const *pixe
                                 size_t n) {
     floats half[SMRI_WINOGRAD_IN][SMRI_WINOGRAD_OUT], column[SMRI_WINOGRAD_OUT], line[SMRI_WINOGRAD_IN];
     SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_OUT; j++) {
-        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_OUT; i++) column[i] = vload(pixels[i * SMRI_WINOGRAD_OUT +
-                                                                                                j], c, n, precision);
+        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_OUT; i++)
+            column[i] = vload(pixels[i * SMRI_WINOGRAD_OUT + j], c, n, precision);
         gradient_line(line, column);
         SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) half[i][j] = line[i];
     }
     SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) {
         gradient_line(line, half[i]);
-        SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) vstore_floats(v + (i * SMRI_WINOGRAD_IN + j) *
-                                                                                    stride + c, line[j]);
+        store_row(v, stride, i, c, line);
     }
 }
 
@@ -162,8 +170,7 @@ SMRI_INLINE void output_lanes(void *const *pixels, size_t channel, const float *
                          const struct smri_epilogue *epilogue, size_t c, size_t n, enum smri_precision precision) {
     floats half[SMRI_WINOGRAD_OUT][SMRI_WINOGRAD_IN], column[SMRI_WINOGRAD_IN], line[SMRI_WINOGRAD_OUT];
     SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) {
-        SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) column[i] = vload_floats(m + (i *
-                                                                                                    SMRI_WINOGRAD_IN + j) * stride + c);
+        load_column(column, m, stride, j, c);
         output_line(line, column);
         SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_OUT; i++) half[i][j] = line[i];
     }
@@ -225,8 +232,7 @@ SMRI_INLINE void weights(float *u, size_t stride, const float *w, size_t tap_str
         }
         SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) {
             weights_line(line, half[i]);
-            SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) vstore_floats(u + (i * SMRI_WINOGRAD_IN + j) *
-                                                                                        stride + c, line[j]);
+            store_row(u, stride, i, c, line);
         }
     }
 }
@@ -236,8 +242,7 @@ static void weights_gradient(float *dw, size_t tap_stride, const float *u, size_
     for (size_t c = 0; c < count; c += SMRI_LANES) {
         floats half[SMRI_WINOGRAD_TAPS][SMRI_WINOGRAD_IN], column[SMRI_WINOGRAD_IN], line[SMRI_WINOGRAD_TAPS];
         SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) {
-            SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++) column[i] = vload_floats(u + (i *
-                                                                                                        SMRI_WINOGRAD_IN + j) * stride + c);
+            load_column(column, u, stride, j, c);
             for (size_t part = 1; part < parts; part++)
                 SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_IN; i++)
                     column[i] = column[i] + vload_floats(u + part * part_stride + (i * SMRI_WINOGRAD_IN + j) * stride + c);
@@ -246,8 +251,8 @@ static void weights_gradient(float *dw, size_t tap_stride, const float *u, size_
         }
         SMRI_UNROLL_ALL for (size_t i = 0; i < SMRI_WINOGRAD_TAPS; i++) {
             weights_gradient_line(line, half[i]);
-            SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_TAPS; j++) vstore_floats(dw + (i * SMRI_WINOGRAD_TAPS +
-                                                                                                j) * tap_stride + c, line[j]);
+            SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_TAPS; j++)
+                vstore_floats(dw + (i * SMRI_WINOGRAD_TAPS + j) * tap_stride + c, line[j]);
         }
     }
 }

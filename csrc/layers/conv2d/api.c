@@ -100,40 +100,17 @@ size_t smri_conv2d_part_rows(enum smri_conv2d_method method, enum smri_conv2d_di
     return ops->part_rows(direction, shape);
 }
 
-static bool has_prologue(const struct smri_conv2d_ops *ops, const struct smri_conv2d *shape) {
-    return ops->has_prologue != NULL && ops->has_prologue(shape);
-}
-
-/* Room for what a pass in front of the method makes of x, and for what a pass behind it reads. */
-static size_t x_bytes(const struct smri_conv2d *shape) {
-    return smri_align(smri_conv2d_x_numbers(shape) * smri_precision_bytes(shape->precision));
-}
-
+/* Room for what a pass behind the method reads. */
 static size_t y_bytes(const struct smri_conv2d *shape) {
     return smri_align(smri_conv2d_y_numbers(shape) * smri_precision_bytes(shape->precision));
 }
 
 struct smri_workspace_bytes smri_conv2d_workspace_bytes(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
-                                                        enum smri_conv2d_extra extra, const struct smri_conv2d *shape) {
+                                                        bool with_epilogue, const struct smri_conv2d *shape) {
     const struct smri_conv2d_ops *ops = smri_conv2d_ops_of(method, direction, shape);
     struct smri_workspace_bytes bytes = ops->workspace_bytes(direction, shape);
-    if (extra == SMRI_CONV2D_WITH_PROLOGUE && !has_prologue(ops, shape)) bytes.shared += x_bytes(shape);
-    if (extra == SMRI_CONV2D_WITH_EPILOGUE && !ops->has_epilogue) bytes.shared += y_bytes(shape);
+    if (with_epilogue && !ops->has_epilogue) bytes.shared += y_bytes(shape);
     return bytes;
-}
-
-/* A method that does not apply the prologue itself multiplies a copy of x, in front of its workspace, that a pass makes. */
-static void forward_behind_prologue(const struct smri_conv2d_ops *ops, const struct smri_conv2d_call *whole) {
-    struct smri_conv2d_call call = *whole;
-    const struct smri_conv2d *shape = call.shape;
-    const size_t groups = call.prologue->groups;
-    const struct smri_batchnorm2d panel = {groups, shape->N / groups * shape->H * shape->W, shape->C, shape->precision};
-    const struct smri_scale_shift_add_relu terms = {
-        .x = call.x, .scale = call.prologue->scale, .shift = call.prologue->shift, .relu = true};
-    smri_scale_shift_add_relu(call.workspace.shared, &terms, &panel, call.pool);
-    call.x = call.workspace.shared, call.prologue = NULL;
-    call.workspace = smri_workspace_behind(&call.workspace, x_bytes(shape));
-    ops->forward(&call);
 }
 
 /* A method without an epilogue leaves its result in front of its workspace, and a pass over it does the rest. */
@@ -156,15 +133,13 @@ static const struct smri_conv2d_ops *checked_ops(const struct smri_conv2d_call *
     assert(ops->supports(direction, call->shape));
     assert(!call->accumulate || direction == SMRI_CONV2D_BACKWARD_DATA);
     assert(call->fusion == NULL || smri_conv2d_part_rows(call->method, direction, call->shape) > 0);
-    assert(call->fusion == NULL || call->fusion->produce_src == NULL || call->prologue == NULL);
-    assert(call->epilogue == NULL || (call->prologue == NULL && call->fusion == NULL));
+    assert(call->epilogue == NULL || call->fusion == NULL);
     return ops;
 }
 
 void smri_conv2d_forward(const struct smri_conv2d_call *call) {
     const struct smri_conv2d_ops *ops = checked_ops(call, SMRI_CONV2D_FORWARD);
-    if (call->prologue != NULL && !has_prologue(ops, call->shape)) forward_behind_prologue(ops, call);
-    else if (call->epilogue != NULL && !ops->has_epilogue) forward_before_epilogue(ops, call);
+    if (call->epilogue != NULL && !ops->has_epilogue) forward_before_epilogue(ops, call);
     else ops->forward(call);
 }
 

@@ -55,7 +55,6 @@ struct job {
     const size_t *row_offsets, *col_offsets; /* see tabulate_offsets */
     char *per_thread; /* each worker's tiles, with their taps and windows; then its room */
     size_t per_thread_stride, tiles_bytes;
-    const struct smri_conv2d_prologue *prologue;
     const struct smri_conv2d_fusion *fusion;
 };
 
@@ -282,10 +281,9 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
     const size_t pixel_bytes = job->depth * job->number_bytes;
     const char *pixels = NULL; /* POINTWISE */
     const struct smri_conv2d_fusion *fusion = job->fusion;
-    if (is_made(job) || job->prologue != NULL) {
+    if (is_made(job)) {
         char *room = (char *)tiles + job->tiles_bytes;
-        if (is_made(job)) fusion->produce_src(fusion->producer, room, begin, end - begin, column == 0);
-        else smri_conv2d_activate_run(room, job->source, job->prologue, job->shape, begin, end - begin);
+        fusion->produce_src(fusion->producer, room, begin, end - begin, column == 0);
         pixels = room;
     } else if (job->mode == POINTWISE) {
         pixels = job->source + begin * pixel_bytes;
@@ -300,8 +298,6 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
         job->shape->precision == SMRI_BF16 ? job->kernels->bf16_dot2.tile : job->kernels->conv.tile;
     struct prefetch_queue queue;
     fill_queue(job, &queue, chunk, column, last);
-    if (fusion != NULL && fusion->init_dst != NULL) fusion->init_dst(fusion->init_ctx, begin, end - begin, column,
-                                                                     last - column);
     for (size_t col = column; col < last; col += SMRI_CONV_COLS)
         for (size_t t = 0; t < n_tiles; t++) {
             struct smri_conv_tile tile = tiles[t];
@@ -382,14 +378,11 @@ size_t smri_conv2d_gather_part_rows(enum smri_conv2d_direction direction, const 
     return job.mode == POINTWISE ? job.chunk_rows : 0;
 }
 
-/* Strided and larger windows would activate a pixel once for each of their taps. */
-bool smri_conv2d_gather_has_prologue(const struct smri_conv2d *shape) { return smri_conv2d_is_pointwise(shape); }
-
 void smri_conv2d_gather(enum smri_conv2d_direction direction, const void *weights, const struct smri_conv2d_call *call) {
     const struct smri_conv2d *shape = call->shape;
     struct job job = new_job(is_backward(direction), shape);
     job.out = call->out, job.source = job.backward ? call->dy : call->x, job.weights = weights;
-    job.accumulate = call->accumulate, job.prologue = call->prologue, job.fusion = call->fusion;
+    job.accumulate = call->accumulate, job.fusion = call->fusion;
     const struct smri_conv2d_epilogue *epilogue = call->epilogue;
     if (epilogue != NULL) {
         job.accumulate = epilogue->accumulate;
@@ -453,5 +446,5 @@ static void backward_data(const struct smri_conv2d_call *whole) {
 const struct smri_conv2d_ops smri_conv2d_igemm_ops = {
     .name = "igemm", .supports = smri_conv2d_takes_fp32, .workspace_bytes = workspace_bytes, .forward = forward,
     .backward_data = backward_data, .backward_weights_begin = smri_conv2d_igemm_backward_weights, .has_epilogue = true,
-    .has_prologue = smri_conv2d_gather_has_prologue, .part_rows = smri_conv2d_gather_part_rows,
+    .part_rows = smri_conv2d_gather_part_rows,
 };

@@ -8,7 +8,6 @@
  * out / 32][tap][depth][32] floats, or pairs of rows of that: for windows that are packed, all taps' rows are one tap. */
 size_t smri_conv2d_gather_part_rows(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
 struct smri_workspace_bytes smri_conv2d_gather_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
-bool smri_conv2d_gather_has_prologue(const struct smri_conv2d *shape);
 void smri_conv2d_gather(enum smri_conv2d_direction direction, const void *weights, const struct smri_conv2d_call *call);
 
 /* igemm_wgrad.c: in the shape's precision */

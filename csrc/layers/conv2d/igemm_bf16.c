@@ -80,5 +80,5 @@ static void backward_data(const struct smri_conv2d_call *call) {
 const struct smri_conv2d_ops smri_conv2d_bf16_dot2_ops = {
     .name = "bf16_dot2", .supports = smri_conv2d_takes_bf16, .workspace_bytes = workspace_bytes, .forward = forward,
     .backward_data = backward_data, .backward_weights_begin = smri_conv2d_igemm_backward_weights, .has_epilogue = true,
-    .has_prologue = smri_conv2d_gather_has_prologue, .part_rows = smri_conv2d_gather_part_rows,
+    .part_rows = smri_conv2d_gather_part_rows,
 };

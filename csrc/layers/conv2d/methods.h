@@ -9,13 +9,12 @@ struct smri_conv2d_ops {
     const char *name;
     bool (*supports)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
     struct smri_workspace_bytes (*workspace_bytes)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape);
-    /* A call's prologue is NULL unless has_prologue, its epilogue unless has_epilogue, its fusion unless part_rows says more
-     * than 0. The method in a call is not looked at. */
+    /* A call's epilogue is NULL unless has_epilogue, its fusion unless part_rows says more than 0. The method in a call is not
+     * looked at. */
     void (*forward)(const struct smri_conv2d_call *call);
     void (*backward_data)(const struct smri_conv2d_call *call);
     void (*backward_weights_begin)(const struct smri_conv2d_call *call);
     bool has_epilogue; /* forward applies one itself */
-    bool (*has_prologue)(const struct smri_conv2d *shape); /* whether forward applies one itself; NULL: nowhere */
     size_t (*part_rows)(enum smri_conv2d_direction direction, const struct smri_conv2d *shape); /* NULL: 0 */
 };
 
@@ -38,15 +37,6 @@ extern const struct smri_conv2d_ops smri_conv2d_via_fp32_ops;
 /* A method's implementation; of SMRI_CONV2D_AUTO that of the chosen one. */
 const struct smri_conv2d_ops *smri_conv2d_ops_of(enum smri_conv2d_method method, enum smri_conv2d_direction direction,
                                                  const struct smri_conv2d *shape);
-
-/* prologue.c: out[i] = what the prologue makes of pixels[i], which point to channels [channel, channel + channels) of
- * pixels of one image of x; out's rows are out_stride numbers apart. */
-void smri_conv2d_activate(void *out, size_t out_stride, const void *const *pixels, size_t count,
-                          const struct smri_conv2d_prologue *prologue, const struct smri_conv2d *shape, size_t image,
-                          size_t channel, size_t channels);
-/* The same of all channels of `count` pixels from pixel `first` of the batch on, one after the other. */
-void smri_conv2d_activate_run(void *out, const void *x, const struct smri_conv2d_prologue *prologue,
-                              const struct smri_conv2d *shape, size_t first, size_t count);
 
 /* Packed weights [K/32][tap][C][32] to [C/32][tap][K][32], padded with zeros: backward-data's weights. */
 void smri_conv2d_transpose_weights(float *out, const float *w, const struct smri_conv2d *shape, smri_pool *pool);

@@ -21,7 +21,7 @@ static size_t copies_bytes(const struct smri_conv2d *s) {
 
 static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     const struct smri_conv2d wide = widened(shape);
-    struct smri_workspace_bytes bytes = smri_conv2d_workspace_bytes(SMRI_CONV2D_AUTO, direction, SMRI_CONV2D_PLAIN, &wide);
+    struct smri_workspace_bytes bytes = smri_conv2d_workspace_bytes(SMRI_CONV2D_AUTO, direction, false, &wide);
     bytes.shared += copies_bytes(shape);
     return bytes;
 }

@@ -153,7 +153,6 @@ static void run(struct smri_winograd_job *job, const void *in, const struct smri
 
 static void forward(const struct smri_conv2d_call *call) {
     struct smri_winograd_job job = plan(false, call->shape);
-    job.in.prologue = call->prologue, job.in.shape = call->shape;
     if (call->epilogue != NULL) {
         job.accumulate = call->epilogue->accumulate;
         job.epilogue = (struct smri_epilogue){call->epilogue->scale, call->epilogue->shift, call->epilogue->relu};
@@ -176,12 +175,7 @@ static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction di
     return forward_bytes(direction == SMRI_CONV2D_BACKWARD_DATA, shape);
 }
 
-static bool has_prologue(const struct smri_conv2d *shape) {
-    return true; /* a tile's pixels are activated on the stack */
-}
-
 const struct smri_conv2d_ops smri_conv2d_winograd_ops = {
     .name = "winograd", .supports = supports, .workspace_bytes = workspace_bytes, .forward = forward,
     .backward_data = backward_data, .backward_weights_begin = smri_winograd_backward_weights, .has_epilogue = true,
-    .has_prologue = has_prologue,
 };

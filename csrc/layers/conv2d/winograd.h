@@ -20,8 +20,6 @@ struct smri_winograd_tensor {
     char *data;
     size_t H, W, C, pad;
     void *edge;
-    const struct smri_conv2d_prologue *prologue; /* of forward's x, or NULL; with it the shape */
-    const struct smri_conv2d *shape;
 };
 
 /* Tiles of 4 x 4 outputs, numbered image by image, row by row. */
@@ -65,21 +63,6 @@ static inline void smri_winograd_pixels(void **pixels, const struct smri_winogra
 
 #define SMRI_WINOGRAD_CHANNELS 64 /* of an input panel, at most */
 
-/* The pixels of a tile of inputs as the prologue leaves them, in `room`; those outside of the image stay where they are. */
-static inline void smri_winograd_activate(void *pixels[SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN], char *room,
-                                          const struct smri_winograd_tensor *x,
-                                          size_t image, size_t channel, size_t channels) {
-    const size_t pixel_bytes = channels * smri_precision_bytes(x->precision);
-    const void *inside[SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN];
-    size_t count = 0;
-    for (size_t i = 0; i < SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN; i++) {
-        if (pixels[i] == x->edge) continue;
-        inside[count] = pixels[i];
-        pixels[i] = room + count++ * pixel_bytes;
-    }
-    smri_conv2d_activate(room, channels, inside, count, x->prologue, x->shape, image, channel, channels);
-}
-
 /* panel[point][tile - begin][lanes of channels] of B^T X B for the tiles [begin, end) and `channels` channels from
  * `channel` on. */
 static inline void smri_winograd_input_panel(float *panel, const struct smri_winograd_tensor *x,
@@ -87,12 +70,9 @@ static inline void smri_winograd_input_panel(float *panel, const struct smri_win
                                              size_t channel, size_t channels) {
     const struct smri_winograd_kernels *kernels = &smri_kernels_get()->winograd[x->precision];
     const size_t stride = smri_winograd_stride(end - begin, channels);
-    _Alignas(SMRI_ALIGNMENT) char room[SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN * SMRI_WINOGRAD_CHANNELS * sizeof(float)];
     for (size_t tile = begin; tile < end; tile++, panel += smri_winograd_lanes(channels)) {
         void *pixels[SMRI_WINOGRAD_IN * SMRI_WINOGRAD_IN];
         smri_winograd_pixels(pixels, x, grid, tile, SMRI_WINOGRAD_IN, channel);
-        if (x->prologue != NULL)
-            smri_winograd_activate(pixels, room, x, tile / (grid->rows * grid->cols), channel, channels);
         kernels->input(panel, stride, (const void *const *)pixels, channels);
     }
 }

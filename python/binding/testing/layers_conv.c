@@ -1,9 +1,8 @@
-/* Tests' area conv: packed weights back, a strided shortcut's gradient, and the linear layer. */
+/* Tests' area conv: packed weights back, and the linear layer. */
 #include "../call.h"
 
 #include "../conv2d_shape.h"
 #include "smri/linear.h"
-#include "smri/strided_scatter.h"
 #include "testing.h"
 
 #define BLOCK 32 /* output channels in one block of packed weights */
@@ -23,29 +22,6 @@ static PyObject *conv2d_unpack(PyObject *module, PyObject *arguments) {
     const float *packed = smri_call_need(&call, object, "packed", 4, dims);
     float *w = smri_call_new(&call, NPY_FLOAT32, 4, (const npy_intp[]){K, C, R, S});
     if (!call.failed) smri_conv2d_unpack(w, packed, &shape);
-    return smri_call_end(&call);
-}
-
-static PyObject *conv2d_strided_scatter(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"shape", "dense", "n_threads", "precision", NULL};
-    PyObject *tuple, *dense_object;
-    Py_ssize_t n_threads = 0;
-    const char *precision_name = "fp32";
-    struct smri_conv2d shape;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO|$ns", names, &tuple, &dense_object, &n_threads,
-                                     &precision_name))
-        return NULL;
-    if (smri_parse_conv2d(module, tuple, precision_name, &shape) < 0) return NULL;
-    if (!smri_conv2d_is_strided_pointwise(&shape)) return PyErr_Format(PyExc_ValueError,
-                                                                       "shape: expected 1x1 with a stride and no padding");
-    struct smri_call call = {.module = module};
-    const struct smri_conv2d dense_shape = smri_conv2d_compact_pointwise(&shape);
-    npy_intp dense_dims[] = {(npy_intp)shape.N, (npy_intp)dense_shape.H, (npy_intp)dense_shape.W, (npy_intp)shape.C};
-    const npy_intp dims[] = {(npy_intp)shape.N, (npy_intp)shape.H, (npy_intp)shape.W, (npy_intp)shape.C};
-    const void *dense = smri_call_typed(&call, dense_object, "dense", smri_precision_type(shape.precision), 4, dense_dims);
-    void *dx = smri_call_out_activations(&call, NULL, "dx", 4, dims, shape.precision);
-    const struct smri_strided_scatter scatter = {dx, dense, &shape};
-    if (smri_call_begin(&call, n_threads, 0)) smri_strided_scatter(&scatter, call.pool);
     return smri_call_end(&call);
 }
 
@@ -92,8 +68,6 @@ static PyObject *linear_backward(PyObject *module, PyObject *arguments, PyObject
 
 static PyMethodDef functions[] = {
     {"conv2d_unpack", conv2d_unpack, METH_VARARGS, "conv2d_unpack(packed, (K, C, R, S)) -> w [K, C, R, S]."},
-    {"conv2d_strided_scatter", KEYWORDS(conv2d_strided_scatter),
-     "conv2d_strided_scatter(shape, dense, *, n_threads=0, precision='fp32') -> dx of a strided 1x1 from that of its dense one."},
     {"linear_forward", KEYWORDS(linear_forward), "linear_forward(x, w, b=None, *, out=None, n_threads=0) -> y [N, K]."},
     {"linear_backward", KEYWORDS(linear_backward), "linear_backward(dy, x, w, *, n_threads=0) -> (dx, dw, db)."},
     {NULL, NULL, 0, NULL},

@@ -1,4 +1,4 @@
-"""Those who make a convolution's source, lay down what it is added to, and look at its result, part by part on the way.
+"""Those who make a convolution's source, and look at its result, part by part on the way.
 
 The source that the convolution is given is nowhere but in the maker's hands; whatever is to be kept, and every number
 of the result, comes by exactly once: the binding adds up their bits. The results are those without company, to the bit.
@@ -88,53 +88,6 @@ def test_what_is_added_to_is_seen_complete(way):
     assert np.array_equal(bits(seen), bits(expected)) and np.array_equal(bits(kept), bits(narrow(dy)))
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-def test_what_is_added_to_may_be_laid_down_on_the_way(way, shape):
-    method, precision = way
-    narrow = as_bf16 if precision == "bf16" else np.array
-    x, w, dy = operands(shape)
-    packed = _core.conv2d_pack(w)
-    options = {"method": method, "precision": precision, "accumulate": True}
-    expected = run(1, shape, narrow(dy), packed, out=narrow(x), **options)
-    for n_threads, at in ((1, "end"), (2, "start"), (2, "end")):
-        laid, seen = guarded(narrow(x), at=at), np.zeros_like(expected)
-        out = guarded(np.full_like(expected, np.nan if precision == "fp32" else 0xFFFF), at=at)
-        dx = run(1, shape, narrow(dy), packed, out=out, laid=laid, seen=seen, n_threads=n_threads, **options)
-        assert dx.tobytes() == expected.tobytes()
-        assert np.array_equal(bits(seen), bits(expected)) and np.all(laid.view(np.uint8) == 0xFF)
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize(
-    "sizes", [(1, 1, 1, 1, 2), (2, 5, 4, 3, 2), (3, 8, 8, 40, 2), (2, 7, 10, 33, 3), (2, 64, 64, 130, 2)]
-)
-def test_a_strided_gradient_is_a_dense_one_spread(precision, sizes):
-    n, h, w, c, stride = sizes
-    shape = Shape(n, h, w, c, 24, 1, 1, stride, 0)
-    dense = np.random.default_rng(0).normal(size=(n, -(-h // stride), -(-w // stride), c)).astype(np.float32)
-    dense = as_bf16(dense) if precision == "bf16" else dense
-    expected = np.zeros((n, h, w, c), dense.dtype)
-    expected[:, ::stride, ::stride] = dense
-    for n_threads in (1, 2):
-        assert np.array_equal(
-            _testing.conv2d_strided_scatter(shape, dense, n_threads=n_threads, precision=precision), expected
-        )
-
-
-def test_behind_a_prologue_the_result_is_seen(way):
-    method, precision = way
-    shape = SHAPES[4]
-    narrow = as_bf16 if precision == "bf16" else np.array
-    x, w, _ = operands(shape)
-    rng = np.random.default_rng(1)
-    options = {"method": method, "precision": precision, "n_threads": 2}
-    options |= {name: rng.normal(size=(2, shape.C)).astype(np.float32) for name in ("x_scale", "x_shift")}
-    expected = run(0, shape, narrow(x), _core.conv2d_pack(w), **options)
-    seen = np.zeros_like(expected)
-    assert run(0, shape, narrow(x), _core.conv2d_pack(w), seen=seen, **options).tobytes() == expected.tobytes()
-    assert np.array_equal(bits(seen), bits(expected))
-
-
 def test_large_results_are_written_past_the_caches_only_when_nobody_looks():
     """8 MiB and more: the same bits either way, the copy that is kept included."""
     shape = Shape(2, 128, 64, 128, 128, 1, 1, 1, 0)
@@ -151,25 +104,7 @@ def test_where_there_are_no_parts():
     x, w, dy = operands(shape)
     packed = _core.conv2d_pack(w)
     for method in ("igemm", "winograd", "im2col", "reference"):
-        with pytest.raises(ValueError, match="kept, laid, seen: this method, shape or direction has no parts"):
+        with pytest.raises(ValueError, match="kept, seen: this method, shape or direction has no parts"):
             run(0, shape, x, packed, method=method, kept=np.zeros_like(x))
-    with pytest.raises(ValueError, match="kept, laid, seen: this method, shape or direction has no parts"):
+    with pytest.raises(ValueError, match="kept, seen: this method, shape or direction has no parts"):
         run(2, shape, x, dy, seen=np.zeros_like(packed))
-    pointwise = Shape(2, 6, 6, 16, 16, 1, 1, 1, 0)
-    x, w, _ = operands(pointwise)
-    one = np.ones((1, 16), np.float32)
-    with pytest.raises(ValueError, match="laid: only with accumulate"):
-        run(
-            1,
-            pointwise,
-            np.zeros((2, 6, 6, 16), np.float32),
-            _core.conv2d_pack(w),
-            method="igemm",
-            laid=np.zeros_like(x),
-        )
-    with pytest.raises(ValueError, match="shape: expected 1x1 with a stride and no padding"):
-        _testing.conv2d_strided_scatter(pointwise, x)
-    with pytest.raises(ValueError, match="kept, x_scale: give one of them"):
-        _core.conv2d_forward(
-            pointwise, x, _core.conv2d_pack(w), method="igemm", x_scale=one, x_shift=one, kept=np.zeros_like(x)
-        )
