@@ -5,7 +5,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from simclr_mri._core import Activations, ConvShape, ValueRange
+from simclr_mri._core import Activations, ValueRange
 
 def set_isa(name: str, /) -> None:
     """Cap the kernels at "ref", "avx2", "avx512", "avx512bf16" or "amx"."""

@@ -286,8 +286,7 @@ def conv2d_plan(
     *,
     precision: Literal["fp32", "bf16"] = "fp32",
 ) -> list[tuple[str, int] | None]:
-    """Method and workspace bytes of forward, backward-data, backward-weights; None where `method` cannot.
-"""
+    """Method and workspace bytes of forward, backward-data, backward-weights; None where `method` cannot."""
 
 # Batch normalisation, activations and pooling: C-contiguous, the activations of a call all float32 or all bfloat16
 # (uint16); `out` may be an input where shapes agree.
