@@ -1,9 +1,9 @@
 /* Kernels of random numbers. Bits are the same on every instruction set: those of smri/rng.h. */
-#ifndef SMRI_KERNELS_RANDOM_RANDOM_H
-#define SMRI_KERNELS_RANDOM_RANDOM_H
+#pragma once
 
 #include <stddef.h>
 
+#include "kernels/family.h"
 #include "smri/rng.h"
 
 struct smri_random_kernels {
@@ -11,9 +11,4 @@ struct smri_random_kernels {
     void (*normals)(float *out, size_t n, struct smri_rng *rng);
 };
 
-/* Each fills the slots that it improves; `_ref` fills all. */
-void smri_random_kernels_ref(struct smri_random_kernels *table);
-void smri_random_kernels_avx2(struct smri_random_kernels *table);
-void smri_random_kernels_neon(struct smri_random_kernels *table);
-
-#endif
+SMRI_DECLARE_FILLERS(smri_random_kernels, struct smri_random_kernels);

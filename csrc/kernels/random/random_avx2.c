@@ -1,4 +1,3 @@
 /* Random numbers compiled with AVX2; the code is in random_loops.h. */
+#define SMRI_ISA avx2
 #include "kernels/random/random_loops.h"
-
-void smri_random_kernels_avx2(struct smri_random_kernels *table) { fill(table); }

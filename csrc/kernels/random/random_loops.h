@@ -4,8 +4,7 @@
  * The bits are those of smri_rng_normal, sqrt(-2 log u) cos(2 pi v) by the C library's functions, whose errors are about an ulp
  * of a double. Those here err by a few. Rounding to float hides the difference unless the middle between two floats lies
  * in between. Numbers that are within 1024 ulp of one, a group of 32 in 8,000, are computed by smri_rng_normal. */
-#ifndef SMRI_KERNELS_RANDOM_RANDOM_LOOPS_H
-#define SMRI_KERNELS_RANDOM_RANDOM_LOOPS_H
+#pragma once
 
 #include <math.h>
 #include <stdint.h>
@@ -144,6 +143,4 @@ static void normals(float *out, size_t n, struct smri_rng *rng) {
     for (; i < n; i++) out[i] = smri_rng_normal(rng);
 }
 
-static inline void fill(struct smri_random_kernels *table) { table->normals = normals; }
-
-#endif
+void SMRI_FILLER(smri_random_kernels)(struct smri_random_kernels *table) { table->normals = normals; }

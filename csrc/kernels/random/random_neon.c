@@ -1,4 +1,3 @@
 /* Random numbers compiled for NEON; the code is in random_loops.h. */
+#define SMRI_ISA neon
 #include "kernels/random/random_loops.h"
-
-void smri_random_kernels_neon(struct smri_random_kernels *table) { fill(table); }
