@@ -14,6 +14,8 @@ def main() -> int:
         for name in ("SIGTERM", "SIGUSR1"):  # Windows lacks the second
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
+        if hasattr(sys.stdout, "reconfigure"):  # names of files that are no text are printed as they are
+            sys.stdout.reconfigure(errors="surrogateescape")
         from .cli import main as run
 
         return run()

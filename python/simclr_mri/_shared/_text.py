@@ -97,7 +97,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     other = _other_name(name, known)
     if other is not None:
         return f" Did you mean '{other}'?"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    begun = [word for word in known if len(name.strip("-")) > 2 and word.startswith(name)]
+    bare = {word.lstrip("-"): word for word in reversed(known)}  # the dashes, which all have, are no likeness
+    near = begun if len(begun) == 1 else [bare[w] for w in difflib.get_close_matches(name.lstrip("-"), bare, 1, 0.6)]
     return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(known)}."
 
 

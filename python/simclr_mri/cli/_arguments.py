@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -43,14 +44,34 @@ def with_values(words: Sequence[str], actions: Mapping[str, argparse.Action]) ->
     return found
 
 
+def _whole(text: str) -> int:
+    """12, and 1e3 as files of options may have it."""
+    value = float(text)
+    if not value.is_integer():
+        raise ValueError(text)
+    return int(value) if "e" in text.lower() or "." in text else int(text)
+
+
+def not_empty(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("nothing was given (a variable of the shell that is empty?)")
+    return text
+
+
 def _parser_of(kind: Any, may_be_none: bool, words: Sequence[str] = (), name: str = "") -> Callable[[str], Any]:
-    parsers: dict[Any, Callable[[str], Any]] = {bool: _parse_bool, int: int, float: float, str: str}
+    parsers: dict[Any, Callable[[str], Any]] = {bool: _parse_bool, int: _whole, float: float, str: not_empty}
     plain = parsers[kind]
+    expected = {int: "a whole number", float: "a number"}
 
     def parse(text: str) -> Any:
         if text in words:
             return text
-        value = None if may_be_none and text.lower() == "none" else plain(text)
+        try:
+            value = None if may_be_none and text.lower() == "none" else plain(text)
+        except (ValueError, OverflowError):
+            share = re.fullmatch(r"([\d.]+) ?%", text)
+            hint = f" ({text} is {float(share[1]) / 100:g})" if share and kind is float else ""
+            raise argparse.ArgumentTypeError(f"expected {expected[kind]}, got '{text}'{hint}") from None
         return new_name(name, value, stacklevel=2)
 
     parse.__name__ = kind.__name__  # argparse names the type in its error messages
@@ -101,6 +122,7 @@ def add_arguments(
             metavar = "{" + ",".join([*map(str, choices or ()), *more_words, *(["none"] if may_be_none else [])]) + "}"
         choices = None if by_name else choices
         default = show_default(defaults.get(field.name, field.default))
+        parse = _parser_of(item, may_be_none, field.metadata["words"], field.name)
         names: list[str] = [flag(field.name, prefix)]
         more: dict[str, Any] = {}
         if item is bool and not is_tuple:
@@ -108,7 +130,7 @@ def add_arguments(
         action = parser.add_argument(
             *names,
             dest=f"{prefix}{field.name}",
-            type=_parser_of(item, may_be_none, field.metadata["words"], field.name),
+            type=str if field.default == "" else parse,
             nargs="+" if is_tuple else ("?" if item is bool else None),
             choices=choices if choices is None or not may_be_none else [*choices, None],
             metavar=metavar,

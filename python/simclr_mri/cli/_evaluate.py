@@ -111,6 +111,6 @@ def _facts(model: str, found: Judged, others: dict[str, dict[str, Any]]) -> dict
 
 def _write_pictures(out: Path, found: Judged, evaluation: Evaluation) -> None:
     with atomic_writer(out / "predictions.csv") as file:
-        file.write(predictions_csv(found.data, evaluation.probabilities).encode())
+        file.write(predictions_csv(found.data, evaluation.probabilities).encode("utf-8", "surrogateescape"))
     for level in evaluation.levels:
         save_axes(plot.confusion(evaluation, level=level, title=f"by {level}"), out / f"confusion_by_{level}.png")

@@ -31,7 +31,7 @@ def explain(args: argparse.Namespace) -> int:
     rows = result.region_shares()
     with atomic_writer(out / "regions.csv") as file:
         lines = [["region", "heat", "area", "ratio"], *([r["region"], r["heat"], r["area"], r["ratio"]] for r in rows)]
-        file.write("".join(",".join(map(str, line)) + "\n" for line in lines).encode())
+        file.write("".join(",".join(map(str, line)) + "\n" for line in lines).encode("utf-8", "surrogateescape"))
     print(f"{result!r}")
     for row in rows:
         print(f"  {row['region']:<18} {row['heat']:6.1%} of the heat on {row['area']:6.1%} of the picture")

@@ -13,12 +13,14 @@ import argparse
 import contextlib
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .._shared import for_the_shell, quietly
+from ._arguments import flag
 from ._parser import build_parser
 from ._table import COMMANDS
 
@@ -46,10 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     parser = build_parser()
-    args, left = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    args, left = parser.parse_known_args(argv)
     left = _late_data(args, left)
     if left:
-        (args.parser if args.command else parser).unknown(left)
+        (args.parser if args.command else parser).unknown(left, argv)
     if args.version:
         return _run(_version, args)
     if args.command is None:
@@ -109,7 +112,9 @@ def _command(args: argparse.Namespace) -> int:
     name = args.command.replace("-", "_")
     module = importlib.import_module(f"._{name}", __package__)  # each imports only what it needs
     from .._shared import n_launched  # loads the core, whose complaints are a line as others are
+    from ._places import check_places
 
+    check_places(args)
     if n_launched() == 1:
         return getattr(module, name)(args) or 0
     from ._ranks import at_every_rank
@@ -128,7 +133,7 @@ def _run(work: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
         if getattr(args, "debug", False):
             raise
         prog = " ".join(["simclr-mri", *filter(None, [args.command])])
-        print(f"{prog}: {_coloured('error', 31)}: {_reason(error)}", file=sys.stderr)
+        print(f"{prog}: {_coloured('error', 31)}: {_as_options(_reason(error), args)}", file=sys.stderr)
         return 1
 
 
@@ -138,3 +143,14 @@ def _reason(error: Exception) -> str:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         return ": ".join([*names, error.strerror])
     return str(error) or type(error).__name__
+
+
+def _as_options(text: str, args: argparse.Namespace) -> str:
+    """`merge: expected ...`, said by a function of Python of its argument, as `--merge: expected ...`."""
+    text = text.replace("raise max_pixels", "raise --max-pixels")  # the core's words
+    said = re.match(r"([a-z][a-z_]*)(?:='([^']*)'|=(\S+))?: ", text)
+    parser = getattr(args, "parser", None)
+    if said is None or parser is None or said[1] not in {action.dest for action in parser.all_options()}:
+        return text
+    value = said[2] or said[3]
+    return f"{flag(said[1])}{' ' + value if value else ''}: {text[said.end() :]}"

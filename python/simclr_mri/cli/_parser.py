@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from .._shared import did_you_mean
 from ..config import DEMO_CHOICES, RECIPES, SECTIONS, new_name, recipe_values
-from ._arguments import PLAIN_PLACEHOLDERS, add_arguments, flag, with_values
+from ._arguments import PLAIN_PLACEHOLDERS, add_arguments, flag, not_empty, with_values
 from ._format import full_help, of_command, short_help
 from ._table import COMMANDS, PLACEHOLDERS
 
 SHELLS = ("bash", "zsh", "fish")
+NO_DEVICES = ("device", "devices", "gpu", "gpus", "cuda", "use-gpu", "accelerator")  # options of other programs
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,25 +40,37 @@ class Parser(argparse.ArgumentParser):
     def _nearest(self, message: str) -> str:
         found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)$", message)
         if found is None:
-            return message + "."
+            return message.removeprefix("argument ") + "."
         known = ["none" if word == "None" else word for word in re.findall(r"[\w.-]+", found[2])]
         what = message[: found.start()].removeprefix("argument ").removesuffix(": ")
         if what == "COMMAND":
             return f"there is no command '{found[1]}'.{did_you_mean(found[1], known)}"
         return f"{what} '{found[1]}' is unknown.{did_you_mean(found[1], known)}"
 
-    def unknown(self, words: Sequence[str]) -> NoReturn:
-        """Exit with 2 for what no option and no argument took."""
+    def unknown(self, words: Sequence[str], line: Sequence[str] = ()) -> NoReturn:
+        """Exit with 2 for what no option and no argument took; `line` is all that was typed."""
         known = [name for action in self._actions for name in action.option_strings]
         option = words[0].split("=")[0]
         if not option.startswith("-"):
-            self.error(f"unexpected '{' '.join(words)}'")
+            self.error(f"unexpected '{' '.join(words)}'{self._why_unexpected(words[0], line)}")
+        if option.lstrip("-").rpartition(".")[2] in NO_DEVICES:
+            self.error(f"there is no option {option}: all is computed on the processor, and --n-jobs is its threads")
         if option.replace("--no-", "--") in self.refused:
             self.error(f"{option} is not used here: {self.refused[option.replace('--no-', '--')]}")
         near = did_you_mean(option, known)
         self.exit(
             2, f"{self.prog}: error: unknown option {option}.{near if 'mean' in near else ''} See {self.prog} --help\n"
         )
+
+    def _why_unexpected(self, word: str, line: Sequence[str]) -> str:
+        before = list(line[: line.index(word)]) if word in line else []
+        named = [text for text in before if text in self._option_string_actions]
+        if len(before) >= 2 and named and before[-2] == named[-1]:
+            if self._option_string_actions[named[-1]].nargs is None:
+                return f": {named[-1]} takes one value"
+        if self.prog.endswith(" runs"):
+            return f": a folder is named by --under {shlex.quote(word)}"
+        return ""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse; a switch does not swallow the argument behind it."""
@@ -144,20 +158,27 @@ def _add_places(command: Parser, about: dict[str, Any]) -> None:
         (command.standing_options if action.option_strings else command.places).append(action)
 
     if about.get("model"):
-        add("model", metavar="MODEL", help="run folder or checkpoint of a classifier")
+        add("model", metavar="MODEL", type=not_empty, help="run folder or checkpoint of a classifier")
     if about.get("data") == "required":
         what = about.get("data_help", "folder of images, a sub-folder for each class; or a table of paths")
-        add("path", metavar="DATA", help=what)
+        add("path", metavar="DATA", type=not_empty, help=what)
     elif about.get("data") == "optional":
         add(
             "path",
             metavar="DATA",
+            type=not_empty,
             nargs="?",
             default=argparse.SUPPRESS,
             help="folder of images (default: the model's own)",
         )
     if "runs" in about.get("words", {}):
-        add("runs", metavar="RUN ...", nargs="+", help="run folders; the others are compared with the first")
+        add(
+            "runs",
+            metavar="RUN ...",
+            type=not_empty,
+            nargs="+",
+            help="run folders; the others are compared with the first",
+        )
     if "topic" in about.get("words", {}):
         names = [name for name in COMMANDS if name != "help"]
         add("topic", metavar="COMMAND", nargs="?", choices=names, help="whose options are wanted")
@@ -185,7 +206,7 @@ def _add_standing_options(command: Parser, about: dict[str, Any]) -> None:
         )
     if about["bare"]:
         text = "TOML file of options: tables [data], [pretrain], ..."
-        add("--config", metavar="FILE", help=text)
+        add("--config", metavar="FILE", type=not_empty, help=text)
         add("-v", dest="loud", action="store_true", help="also print which options are in use, and why")
         add("-q", "--quiet", action="store_true", help="print only results, notes and errors")
     add("--debug", action="store_true", help="show where an error happened")

@@ -27,6 +27,7 @@ RULES: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
             (section, "rho", lambda o: o.sharpness == "none", "without {sharpness} sam or asam"),
             (section, "nesterov", lambda o: o.optimizer != "sgd", "without {optimizer} sgd"),
             (section, "warmup_epochs", lambda o: o.schedule != "cosine", "without {schedule} cosine"),
+            (section, "lr", lambda o: o.lr == 0, "at 0: the weights stay as they are"),
             (section, "epochs", lambda o: o.epochs == 0, "on the weights: nothing is trained, and the start is saved"),
         )
     ),

@@ -100,7 +100,7 @@ class CompareOptions:
     metric: Metric = option("balanced_accuracy", "what is compared", group="comparison")
     n_bootstrap: int = option(2000, "resamples of subjects for the differences", group="comparison", at_least=1)
     out: str | None = option(
-        None, "folder for compare.csv and compare.png (none: nothing is written)", group="comparison"
+        None, "folder for compare.csv, compare.png and compare.html (none: nothing is written)", group="comparison"
     )
 
 

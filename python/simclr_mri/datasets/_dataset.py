@@ -423,7 +423,7 @@ class Dataset(FromArraysAndTables):
         if self._fingerprint is not None:
             return self._fingerprint
         tail = [b"none" if self.labels is None else np.ascontiguousarray(self.labels, "<i8").tobytes()]
-        tail.append(b"none" if self.subjects is None else "\0".join(self.subjects).encode())
+        tail.append(b"none" if self.subjects is None else "\0".join(self.subjects).encode("utf-8", "surrogateescape"))
         self._fingerprint = self.digest_of_pixels(repr((self.shape, self.classes)).encode(), *tail)
         return self._fingerprint
 

@@ -143,7 +143,8 @@ def _open(path: Path, asked: Asked, reading: dict[str, Any]) -> Dataset:
     if path.is_file() and ending(path.name) in (*TABLE_EXTENSIONS, *TEXT_EXTENSIONS, *PARQUET_EXTENSIONS):
         return _open_file(path, asked, reading)
     root = check_root(path)
-    plain = (asked.groups, asked.labels, asked.layout, reading["intensity"]) != (None,) * 4
+    asked_for = (asked.groups, asked.labels, asked.layout, reading["intensity"], reading["max_pixels"])
+    plain = any(value is not None for value in asked_for)
     more = {name: reading[name] for name in ("image_size", "channels", "n_jobs")}
     if not plain and is_phantom_folder(root):
         return _rearranged(load_phantoms(root, **more), asked)

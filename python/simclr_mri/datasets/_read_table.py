@@ -18,6 +18,8 @@ from .._shared import option_text
 from ._walk import ending
 
 SEPARATORS = ",;\t|"
+# Words in the names of columns, by what is looked for: of a wrong name the message suggests one of these.
+USUAL = {"groups": ("subject", "patient", "participant"), "labels": ("class", "label", "diagnosis", "group")}
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,14 @@ class Table:
         if name in self.columns or name.casefold() in by_case:
             return name if name in self.columns else by_case[name.casefold()]
         near = difflib.get_close_matches(name.casefold(), by_case, n=1)
-        hint = f". Did you mean {by_case[near[0]]}?" if near else ""
-        ready = option_text(argument, f"{self.path}:{by_case[near[0]] if near else self.columns[-1]}")
+        hint = f": perhaps {by_case[near[0]]}" if near else ""
+        words = USUAL.get(argument, ())
+        likely = (
+            [by_case[near[0]]] if near else [c for c in self.columns if any(word in c.casefold() for word in words)]
+        )
+        ready = f". Such as {option_text(argument, f'{self.path}:{likely[0]}')}" if likely else ""
         raise ValueError(
-            f"{argument}: {self.path} has the columns {', '.join(self.columns)}, not {name!r}{hint} Such as {ready}"
+            f"{argument}: {self.path} has the columns {', '.join(self.columns)}, not {name!r}{hint}{ready}"
         )
 
 

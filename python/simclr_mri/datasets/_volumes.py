@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import Channels, Fit, OnError, Plane, option_text
+from .._shared import Channels, Fit, OnError, Plane, in_words, option_text
 from ._cache import options_kept, through_cache
 from ._cut import check_cut, slices_of
 from ._dataset import Dataset
@@ -235,7 +236,8 @@ def find_volumes(root: Path, asked: Asked) -> tuple[Found, list[Item]]:
 
 def _no_volumes(listing: Listing) -> str:
     if listing.pictures:
-        return f"{listing.root}: no volumes, but {len(listing.pictures):,} pictures, which ImageFolder reads"
+        n, shell = len(listing.pictures), f"need no cutting: simclr-mri data {shlex.quote(str(listing.root))}"
+        return f"{listing.root}: no volumes, but {n:,} pictures, which {in_words('ImageFolder reads', shell)}"
     listing.files = {kind: names for kind, names in listing.files.items() if kind not in ("volume", "dicom")}
     return nothing_to_read(listing, True).replace("no class folders and no images", "no volumes")
 

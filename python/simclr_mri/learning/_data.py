@@ -33,6 +33,6 @@ def unlabelled_fingerprint(ds: Dataset, *, with_subjects: bool) -> str:
     """SHA-256 over what pretraining sees: the pixels in order and, where pairs use them, subjects and slices."""
     tail = []
     if with_subjects:
-        tail.append(b"none" if ds.subjects is None else "\0".join(ds.subjects).encode())
+        tail.append(b"none" if ds.subjects is None else "\0".join(ds.subjects).encode("utf-8", "surrogateescape"))
         tail.append(b"none" if ds.slices is None else np.ascontiguousarray(ds.slices, "<i8").tobytes())
     return ds.digest_of_pixels(repr(ds.shape).encode(), *tail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -63,10 +64,11 @@ def abandonable(call: Callable[[], T]) -> T:
         return call()
     results: list[T] = []
     errors: list[BaseException] = []
+    context = contextvars.copy_context()  # in which errors speak the shell's language
 
     def run() -> None:
         try:
-            results.append(call())
+            results.append(context.run(call))
         except BaseException as error:  # raised again by whoever waits
             errors.append(error)
 

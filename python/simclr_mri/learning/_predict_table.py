@@ -125,7 +125,11 @@ class PredictionTable(ArrayRecord):
         written = []
         for level in self.levels:
             place = path if level == "slice" else path.with_stem(f"{path.stem}_by_{level}")
-            data = _parquet(self, level) if path.suffix.lower() == ".parquet" else self.to_csv(level).encode()
+            data = (
+                _parquet(self, level)
+                if path.suffix.lower() == ".parquet"
+                else self.to_csv(level).encode("utf-8", "surrogateescape")
+            )
             with atomic_writer(place) as file:
                 file.write(data)
             written.append(place)

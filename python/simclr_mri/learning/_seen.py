@@ -57,7 +57,9 @@ def _subject_keys(ds: Dataset) -> np.ndarray:
     if ds.subjects is None:
         return np.zeros(len(ds), "<u8")
     names, where = np.unique(ds.subjects, return_inverse=True)
-    digests = b"".join(hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names)
+    digests = b"".join(
+        hashlib.blake2b(str(name).encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names
+    )
     return np.frombuffer(digests, "<u8")[where]
 
 

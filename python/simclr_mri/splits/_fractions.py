@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import By
+from .._shared import By, in_words, option_name
 from ..datasets import Dataset, DataWarning
 from ._deal import units_of
 from ._split import check_by
@@ -51,7 +51,8 @@ def label_fractions(
     check_by(ds, by)
     wrong = [f for f in fractions if not 0 < f <= 1]
     if wrong:
-        raise ValueError(f"fractions: expected values in (0, 1], got {wrong[0]}")
+        name = in_words("fractions", option_name("label_fraction"))
+        raise ValueError(f"{name}: expected above 0 and at most 1 (0.1 is 10 %), got {wrong[0]:g}")
     _, labels, members = units_of(ds, by)
     order = nested_order(labels, np.random.default_rng(seed))
     n_present = len(np.unique(labels))

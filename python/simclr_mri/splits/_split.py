@@ -201,7 +201,10 @@ def split(
     indices = {name: np.flatnonzero(assigned[members] == i) for i, name in enumerate(names)}
     for name, index in indices.items():
         if not len(index):
-            raise ValueError(f"split: the {name} set would be empty ({len(units)} {by}s, fractions {tuple(sizes)})")
+            shares = ", ".join(f"{size:g}" for size in sizes)
+            raise ValueError(
+                f"{in_words('fractions', '--split')}: the {name} set would be empty ({len(units)} {by}s, {shares})"
+            )
     result = Split(ds, indices, by, seed)
     judge_split(result)
     return result
@@ -289,7 +292,10 @@ def check_by(ds: Dataset, by: str) -> None:
 def _checked_fractions(fractions: Sequence[float]) -> list[float]:
     sizes = [float(f) for f in fractions]
     if len(sizes) not in (2, 3) or min(sizes) <= 0 or sum(sizes) > 1 + 1e-9:
-        raise ValueError(f"fractions: expected 2 or 3 positive sizes that sum to at most 1, got {tuple(fractions)}")
+        given = ", ".join(f"{size:g}" for size in sizes)
+        raise ValueError(
+            f"{in_words('fractions', '--split')}: expected 2 or 3 positive sizes that sum to at most 1, got {given}"
+        )
     return sizes
 
 

@@ -19,8 +19,10 @@ import numpy as np
 
 from .._shared import (
     Metric,
+    Report,
     Rows,
     atomic_writer,
+    counted,
     html_table,
     same_fields,
     save_figure,
@@ -173,13 +175,53 @@ class Comparison:
         return plot.intervals(names, scores, xlabel=f"{METRIC_NAMES[self.metric]} by {self.level}", ax=ax)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write compare.csv and compare.png; returns their paths."""
+        """Write compare.csv, compare.png and compare.html; returns their paths."""
         place = Path(folder).expanduser()
-        table, picture = place / "compare.csv", place / "compare.png"
+        table, picture, page = (place / f"compare.{suffix}" for suffix in ("csv", "png", "html"))
         with atomic_writer(table) as file:
             file.write(self.to_csv().encode())
         save_figure(self.plot().figure, picture, dpi=150, bbox_inches="tight")
-        return [table, picture]
+        return [table, picture, self.report().write(page)]
+
+    def report(self) -> Report:
+        """A page with the table, a picture and the notes, which shows itself in a notebook.
+
+        Examples
+        --------
+        >>> compare(["runs/random", "runs/simclr"]).report().write("compare.html")  # doctest: +SKIP
+        """
+        page = Report(f"Comparison of {len(self.rows)} runs")
+        page.text(self._conclusion(), "lead")
+        page.table(*self.table(), f"{self.caption()}.", key="main")
+        page.section("Scores")
+        page.text(
+            "{figure:scores} draws the scores of {table:main}. Its intervals are those of each run by itself. They do "
+            "not judge differences: these are paired, and stand in the table."
+        )
+        page.figure(self.plot(), f"{self._name()} with 95 % intervals.", key="scores")
+        if self.notes:
+            page.section("Notes").items(self.notes)
+        page.details("All figures", [{k: None if v != v else v for k, v in row.items()} for row in self.rows])
+        return page
+
+    def _name(self) -> str:
+        return f"{METRIC_NAMES[self.metric].capitalize()} by {self.level}"
+
+    def _conclusion(self) -> str:
+        """Which runs differ from the first: those whose paired interval does not hold zero."""
+        first, what = self.rows[0]["run"], f"{self._name()}, {self.on}"
+        judged = [row for row in self.rows[1:] if row["difference"] is not None and not np.isnan(row["difference_low"])]
+        differing = [row for row in judged if row["difference_low"] * row["difference_high"] > 0]
+        if not judged:
+            return (
+                f"{what}: no difference from {first} could be judged, as the images differ or the subjects are too few."
+            )
+        if not differing:
+            return f"{what}: no difference from {first} is distinguishable from zero."
+        said = [
+            f"{row['run']} {'higher' if row['difference'] > 0 else 'lower'}, {_difference(row)}" for row in differing
+        ]
+        return f"{what}, against {first}: {'; '.join(said)}."
 
     def __str__(self) -> str:
         lines = [textwrap.fill(self.caption(), 100), "", text_table(*self.table(), align="left")]
@@ -241,8 +283,14 @@ def compare(
         classifiers = [path for path in left_out if _is_classifier(path)]
         example = f": simclr-mri evaluate {shlex.quote(str(classifiers[0]))}" if classifiers else ""
         part = f" --on {on}" if example and on in ("train", "val", "all") else ""
+        missing = [str(path) for path in left_out if not path.exists()]
+        if missing:
+            raise FileNotFoundError(f"{', '.join(missing)}: no such run")
+        trained = [str(path) for path in left_out if checkpoint_path(path).is_file() and path not in classifiers]
+        about = f" ({', '.join(trained)}: a pretraining, which has no scores)" if trained else ""
         raise ValueError(
-            f"compare: {len(found)} of {len(runs)} runs were evaluated on {on}, and two are needed{example}{part}"
+            f"compare: {len(found)} of {counted(len(runs), 'run')} {'is' if len(found) == 1 else 'are'} evaluated on "
+            f"{on}, and two are needed{about}{example}{part}"
         )
     if left_out:
         listed = ", ".join(path.name for path in left_out)
@@ -280,7 +328,7 @@ def _is_classifier(run: Path) -> bool:
 
 
 def _read(run: Path, report: Path, answers: Path) -> Judgement:
-    with open(answers, newline="", encoding="utf-8") as file:
+    with open(answers, newline="", encoding="utf-8", errors="surrogateescape") as file:
         head, *rows = csv.reader(file)
     probabilities = np.array([[float(cell) for cell in row[ANSWER_COLUMNS:]] for row in rows])
     files, subjects, truth = (tuple(row[i] for row in rows) for i in range(3))

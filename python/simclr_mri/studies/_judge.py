@@ -48,7 +48,7 @@ class RunJudge:
             before()
             text = predictions_csv(self.test, self.clf.predict_proba(self.test))
             with atomic_writer(predictions) as file:
-                file.write(text.encode())
+                file.write(text.encode("utf-8", "surrogateescape"))
         # The first time too from what is in the file: a repeated study must come to the same figures.
         probabilities = read_predictions(predictions)
         found = evaluate_predictions(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import splits as _splits
-from .._shared import By, Resume, sole_writer, suggests_names
+from .._shared import By, Resume, in_words, sole_writer, suggests_names
 from ..datasets import Dataset
 from ..explain import default_layer
 from ..learning import Classifier, SimCLR, checkpoint_path
@@ -162,7 +162,8 @@ def _check_starts(inits: Sequence[str], fractions: Sequence[float]) -> None:
             raise FileNotFoundError(f"inits: expected 'random', 'simclr' or files of weights; no {name!r}.{hint}")
     for f in fractions:
         if not 0 < f <= 1:
-            raise ValueError(f"fractions: expected shares above 0 and at most 1 (0.1 is 10 %), got {f}")
+            name = in_words("fractions", "--label-fractions")
+            raise ValueError(f"{name}: expected shares above 0 and at most 1 (0.1 is 10 %), got {f}")
 
 
 def _template(cls: type, given: Any) -> Any:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._shared import available_memory_bytes, bytes_text, n_processors, say
+from .._shared import available_memory_bytes, bytes_text, in_words, n_processors, say
 from ..datasets import put_on_disk
 from ..splits import Split
 from ._arm import Arm
@@ -50,7 +50,8 @@ def checked_workers(n_workers: Any) -> int | str | None:
     is_number = isinstance(n_workers, int) and not isinstance(n_workers, bool) and (n_workers >= 1 or n_workers == -1)
     if n_workers is None or n_workers == "auto" or is_number:
         return n_workers
-    raise ValueError(f"n_workers: expected a number of processes, -1 for all, 'auto' or None, got {n_workers!r}")
+    name, none = in_words("n_workers", "--workers"), in_words("None", "none")
+    raise ValueError(f"{name}: expected a number of processes, -1 for all, 'auto' or {none}, got {n_workers!r}")
 
 
 def do_by_workers(run: Run, arms: Sequence[Arm], n_workers: int | str | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import __version__
+from .._shared import __version__, in_words
 
 
 def export_weights(model: Any, path: str | Path, *, rgb_stem: bool = False) -> None:
@@ -53,7 +53,9 @@ def export_weights(model: Any, path: str | Path, *, rgb_stem: bool = False) -> N
     if path.suffix != ".safetensors":
         is_onnx = path.suffix == ".onnx"
         other = ": for ONNX use export_onnx" if is_onnx else ", which PyTorch reads with safetensors.torch"
-        raise ValueError(f"export_weights: {path}: expected a file name that ends in .safetensors{other}")
+        other = in_words(other, " or .onnx")
+        where = in_words("export_weights:", "--out")
+        raise ValueError(f"{where} {path}: expected a file name that ends in .safetensors{other}")
     network = getattr(model, "network_", None)
     if network is None and not isinstance(model, Mapping):
         raise TypeError(

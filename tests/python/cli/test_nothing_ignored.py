@@ -18,15 +18,26 @@ EFFECT = {  # what makes an option of RULES useless, and what gives it an effect
     "nesterov": ("--optimizer adamw", "--optimizer sgd"),
     "warmup_epochs": ("--schedule constant", "--schedule cosine"),
     "epochs": ("", None),
+    "lr": ("", None),
     "fraction_by": ("", "--label-fraction 0.5"),
     "class_weight": ("--sampling balanced", "--sampling shuffle"),
     "fold": ("", "--folds 3"),
     "opset": ("--out a.safetensors", "--out a.onnx"),
     "rgb_stem": ("--out a.onnx", "--out a.safetensors"),
 }
-VALUES = {"rho": "0.1", "nesterov": "", "warmup_epochs": "2", "epochs": "0", "fraction_by": "image", "fold": "1"}
-VALUES |= {"class_weight": "balanced", "opset": "18", "rgb_stem": "", "by": "subject", "split_seed": "3"}
-VALUES |= {
+VALUES = {
+    "rho": "0.1",
+    "nesterov": "",
+    "warmup_epochs": "2",
+    "epochs": "0",
+    "lr": "0",
+    "fraction_by": "image",
+    "fold": "1",
+    "class_weight": "balanced",
+    "opset": "18",
+    "rgb_stem": "",
+    "by": "subject",
+    "split_seed": "3",
     "split": "0.8 0.2",
     "folds": "2",
     "task": "cdr0",

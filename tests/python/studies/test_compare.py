@@ -56,10 +56,14 @@ def test_paired_where_the_images_are_the_same(ds, tmp_path):
     assert "other images" in text and "c: 2 of the images are in its training set" in text
     assert max(map(len, text.splitlines())) <= 110 and "<table>" in found._repr_html_()
     assert list(found.to_frame()["run"]) == ["a", "b", "c"]
-    table, picture = found.save(tmp_path / "out")
+    table, picture, page = found.save(tmp_path / "out")
     with open(table) as file:
         assert float(list(csv.DictReader(file))[1]["difference"]) == b["difference"]
     assert picture.stat().st_size > 3000
+    text = page.read_text()
+    assert f"against a: b higher, {b['difference']:+.3f}" in text and "c: 2 of the images" in text and "<img" in text
+    same = sm.compare([runs[0], runs[2]], n_bootstrap=50).report().to_html()
+    assert "no difference from a could be judged" in same
     assert len(found.plot().get_yticklabels()) == 3
 
 
@@ -69,7 +73,7 @@ def test_what_was_not_evaluated(ds, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     with pytest.warns(UserWarning, match="not evaluated on test, and left out: empty"):
         assert len(sm.compare([one, two, tmp_path / "empty"], n_bootstrap=10).rows) == 2
-    with pytest.raises(ValueError, match=r"1 of 2 runs were evaluated on test, and two are needed$"):
+    with pytest.raises(ValueError, match=r"1 of 2 runs is evaluated on test, and two are needed$"):
         sm.compare([one, tmp_path / "empty"])
     with pytest.raises(ValueError, match="metric: expected one of accuracy"):
         sm.compare([one, two], metric="speed")
