@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -13,6 +14,10 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: threads that wait would take them from others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        # glibc keeps what one test's network has freed for the next one's: that the kernel clears fresh pages is a
+        # sixth of a short training. -3 is M_MMAP_THRESHOLD, -1 is M_TRIM_THRESHOLD.
+        mallopt(-3, 1 << 30), mallopt(-1, (1 << 31) - 1)
 os.environ.setdefault("SIMCLR_MRI_FIGURES", "png")  # PDF files take longest; `all_figures` has all
 
 from simclr_mri import _core
