@@ -158,6 +158,32 @@ def of_two(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.pad(np.concatenate([half, half[:, ::-1]], axis=1), ((n // 4, n - n // 2 - n // 4), (0, n % 2)))
 
 
+def in_turn(*edits: Edit) -> Edit:
+    """One edit after the other."""
+
+    def edit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        for each in edits:
+            image = each(image, rng)
+        return image
+
+    return edit
+
+
+def turned_anyhow(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return moved(image, turn(rng.uniform(-180, 180)))
+
+
+def letterboxed(ratio: float) -> Edit:
+    """Bars above and below, then squeezed into a square again."""
+
+    def edit(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        n = len(image)
+        bar = round((ratio - 1) / 2 * n)
+        return resized(np.pad(image, ((bar, bar), (0, 0))), n)
+
+    return edit
+
+
 def turned_and_flipped(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.rot90(image[::-1], rng.integers(1, 4))
 
@@ -185,6 +211,21 @@ EDITS: dict[str, dict[str, Edit]] = {
     "writing over a tenth": {"": written},
     "mirror, turn, zoom, grey, JPEG": {"": several},
     "flip and quarter turns": {"": turned_and_flipped},
+    "two edits": {
+        "turned, mirrored": in_turn(lambda i, r: i[:, ::-1], turned_anyhow),
+        "zoomed by 1.2, x 0.6": in_turn(zoomed(1.2), greys(lambda i: 0.6 * i)),
+        "zoomed by 0.8, blurred": in_turn(zoomed(0.8), blurred(1)),
+        "cropped to 0.85, JPEG 40": in_turn(cropped(0.85), encoded(40)),
+        "turned, noise of 10": in_turn(turned_anyhow, noisy(10)),
+        "turned, inverted": in_turn(turned_anyhow, greys(lambda i: 255 - i)),
+        "turned, gamma 0.6": in_turn(turned_anyhow, greys(lambda i: 255 * (i / 255) ** 0.6)),
+        "flipped, gamma 1.6": in_turn(lambda i, r: i[::-1], greys(lambda i: 255 * (i / 255) ** 1.6)),
+        "turned by 7, JPEG 30": in_turn(turned(7), encoded(30)),
+        "shifted by 8, contrast 0.6": in_turn(shifted(8), greys(lambda i: 0.6 * (i - 80) + 80)),
+        "padded to 0.8, mirrored": in_turn(padded(0.8), lambda i, r: i[:, ::-1]),
+        "inverted, JPEG 40": in_turn(greys(lambda i: 255 - i), encoded(40)),
+    },
+    "letterboxed": {f"{r}": letterboxed(r) for r in (1.1, 1.2, 1.33)},
     "blur and JPEG 20": {"": lambda i, r: encoded(20)(blurred(1)(i, r), r)},
     "border of a sixteenth": {"": bordered},
     "beside its mirror image": {"": of_two},
@@ -236,6 +277,8 @@ def main() -> None:
         mine = seen[which == k]
         print(f"{name:42} {mine.sum():8d} {mine.mean():10.1%}")
     print(f"all {seen.mean():.2%}; {wrong.sum()} wrong pairs of {len(found.pairs):,}")
+    for a, b in found.pairs[wrong].tolist():
+        print("wrong:", *(f"image {i}" if i < n else f"{names[which[i - n]]} of {source[i - n]}" for i in (a, b)))
     if args.save:
         np.savez(args.save, seen=seen, which=which, source=source, pairs=found.pairs, wrong=wrong)
     if args.edits_only:

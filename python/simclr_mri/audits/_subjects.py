@@ -39,8 +39,9 @@ MAX_MATRIX = 16_000
 cells only: of 200,000 images all pairs would take half an hour."""
 
 
-N_NEIGHBOURS = 16
-"""Links of each image from which the tree of more images is made."""
+N_NEIGHBOURS, N_CELLS = 16, 32
+"""Links of each image from which the tree of more images is made, and cells in which they are looked for. Of 625
+made-up subjects (20,000 images) 683 groups were found in 32 cells, 936 in 16."""
 
 
 N_ENDS = 32
@@ -48,7 +49,7 @@ N_ENDS = 32
 
 
 N_FURTHER, N_SOME = 48, 4096
-"""Rows that each of these is compared with: the nearest of a few cells, or some of all."""
+"""How many of its nearest rows each of these looks at, or some of all rows."""
 
 
 CLEAR, UNCERTAIN = 4.5, 3.0
@@ -206,7 +207,7 @@ def _sparse_tree(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """The same of a graph in which each image has a few neighbours; pieces of it are joined by their best links."""
     n = len(features)
     cells = Cells(features)
-    found, likeness = cells.nearest(features, N_NEIGHBOURS, np.arange(n))
+    found, likeness = cells.nearest(features, N_NEIGHBOURS, np.arange(n), n_probed=N_CELLS)
     pairs, values = _edges(np.repeat(np.arange(n), N_NEIGHBOURS), found.ravel(), likeness.ravel())
     while True:
         # scipy takes 0 for no edge, so that a distance must not be 0; float64 tells similarities near 1 apart.
@@ -261,7 +262,7 @@ def _links_between(cells: Cells, piece: np.ndarray, n_pieces: int) -> tuple[np.n
 
 def _nearest_elsewhere(cells: Cells, piece: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of some rows the nearest of another piece that the cells give, and the likeness: -2 if there is none."""
-    near, values = cells.nearest(cells.rows[asked], N_FURTHER, asked)
+    near, values = cells.nearest(cells.rows[asked], N_FURTHER, asked, n_probed=N_CELLS)
     values[piece[near] == piece[asked][:, None]] = -2
     best = values.argmax(axis=1)[:, None]
     return np.take_along_axis(near, best, 1)[:, 0], np.take_along_axis(values, best, 1)[:, 0]

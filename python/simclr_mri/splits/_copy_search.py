@@ -29,6 +29,15 @@ ENOUGH, NEAR = 0.2 * COPY, 1.2 * COPY
 """Difference below which nothing smaller is looked for, and up to which images are moved again by splines: that takes
 up to .15 off."""
 
+COPY_NOISY, NOISIER, NOISE = 1.4, 1.5, 5.0
+"""The same for a pair in the same place of which one has so many times the noise of the other, and so much: noise of 20
+grey levels at 128 x 128, 10 at 64 x 64, leaves up to 1.36. Neighbouring slices of the Alzheimer MRI set differ by 1.54
+and more."""
+
+NOISY_STANDS_OUT = 0.45
+"""Share of the next smallest difference of its images up to which a noisy pair in the same place is a copy: those have
+.27 and less, neighbouring slices .8 and more."""
+
 MIDDLE = 1.6
 """Difference of the middle of two pictures in the same place up to which they may be copies."""
 
@@ -109,16 +118,18 @@ def search_copies(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         moved = (np.abs(found.linear - np.eye(2)).max(axis=(1, 2)) > MOVED) | (
             np.abs(found.shift).max(axis=1) > MOVED_PX
         )
-        kept = (differ < COPY) & (moved | (found.match > FITS_UNMOVED))
+        noisy = images.differ_in_noise(pairs, differ) & ~moved
+        kept = np.where(moved, differ < COPY, ((differ < COPY) | noisy) & (found.match > FITS_UNMOVED))
         odd, differs = images.compare_odd(still, pool)
-        pairs = np.concatenate([pairs[kept], odd])
+        pairs, noisy = np.concatenate([pairs[kept], odd]), np.append(noisy[kept], np.zeros(len(odd), bool))
         found = align.joined([found.take(kept), align.unmoved(len(odd))])
         differ, moved = np.append(differ[kept], differs), np.append(moved[kept], np.zeros(len(odd), bool))
         copy, doubtful = moved.copy(), np.flatnonzero(~moved)
         if len(doubtful):
             copy[doubtful] = images.alike_in_middle(pairs[doubtful], found.take(doubtful), pool)
-            limit = _usual_difference(images, pairs[doubtful], differ[doubtful], still, pool)
+            limit, nearest = _usual_difference(images, pairs[doubtful], differ[doubtful], still, pool)
             limit[doubtful >= kept.sum()] *= OF_ODD
+            limit = np.maximum(limit, np.where(noisy[doubtful], NOISY_STANDS_OUT * nearest, 0))
             copy[doubtful] &= differ[doubtful] < limit
     pairs, maps = pairs[copy], found.linear[copy]
     swapped = pairs[:, 0] > pairs[:, 1]
@@ -180,6 +191,14 @@ class _Pictures:
 
         return np.concatenate(list(pool.map(look, _parts(len(pairs), align.BATCH))))
 
+    def differ_in_noise(self, pairs: np.ndarray, differ: np.ndarray) -> np.ndarray:
+        """Of which pairs that may be copies one has more noise than the other: ndarray of shape (P,), bool."""
+        out, close = np.zeros(len(pairs), bool), np.flatnonzero((differ > ENOUGH) & (differ < COPY_NOISY))
+        for part in _parts(len(close), align.BATCH):
+            a, b = (align.noise(side) for side in self.both(pairs[close[part]]))
+            out[close[part]] = np.maximum(a, b) > np.maximum(NOISIER * np.minimum(a, b), NOISE)
+        return out
+
     def _again(self, pairs: np.ndarray, found: align.Alignment, least: np.ndarray, bent: np.ndarray) -> None:
         """Aligns near misses once more, after their grey levels: a gamma curve shifts edges a little."""
         near = np.flatnonzero((least >= COPY) & (least < NEAR_MISS) & bent)
@@ -196,7 +215,7 @@ class _Pictures:
 
 def _usual_difference(
     images: _Pictures, pairs: np.ndarray, differ: np.ndarray, still: np.ndarray, pool: ThreadPoolExecutor
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """How little two images that lie in the same place must differ: much less than either from its next most similar.
 
     In a dense or smooth stack neighbouring slices are as similar as copies; but there they come in chains.
@@ -208,6 +227,11 @@ def _usual_difference(
         What might be copies.
     still : ndarray of shape (M, 2)
         Candidates of all images in their own place.
+
+    Returns
+    -------
+    limit, nearest : ndarray of shape (P,)
+        And how much the more similar of the next most similar images differs.
     """
     n = len(images.gray)
     wanted = np.zeros(n, bool)
@@ -234,7 +258,7 @@ def _usual_difference(
     nearest = np.minimum(np.where(who[a] == b, second[a], first[a]), np.where(who[b] == a, second[b], first[b]))
     usual = second[np.isfinite(second)]
     ordinary = np.quantile(usual, 0.02) if len(usual) else np.inf
-    return np.maximum(STANDS_OUT * np.minimum(nearest, 0.5), USUAL * ordinary)
+    return np.maximum(STANDS_OUT * np.minimum(nearest, 0.5), USUAL * ordinary), nearest
 
 
 def _parts(n: int, size: int) -> Iterator[slice]:

@@ -21,7 +21,7 @@ N_PROBED = 8
 lie there."""
 
 
-N_MEANS, N_SAMPLE = 6, 32
+N_MEANS, N_SAMPLE = 6, 64
 """Steps of spherical k-means that the cells' centres are moved by, and rows for each cell that take part in them."""
 
 
@@ -57,7 +57,9 @@ class Cells:
         order = np.argsort(cell, kind="stable")
         return order, np.searchsorted(cell[order], np.arange(len(self._centres) + 1))
 
-    def nearest(self, queries: np.ndarray, k: int, own: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(
+        self, queries: np.ndarray, k: int, own: np.ndarray | None = None, *, n_probed: int = N_PROBED
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k most similar rows of each query, the most similar first.
 
         Parameters
@@ -66,6 +68,8 @@ class Cells:
         k : int
         own : ndarray of shape (M,), int, or None
             The row that each query itself is, which is no neighbour.
+        n_probed : int
+            Cells that each query looks into.
 
         Returns
         -------
@@ -74,7 +78,7 @@ class Cells:
             -2 where there are fewer.
         """
         m, n_cells = len(queries), len(self._centres)
-        probed = min(N_PROBED, n_cells)
+        probed = min(n_probed, n_cells)
         cells = np.concatenate([largest(part @ self._centres.T, probed)[1] for part in _parts(queries, 512)])
         indices, best = np.zeros((m, k), np.int64), np.full((m, k), -2, np.float32)
         who = np.argsort(cells.ravel(), kind="stable")

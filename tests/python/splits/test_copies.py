@@ -78,6 +78,7 @@ EDITS = {
     "blurred": lambda i, r: grey(ndimage.gaussian_filter(i.astype(float), 1)),
     "jpeg": lambda i, r: jpeg(i, 50),
     "resized": lambda i, r: resized(resized(i, 80), N),
+    "noisy": lambda i, r: grey(i + r.normal(0, 20, i.shape)),
     "framed": lambda i, r: framed(i),
     "written": lambda i, r: written(i, r),
     "several": lambda i, r: jpeg(grey(moved(i[:, ::-1], fm.rotation(35, 1.1)) * 0.9), 60),
@@ -179,6 +180,14 @@ def test_ring_correlation_is_that_of_the_definition() -> None:
 def smooth(image: np.ndarray) -> np.ndarray:
     blur = fm.blur_matrix(64, 4.0)
     return blur @ image.astype(float) @ blur.T
+
+
+def test_noise_is_measured(images: np.ndarray) -> None:
+    gray = fm.shrink(images[:4, ..., None])
+    noise = np.random.default_rng(3).normal(0, 10, gray.shape)
+    assert align.noise(noise.astype(np.float32)) == pytest.approx(10, rel=0.05)
+    before, after = align.noise(gray), align.noise(gray + noise.astype(np.float32))
+    assert after == pytest.approx(np.hypot(before, 10), rel=0.1)
 
 
 def test_maps_in_words() -> None:
