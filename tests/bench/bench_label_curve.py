@@ -6,9 +6,6 @@ Rating 0 against above 0, the lowest 8 slices of each subject, ResNet-18. What i
 the figures are of the folds of --seed. With --epochs, SimCLR is pretrained in each fold too: pairs of two neighbouring
 slices of one subject, whose other slices are no negatives, in views that keep sizes and change intensities. Each
 subject's intensities are normalised. Features are read from two stages of a network, as means and side by side.
-
-DATA "phantoms:N" stands for N made-up subjects (severity none against above): from how many unlabelled ones on does
-pretraining help?
 """
 
 from __future__ import annotations
@@ -42,17 +39,13 @@ def starts_of(epochs: int, n_jobs: int | None) -> dict[str, Start]:
 
 def images_of(args: argparse.Namespace) -> sm.Dataset:
     """The lowest slices, with two classes."""
-    if args.data.startswith("phantoms:"):
-        n = int(args.data.partition(":")[2])
-        size = {"image_size": args.image_size, "slices": args.slices}
-        return sm.datasets.phantoms(n_subjects=n, seed=args.seed, task="cdr0", **size)
     ds = sm.datasets.open_dataset(args.data, image_size=args.image_size, task="cdr0")
     return ds[ds.slices <= args.slices]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="the Alzheimer MRI set, another folder with subjects, or phantoms:N")
+    parser.add_argument("data", help="the Alzheimer MRI set")
     parser.add_argument("--out", default="runs/label_curve")
     parser.add_argument("--epochs", type=int, default=0, help="of SimCLR in each fold (0: leave it out)")
     parser.add_argument("--repeats", type=int, default=5)

@@ -86,7 +86,7 @@ class TrainingOptions:
     )
     sharpness: Sharpness = option(
         "none",
-        "sharpness-aware minimisation, two passes a step: sam (Foret et al. 2021); asam, as the seed's recipe has it, "
+        "sharpness-aware minimisation, two passes a step: sam (Foret et al. 2021); asam, as the paper recipe has it, "
         "every parameter scaled by |w|; asam-authors, as Kwon et al. 2021 released it, weights scaled by |w| + 0.01, "
         "biases as in sam",
         group="optimization",

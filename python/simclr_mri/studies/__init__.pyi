@@ -14,6 +14,7 @@ from ._model_card import model_card as model_card
 from ._page import study_report as study_report
 from ._result import StudyResult as StudyResult
 from ._starts import Start as Start
+from ._starts import same_intensities as same_intensities
 from ._study import study as study
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "label_curve",
     "label_curve_report",
     "model_card",
+    "same_intensities",
     "study",
     "study_report",
 ]
