@@ -41,12 +41,12 @@ class Table:
         if name in self.columns or name.casefold() in by_case:
             return name if name in self.columns else by_case[name.casefold()]
         near = difflib.get_close_matches(name.casefold(), by_case, n=1)
-        hint = f": perhaps {by_case[near[0]]}" if near else ""
         words = USUAL.get(argument, ())
         likely = (
             [by_case[near[0]]] if near else [c for c in self.columns if any(word in c.casefold() for word in words)]
         )
-        ready = f". Such as {option_text(argument, f'{self.path}:{likely[0]}')}" if likely else ""
+        hint = f". Did you mean {by_case[near[0]]}?" if near else "." if likely else ""
+        ready = f" Such as {option_text(argument, f'{self.path}:{likely[0]}')}" if likely else ""
         raise ValueError(
             f"{argument}: {self.path} has the columns {', '.join(self.columns)}, not {name!r}{hint}{ready}"
         )

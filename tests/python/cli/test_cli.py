@@ -308,7 +308,7 @@ def test_typing_mistakes_are_usage_errors(capsys):
         ("study D --finetune.epoch=3", "unknown option --finetune.epoch. Did you mean '--finetune.epochs'?"),
         ("pretrain D --arch resnet20", "--arch 'resnet20' is unknown. Did you mean 'resnet50'?"),
         ("pretrain D E", "unexpected 'E'"),
-        ("pretrain D --lr fast", "--lr: invalid float value: 'fast'"),
+        ("pretrain D --lr fast", "--lr: expected a number, got 'fast'"),
         ("demo --data.image-size 48", "--data.image-size is not used here: the size of the phantoms is --image-size."),
         ("demo --data.folds=5", "--data.folds is not used here: the number of folds is --splits."),
         ("demo --data.groups foo", "--data.groups is not used here: the phantoms' subjects are known."),
