@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 import typing
 from typing import Any, TypeVar
@@ -45,7 +46,7 @@ def parameters_section(cls: type) -> str:
 
 def documents_options(cls: type[T]) -> type[T]:
     """Class decorator: puts the section in front of "Attributes"."""
-    section = textwrap.indent(parameters_section(cls), "    ", lambda line: bool(line.strip()))
-    before, heading, after = (cls.__doc__ or "").partition("    Attributes\n")
-    cls.__doc__ = f"{before}{section}\n\n{heading}{after}"
+    # From Python 3.13 on docstrings come without their indentation.
+    before, heading, after = inspect.cleandoc(cls.__doc__ or "").partition("Attributes\n----------\n")
+    cls.__doc__ = f"{before}{parameters_section(cls)}\n\n{heading}{after}"
     return cls

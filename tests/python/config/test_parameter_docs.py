@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import pytest
@@ -12,11 +13,9 @@ from simclr_mri.config import option_fields
 
 @pytest.mark.parametrize("cls", [Classifier, SimCLR])
 def test_every_argument_is_described(cls: type) -> None:
-    section = cls.__doc__.split("    Parameters\n")[1].split("    Attributes\n")[0]
-    names = re.findall(
-        r"^    (\w+) : .+, default=.+\n        [A-Z0-9].+\.$", section.replace("\n            ", " "), re.M
-    )
-    described = re.findall(r"^    (\w+) : ", section, re.M)
+    section = inspect.cleandoc(cls.__doc__).split("Parameters\n")[1].split("Attributes\n")[0]
+    names = re.findall(r"^(\w+) : .+, default=.+\n    [A-Z0-9].+\.$", section.replace("\n        ", " "), re.M)
+    described = re.findall(r"^(\w+) : ", section, re.M)
     assert described == [field.name for field in option_fields(cls)]
     assert set(names) <= set(described) and "lr : float or None, default=None" in section
     assert "momentum : float" in section and "At least 0 and below 1." in section

@@ -54,7 +54,8 @@ def phantoms(
     Parameters
     ----------
     seed : int
-        The same seed gives the same images. A subject's anatomy depends on the seed, its class and its number only.
+        The same seed gives the same images with one version of NumPy; another may move one pixel of 100,000 by a gray
+        level. A subject's anatomy depends on the seed, its class and its number only.
     n_subjects : int
     slices : int
         For each subject, evenly spaced from the hippocampi to the top of the ventricles (42 mm).
