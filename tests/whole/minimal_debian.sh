@@ -27,7 +27,7 @@ enter() { # SUITE COMMAND: in the fresh system, with this machine's network sett
     [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
     [ -z "${PIP_CERT:-}" ] || cp "$PIP_CERT" "$root/root/certificates.pem" # installing ca-certificates would replace the system's
     unshare --mount --pid --fork bash -c "
-        mount -t proc proc $root/proc && mount --bind /dev $root/dev && mount -t tmpfs tmpfs $root/dev/shm
+        mount -t proc proc $root/proc && mount --rbind /dev $root/dev && mount -t tmpfs tmpfs $root/dev/shm
         exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 $(env | grep -E '^PIP_' | tr '\n' ' ') \
             ${PIP_CERT:+PIP_CERT=/root/certificates.pem} PYTEST_ADDOPTS='$pytest' \
             chroot $root bash -c \"\$1\"" enter "$2"
