@@ -22,9 +22,9 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def public_objects() -> dict[str, object]:
-    """What a user calls by name: the package, its data sets, splits, metrics and plots."""
+    """What a user calls by name, or is given: the package and its rooms that are not for development."""
     found = {f"sm.{name}": getattr(sm, name) for name in sm.__all__}
-    for module in (sm.datasets, sm.plot, sm.splits):
+    for module in (sm.audits, sm.datasets, sm.explain, sm.metrics, sm.plot, sm.splits, sm.studies, sm.weights):
         found |= {f"{module.__name__.split('.')[1]}.{name}": getattr(module, name) for name in module.__all__}
     return {key: value for key, value in found.items() if inspect.isclass(value) or inspect.isfunction(value)}
 

@@ -54,6 +54,15 @@ class Curve(ArrayRecord):
         How many are of the class.
     low, high : ndarray of shape (P,), or None
         95 % intervals (Jeffreys) of the shares of reliability, where each subject counts once.
+
+    Examples
+    --------
+    >>> from simclr_mri.metrics import evaluate_predictions
+    >>> probabilities = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]]
+    >>> found = evaluate_predictions([0, 0, 1, 1], probabilities, ("well", "sick"), n_bootstrap=0)
+    >>> (curve,) = curves(found, "roc")
+    >>> curve.name, float(curve.area), curve.n
+    ('sick', 0.75, 2)
     """
 
     name: str

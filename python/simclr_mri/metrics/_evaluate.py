@@ -157,6 +157,21 @@ def pool_subjects(
     probabilities : ndarray of shape (N, K)
     groups : ndarray of shape (N,), int
         Subject number, from 0.
+
+    Returns
+    -------
+    labels : ndarray of shape (S,), int
+        The one that most of a subject's images have.
+    probabilities : ndarray of shape (S, K), float64
+    n_mixed : int
+
+    Examples
+    --------
+    >>> labels, probabilities, mixed = pool_subjects(
+    ...     np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]]), np.array([0, 0, 1])
+    ... )
+    >>> labels.tolist(), probabilities.tolist(), mixed
+    ([0, 1], [[0.7, 0.3], [0.2, 0.8]], 0)
     """
     n, k = int(groups.max()) + 1, probabilities.shape[1]
     sums, votes = np.zeros((n, k)), np.zeros((n, k), np.int64)

@@ -40,6 +40,11 @@ class Estimate(ArrayRecord):
     value, low, high : float
     note : str
         "too few" where there are too few subjects for an interval that holds.
+
+    Examples
+    --------
+    >>> print(Estimate(0.8, 0.7, 0.9), f"{Estimate(0.8, note='too few'):.1f}")
+    0.800 [0.700, 0.900] 0.8 (too few)
     """
 
     value: float
@@ -77,7 +82,16 @@ class Estimate(ArrayRecord):
 
 @dataclass(frozen=True, eq=False)
 class ClassResult(ArrayRecord):
-    """Recall and precision of one class, with the number that each is a share of."""
+    """Recall and precision of one class, with the number that each is a share of.
+
+    Examples
+    --------
+    >>> from simclr_mri.metrics import evaluate_predictions
+    >>> found = evaluate_predictions([0, 0, 1, 1], np.eye(2)[[0, 0, 1, 0]], ("well", "sick"), n_bootstrap=0)
+    >>> sick = found.slices.by_class[1]
+    >>> sick.name, sick.n, sick.n_predicted, float(sick.recall), float(sick.precision)
+    ('sick', 2, 1, 0.5, 1.0)
+    """
 
     name: str
     n: int
@@ -88,7 +102,15 @@ class ClassResult(ArrayRecord):
 
 @dataclass(frozen=True, eq=False)
 class Level(ArrayRecord):
-    """Results over slices, or over subjects. `level["balanced_accuracy"]` is an `Estimate`."""
+    """Results over slices, or over subjects. `level["balanced_accuracy"]` is an `Estimate`.
+
+    Examples
+    --------
+    >>> from simclr_mri.metrics import evaluate_predictions
+    >>> found = evaluate_predictions([0, 0, 1, 1], np.eye(2)[[0, 0, 1, 0]], ("well", "sick"), n_bootstrap=0)
+    >>> float(found.slices["accuracy"]), found.slices.confusion.tolist()
+    (0.75, [[2, 0], [1, 1]])
+    """
 
     n: int
     metrics: dict[str, Estimate]
@@ -149,6 +171,14 @@ class Evaluation(ArrayRecord):
         What a reader must know, such as classes without images.
     labels, probabilities, groups : ndarray
         What it was computed from.
+
+    Examples
+    --------
+    >>> from simclr_mri.metrics import evaluate_predictions
+    >>> probabilities = np.eye(2)[[0, 0, 1, 0]]
+    >>> found = evaluate_predictions([0, 0, 1, 1], probabilities, ("well", "sick"), list("aabb"), n_bootstrap=0)
+    >>> found.subjects.n, float(found.slices["accuracy"])
+    (2, 0.75)
     """
 
     classes: tuple[str, ...]
@@ -248,6 +278,14 @@ class Difference(ArrayRecord):
     n_seeds : int
         How often each arm was trained. With 1 the interval is over subjects alone: it says nothing of what another
         seed would give.
+
+    Examples
+    --------
+    >>> from simclr_mri.metrics import paired_difference
+    >>> good, bad = np.eye(2)[[0, 0, 1, 1]], np.eye(2)[[0, 1, 1, 0]]
+    >>> found = paired_difference([0, 0, 1, 1], bad, good, n_bootstrap=50)
+    >>> found.metric, float(found.a), float(found.b)
+    ('balanced_accuracy', 0.5, 1.0)
     """
 
     metric: str

@@ -13,7 +13,13 @@ METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "auc", "kappa")
 
 @dataclass(frozen=True)
 class Arm(Record):
-    """One run of a study. `split` counts from 0."""
+    """One run of a study. `split` counts from 0.
+
+    Examples
+    --------
+    >>> print(Arm("random", 0.1, seed=0), "in", Arm("random", 0.1, seed=0).folder)
+    random, 10 % of the labels, seed 0 in random/10pct_seed0
+    """
 
     init: str
     label_fraction: float

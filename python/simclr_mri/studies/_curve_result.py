@@ -39,6 +39,11 @@ class CurveDifference(Record):
     smallest : float
         The difference that this design would have seen in 80 % of repetitions.
     verdict : str
+
+    Examples
+    --------
+    >>> print(CurveDifference(8, 0.64, 0.71, 0.07, 0.04, 0.1, 0.05, "higher"))
+    +0.070 (+0.040 to +0.100)
     """
 
     n_labelled: int | None
