@@ -14,7 +14,7 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the processors: threads that wait would take them from others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         # glibc keeps what one test's network has freed for the next one's: that the kernel clears fresh pages is a
         # sixth of a short training. -3 is M_MMAP_THRESHOLD, -1 is M_TRIM_THRESHOLD.
         mallopt(-3, 1 << 30), mallopt(-1, (1 << 31) - 1)
@@ -32,6 +32,14 @@ FP32_LEVELS = [level for level in SUPPORTED if level in ("ref", "avx2", "avx512"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells leave it to what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gives_memory_back() -> Iterator[None]:
+    """After each file, so that a worker does not hold what its largest file needed: several share a machine."""
+    yield
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 @pytest.fixture(params=FP32_LEVELS)
