@@ -159,4 +159,5 @@ def test_a_study_killed_while_it_chooses_rates_ends_with_the_same_table(data, tm
     names = ("study.csv", "summary.csv", "study.md", "rates.csv", "evaluation.json", "test_predictions.csv")
     one, two = files_of(killed, *names), files_of(whole, *names)
     assert len(one) == 6 and one == two
+    assert ended_by(data, killed, ("step", 1), **more) == 0  # nothing is trained again
     assert len(read_looks(killed)) == 1 and not list(killed.rglob("*.tmp"))

@@ -355,7 +355,7 @@ def test_a_place_that_cannot_be_written_is_found_first(folder, options, capsys, 
 def test_a_run_that_is_there_is_announced(trained, folder, capsys):
     line = ["finetune", str(folder), "--init", str(trained / "ssl"), *SMALL, "--label-fraction", "0.5"]
     assert main([*line, "--verbose", "1", "--out", str(trained / "clf")]) == 0
-    assert "holds a finished run" in capsys.readouterr().out
+    assert f"{trained / 'clf'}/ holds a finished run\n" in capsys.readouterr().out
 
 
 def test_the_environment_is_left_as_it_was(tmp_path, monkeypatch, capsys):
