@@ -75,6 +75,8 @@ dialog::backdrop { background: rgb(0 0 0 / .7); }
     table:has([data-head]) tbody :is(th, td) { padding: 0; border: 0; min-width: 0; grid-column: 1 / -1; }
     table:has([data-head]) tbody th { font-weight: 600; }
     table:has([data-head]) tbody td.n { display: flex; justify-content: space-between; gap: .8rem; grid-column: auto; }
+    /* Numbers stand side by side; one alone stands as words do. */
+    table:has([data-head]) tbody td.n:not(.n + *):not(:has(+ .n)) { justify-content: start; grid-column: 1 / -1; }
     [data-head]::before { content: attr(data-head); color: var(--soft); font-weight: 400; margin-right: .7rem; }
     td.n[data-head]::before { text-align: left; max-width: 55%; margin: 0; }
   }

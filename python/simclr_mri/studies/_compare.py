@@ -192,7 +192,8 @@ class Comparison:
         """
         page = Report(f"Comparison of {len(self.rows)} runs")
         page.text(self._conclusion(), "lead")
-        page.table(*self.table(), f"{self.caption()}.", key="main")
+        caption = self.caption()
+        page.table(*self.table(), f"{caption[0].upper()}{caption[1:]}.", key="main")
         page.section("Scores")
         page.text(
             "{figure:scores} draws the scores of {table:main}. Its intervals are those of each run by itself. They do "
