@@ -41,7 +41,7 @@ def label_curve(args: argparse.Namespace) -> int:
 
 
 def _starts(chosen: LabelCurveOptions) -> dict[str, Start]:
-    """Every start in every way in which its features are to be read; pixels have no layers."""
+    """Every start in every way in which its features are to be read; pixels and the CSF fraction have no layers."""
     found: dict[str, Start] = {}
     for init, intensities, layer, pool in product(chosen.starts, chosen.intensities, chosen.layer, chosen.pool):
         start = Start(init, layer=layer, grid=chosen.grid, pool=pool, intensities=intensities)

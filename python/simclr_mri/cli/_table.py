@@ -76,7 +76,7 @@ SHORT_HELP = {
     "label-curve.layer": "stage whose features are read",
     "label-curve.splits": "folds; each subject is tested once",
     "label-curve.draws": "draws of labelled subjects a fold",
-    "starts": "whose features: pixels, random, simclr, or files",
+    "starts": "whose features: pixels, csf, random, simclr, or files",
     "n_labelled": "labelled subjects of a draw (default: 4 8 16 40 ...)",
     "label-curve.slices": "use only slices up to this number (default: all)",
     "demo.slices": "slices a subject",

@@ -172,7 +172,8 @@ class LabelCurveOptions:
 
     starts: tuple[str, ...] = option(
         ("pixels", "random", "simclr"),
-        "whose features: pixels, random, simclr (pretrained in each fold), or runs and files with weights",
+        "whose features: pixels, csf (CSF fraction, one number an image), random, simclr (pretrained in each fold), or "
+        "runs and files with weights",
         group="label curve",
     )
     n_labelled: tuple[int, ...] | None = option(

@@ -64,9 +64,9 @@ def label_curve(
     ds : Dataset
         With labels and subjects.
     starts : sequence or dict
-        "pixels", "random", "simclr", paths of runs or weights, `SimCLR` estimators (pretrained in each fold unless they
-        are fitted), fitted `Classifier` of other subjects, or `studies.Start` for other layers and poolings; a
-        dictionary names them.
+        "pixels", "csf", "random", "simclr", paths of runs or weights, `SimCLR` estimators (pretrained in each fold
+        unless they are fitted), fitted `Classifier` of other subjects, or `studies.Start` for other layers and
+        poolings; a dictionary names them.
     n_labelled : sequence of int, optional
         Labelled subjects of a draw. None: 4, 8, 16, 40, 80, 160, ... as far as the training subjects reach. Draws are
         stratified and nested: the 4 are among the 8.

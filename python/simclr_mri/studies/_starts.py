@@ -1,4 +1,4 @@
-"""Where the features of a label curve come from: pixels, random weights, SimCLR in each fold, or given weights."""
+"""Where the features of a label curve come from: pixels, CSF fraction, random weights, SimCLR a fold, given weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from .. import _core
 from .._shared import LAYERS, Intensities, Layer, SubjectPool, atomic_writer, choose, short
-from ..datasets import Dataset
+from ..datasets import Dataset, dark_share
 from ..learning import (
     CHECKPOINT_FORMAT,
     TRAINED,
@@ -34,7 +34,8 @@ INTENSITIES = ("as_is", "subject")
 MEAN_LEVEL, LEVEL_DEVIATION = 70.0, 60.0
 """Of a subject's pixels in 0 to 255, with intensities="subject": near those of head slices on black: little clips."""
 
-NAMES = {"pixels": "pixels", "random": "random weights", "simclr": "SimCLR"}
+NAMES = {"pixels": "pixels", "csf": "CSF fraction", "random": "random weights", "simclr": "SimCLR"}
+WITHOUT_NETWORK = ("pixels", "csf")
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,11 @@ class Start:
 
     Parameters
     ----------
-    init : "pixels", "random", "simclr", path, SimCLR or Classifier
-        "pixels": the images, reduced to `size` pixels a side. "random": a network as it is drawn. "simclr", or a
-        `SimCLR` that is not fitted: pretrained anew on the training subjects of each fold. A path of a run, a
-        checkpoint or a ResNet file, or a fitted estimator: used as given in every fold.
+    init : "pixels", "csf", "random", "simclr", path, SimCLR or Classifier
+        "pixels": the images, reduced to `size` pixels a side. "csf": the CSF fraction, one number an image: the share
+        of the head that is darker than the mean of its picture, as fluid is. "random": a network as it is drawn.
+        "simclr", or a `SimCLR` that is not fitted: pretrained anew on the training subjects of each fold. A path of a
+        run, a checkpoint or a ResNet file, or a fitted estimator: used as given in every fold.
     layer : {"stem", "layer1", "layer2", "layer3", "layer4"}
         The stage that features are read from.
     grid : int
@@ -94,17 +96,21 @@ class Start:
             parts = ["SimCLR" if isinstance(self.init, SimCLR) else "classifier"]
         if self.init == "pixels":
             parts[0] += f" {self.size} x {self.size}"
-        elif self.layer != "layer4":
-            parts.append(self.layer)
-        if self.grid > 1 and self.init != "pixels":
-            parts.append(f"{self.grid} x {self.grid}")
+        if self.has_network:
+            parts += [self.layer] if self.layer != "layer4" else []
+            parts += [f"{self.grid} x {self.grid}"] if self.grid > 1 else []
         parts += ["stack"] if self.pool == "stack" else []
         return ", ".join([*parts, *(["normalised"] if self.intensities == "subject" else [])])
 
     @property
+    def has_network(self) -> bool:
+        """Whether its features are those of a network."""
+        return not (isinstance(self.init, str) and self.init in WITHOUT_NETWORK)
+
+    @property
     def is_reference(self) -> bool:
         """Whether it has learnt nothing: what pretraining has to beat."""
-        return isinstance(self.init, str) and self.init in ("pixels", "random")
+        return isinstance(self.init, str) and self.init in (*WITHOUT_NETWORK, "random")
 
     @property
     def learns(self) -> bool:
@@ -162,7 +168,7 @@ class Extractor:
         self._ds = ds if start.intensities == "as_is" else same_intensities(ds)
         self._names, _, self._members = units_of(ds, "subject")
         self._order = _stack_order(ds, self._members) if start.pool == "stack" else None
-        self._given = None if start.learns or start.init in ("pixels", "random") else _given(start.init, pretrain, ds)
+        self._given = None if start.learns or start.is_reference else _given(start.init, pretrain, ds)
         self.note = self._judge_given()
         self._fingerprint, self._trained = fingerprint, trained
         self._kept: tuple[str, np.ndarray] | None = None
@@ -225,6 +231,8 @@ class Extractor:
         if start.init == "pixels":
             images = ds.images if ds.image_size <= start.size else _core.resize(ds.images, start.size)
             return images.reshape(len(ds), -1).astype(np.float32) / 255
+        if start.init == "csf":
+            return dark_share(ds.images).astype(np.float32)[:, None]
         return self._model(repeat, seed, train).transform(ds, layer=start.layer, grid=start.grid)
 
     def _model(self, repeat: int, seed: int, train: np.ndarray) -> SimCLR | Classifier:
@@ -317,12 +325,12 @@ def _given(init: Any, pretrain: SimCLR, ds: Dataset) -> SimCLR | Classifier:
         return init
     if not isinstance(init, (str, Path)):
         raise ValueError(
-            f"starts: expected 'pixels', 'random', 'simclr', a path, a SimCLR, a Classifier or a Start, got "
+            f"starts: expected 'pixels', 'csf', 'random', 'simclr', a path, a SimCLR, a Classifier or a Start, got "
             f"{short(repr(init))}"
         )
     file = checkpoint_path(init)
     if not file.exists():
-        raise FileNotFoundError(f"{init}: no such run or file; starts are pixels, random, simclr or a path")
+        raise FileNotFoundError(f"{init}: no such run or file; starts are pixels, csf, random, simclr or a path")
     if file.suffix == ".safetensors" and read_safetensors(file)[1].get("format") == CHECKPOINT_FORMAT:
         kind = Classifier if read_checkpoint(file).kind == Classifier.kind else SimCLR
         return kind.load(file, n_jobs=pretrain.n_jobs)

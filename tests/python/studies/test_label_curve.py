@@ -17,10 +17,12 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 import simclr_mri as sm
 from simclr_mri.cli import main
+from simclr_mri.datasets import dark_share
+from simclr_mri.splits import units_of
 from simclr_mri.studies import LabelCurve, Start, label_curve_report
 from simclr_mri.studies._curve_scores import FoldScores, Scores, auc_and_parts, recall_and_parts
 from simclr_mri.studies._probes import TEMPERATURE, Gram, neighbour_scores, ridge_scores
-from simclr_mri.studies._starts import LEVEL_DEVIATION, MEAN_LEVEL, same_intensities
+from simclr_mri.studies._starts import LEVEL_DEVIATION, MEAN_LEVEL, Extractor, same_intensities
 
 SSL = {"arch": "resnet18", "epochs": 1, "batch_size": 8, "verbose": 0}
 
@@ -162,6 +164,29 @@ def test_intervals_cover_the_truth(counts):
         assert 0.92 <= hit / n <= 0.98, (key, hit / n)
 
 
+def test_csf_is_one_number_an_image_and_a_reference(phantoms):
+    start = Start("csf")
+    assert start.name == "CSF fraction" and start.is_reference and not start.has_network
+    extractor = Extractor(start, phantoms, sm.SimCLR(**SSL), None, "", {})
+    features = extractor.features(0, 0, np.arange(len(phantoms)))
+    share, (names, _, members) = dark_share(phantoms.images), units_of(phantoms, "subject")
+    by_subject = np.array([share[members == i].mean() for i in range(len(names))])
+    np.testing.assert_allclose(features, by_subject[:, None], rtol=1e-6)
+
+
+def test_csf_tells_wide_ventricles_from_narrow():
+    rng, labels = np.random.default_rng(0), np.arange(24) % 2
+    images = np.zeros((24, 32, 32, 1), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[4:28, 4:28] = rng.integers(120, 220)  # how bright a scan is says nothing
+        half = 3 + 2 * label + int(rng.integers(2))
+        image[16 - half : 16 + half, 16 - half : 16 + half] = 20
+    ds = sm.Dataset(images, labels, classes=["well", "ill"], subjects=[f"s{i}" for i in range(24)])
+    curve = sm.label_curve(ds, ["csf", "pixels"], [8], draws=20, repeats=2, n_splits=3)
+    assert curve.references == ("CSF fraction", "pixels 16 x 16")
+    assert curve.mean("auc")[0, 0] > 0.95
+
+
 def test_too_few_subjects_get_no_interval():
     curve = simulated(np.random.default_rng(0), (12, 3), (0.5, 0.5))
     d = curve.difference("a", "b", 4)
@@ -281,17 +306,18 @@ def test_transform_of_a_stage(phantoms):
 
 def test_command(tmp_path, capsys):
     sm.datasets.write_phantoms(tmp_path / "data", n_subjects=24, slices=2, image_size=32)
-    words = ["label-curve", str(tmp_path / "data"), "--task", "cdr0", "--starts", "pixels", "random", "--out"]
+    words = ["label-curve", str(tmp_path / "data"), "--task", "cdr0", "--starts", "pixels", "csf", "random", "--out"]
     more = ["--n-labelled", "4", "8", "--draws", "5", "--repeats", "2", "--splits", "3", "--slices", "1"]
     more += ["--intensities", "as_is", "subject", "--layer", "layer4", "layer3"]
     assert main([*words, str(tmp_path / "out"), *more]) == 0
     text = capsys.readouterr().out
     assert "24 images" in text and "random weights against pixels 16 x 16" in text and "report.html" in text
-    assert all(name in text for name in ("random weights, layer3", "pixels 16 x 16, normalised"))
+    assert all(name in text for name in ("random weights, layer3", "pixels 16 x 16, normalised", "CSF fraction"))
+    assert "CSF fraction, layer3" not in text
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<table") >= 5 and "<img" in page
     assert main([*words, str(tmp_path / "out"), "--starts", "pixel"]) == 1
-    assert "starts are pixels, random, simclr or a path" in capsys.readouterr().err
+    assert "starts are pixels, csf, random, simclr or a path" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*words, str(tmp_path / "out"), "--folds", "3"])
     assert "the number of folds is --splits" in capsys.readouterr().err
