@@ -342,8 +342,10 @@ def _judge(ds: Dataset, source: str, rows: list[Baseline], shortcuts: ShortcutSe
             "ds.with_subjects(audit.groups.names())."
         )
     text += judge_shortcuts(shortcuts)
+    left_out = f" (without {', '.join(shortcuts.left_out)})" if shortcuts.left_out else ""
     rivals = [(b.balanced_accuracy, b.method) for b in rows if b.by == "subject" and not b.shuffled]
-    rivals += [(s.balanced_accuracy.value, s.name) for s in shortcuts.found if s.predicts and s.split_by == "subject"]
+    predicts = [s for s in shortcuts.found if s.predicts and s.split_by == "subject"]
+    rivals += [(s.balanced_accuracy.value, s.name + left_out) for s in predicts]
     if rows and rivals:
         value, name = max(rivals)
         text.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,6 +155,14 @@ def test_classes_of_few_subjects_and_small_sets(sound: Dataset) -> None:
     gone = Dataset(sound.images, sound.labels, sound.classes, sound.subjects, sources=["/nowhere/a.png"] * 120)
     assert "no longer there, such as /nowhere/a.png" in find_shortcuts(gone).not_seen
     assert audit(sound, baselines=False, copies=False).shortcuts.not_seen == "baselines=False"
+
+
+def test_a_bar_over_fewer_classes_names_those_left_out(sound: Dataset) -> None:
+    third = sound.labels.copy()
+    third[sound.subjects == sound.subjects[0]] = 2
+    images = sound.images // 2 + 100 * (sound.labels == 1).astype(np.uint8)[:, None, None, None]
+    told = audit(Dataset(images, third, ("well", "ill", "odd"), sound.subjects), copies=False)
+    assert re.search(r"which [a-z ]+ \(without odd\) reaches", told.verdict)
 
 
 def test_guesses_are_those_of_the_definition() -> None:
