@@ -21,13 +21,16 @@ mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/simclr_mri-debian
 mkdir -p "$cache"
 
-enter() { # SUITE COMMAND: in the fresh system, with this machine's network settings and nothing else of it
-    local root=$cache/$1
+enter() { # SUITE COMMAND: in the fresh system, with this machine's settings for network and pip and nothing else of it
+    local root=$cache/$1 folder wheels=""
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
     [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
     [ -z "${PIP_CERT:-}" ] || cp "$PIP_CERT" "$root/root/certificates.pem" # installing ca-certificates would replace the system's
+    for folder in ${PIP_FIND_LINKS:-}; do # folders of wheels, seen at the same place from inside
+        [ ! -d "$folder" ] || { mkdir -p "$root$folder" && wheels+=" && mount --bind -o ro $folder $root$folder"; }
+    done
     unshare --mount --pid --fork bash -c "
-        mount -t proc proc $root/proc && mount --rbind /dev $root/dev && mount -t tmpfs tmpfs $root/dev/shm
+        mount -t proc proc $root/proc && mount --rbind /dev $root/dev && mount -t tmpfs tmpfs $root/dev/shm$wheels
         exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 $(env | grep -E '^PIP_' | tr '\n' ' ') \
             ${PIP_CERT:+PIP_CERT=/root/certificates.pem} PYTEST_ADDOPTS='$pytest' \
             chroot $root bash -c \"\$1\"" enter "$2"
