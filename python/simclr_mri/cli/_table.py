@@ -392,7 +392,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "words": {"shell": "SHELL"},
         "examples": [
             'eval "$(simclr-mri completion bash)"   # in ~/.bashrc',
-            'eval "$(simclr-mri completion zsh)"    # in ~/.zshrc, after compinit',
+            'eval "$(simclr-mri completion zsh)"    # in ~/.zshrc',
             "simclr-mri completion fish | source     # in ~/.config/fish/config.fish",
         ],
     },

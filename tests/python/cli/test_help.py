@@ -1,9 +1,8 @@
-"""Help fits on a screen and a half, the shell completes, and a switch is what it says."""
+"""Help fits on a screen and a half, and a switch is what it says."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 
@@ -133,56 +132,3 @@ def test_colour_is_only_for_terminals(tmp_path):
     assert "\x1b" not in in_terminal(NO_COLOR="1") and "\x1b" not in in_terminal(TERM="dumb")
     done = subprocess.run([sys.executable, *command.split()], capture_output=True, text=True)
     assert "\x1b" not in done.stderr and "error: " in done.stderr
-
-
-# ---- completion ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    pytest.importorskip("shtab")
-    run = [sys.executable, "-m", "simclr_mri", "completion"]
-    return {s: subprocess.check_output([*run, s], text=True) for s in ("bash", "zsh", "fish")}
-
-
-def completed(script, line, folder):
-    """What a real bash offers for the last word of a line."""
-    words = line.split(" ")
-    array = " ".join(f"'{word}'" for word in words)
-    ask = f"{script}\nCOMP_WORDS=({array}); COMP_CWORD={len(words) - 1}; COMP_LINE='{line}'; COMP_POINT={len(line)}\n"
-    ask += "f=$(complete -p simclr-mri | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n$f simclr-mri\n"
-    ask += "printf '%s\\n' \"${COMPREPLY[@]}\""
-    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, cwd=folder, check=True)
-    return set(done.stdout.split())
-
-
-@pytest.mark.parametrize(
-    ("line", "offered"),
-    [
-        ("simclr-mri ", set(COMMANDS)),
-        ("simclr-mri pre", {"pretrain", "predict"}),
-        ("simclr-mri pretrain Data", {"Dataset"}),
-        ("simclr-mri pretrain Dataset --ep", {"--epochs"}),
-        ("simclr-mri pretrain Dataset --no-nes", {"--no-nesterov"}),
-        ("simclr-mri pretrain Dataset --arch resnet1", {"resnet18", "resnet101"}),
-        ("simclr-mri pretrain Dataset --groups sub", {"subjects.csv"}),
-        ("simclr-mri evaluate runs/c", {"runs/clf"}),
-        ("simclr-mri evaluate runs/clf --on ", {"train", "val", "test", "all", "none"}),
-        ("simclr-mri study Dataset --pretrain.opt", {"--pretrain.optimizer"}),
-        ("simclr-mri completion ", {"bash", "zsh", "fish"}),
-        ("simclr-mri help fine", {"finetune"}),
-    ],
-)
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-def test_bash_completes(scripts, line, offered, tmp_path):
-    for name in ("Dataset/A", "runs/clf"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "subjects.csv").touch()
-    assert completed(scripts["bash"], line, tmp_path) == offered
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_get_a_script(scripts, shell):
-    assert all(word in scripts[shell] for word in ("pretrain", "resnet101", "no-nesterov"))
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=scripts[shell], text=True, check=True)
