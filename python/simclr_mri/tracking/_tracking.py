@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import os
+import shutil
 import tempfile
 import time
 import warnings
@@ -311,9 +312,12 @@ class WandB(Tracker):
             self._run.log({name: self._wandb.Image(str(path))}, step=step)
 
     def artefacts(self, paths: Sequence[Path]) -> None:
+        """From the run's own folder, where `wandb sync` finds them; W&B's copies would stay in the user's home."""
+        place = Path(self._run.dir).parent / "model"
+        place.mkdir(exist_ok=True)
         artefact = self._wandb.Artifact(f"{self._run.id}-model", type="model")
         for path in paths:
-            artefact.add_file(str(path))
+            artefact.add_file(shutil.copyfile(path, place / path.name), policy="immutable")
         self._run.log_artifact(artefact)
 
     def end(self, state: str) -> None:

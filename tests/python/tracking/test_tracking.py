@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,37 +88,70 @@ def test_mlflow_and_a_run_that_goes_on(ds, tmp_path, monkeypatch):
 
 
 def records_of(path):
-    """The records of a .wandb file: LevelDB's log format, 7 bytes of its own before blocks of 32 KiB."""
+    """The records of a .wandb file: LevelDB's log format, 7 bytes of its own before blocks of 32 KiB.
+
+    W&B's own reader is a program without a way in from Python; the records are read by its own classes.
+    """
     data, at, parts = path.read_bytes(), 7, []
+    assert data.startswith(b":W&B")
     while at + 7 <= len(data):
         left = 32768 - at % 32768
         if left < 7:
             at += left
             continue
         size, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        assert 1 <= kind <= 4 and at + 7 + size <= len(data), f"a broken record at byte {at}"
         parts.append(data[at + 7 : at + 7 + size])
         at += 7 + size
         if kind in (1, 4):  # whole, or the last part
             yield b"".join(parts)
             parts = []
+    assert at == len(data) and not parts
 
 
-def test_wandb_offline(ds, tmp_path, monkeypatch):
+def read_back(run):
+    """What the offline runs in a run folder hold: rows by name, config, files of artefacts, ids, exit codes."""
+    wandb_internal_pb2 = pytest.importorskip("wandb.proto.wandb_internal_pb2", reason="needs wandb")
+    found = {"rows": {}, "config": {}, "files": {}, "ids": [], "exits": []}
+    for path in sorted(run.rglob("*.wandb"), key=lambda path: path.stat().st_mtime_ns):
+        for data in records_of(path):
+            record = wandb_internal_pb2.Record.FromString(data)
+            for item in record.history.item:
+                name = item.key or "/".join(item.nested_key)
+                found["rows"].setdefault(name, []).append(json.loads(item.value_json))
+            found["config"] |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+            found["ids"] += [record.run.run_id] if record.HasField("run") else []
+            found["exits"] += [record.exit.exit_code] if record.HasField("exit") else []
+            for artefact in (record.artifact, record.request.log_artifact.artifact):
+                assert not artefact.name or artefact.type == "model"
+                found["files"] |= {item.path: item.local_path for item in artefact.manifest.contents}
+    return found
+
+
+def test_wandb_offline_and_a_run_that_goes_on(ds, tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="needs wandb: pip install 'simclr_mri[tracking]'")
-    from wandb.proto import wandb_internal_pb2
-
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    clf = fitted(ds, WandB("brains", every=1), tmp_path / "run")
-    rows, config, artefacts = {}, {}, 0
-    for data in records_of(next((tmp_path / "run").rglob("*.wandb"))):
-        record = wandb_internal_pb2.Record.FromString(data)
-        for item in record.history.item:
-            rows.setdefault(item.key or "/".join(item.nested_key), []).append(json.loads(item.value_json))
-        config |= {item.key: item.value_json for item in record.run.config.update}
-        artefacts += record.request.HasField("log_artifact") or record.HasField("artifact")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "home"))
+    run = tmp_path / "run"
+    with pytest.warns(TrainingInterrupted):
+        fitted(ds, WandB("brains", every=1), run, callbacks=[Stop()])
+    clf = fitted(ds, WandB("brains", every=1), run)
+    found = read_back(run)
+    rows = found["rows"]
+    assert set(found["ids"]) == {json.loads((run / "tracking.json").read_text())["wandb"]}
+    assert found["exits"] == [0, 0] and len(list(run.rglob("*.wandb"))) == 2
     assert rows["epoch/loss"] == pytest.approx(clf.history_.column("loss"))
-    assert json.loads(config["lr"]) == 0.001 and artefacts >= 1
-    assert list((tmp_path / "run").rglob("history*.png"))
+    assert rows["epoch/val_balanced_accuracy"] == pytest.approx(clf.history_.column("val_balanced_accuracy"))
+    assert len(rows["step/loss"]) == 4 and sorted(set(rows["_step"])) == [1, 2, 3, 4]
+    assert found["config"]["lr"] == 0.001 and found["config"]["kind"] == "classifier"
+    png = next(run.rglob(rows["history/path"][-1])).read_bytes()
+    assert png.startswith(b"\x89PNG") and len(png) == rows["history/size"][-1] and rows["history/width"][-1] > 200
+    assert set(found["files"]) == {"model.safetensors", "model_card.md"}
+    assert same_weights(found["files"]["model.safetensors"], clf)
+    with open(found["files"]["model_card.md"]) as card:
+        assert card.readline().startswith("# Model card:")
+    assert all(run in Path(path).parents for path in found["files"].values()), "in the run folder, nowhere else"
+    assert not list((tmp_path / "home").rglob("*.safetensors")) and not list((tmp_path / "home").rglob("tmp*"))
 
 
 # ---- mistakes ------------------------------------------------------------------------------------------------------
@@ -152,13 +186,18 @@ def test_a_tracker_that_fails_is_a_warning_and_training_goes_on(ds):
     assert clf.position_.finished and Away.calls == 1
 
 
-def test_the_shell(tmp_path, capsys):
+def test_the_shell(tmp_path, capsys, monkeypatch):
     pytest.importorskip("tensorboard", reason="needs tensorboard")
+    pytest.importorskip("wandb", reason="needs wandb: pip install 'simclr_mri[tracking]'")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     datasets.write_phantoms(tmp_path / "d", n_subjects=20, slices=1, image_size=32)
     small = "--task cdr0 --arch resnet18 --epochs 1 --batch-size 8 --verbose 0".split()
     line = ["finetune", str(tmp_path / "d"), *small]
     run = tmp_path / "run"
     assert main([*line, "--out", str(run), "--track", "tensorboard", "--track-to", str(tmp_path / "tb")]) == 0
     assert list((tmp_path / "tb").glob("events.*")) and not (run / "tensorboard").exists()
+    assert main([*line, "--out", str(tmp_path / "w"), "--track", "wandb"]) == 0
+    found = read_back(tmp_path / "w")
+    assert found["config"]["arch"] == "resnet18" and len(found["rows"]["epoch/loss"]) == 1
     assert main([*line, "--out", str(tmp_path / "b"), "--track-to", "x"]) == 1
     assert "--track-to: expected one --track beside it" in capsys.readouterr().err
