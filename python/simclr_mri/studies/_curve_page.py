@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._shared import CurveMetric, CurveProbe, Report, atomic_writer, save_figure, write_json
-from ._curve_result import LABELS, PROBE_LABELS, LabelCurve
+from ._curve_result import LABELS, PROBE_LABELS, CurveDifference, LabelCurve
 
 HOW = (
     "Each start gives every subject one row of features, which are not trained further. In each fold some of the "
@@ -24,6 +24,9 @@ INTERVALS = (
     "difference that this design finds in four of five repetitions. Folds share training subjects, so the intervals "
     "hold for subjects like these and training sets drawn from these."
 )
+
+MOST_JUDGED = 2
+"""Starts that the opening judges; of more it takes the highest."""
 
 
 def label_curve_report(curve: LabelCurve) -> Report:
@@ -48,7 +51,12 @@ def label_curve_report(curve: LabelCurve) -> Report:
         key="scores",
     )
     report.section("Differences")
-    report.items(curve.conclusion().splitlines())
+    if curve.pairs():
+        caption = (
+            "Mean over all numbers of labelled subjects of what a start reaches less what another does; the numbers at "
+            "which it is higher or lower; and the mean difference that this design would see."
+        )
+        report.table(*curve.pairs_table(), caption)
     report.text(INTERVALS)
     for a, b in curve.pairs():
         report.table(*curve.difference_table(a, b), f"{b} against {a}, linear probe, {LABELS['auc']} by subject.")
@@ -72,20 +80,38 @@ def label_curve_report(curve: LabelCurve) -> Report:
 
 
 def _opening(curve: LabelCurve) -> str:
-    """Which starts that have learnt something differ from those that have not, over all label numbers."""
-    pairs = [pair for pair in curve.pairs() if pair[1] not in curve.references] or curve.pairs()
-    found = [(a, b, curve.difference(a, b)) for a, b in pairs]
-    if not found:
+    """How the start that matters compares: each that has learnt something, or of many and of none the highest."""
+    learned = [name for name in curve.starts if name not in curve.references]
+    means = dict(zip(curve.starts, curve.mean().mean(axis=1), strict=True))
+    judged = learned if 0 < len(learned) <= MOST_JUDGED else [max(learned or curve.starts, key=means.__getitem__)]
+    if len(curve.starts) < 2:
         return f"{curve.design()}."
-    said = [f"{b} against {a} {d}, {d.verdict}" for a, b, d in found if d.verdict in ("higher", "lower")]
-    rest = len(found) - len(said)
-    text = "Area under the curve by subject over all numbers of labelled subjects together (95 % interval): "
-    if not said:
-        return f"{text}no difference between the starts that are compared is distinguishable from zero."
-    others = (
-        f" In {rest} other comparison{'s' * (rest > 1)} no difference is distinguishable from zero." if rest else ""
+    said = [_judged(curve, name, means[name], [a for a in curve.references if a != name]) for name in judged]
+    highest = "" if judged == learned else f"The highest{' of those that have learnt' if learned else ''} is "
+    return (
+        f"{highest}{' '.join(said)} (Area under the curve by subject, mean over all numbers of labelled subjects, with "
+        "95 % intervals.)"
     )
-    return f"{text}{'; '.join(said)}.{others}"
+
+
+def _judged(curve: LabelCurve, name: str, mean: float, others: list[str]) -> str:
+    """One start against those that have learnt nothing."""
+    parts = []
+    for other in others:
+        d = curve.difference(other, name)
+        if np.isnan(d.low):
+            parts.append(f"{d.difference:+.3f} against {other} (no interval: {d.verdict})")
+        elif d.verdict in ("higher", "lower"):
+            parts.append(f"{d.verdict} than {other} by {abs(d.difference):.3f} ({_size(d)})")
+        else:
+            parts.append(f"not distinguishable from {other}")
+    return f"{name} with {mean:.3f}: {'; '.join(parts)}." if parts else f"{name} with {mean:.3f}."
+
+
+def _size(d: CurveDifference) -> str:
+    """The interval of a difference's size."""
+    low, high = sorted((abs(d.low), abs(d.high)))
+    return f"{low:.3f} to {high:.3f}"
 
 
 def write_curve(curve: LabelCurve, folder: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import special, stats
 
 from .. import plot
-from .._shared import CurveMetric, CurveProbe, Record, choose, counted, frame_of, html_table, same
+from .._shared import CurveMetric, CurveProbe, Record, choose, counted, frame_of, html_table, same, text_table
 from ._curve_scores import CURVE_METRICS, Scores
 from ._probes import PROBES
 
@@ -20,6 +20,9 @@ MIN_SUBJECTS = 5
 """Of each class, for an interval: of fewer the spread is not known."""
 
 POWER = 0.8
+FEW_PAIRS = 2
+"""Comparisons that are told in sentences; more are a table."""
+TITLE = "Area under the curve by subject, linear probe, by number of labelled subjects"
 LABELS = {"auc": "area under the curve", "balanced_accuracy": "balanced accuracy"}
 PROBE_LABELS = {"linear": "linear probe", "knn": "nearest neighbours"}
 
@@ -197,12 +200,15 @@ class LabelCurve:
     def conclusion(self, metric: CurveMetric = "auc", probe: CurveProbe = "linear") -> str:
         """What the intervals allow to say, a line for each start and reference."""
         parts = [self.compare(a, b, metric, probe) for a, b in self.pairs()]
-        if parts and self.about["repeats"] == 1:
-            parts.append(
-                "There is one repeat, so the intervals hold the luck of draws and subjects, and that of other weights "
-                "and folds only as far as the folds differ."
-            )
-        return "\n".join(parts)
+        return "\n".join([*parts, *self._one_repeat()]) if parts else ""
+
+    def _one_repeat(self) -> list[str]:
+        if self.about["repeats"] > 1:
+            return []
+        return [
+            "There is one repeat, so the intervals hold the luck of draws and subjects, and that of other weights and "
+            "folds only as far as the folds differ."
+        ]
 
     def compare(self, a: str, b: str, metric: CurveMetric = "auc", probe: CurveProbe = "linear") -> str:
         """One start against one reference, in sentences."""
@@ -226,6 +232,21 @@ class LabelCurve:
         means = self.mean(metric, probe)
         rows = [[name, *(f"{v:.3f}" for v in means[i])] for i, name in enumerate(self.starts)]
         return ["start", *map(str, self.sizes)], rows
+
+    def pairs_table(
+        self, metric: CurveMetric = "auc", probe: CurveProbe = "linear"
+    ) -> tuple[list[str], list[list[str]]]:
+        """Head and rows: a compared pair a row, with the numbers of labelled subjects at which a difference is seen."""
+        head = ["start", "less", "mean difference (95 % interval)", "higher with", "lower with", "would see"]
+        rows = []
+        for a, b in self.pairs():
+            found = self.differences(a, b, metric, probe)
+            seen = [
+                [str(d.n_labelled) for d in found if d.n_labelled is not None and d.verdict == word]
+                for word in ("higher", "lower")
+            ]
+            rows.append([b, a, str(found[-1]), *(", ".join(ns) or "-" for ns in seen), f"{found[-1].smallest:.3f}"])
+        return head, rows
 
     def difference_table(
         self, a: str, b: str, metric: CurveMetric = "auc", probe: CurveProbe = "linear"
@@ -305,16 +326,24 @@ class LabelCurve:
             )
             for row in [head, *rows]
         ]
-        title = "Area under the curve by subject, linear probe, by number of labelled subjects"
-        said = self.conclusion()
-        return f"{title}\n" + "\n".join(lines) + f"\n\n{self.design()}" + (f"\n{said}" if said else "")
+        said = self.conclusion() if len(self.pairs()) <= FEW_PAIRS else self._differences_text()
+        return f"{TITLE}\n" + "\n".join(lines) + f"\n\n{self.design()}" + (f"\n{said}" if said else "")
+
+    def _differences_text(self) -> str:
+        """The pairs, a line each under its start, within 80 columns where names are short."""
+        by_start: dict[str, list[list[str]]] = {}
+        for start, reference, mean, higher, lower, _ in self.pairs_table()[1]:
+            seen = [f"{word}: {ns}" for word, ns in (("higher", higher), ("lower", lower)) if ns != "-"]
+            by_start.setdefault(start, []).append([f"  {reference}", mean, "; ".join(seen)])
+        parts = [f"{start}, less\n{text_table(rows[0], rows[1:], 'left')}" for start, rows in by_start.items()]
+        title = "Mean difference (95 % interval) over all numbers of labelled subjects, and where one is seen"
+        return "\n".join(["", title, *parts, *self._one_repeat()])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<p>{html.escape(line)}</p>" for line in self.conclusion().splitlines())
-        title = "Area under the curve by subject, linear probe, by number of labelled subjects"
-        return f"<p>{title}. {html.escape(self.design())}.</p>{html_table(*self.table())}{said}"
+        said = html_table(*self.pairs_table()) if self.pairs() else ""
+        return f"<p>{TITLE}. {html.escape(self.design())}.</p>{html_table(*self.table())}{said}"
 
 
 def _list(items: list[str]) -> str:

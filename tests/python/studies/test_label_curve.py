@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 
@@ -124,9 +125,9 @@ LUCK = 0.5  # of a draw: the deviation of its distance between the classes
 
 
 def simulated(rng, counts, shifts, n_draws=20):
-    """A curve of normal scores: two starts share half of the variance of subjects, each draw has luck of its own."""
+    """A curve of normal scores: starts share half of the variance of subjects, each draw has luck of its own."""
     labels = np.repeat(np.arange(len(counts)), counts)
-    scores = Scores(2, (4,), 1, n_draws, labels, len(counts))
+    scores = Scores(len(shifts), (4,), 1, n_draws, labels, len(counts))
     common = rng.normal(size=len(labels))
     for start, shift in enumerate(shifts):
         mine = (common + rng.normal(size=len(labels))) / np.sqrt(2)
@@ -138,7 +139,7 @@ def simulated(rng, counts, shifts, n_draws=20):
         fold.add(0, "knn", two)
         scores.add(start, 0, fold)
     about = {"n_splits": 1, "repeats": 1, "draws": n_draws, "data": "simulated", "penalty": 1.0}
-    return LabelCurve(("a", "b"), (4,), scores, ("well", "sick"), labels, about, ["a"])
+    return LabelCurve(tuple("abcd"[: len(shifts)]), (4,), scores, ("well", "sick"), labels, about, ["a"])
 
 
 @pytest.mark.parametrize("counts", [(20, 20), (100, 30)])
@@ -185,6 +186,30 @@ def test_csf_tells_wide_ventricles_from_narrow():
     curve = sm.label_curve(ds, ["csf", "pixels"], [8], draws=20, repeats=2, n_splits=3)
     assert curve.references == ("CSF fraction", "pixels 16 x 16")
     assert curve.mean("auc")[0, 0] > 0.95
+
+
+def test_the_page_opens_with_the_start_that_matters():
+    def opening(skills, references):
+        curve = simulated(np.random.default_rng(0), (40, 40), skills)
+        curve.references = references
+        return label_curve_report(curve).to_html().split("</div>")[0]
+
+    text = opening((0.3, 2.0), ("a", "b"))
+    assert re.search(r"The highest is b with 0\.\d+: higher than a by 0\.\d+ \(0\.\d+ to 0\.\d+\)\.", text)
+    assert re.search(r"(?<!The highest is )b with 0\.\d+: higher than a by", opening((0.3, 2.0), ("a",)))
+    assert "not distinguishable from a" in opening((0.5, 0.5), ("a",))
+
+
+def test_many_pairs_are_a_table():
+    curve = simulated(np.random.default_rng(0), (40, 40), (0.3, 0.5, 2.0, 0.4))
+    curve.references = ("a", "b")
+    head, rows = curve.pairs_table()
+    assert [row[:2] for row in rows] == [["b", "a"], ["c", "a"], ["c", "b"], ["d", "a"], ["d", "b"]]
+    d = curve.difference("a", "c")
+    assert rows[1][2] == str(d) and rows[1][3] == "4" and rows[1][4] == "-" and rows[1][5] == f"{d.smallest:.3f}"
+    assert "c, less\n  a  +0." in str(curve) and "higher: 4" in str(curve)
+    page = label_curve_report(curve).to_html()
+    assert ">higher with</th>" in page and len(head) == 6
 
 
 def test_too_few_subjects_get_no_interval():
@@ -311,7 +336,7 @@ def test_command(tmp_path, capsys):
     more += ["--intensities", "as_is", "subject", "--layer", "layer4", "layer3"]
     assert main([*words, str(tmp_path / "out"), *more]) == 0
     text = capsys.readouterr().out
-    assert "24 images" in text and "random weights against pixels 16 x 16" in text and "report.html" in text
+    assert "24 images" in text and "random weights, less\n  pixels 16 x 16" in text and "report.html" in text
     assert all(name in text for name in ("random weights, layer3", "pixels 16 x 16, normalised", "CSF fraction"))
     assert "CSF fraction, layer3" not in text
     page = (tmp_path / "out" / "report.html").read_text()
