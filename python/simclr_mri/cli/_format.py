@@ -13,6 +13,9 @@ from ._arguments import Switch
 from ._table import BRIEFLY, SHORT_HELP
 
 WIDTH = 100  # longer lines are hard to read
+HANG = "    "  # before what goes on from the line above
+ESCAPES = re.compile(r"\x1b\[[\d;]*m")
+NARROWEST = 36  # columns, in which an option's name still stands on one line
 N_EXAMPLES = 2  # in --help; --help-all has all
 
 
@@ -20,8 +23,18 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     """The width of the terminal, up to 100 columns; a switch is `--[no-]name`."""
 
     def __init__(self, prog: str) -> None:
-        columns = min(shutil.get_terminal_size().columns, WIDTH)
-        super().__init__(prog, max_help_position=28, width=max(columns - 2, 40))
+        self.columns = max(min(shutil.get_terminal_size().columns, WIDTH) - 2, NARROWEST)
+        super().__init__(prog, max_help_position=28, width=self.columns)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(wrapped(indent + line, width, hang="") for line in text.splitlines())
+
+    def _format_usage(self, *args: Any, **kwargs: Any) -> str:
+        return wrapped(super()._format_usage(*args, **kwargs).rstrip("\n"), self.columns) + "\n\n"
+
+    def _format_action(self, action: argparse.Action) -> str:
+        """The list of choices is the only part that argparse does not break."""
+        return "".join(wrapped(line, self.columns) + "\n" for line in super()._format_action(action).splitlines())
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if isinstance(action, Switch):
@@ -41,7 +54,34 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
             about = f"default: {default[1]}" if default else BRIEFLY.get(action.dest, action.help or "")
             parts.append(self._format_action_invocation(action) + (f" [{about}]" if about else ""))
         text = f"always: {', '.join(parts)}"
-        return textwrap.fill(text, self._width, subsequent_indent="  ", break_on_hyphens=False)
+        return textwrap.fill(text, self.columns, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def wrapped(line: str, width: int, hang: str = HANG) -> str:
+    """A line in the width: broken behind a space or a comma; what follows is indented more."""
+    if len(ESCAPES.sub("", line)) <= width:
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    return _broken(indent, re.findall(r"[^ ,]*(?:[ ,]+|$)", line.strip()), width, hang=hang)
+
+
+def wrapped_example(line: str, width: int) -> str:
+    """A command in the width, broken so that it can be pasted; a comment that does not fit stands below."""
+    if len(line) <= width:
+        return line
+    command, hash_, comment = line.partition("  # ")
+    words = re.findall(r"""(?:--\S+ +(?=[^\s-]))?(?:'[^']*'|"[^"]*"|[^\s'"])+\s*""", command.strip())
+    text = _broken("  ", words, width, end=" \\")
+    return text + (f"\n{wrapped('  # ' + comment.strip(), width)}" if hash_ else "")
+
+
+def _broken(indent: str, words: Sequence[str], width: int, hang: str = HANG, end: str = "") -> str:
+    lines = [indent]
+    for word in words:
+        if len(lines[-1]) + len(word.rstrip()) + len(end) > width and lines[-1].strip():
+            lines.append(indent + hang)
+        lines[-1] += word
+    return f"{end}\n".join(line.rstrip() for line in lines)
 
 
 def of_command(words: Mapping[str, str], command: str, name: str) -> str | None:
@@ -54,13 +94,13 @@ def short_help(parser: Any) -> str:
     shown = {action.dest: action for action in parser.all_options()}
     common = [shown[name] for name in parser.common or shown if name in shown]
     rest = [action for action in shown.values() if action not in common]
-    examples = "\n".join(parser.epilog.splitlines()[: 1 + N_EXAMPLES])
     with _short_words(common, parser.prog.split()[-1]):
         formatter = _head(parser)
         _section(formatter, "common options" if rest else "options", common)
-        more = f"{len(rest)} more options: {parser.prog} --help-all\n" if rest else ""
+        more = f"{len(rest)} more options: {parser.prog} --help-all" if rest else ""
+        more = f"{wrapped(more, formatter.columns)}\n" if more else ""
         always = Formatter(parser.prog).paragraph(parser.standing_options)
-        return f"{formatter.format_help()}\n{always}\n{more}\n{examples}\n"
+        return f"{formatter.format_help()}\n{always}\n{more}\n{_examples(parser, N_EXAMPLES)}\n"
 
 
 def full_help(parser: Any) -> str:
@@ -69,7 +109,13 @@ def full_help(parser: Any) -> str:
     _section(formatter, "always", parser.standing_options)
     for title, actions in parser.option_groups.items():
         _section(formatter, title, actions)
-    return f"{formatter.format_help()}\n{parser.epilog}\n"
+    return f"{formatter.format_help()}\n{_examples(parser)}\n"
+
+
+def _examples(parser: Any, n: int | None = None) -> str:
+    title, *lines = parser.epilog.splitlines()
+    width = Formatter(parser.prog).columns
+    return "\n".join([title, *(wrapped_example(line, width) for line in lines[:n])])
 
 
 def _head(parser: Any) -> Formatter:

@@ -22,6 +22,7 @@ from typing import Any
 from .._shared import for_the_shell, quietly
 from ._arguments import flag
 from ._parser import build_parser
+from ._reflow import reflowed
 from ._table import COMMANDS
 
 
@@ -39,11 +40,12 @@ def _coloured(word: str, code: int) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    try:
-        return _main(argv)
-    except KeyboardInterrupt:
-        print("simclr-mri: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    with reflowed():
+        try:
+            return _main(argv)
+        except KeyboardInterrupt:
+            print("simclr-mri: stopped; the same command goes on from here", file=sys.stderr)
+            return 130
 
 
 def _main(argv: Sequence[str] | None) -> int:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from .._shared import did_you_mean
 from ..config import DEMO_CHOICES, RECIPES, SECTIONS, new_name, recipe_values
 from ._arguments import PLAIN_PLACEHOLDERS, add_arguments, flag, not_empty, with_values
-from ._format import full_help, of_command, short_help
+from ._format import Formatter, full_help, of_command, short_help
 from ._table import COMMANDS, PLACEHOLDERS
 
 SHELLS = ("bash", "zsh", "fish")
@@ -106,7 +106,7 @@ def build_parser() -> Parser:
         epilog="Start with: simclr-mri demo. Options of a command: simclr-mri help COMMAND.\n"
         "A research tool, not a medical device.",
         usage="simclr-mri COMMAND ...",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Formatter,
     )
     parser.add_argument(
         "-V", "--version", action="store_true", help="print versions, processor and libraries, and exit"

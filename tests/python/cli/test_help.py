@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 
@@ -31,6 +32,21 @@ def test_help_fits_on_a_screen_and_a_half(command, columns, monkeypatch):
     left = re.search(r"(\d+) more options: simclr-mri (\S+) --help-all", text)
     n_common = len(parser.common or parser.all_options())
     assert (int(left[1]) if left else 0) == len(parser.all_options()) - n_common
+
+
+@pytest.mark.parametrize("columns", [40, 60, 200])
+def test_help_keeps_to_the_width(columns, monkeypatch):
+    """Also lists of choices, usage and examples, which still can be pasted."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    root = build_parser()
+    for parser in (root, *root.commands.values()):
+        texts = [root.format_help()] if parser is root else [short_help(parser), full_help(parser)]
+        for line in "\n".join(texts).splitlines():
+            assert len(line) <= columns, f"{parser.prog}: {line}"
+        if parser is not root:
+            pasted = texts[1].partition("examples:")[2].replace("\\\n", "")
+            meant = parser.epilog.partition("examples:")[2]
+            assert shlex.split(pasted, comments=True) == shlex.split(meant, comments=True)
 
 
 def test_a_short_text_means_one_thing():
