@@ -144,7 +144,7 @@ def test_colour_is_only_for_terminals(tmp_path):
         env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm", **more}
         return pexpect.run(f"{sys.executable} {command}", env=env).decode()
 
-    assert "\x1b[31merror\x1b[0m: " in in_terminal()
+    assert "\x1b[31merror\x1b[0m:" in in_terminal()  # the path goes on in a line of its own
     assert "\x1b" not in in_terminal(NO_COLOR="1") and "\x1b" not in in_terminal(TERM="dumb")
     done = subprocess.run([sys.executable, *command.split()], capture_output=True, text=True)
     assert "\x1b" not in done.stderr and "error: " in done.stderr
