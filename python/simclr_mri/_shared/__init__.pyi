@@ -6,6 +6,15 @@ from ._advice import in_words as in_words
 from ._advice import option_name as option_name
 from ._advice import option_text as option_text
 from ._advice import options_of as options_of
+from ._columns import as_column as as_column
+from ._columns import checked_classes as checked_classes
+from ._columns import checked_labels as checked_labels
+from ._columns import checked_subjects as checked_subjects
+from ._columns import is_missing as is_missing
+from ._columns import label_values as label_values
+from ._expect import expect as expect
+from ._expect import expect_rows as expect_rows
+from ._expect import expect_shape as expect_shape
 from ._figures import FORMATS as FORMATS
 from ._figures import close_figure as close_figure
 from ._figures import describe as describe

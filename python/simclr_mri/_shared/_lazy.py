@@ -44,7 +44,7 @@ def attach_package(package: str, file: str) -> tuple[Callable[[str], Any], Calla
         elif (found := forward(package, name)) is not None:
             return found[0]
         else:
-            raise AttributeError(f"{package} has no '{name}'.{_hint(name, public)}")
+            raise AttributeError(f"{package} has no '{name}'.{_hint(name, public, homes, file)}")
         vars(sys.modules[package])[name] = value
         return value
 
@@ -73,9 +73,13 @@ def _load(package: str, home: str, name: str) -> Any:
     return getattr(importlib.import_module(home, package), name)
 
 
-def _hint(name: str, public: list[str]) -> str:
+def _hint(name: str, public: list[str], homes: dict[str, str], file: str) -> str:
     if name.startswith("_"):
         return ""
     from ._text import did_you_mean
 
+    for room in (module for module in public if homes.get(module) == "."):
+        stub = f"{file.removesuffix('__init__.py')}{room}/__init__.pyi"
+        if name in read_stub(stub)[1]:
+            return f" Did you mean '{room}.{name}'?"
     return did_you_mean(name, public)

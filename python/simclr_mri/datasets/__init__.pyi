@@ -1,6 +1,5 @@
 from ._alzheimer import AlzheimerMRI as AlzheimerMRI
 from ._arrays import encode_labels as encode_labels
-from ._arrays import label_values as label_values
 from ._cache import put_on_disk as put_on_disk
 from ._cached_store import CacheError as CacheError
 from ._class_names import merge_text as merge_text

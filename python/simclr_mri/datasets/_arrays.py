@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._shared import label_values
 from ._class_names import natural_order
 from ._images import Intensity, is_intensity
 from ._pillow import to_uint8
@@ -132,32 +133,3 @@ def encode_labels(
         raise ValueError(f"{argument}: {unknown[0]!r} is none of the classes {', '.join(names)}")
     table = np.array([names.index(str(value)) for value in found], np.int64)
     return table[indices] if len(found) else np.zeros(0, np.int64), names
-
-
-def label_values(labels: Any, argument: str = "labels") -> np.ndarray:
-    """Labels as an array of whole numbers or of strings, (N,); ValueError if they are neither or some are missing."""
-    values = labels if isinstance(labels, np.ndarray) else np.asarray(labels)
-    if values.ndim != 1:
-        raise ValueError(f"{argument}: expected one label an image, got an array of shape {values.shape}")
-    if values.dtype.kind == "O":
-        missing = [i for i, value in enumerate(values) if value is None or value != value]
-        if missing:
-            raise ValueError(f"{argument}: the label of image {missing[0]} is missing, as of {len(missing):,}")
-        return (
-            np.array([str(value) for value in values])
-            if any(isinstance(v, str) for v in values)
-            else _whole(np.array(values.tolist()), argument)
-        )
-    return _whole(values, argument)
-
-
-def _whole(values: np.ndarray, argument: str) -> np.ndarray:
-    """Whole numbers and strings as they are, floats that are whole as int64."""
-    if values.dtype.kind in "iuU" or not values.size:
-        return values if values.size else np.zeros(0, np.int64)
-    if values.dtype.kind == "b":
-        return values.astype(np.int64)
-    if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.round(values)).all():
-        return values.astype(np.int64)
-    kind = "continuous numbers" if values.dtype.kind == "f" else str(values.dtype)
-    raise ValueError(f"{argument}: expected classes, as whole numbers or names, got {kind}")

@@ -1,4 +1,4 @@
-"""What is known of each image, as read-only arrays: labels, subjects, slices and masks, checked when a set is made."""
+"""What is known of each image, as read-only arrays: slices and masks, checked when a set is made."""
 
 from __future__ import annotations
 
@@ -13,18 +13,6 @@ def frozen(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def checked_labels(labels: Sequence[int] | np.ndarray, n: int, classes: tuple[str, ...]) -> np.ndarray:
-    array = np.asarray(labels)
-    if array.shape != (n,) or not (np.issubdtype(array.dtype, np.integer) or n == 0):
-        raise ValueError(f"labels: expected {n} integers, one an image, got {array.dtype} of shape {array.shape}")
-    array = array.astype(np.int64)
-    if n and (array.min() < 0 or array.max() >= len(classes)):
-        raise ValueError(
-            f"labels: expected 0 to {len(classes) - 1} for {len(classes)} classes, got {array.min()} to {array.max()}"
-        )
-    return array
-
-
 def checked_slices(slices: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
     array = np.asarray(slices)
     if array.shape != (n,) or not (np.issubdtype(array.dtype, np.integer) or n == 0):
@@ -32,10 +20,10 @@ def checked_slices(slices: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def checked_subjects(subjects: Sequence[str] | np.ndarray, n: int, argument: str = "subjects") -> np.ndarray:
-    array = np.asarray(subjects).astype(str)
+def checked_parts(parts: Sequence[str] | np.ndarray, n: int) -> np.ndarray:
+    array = np.asarray(parts).astype(str)
     if array.shape != (n,):
-        raise ValueError(f"{argument}: expected {n} names, one an image, got shape {array.shape}")
+        raise ValueError(f"parts: expected {n} names, one an image, got shape {array.shape}")
     return array
 
 

@@ -15,10 +15,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from .._shared import same
+from .._shared import checked_classes, checked_labels, checked_subjects, same
 from ._class_names import merge_text, task_members
 from ._classes import SEVERITY, TASKS, ClassCounts
-from ._columns import checked_labels, checked_mask, checked_slices, checked_subjects, frozen
+from ._columns import checked_mask, checked_parts, checked_slices, frozen
 from ._from import FromArraysAndTables
 from ._store import Store, as_slice
 
@@ -100,11 +100,11 @@ class Dataset(FromArraysAndTables):
         self._index: np.ndarray | None = None
         self._cache: np.ndarray | None = None
         self._fingerprint: str | None = None
-        self.classes = tuple(str(c) for c in classes)
+        self.classes = checked_classes(classes)
         self.labels: np.ndarray | None = None if labels is None else frozen(checked_labels(labels, n, self.classes))
         self.subjects: np.ndarray | None = None if subjects is None else frozen(checked_subjects(subjects, n))
         self.slices: np.ndarray | None = None if slices is None else frozen(checked_slices(slices, n))
-        self.parts: np.ndarray | None = None if parts is None else frozen(checked_subjects(parts, n, "parts"))
+        self.parts: np.ndarray | None = None if parts is None else frozen(checked_parts(parts, n))
         self.understood = ""
         self.reading: dict[str, Any] = {}
         self.not_read: dict[str, str] = {}
@@ -346,7 +346,7 @@ class Dataset(FromArraysAndTables):
 
     def with_labels(self, labels: Sequence[int] | np.ndarray, classes: Sequence[str]) -> Dataset:
         """The same images with these labels, indices into `classes`."""
-        names = tuple(str(c) for c in classes)
+        names = checked_classes(classes)
         return self._copy(classes=names, labels=frozen(checked_labels(labels, len(self), names)))
 
     def merge_classes(self, joined: Mapping[str, Iterable[str] | str]) -> Dataset:

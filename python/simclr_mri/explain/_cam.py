@@ -74,7 +74,7 @@ def grad_cam(
     >>> grad_cam(clf, ds[:2], layer="layer2", method=evidence)
     <CamResult: 2 maps of 32 x 32 px, evidence at layer2>
     """
-    _check_model(model)
+    check_model(model)
     layers = layer_names(default_layer(model.network_config_["image_size"]) if layer is None else layer)
     name = method_name(method)
     model.check_fitted()
@@ -153,9 +153,13 @@ def _scaled(maps: np.ndarray) -> np.ndarray:
     return (maps - low) / np.where(high > low, high - low, 1)
 
 
-def _check_model(model: Any) -> None:
+def check_model(model: Any) -> None:
+    """TypeError unless `model` is a classifier whose maps can be made."""
     if isinstance(model, (Dataset, np.ndarray)):
-        raise TypeError("grad_cam: the model comes first: grad_cam(classifier, images)")
+        raise TypeError(
+            f"grad_cam: expected a Classifier, got {type(model).__name__}; the model comes first: "
+            "grad_cam(classifier, images)"
+        )
     if not hasattr(model, "predict_proba") or not hasattr(model, "check_fitted"):
         raise TypeError(
             f"grad_cam: expected a Classifier, got {type(model).__name__}"

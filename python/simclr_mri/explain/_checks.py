@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from .._shared import ArrayRecord, CamMethod, Layer, atomic_writer, html_table, png_tag, suggests_names
-from ..datasets import Dataset, find_head
-from ._cam import grad_cam
+from ..datasets import Dataset, check_dataset, find_head
+from ._cam import check_model, grad_cam
 from ._randomised import SAME_MAP, randomised_weights
 from ._removal import FRACTIONS, removal_curves
 from ._result import CamResult
@@ -224,6 +224,8 @@ def check_cams(
     """
     from ..datasets import spread_examples
 
+    check_model(model)
+    check_dataset(dataset, "dataset")
     if len(dataset) == 0 or n_images < 1:
         raise ValueError(f"check_cams: expected at least one image, got {len(dataset)} and n_images={n_images}")
     steps = np.array([0.0, *fractions])

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .._shared import NOT_A_DEVICE, ArrayRecord, CamMethod, Layer, atomic_writer, short
-from ..datasets import Dataset
-from ._cam import grad_cam
+from ..datasets import Dataset, check_dataset
+from ._cam import check_model, grad_cam
 from ._result import CamResult
 from ._viewer_page import CONTROLS, SCRIPT, STYLE
 from ._weighting import CamWeights
@@ -167,6 +167,8 @@ def view(
     for name, value in (("n_subjects", n_subjects), ("n_slices", n_slices)):
         if value < 1:
             raise ValueError(f"{name}: expected 1 or more, got {value}")
+    check_model(model)
+    check_dataset(dataset, "dataset")
     if len(dataset) == 0:
         raise ValueError("view: expected at least one image, got none")
     rows = _chosen(dataset, n_subjects, n_slices)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import column_or_1d
 
-from ..datasets import Dataset, check_dataset, encode_labels, label_values
+from .._shared import label_values
+from ..datasets import Dataset, check_dataset, encode_labels
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d
 
-from .._shared import option_name
-from ..datasets import Dataset, label_values, labels_of, require_labels
+from .._shared import label_values, option_name
+from ..datasets import Dataset, labels_of, require_labels
 from ..metrics import Evaluation, balanced_accuracy, evaluate_predictions
 from ._inputs import indices_of
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._evaluate import checked_labels
+from .._shared import checked_labels, expect_shape
 
 
 def temperature_scale(logits: np.ndarray, labels: Sequence[int] | np.ndarray) -> float:
@@ -29,10 +29,12 @@ def temperature_scale(logits: np.ndarray, labels: Sequence[int] | np.ndarray) ->
     >>> round(temperature_scale(logits, [0, 0, 1, 1]), 1)
     8.2
     """
-    logits = np.asarray(logits, np.float64)
-    if logits.ndim != 2 or logits.shape[1] < 2:
+    logits = expect_shape("logits", logits, (None, None))
+    if logits.shape[1] < 2:
         raise ValueError(f"logits: expected shape (N, K) with 2 classes or more, got {logits.shape}")
     labels = checked_labels(labels, *logits.shape)
+    if not len(labels):
+        raise ValueError("labels: expected at least one image, got none")
     faulty = ~np.isfinite(logits).all(axis=1)
     if faulty.any():
         raise ValueError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._shared import Level, Metric
+from .._shared import Level, Metric, checked_subjects
 from ._bootstrap import METRICS
 from ._evaluate import checked_predictions
 from ._pooling import Repetition, pooled_difference
@@ -56,7 +56,7 @@ def paired_difference(
         raise ValueError(f"level: expected 'slice' or, with subjects, 'subject', got {level!r}")
     if n_bootstrap < 1:
         raise ValueError(f"n_bootstrap: expected at least 1, got {n_bootstrap}")
-    k = np.shape(probs_a)[-1]
+    k = np.shape(probs_a)[-1] if np.ndim(probs_a) == 2 else 2
     truth, first = checked_predictions(labels, probs_a, k, name="probs_a")
     _, second = checked_predictions(labels, probs_b, k, name="probs_b")
     rows = np.arange(len(truth))
@@ -64,7 +64,7 @@ def paired_difference(
         truth,
         [Repetition(rows, first)],
         [Repetition(rows, second)],
-        None if subjects is None else np.asarray(subjects),
+        None if subjects is None else checked_subjects(subjects, len(truth)),
         metric,
         level=level,
         n_bootstrap=n_bootstrap,

@@ -24,7 +24,7 @@ from scipy.special import expit, logit
 from scipy.stats import beta
 from sklearn import metrics as sk
 
-from .._shared import ArrayRecord
+from .._shared import ArrayRecord, expect
 from ._bootstrap import Sample, weighted_auc
 from ._evaluate import pool_subjects
 from ._records import LEAST_PER_CLASS, LEAST_SUBJECTS, TOO_FEW, Estimate, Evaluation
@@ -106,6 +106,7 @@ def curves(evaluation: Evaluation, kind: str, level: str | None = None) -> tuple
     >>> [(curve.name, curve.area.value) for curve in curves(found, "roc")]
     [('sick', 0.75)]
     """
+    expect("evaluation", evaluation, "levels", "what evaluate_predictions returns")
     for name, given, known in (("kind", kind, KINDS), ("level", level, (None, *evaluation.levels))):
         if given not in known:
             raise ValueError(f"{name}={given!r}: expected one of {', '.join(map(repr, known))}")

@@ -19,7 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import suggests_names
+from .._shared import (
+    as_column,
+    checked_classes,
+    checked_labels,
+    checked_subjects,
+    expect_shape,
+    label_values,
+    suggests_names,
+)
 from ._bootstrap import METRICS, Sample, evaluate_sample
 from ._records import LEAST_SUBJECTS, ClassResult, Estimate, Evaluation, Level
 from ._resampling import Resamples, draw_resamples, has_interval, interval
@@ -42,6 +50,9 @@ def balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     """
     from sklearn.metrics import recall_score
 
+    labels, predicted = label_values(labels), label_values(predicted, "predicted")
+    if len(labels) != len(predicted) or not len(labels):
+        raise ValueError(f"predicted: expected one a label, of which there are {len(labels)}, got {len(predicted)}")
     present = np.unique(labels)
     return float(recall_score(labels, predicted, labels=present, average="macro", zero_division=0))
 
@@ -80,7 +91,7 @@ def balanced_accuracy_interval(
 
 @suggests_names
 def evaluate_predictions(
-    labels: Sequence[int] | np.ndarray,
+    labels: Sequence[Any] | np.ndarray,
     probabilities: np.ndarray,
     classes: Sequence[str],
     subjects: Sequence[str] | np.ndarray | None = None,
@@ -92,8 +103,8 @@ def evaluate_predictions(
 
     Parameters
     ----------
-    labels : array-like of shape (N,), int
-        Index into `classes`.
+    labels : array-like of shape (N,)
+        Index into `classes`, or their names.
     probabilities : ndarray of shape (N, K)
         Rows sum to 1.
     classes : sequence of K str
@@ -118,10 +129,11 @@ def evaluate_predictions(
     """
     if n_bootstrap < 0:
         raise ValueError(f"n_bootstrap: expected 0 (no intervals) or more, got {n_bootstrap}")
-    labels, probabilities = checked_predictions(labels, probabilities, len(classes))
-    classes = tuple(classes)
+    classes = checked_classes(classes)
+    labels, probabilities = checked_predictions(labels, probabilities, classes)
+    subjects = None if subjects is None else checked_subjects(subjects, len(labels))
     notes = _notes(labels, classes, subjects)
-    groups = np.arange(len(labels)) if subjects is None else np.unique(np.asarray(subjects), return_inverse=True)[1]
+    groups = np.arange(len(labels)) if subjects is None else np.unique(subjects, return_inverse=True)[1]
     subject_labels, means, mixed = pool_subjects(labels, probabilities, groups)
     resamples = [
         draw_resamples(subject_labels, len(classes), n_bootstrap, seed, by_class=by_class) for by_class in (False, True)
@@ -142,7 +154,7 @@ def evaluate_predictions(
         tuple(notes),
         labels,
         probabilities,
-        None if subjects is None else np.asarray(subjects),
+        subjects,
     )
 
 
@@ -155,13 +167,13 @@ def pool_subjects(
     ----------
     labels : ndarray of shape (N,), int
     probabilities : ndarray of shape (N, K)
-    groups : ndarray of shape (N,), int
-        Subject number, from 0.
+    groups : ndarray of shape (N,), int or str
+        Subject of each row.
 
     Returns
     -------
     labels : ndarray of shape (S,), int
-        The one that most of a subject's images have.
+        In the order of the sorted subjects; the one that most of a subject's images have.
     probabilities : ndarray of shape (S, K), float64
     n_mixed : int
 
@@ -173,7 +185,12 @@ def pool_subjects(
     >>> labels.tolist(), probabilities.tolist(), mixed
     ([0, 1], [[0.7, 0.3], [0.2, 0.8]], 0)
     """
-    n, k = int(groups.max()) + 1, probabilities.shape[1]
+    probabilities = expect_shape("probabilities", probabilities, (None, None))
+    labels = checked_labels(labels, *probabilities.shape)
+    if np.shape(groups) != labels.shape:
+        raise ValueError(f"groups: expected {len(labels):,}, one an image, got shape {np.shape(groups)}")
+    groups = np.unique(as_column(groups), return_inverse=True)[1]
+    n, k = int(groups.max(initial=-1)) + 1, probabilities.shape[1]
     sums, votes = np.zeros((n, k)), np.zeros((n, k), np.int64)
     np.add.at(sums, groups, probabilities)
     np.add.at(votes, (groups, labels), 1)
@@ -211,15 +228,25 @@ def _level(
 
 
 def checked_predictions(
-    labels: Sequence[int] | np.ndarray, probabilities: np.ndarray, k: int, *, name: str = "probabilities"
+    labels: Sequence[Any] | np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str] | int,
+    *,
+    name: str = "probabilities",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels as int64 and probabilities as float64; ValueError that names what is wrong with them."""
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
+    k = classes if isinstance(classes, int) else len(classes)
     if k < 2:
         raise ValueError(f"classes: expected at least 2, got {k}; there is nothing to tell one class from")
-    if probabilities.ndim != 2 or probabilities.shape[1] != k:
-        raise ValueError(f"{name}: expected shape (N, {k}), got {probabilities.shape}")
-    labels = checked_labels(labels, len(probabilities), k)
+    if k == 2 and np.ndim(probabilities) == 1 and len(probabilities):
+        raise ValueError(
+            f"{name}: expected shape (N, 2), got {np.shape(probabilities)}. Of the second class's alone: "
+            "np.column_stack([1 - p, p])"
+        )
+    probabilities = expect_shape(name, probabilities, (None, k))
+    labels = checked_labels(labels, len(probabilities), classes)
+    if not len(labels):
+        raise ValueError("labels: expected at least one image, got none")
     faulty = ~np.isfinite(probabilities).all(axis=1)
     if faulty.any():
         raise ValueError(
@@ -238,19 +265,6 @@ def checked_predictions(
         i = int(np.abs(total - 1).argmax())
         raise ValueError(f"{name}: expected rows that sum to 1, got {total[i]:g} in row {i}")
     return labels, probabilities
-
-
-def checked_labels(labels: Sequence[int] | np.ndarray, n: int, k: int) -> np.ndarray:
-    """Labels as int64; ValueError unless they are `n` integers from 0 to k - 1, at least one."""
-    labels = np.asarray(labels)
-    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels: expected {n} integers, got {labels.dtype} of shape {labels.shape}")
-    if not n:
-        raise ValueError("labels: expected at least one image, got none")
-    if labels.min() < 0 or labels.max() >= k:
-        i = int(((labels < 0) | (labels >= k)).argmax())
-        raise ValueError(f"labels: expected 0 to {k - 1}, got {labels.min()} to {labels.max()} (first in row {i})")
-    return labels.astype(np.int64)
 
 
 def _notes(labels: np.ndarray, classes: tuple[str, ...], subjects: object) -> list[str]:

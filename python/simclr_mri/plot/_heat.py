@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._shared import short
+from .._shared import expect, expect_shape, short
 from ._style import COLOURS, LINES, MARKERS, axes_of_size, draw_tiles, styled
 
 HEAT = "inferno"
@@ -28,7 +28,11 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     >>> overlay(np.zeros((2, 2)), np.eye(2)).shape
     (2, 2, 3)
     """
-    gray = np.asarray(image, np.float64).reshape(*heat.shape, -1).mean(axis=2, keepdims=True)
+    heat = expect_shape("heat", heat, (None, None))
+    image = np.asarray(image)
+    if image.ndim not in (2, 3) or image.shape[:2] != heat.shape:
+        raise ValueError(f"image: expected the shape of heat, {heat.shape}, got {image.shape}")
+    gray = image.astype(np.float64).reshape(*heat.shape, -1).mean(axis=2, keepdims=True)
     colour = heat_colours()[(np.clip(heat, 0, 1) * 255).round().astype(int)]
     weight = 0.65 * np.clip(heat, 0, 1)[..., None] ** 0.8
     return np.clip((1 - weight) * gray + weight * colour, 0, 255).round().astype(np.uint8)
@@ -49,10 +53,17 @@ def cam(images: Any, maps: Any = None, *, columns: int = 6, ax: Axes | None = No
     >>> ax = cam(np.zeros((2, 32, 32, 1), np.uint8), np.ones((2, 32, 32)))
     """
     result = next((given for given in (images, maps) if hasattr(given, "maps")), None)  # a CamResult
+    if result is None and maps is None:
+        raise TypeError(
+            f"images: expected what grad_cam returns, or images with their maps, got {type(images).__name__}"
+        )
     heat = np.asarray(result.maps if result is not None else maps)
     pictures = np.asarray(result.images if result is images else images)
-    if pictures.shape[:3] != heat.shape:
-        raise ValueError(f"plot.cam: {pictures.shape[:3]} images and {heat.shape} maps do not fit")
+    if pictures.ndim != 4 or pictures.shape[:3] != heat.shape:
+        raise ValueError(
+            f"maps: expected shape (N, H, W) for images (N, H, W, C), got {heat.shape} and {pictures.shape}, which "
+            "do not fit"
+        )
     captions = result.captions() if result is not None else [""] * len(heat)
     rows: list[list[np.ndarray]] = []
     for start in range(0, len(heat), columns):
@@ -92,6 +103,7 @@ def cam_curves(checks: Any, *, ax: Axes | None = None) -> Axes:
     --------
     >>> ax = cam_curves(check_cams(clf, test))  # doctest: +SKIP
     """
+    expect("checks", checks, "fractions", "what check_cams returns")
     ax = axes_of_size(ax, (5.2, 3.6))
     x = 100 * checks.fractions
     curves = {"coldest pixels first (insertion)": checks.insertion, "hottest pixels first (deletion)": checks.deletion}
@@ -115,6 +127,7 @@ def class_maps(checks: Any, *, ax: Axes | None = None) -> Axes:
     --------
     >>> ax = class_maps(check_cams(clf, test))  # doctest: +SKIP
     """
+    expect("checks", checks, "class_maps", "what check_cams returns")
     names = list(checks.class_maps)
     pictures = [checks.class_images[name] for name in names]
     heats = [checks.class_maps[name] for name in names]

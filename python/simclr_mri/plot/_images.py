@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .._shared import Views, short
-from ..datasets import Dataset
+from ..datasets import Dataset, check_dataset
 from ..views import CustomViews
 from ._style import axes_of_size, draw_tiles, styled
 
@@ -21,6 +21,7 @@ def montage(ds: Dataset, *, per_class: int = 8, seed: int = 0, ax: Axes | None =
     >>> ds = datasets.phantoms(n_subjects=8, slices=1, image_size=32, task="cdr0")
     >>> ax = montage(ds, per_class=3)
     """
+    check_dataset(ds, "ds")
     rng = np.random.default_rng(seed)
     labels = np.zeros(len(ds), np.int64) if ds.labels is None else ds.labels
     names = ds.classes if ds.labels is not None else ("",)
@@ -61,6 +62,9 @@ def views(
     """
     from ..views import Preprocess, augmented_batch
 
+    check_dataset(ds, "ds")
+    if not 1 <= n <= len(ds):
+        raise ValueError(f"n: expected 1 to {len(ds):,}, the images that there are, got {n}")
     plain = Preprocess.of(ds.images, normalize=False)
     indices = np.random.default_rng(seed).choice(len(ds), n, replace=False)
     drawn = [augmented_batch(ds.images, indices, kind, plain, seed=seed, epoch=0, view=v) for v in range(n_views)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from .._shared import expect_shape
 from ._style import COLOURS, axes_of_size, styled
 
 
@@ -29,6 +30,7 @@ def intervals(
     --------
     >>> ax = intervals(["a", "b"], np.array([[0.6, 0.5, 0.7], [0.7, 0.6, 0.8]]))
     """
+    values = expect_shape("values", values, (len(list(names)) if np.iterable(names) else None, 3))
     ax = axes_of_size(ax, (5.6, 1.2 + 0.34 * len(names)))
     for y, (value, low, high) in enumerate(values):
         if np.isfinite([low, high]).all():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._shared import short
+from .._shared import expect_shape, short
 from ._style import COLOURS, LINES, MARKERS, axes_of_size, styled
 
 
@@ -41,6 +41,9 @@ def label_curve(
     --------
     >>> ax = label_curve([4, 8], ["pixels"], np.array([[0.6, 0.7]]), np.array([[[0.5, 0.7], [0.6, 0.8]]]))
     """
+    sizes = expect_shape("sizes", sizes, (None,)).astype(int).tolist()
+    means = expect_shape("means", means, (len(names), len(sizes)))
+    bands = None if bands is None else expect_shape("bands", bands, (*means.shape, 2))
     ax = axes_of_size(ax, (6.2, 4.2))
     for i, name in enumerate(names):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]

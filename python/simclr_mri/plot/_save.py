@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .._shared import FORMATS, choose, figure_formats, save_figure
+from .._shared import FORMATS, check_path, choose, figure_formats, save_figure
 
 
 def save(ax: Any, path: str | Path, *, formats: Sequence[str] | None = None, dpi: int = 300) -> list[Path]:
@@ -32,7 +32,9 @@ def save(ax: Any, path: str | Path, *, formats: Sequence[str] | None = None, dpi
     --------
     >>> save(roc(evaluation), "figures/roc")  # doctest: +SKIP
     """
-    path = Path(path).expanduser()
+    path = check_path(path, "path").expanduser()
+    if not hasattr(getattr(ax, "figure", ax), "savefig"):
+        raise TypeError(f"ax: expected what a function of plot returns, or a figure, got {type(ax).__name__}")
     suffix = path.suffix[1:].lower()
     if suffix:
         formats = [choose("format", suffix, FORMATS)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from .._shared import Embedding, Level, Metric, choose, short
+from .._shared import Embedding, Level, Metric, checked_labels, choose, expect_rows, expect_shape, short
 from ._style import COLOURS, LINES, MARKERS, axes_of_size, readable_on, styled
 
 
@@ -37,7 +37,9 @@ def confusion(
         unit = f"{level}s"
     else:
         unit = ""
-    counts = np.asarray(matrix)
+    counts = expect_shape("matrix", matrix, (len(classes), len(classes)) if len(classes) else (None, None)).astype(int)
+    if len(classes) != len(counts) or counts.shape[0] != counts.shape[1]:
+        raise ValueError(f"classes: expected a name for each row of the matrix, {len(counts)}, got {len(classes)}")
     names = [short(name) for name in classes]
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax = axes_of_size(ax, (0.85 * len(names) + 1.6, 0.75 * len(names) + 1.2))
@@ -77,6 +79,8 @@ def label_fractions(
     --------
     >>> ax = label_fractions([{"init": "random", "label_fraction": f, "balanced_accuracy": f} for f in (0.1, 1.0)])
     """
+    keys = ("init", "label_fraction", choose("metric", metric, get_args(Metric)))
+    expect_rows("rows", rows, keys, "a study's rows()")
     ax = axes_of_size(ax, (5.6, 3.8))
     arms = list(dict.fromkeys(row["init"] for row in rows))
     fractions = sorted({row["label_fraction"] for row in rows})
@@ -122,7 +126,8 @@ def embedding(
     Parameters
     ----------
     features : ndarray of shape (N, D)
-    labels : ndarray of shape (N,), int
+    labels : array-like of shape (N,)
+        Index into `classes`, or their names.
     classes : sequence of str
     method : {"pca", "tsne"}
 
@@ -135,6 +140,8 @@ def embedding(
     from threadpoolctl import threadpool_limits
 
     choose("method", method, ("pca", "tsne"))
+    features = expect_shape("features", features, (None, None))
+    labels = checked_labels(labels, len(features), classes)
     if method == "pca":
         points = PCA(2, random_state=seed).fit_transform(features)
     else:

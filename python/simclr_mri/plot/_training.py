@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from .._shared import expect_rows, expect_shape
 from ._style import COLOURS, MARKERS, axes_of_size, styled
 
 
@@ -23,6 +24,7 @@ def history(history: Sequence[Mapping[str, Any]], *, batch_size: int | None = No
     --------
     >>> ax = history([{"epoch": 1, "loss": 4.1}, {"epoch": 2, "loss": 3.2}])
     """
+    expect_rows("history", history, ("epoch", "loss"), "a model's history_")
     ax = axes_of_size(ax, (5.6, 3.4))
     if not history:
         ax.set_title("no epochs yet")
@@ -75,6 +77,7 @@ def collapse(history: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) ->
     --------
     >>> ax = collapse([{"epoch": 1, "spread": 0.5, "alignment": 0.2, "uniformity": -2.0}])
     """
+    expect_rows("history", history, ("epoch",), "a model's history_")
     ax = axes_of_size(ax, (5.6, 3.4))
     rows = [row for row in history if "uniformity" in row]
     if not rows:
@@ -114,6 +117,8 @@ def learning_rates(
     --------
     >>> ax = learning_rates(np.geomspace(1e-4, 1, 3), np.ones(3), np.array([1.0, 0.5, 0.9]), 1e-3)
     """
+    lrs = expect_shape("lrs", lrs, (None,))
+    losses, smoothed = (expect_shape(n, v, lrs.shape) for n, v in (("losses", losses), ("smoothed", smoothed)))
     ax = axes_of_size(ax, (5.6, 3.4))
     ax.plot(lrs, losses, color=COLOURS[0], alpha=0.35, label="loss of a step")
     ax.plot(lrs, smoothed, color=COLOURS[0], linewidth=2, label="moving average")

@@ -147,6 +147,10 @@ def find_copies(*images: np.ndarray, edited: bool = True, controls: int = N_CONT
     >>> found.pairs.tolist(), found.edit(0)
     ([[3, 40], [4, 41]], 'mirrored')
     """
+    for group in images:
+        if getattr(group, "dtype", None) != np.uint8 or len(group.shape) != 4:
+            got = f"{group.dtype} of shape {group.shape}" if hasattr(group, "dtype") else type(group).__name__
+            raise TypeError(f"images: expected uint8 of shape (N, H, W, C), such as ds.images, got {got}")
     n = sum(map(len, images))
     equal = _equal_pairs(images)
     if not edited:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._shared import By, in_words, option_name
-from ..datasets import Dataset, DataWarning
+from ..datasets import Dataset, DataWarning, check_dataset
 from ._deal import units_of
 from ._split import check_by
 
@@ -46,6 +46,7 @@ def label_fractions(
     >>> {f: len(index) for f, index in label_fractions(ds, [0.1, 0.5, 1.0]).items()}
     {0.1: 4, 0.5: 20, 1.0: 40}
     """
+    check_dataset(ds, "ds")
     if ds.labels is None:
         raise ValueError("label_fractions: the data set has no labels")
     check_by(ds, by)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._shared import Record, counted, plain_row
-from ..datasets import Dataset
+from ..datasets import Dataset, check_dataset
 
 
 class LeakageError(ValueError):
@@ -90,6 +90,8 @@ def find_overlap(
     >>> find_overlap(ds[:3], ds[3:6]).n_edited
     0
     """
+    check_dataset(a, "a")
+    check_dataset(b, "b")
     subjects, touched = None, 0
     if a.subjects is not None and b.subjects is not None:
         shared = np.intersect1d(a.subjects, b.subjects)

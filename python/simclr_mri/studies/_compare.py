@@ -6,10 +6,11 @@ from __future__ import annotations
 import csv
 import html
 import json
+import os
 import shlex
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os.path import commonpath
 from pathlib import Path
@@ -22,6 +23,7 @@ from .._shared import (
     Report,
     Rows,
     atomic_writer,
+    check_path,
     counted,
     html_table,
     same_fields,
@@ -273,11 +275,15 @@ def compare(
     """
     if metric not in METRIC_NAMES:
         raise ValueError(f"metric: expected one of {', '.join(METRIC_NAMES)}, got {metric!r}")
+    if isinstance(runs, (str, os.PathLike, Mapping)) or not isinstance(runs, Iterable):
+        shown = repr(str(runs)) if isinstance(runs, (str, os.PathLike)) else type(runs).__name__
+        raise TypeError(f"runs: expected a sequence of folders, such as ['runs/a', 'runs/b'], got {shown}")
+    paths = [check_path(run, "runs") for run in runs]
     found, left_out = [], []
-    for run in runs:
-        judgement = read_judgement(Path(run).expanduser(), on)
+    for run in paths:
+        judgement = read_judgement(run.expanduser(), on)
         if judgement is None:
-            left_out.append(Path(run))
+            left_out.append(run)
         else:
             found.append(judgement)
     if len(found) < 2:
@@ -290,7 +296,7 @@ def compare(
         trained = [str(path) for path in left_out if checkpoint_path(path).is_file() and path not in classifiers]
         about = f" ({', '.join(trained)}: a pretraining, which has no scores)" if trained else ""
         raise ValueError(
-            f"compare: {len(found)} of {counted(len(runs), 'run')} {'is' if len(found) == 1 else 'are'} evaluated on "
+            f"compare: {len(found)} of {counted(len(paths), 'run')} {'is' if len(found) == 1 else 'are'} evaluated on "
             f"{on}, and two are needed{about}{example}{part}"
         )
     if left_out:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import CurveMetric, CurveProbe, Report, atomic_writer, save_figure, write_json
+from .._shared import CurveMetric, CurveProbe, Report, atomic_writer, expect, save_figure, write_json
 from ._curve_result import LABELS, PROBE_LABELS, CurveDifference, LabelCurve
 
 HOW = (
@@ -36,6 +36,7 @@ def label_curve_report(curve: LabelCurve) -> Report:
     --------
     >>> label_curve_report(label_curve(ds)).write("report.html")  # doctest: +SKIP
     """
+    expect("curve", curve, "pairs_table", "what label_curve returns")
     report = Report(f"Label curve: {curve.about['data']}")
     report.text(_opening(curve), "lead")
     caption = "Area under the curve by subject, linear probe, by number of labelled subjects."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import plot
-from .._shared import Picture, Report, Views, bytes_text, counted, rows_of, seconds_text
+from .._shared import Picture, Report, Views, bytes_text, counted, expect, rows_of, seconds_text
 from ..metrics import NAMES
 from ..views import CustomViews
 from ._arm import METRICS
@@ -49,6 +49,7 @@ def study_report(
     --------
     >>> study_report(result, title="Kaggle, by subject").write("report.html")  # doctest: +SKIP
     """
+    expect("result", result, "inits", "what study returns")
     report = Report(title)
     _opening(report, result)
     _conclusions(report, result, intro)

@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from .. import _core
 from .._shared import LAYERS, Intensities, Layer, SubjectPool, atomic_writer, choose, short
-from ..datasets import Dataset, dark_share
+from ..datasets import Dataset, check_dataset, dark_share
 from ..learning import (
     CHECKPOINT_FORMAT,
     TRAINED,
@@ -289,6 +289,7 @@ def same_intensities(ds: Dataset) -> Dataset:
     >>> int(same_intensities(ds).images.max())
     70
     """
+    check_dataset(ds, "ds")
     images = np.empty_like(ds.images)
     names, _, members = units_of(ds, "subject")
     for i in range(len(names)):

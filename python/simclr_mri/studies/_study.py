@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import splits as _splits
 from .._shared import By, Resume, in_words, sole_writer, suggests_names
-from ..datasets import Dataset
+from ..datasets import Dataset, require_labels
 from ..explain import default_layer
 from ..learning import Classifier, SimCLR, checkpoint_path
 from ._arm import Arm
@@ -107,6 +107,7 @@ def study(
     >>> [(row["init"], row["label_fraction"], row["n_labelled"]) for row in result.rows]
     [('random', 1.0, 28)]
     """
+    require_labels(ds, "ds")
     n_workers = checked_workers(n_workers)
     _check_starts(inits, fractions)
     chosen = _chosen_splits(ds, splits, split)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import __version__, in_words
+from .._shared import __version__, check_path, in_words
 
 
 def export_weights(model: Any, path: str | Path, *, rgb_stem: bool = False) -> None:
@@ -49,7 +49,7 @@ def export_weights(model: Any, path: str | Path, *, rgb_stem: bool = False) -> N
 
     from .._shared import atomic_writer, tell
 
-    path = Path(path).expanduser()
+    path = check_path(path, "path").expanduser()
     if path.suffix != ".safetensors":
         is_onnx = path.suffix == ".onnx"
         other = ": for ONNX use export_onnx" if is_onnx else ", which PyTorch reads with safetensors.torch"

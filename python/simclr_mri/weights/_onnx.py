@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._shared import atomic_writer, option_text
+from .._shared import atomic_writer, check_path, option_text
 from ._encoder import BLOCKS
 from ._export import model_facts
 
@@ -62,7 +62,7 @@ def export_onnx(model: Any, path: str | Path, *, opset: int = 17) -> Path:
     >>> session = onnxruntime.InferenceSession(path)  # doctest: +SKIP
     >>> probabilities, embeddings = session.run(None, {"images": ds.images})  # doctest: +SKIP
     """
-    path = Path(path).expanduser()
+    path = check_path(path, "path").expanduser()
     if path.suffix != ".onnx":
         raise ValueError(f"export_onnx: {path}: expected a file name that ends in .onnx")
     if not OPSETS[0] <= opset <= OPSETS[1]:

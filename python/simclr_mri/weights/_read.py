@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._shared import check_path
 from ._errors import WeightsError, naming
 from ._open import is_torch_file, open_weights
 from ._stored import check_numbers
@@ -47,7 +48,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     >>> read_weights(path)["fc.bias"].shape
     (4,)
     """
-    path = Path(path).expanduser()
+    path = check_path(path, "path").expanduser()
     if is_torch_file(path):
         with naming(path):
             tensors = _read_torch(path)

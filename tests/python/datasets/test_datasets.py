@@ -126,7 +126,10 @@ def test_descriptions() -> None:
         ((np.zeros((2, 4, 4), np.float32),), "expected uint8"),
         ((np.zeros((2, 4, 4, 2), np.uint8),), "expected uint8"),
         ((np.zeros((2, 4, 4), np.uint8), [0, 1], ("a",)), "0 to 0 for 1 classes"),
-        ((np.zeros((2, 4, 4), np.uint8), [0.5, 1]), "expected 2 integers"),
+        (
+            (np.zeros((2, 4, 4), np.uint8), [0.5, 1]),
+            "labels: expected classes, as whole numbers or names, got continuous",
+        ),
         ((np.zeros((2, 4, 4), np.uint8), [0, 0], ("a",), ["s"]), "expected 2 names"),
         ((np.zeros((2, 4, 4), np.uint8), [0, 0], ("a",), None, ["x"]), "expected 2 names"),
     ],

@@ -80,7 +80,7 @@ def test_labels_are_names_or_numbers():
         (["a", "b", "c"], ("a", "b"), "'c' is none of the classes a, b"),
         ([0, 1, 5], ("a", "b"), "expected 0 to 1 for 2 classes"),
         ([[0], [1], [0]], None, "one label an image"),
-        ([0, 1], None, "expected 3 integers"),
+        ([0, 1], None, "labels: expected 3, one an image, got 2"),
     ],
 )
 def test_other_labels_are_refused(labels, classes, message):
