@@ -41,7 +41,7 @@ function _simclr_mri_after -d 'whether this is the last option before the word t
 end
 """
 BASH_EQUALS = """
-# bash splits --name=value into three words; shtab's function knows two
+# bash splits an option and its value at the = into three words; shtab's function knows two
 _simclr_mri() {
   local at
   for (( at = COMP_CWORD; at > 0; at-- )); do
