@@ -71,6 +71,7 @@ int smri_bind_precision(PyObject *module);
 int smri_bind_io(PyObject *module);
 int smri_bind_augmentation(PyObject *module);
 int smri_bind_registration(PyObject *module);
+int smri_bind_spectra(PyObject *module);
 int smri_bind_layers_conv(PyObject *module);
 int smri_bind_cam(PyObject *module);
 int smri_bind_schedule(PyObject *module);

@@ -17,6 +17,7 @@ static int execute(PyObject *module) {
         smri_bind_schedule,
         smri_bind_io,
         smri_bind_registration,
+        smri_bind_spectra,
         smri_bind_augmentation,
         smri_bind_network,
         smri_bind_trainer,

@@ -394,6 +394,39 @@ def register_affine(
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Maps (P, 6) that lay a over b, both (P, H, W), improved by Gauss-Newton; and the correlations (P,) reached."""
 
+def local_contrast(
+    gray: NDArray[np.float32], fine_t: NDArray[np.float32], coarse_t: NDArray[np.float32], floor: float, /
+) -> NDArray[np.float32]:
+    """Differences of Gaussians of (N, S, S) over their own local strength; transposed blurs (S, S)."""
+
+def polar_spectra(
+    pictures: NDArray[np.float32],
+    row: int,
+    column: int,
+    window: NDArray[np.float32],
+    waves: NDArray[np.float32],
+    index: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    floor: float,
+    /,
+) -> NDArray[np.float32]:
+    """Magnitudes (N, readings, n) of the spectra of a windowed square (m, m), read at index (readings, 4, n)."""
+
+def polar_descriptors(
+    maps: NDArray[np.float32], angles: NDArray[np.float32], rings: NDArray[np.float32], n_angular: int, /
+) -> NDArray[np.float32]:
+    """What turning, mirroring and zooming leave of maps (N, R, A): rows of length 1."""
+
+def polar_low(
+    maps: NDArray[np.float32], angles: NDArray[np.float32], rings: NDArray[np.float32], n_angular: int, /
+) -> NDArray[np.float32]:
+    """Complex low frequencies (N, 2 k - 1, n_angular, 2) of maps (N, R, A), over their lengths."""
+
+def low_heights(
+    a: NDArray[np.float32], b: NDArray[np.float32], rings: NDArray[np.float32], angles: NDArray[np.float32], /
+) -> NDArray[np.float32]:
+    """Highest correlation (N,) of low frequencies over shifts and angles, of a as it is and mirrored."""
+
 def augment_batch(
     images: NDArray[np.uint8],
     indices: NDArray[np.int64],

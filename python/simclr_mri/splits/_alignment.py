@@ -22,7 +22,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from .. import _core
-from ._fourier_mellin import CENTRE, N_ANGLES, RING_STEP, SIDE_PX, blur_matrix
+from ._fourier_mellin import ALONG_ANGLES, CENTRE, N_ANGLES, N_RINGS, RING_STEP, SIDE_PX, blur_matrix
 
 BATCH = 64
 """Pairs that are treated at once: their arrays then stay in the second-level cache."""
@@ -32,10 +32,14 @@ MAX_ZOOM_RINGS = 13
 
 _PADDED_RINGS, _PADDED_PX = 72, 96
 
-N_LOW, N_COARSE = 12, 36
-"""Frequencies of polar spectra for a first look, along rings and angles, and samples of their correlation."""
 
-_LOW = np.r_[0 : N_LOW + 1, -N_LOW:0]
+def _ring_angle(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    return 2 * np.pi / _PADDED_RINGS * np.outer(i, j)
+
+
+N_LOW, N_TURNS = 12, 40
+"""Frequencies of polar spectra for a first look, along rings and angles, and turns that are tried."""
+
 _Y, _X = (axis.ravel().astype(np.float32) - CENTRE for axis in np.mgrid[:SIDE_PX, :SIDE_PX])
 MARGIN_PX = 4
 """What lies closer to the border of either image is not looked at while they are aligned."""
@@ -108,30 +112,39 @@ def rotations(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(heights), np.stack(maps)
 
 
-def coarse(transforms: np.ndarray) -> np.ndarray:
-    """The low frequencies of `polar_transforms`: ndarray of shape (P, 25, 13, 2), float16."""
-    low = np.ascontiguousarray(transforms[:, _LOW, : N_LOW + 1])
-    return low.view(np.float32).reshape(*low.shape, 2).astype(np.float16)
+_SHIFTS = np.arange(-MAX_ZOOM_RINGS - 1, MAX_ZOOM_RINGS + 2, 2)
+"""Zooms that are tried at a first look: every second ring."""
 
 
-def coarse_heights(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _waves(angle: np.ndarray) -> np.ndarray:
+    """Cosines and sines, in a last axis."""
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
+
+
+_ALONG_LOW = np.concatenate(np.moveaxis(_waves(_ring_angle(np.arange(N_LOW + 1), np.arange(N_RINGS))), 2, 0))
+_LOW_SHIFTS = _waves(_ring_angle(_SHIFTS, np.r_[0 : N_LOW + 1, -N_LOW:0]))
+_LOW_TURNS = np.ascontiguousarray(
+    np.moveaxis(_waves(2 * np.pi / N_TURNS * np.outer(np.arange(1, N_LOW + 1), np.arange(N_TURNS))), 2, 1)
+)
+
+
+LOW_SHAPE = (2 * N_LOW + 1, N_LOW, 2)
+
+
+def low_transforms(maps: np.ndarray) -> np.ndarray:
+    """The low frequencies of `polar_transforms`: ndarray of shape (P, 25, 12, 2), float32."""
+    return _core.polar_low(maps, ALONG_ANGLES, _ALONG_LOW, N_LOW)
+
+
+def low_heights(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The higher of the two peaks that `rotations` finds, from low frequencies alone: ndarray of shape (P,).
 
     Parameters
     ----------
-    a, b : ndarray of shape (P, 25, 13, 2), float16
-        From `coarse`.
+    a, b : ndarray of shape (P, 25, 12, 2), float32
+        From `low_transforms`.
     """
-    a, b = (np.ascontiguousarray(side, np.float32).view(np.complex64)[..., 0] for side in (a, b))
-    grid = np.zeros((len(a), N_COARSE, N_COARSE // 2 + 1), np.complex64)
-    highest = np.full(len(a), -np.inf, np.float32)
-    zoom = -(-MAX_ZOOM_RINGS * N_COARSE // _PADDED_RINGS)
-    for left in (np.conj(a), a[:, -np.arange(len(_LOW)) % len(_LOW)]):
-        grid[:, _LOW, : N_LOW + 1] = left * b
-        surface = fft.irfft2(grid, s=(N_COARSE, N_COARSE))
-        for rings in (surface[:, -zoom:], surface[:, : zoom + 1]):
-            np.maximum(highest, rings.max(axis=(1, 2)), out=highest)
-    return highest * (N_COARSE**2 / (_PADDED_RINGS * N_ANGLES))
+    return _core.low_heights(a, b, _LOW_SHIFTS, _LOW_TURNS) * (2 / (_PADDED_RINGS * N_ANGLES))
 
 
 def _linear(degrees: np.ndarray, scale: np.ndarray, mirrored: bool) -> np.ndarray:

@@ -56,6 +56,9 @@ N_DIRECTIONS, N_SAMPLE = 96, 4096
 MAX_ALL = 16_000
 """Images up to which each is compared with all others; above, with those of a few cells (see `Cells`)."""
 
+BLOCK = 32_768
+"""Images whose views are held at a time: 126 MB of descriptors."""
+
 N_UNMOVED = 3
 """Images that each is compared with as they lie: one as a copy, the others for writing and for what is usual. Four
 more are those that parts of it resemble most."""
@@ -261,8 +264,8 @@ def _usual_difference(
     return np.maximum(STANDS_OUT * np.minimum(nearest, 0.5), USUAL * ordinary), nearest
 
 
-def _parts(n: int, size: int) -> Iterator[slice]:
-    return (slice(i, min(i + size, n)) for i in range(0, n, size))
+def _parts(stop: int, size: int, start: int = 0) -> Iterator[slice]:
+    return (slice(i, min(i + size, stop)) for i in range(start, stop, size))
 
 
 @dataclass(eq=False)
@@ -294,28 +297,43 @@ def _local_contrast(gray: np.ndarray, pool: ThreadPoolExecutor) -> _Detail:
 
 def _moved_candidates(detail: _Detail, pool: ThreadPoolExecutor) -> tuple[np.ndarray, int, np.ndarray]:
     """Pairs that look alike once one is turned, mirrored, zoomed, cut or stretched (see `_best_of_each`), and what
-    `align.coarse_heights` takes of all images."""
+    `align.low_heights` takes of all images."""
     n = len(detail)
-    some = detail[np.unique(np.linspace(0, n - 1, min(n, N_SAMPLE)).astype(int))]
-    parts = _parts(len(some), fm.AT_ONCE)
-    whole = np.concatenate([fm.descriptors(next(fm.spectra_of_views(some[part]))) for part in parts])
-    mean, directions = _main_directions(whole, N_DIRECTIONS)
+    some = np.unique(np.linspace(0, n - 1, min(n, N_SAMPLE)).astype(int))
+    whole = [fm.descriptors(fm.polar_spectra(detail[some[part]])[:, 0]) for part in _parts(len(some), fm.AT_ONCE)]
+    mean, directions = _main_directions(np.concatenate(whole), N_DIRECTIONS)
 
-    def describe(part: slice) -> tuple[np.ndarray, np.ndarray]:
-        views: list[np.ndarray] = []
-        for maps in fm.spectra_of_views(detail[part]):
-            if not views:
-                turns = align.coarse(align.polar_transforms(fm.images_first(maps)))
-            views.append((_unit(fm.descriptors(maps) - mean) @ directions).astype(np.float16))
-        return np.stack(views), turns
+    def described(maps: np.ndarray) -> np.ndarray:
+        return _unit(fm.descriptors(maps) - mean) @ directions
 
-    described = list(pool.map(describe, _parts(n, fm.AT_ONCE)))
-    seen, turns = np.concatenate([s for s, _ in described], axis=1), np.concatenate([t for _, t in described])
-    del described
-    find = _search_in(seen[0].astype(np.float32))
-    jobs = [(view, part) for view in range(len(fm.VIEWS)) for part in _search_parts(n)]
-    rows = pool.map(lambda job: _most_alike(seen[job[0], job[1]].astype(np.float32), find, *job), jobs)
-    return *_best_of_each(np.concatenate(list(rows)), n), turns
+    seen = np.empty((n, directions.shape[1]), np.float32)
+    turns = np.empty((n, *align.LOW_SHAPE), np.float16)
+
+    def look(part: slice) -> None:
+        maps = fm.polar_spectra(detail[part])[:, 0]
+        seen[part], turns[part] = described(maps), align.low_transforms(maps)
+
+    list(pool.map(look, _parts(n, fm.AT_ONCE)))
+    find = _search_in(seen)
+
+    def alike(block: slice) -> list[np.ndarray]:
+        views = np.empty((len(fm.VIEWS), block.stop - block.start, seen.shape[1]), np.float32)
+
+        def describe(part: slice) -> None:
+            here = slice(part.start - block.start, part.stop - block.start)
+            for view, maps in enumerate(fm.spectra_of_views(detail[part])):
+                views[view, here] = described(maps)
+
+        def search(job: tuple[int, slice]) -> np.ndarray:
+            view, part = job
+            return _most_alike(views[view, part.start - block.start : part.stop - block.start], find, view, part)
+
+        list(pool.map(describe, _parts(block.stop, fm.AT_ONCE, block.start)))
+        jobs = [(view, part) for view in range(len(views)) for part in _search_parts(n, block)]
+        return list(pool.map(search, jobs))
+
+    rows = [found for block in _parts(n, BLOCK) for found in alike(block)]
+    return *_best_of_each(np.concatenate(rows), n), turns
 
 
 def _unmoved_candidates(detail: _Detail, pool: ThreadPoolExecutor) -> np.ndarray:
@@ -331,7 +349,8 @@ def _unmoved_candidates(detail: _Detail, pool: ThreadPoolExecutor) -> np.ndarray
 
     def nearest(rows: np.ndarray, k: int) -> np.ndarray:
         find = _search_in(rows)
-        found = pool.map(lambda part: find(rows[part], np.arange(part.start, part.stop), k)[0], _search_parts(n))
+        parts = _search_parts(n, slice(0, n))
+        found = pool.map(lambda part: find(rows[part], np.arange(part.start, part.stop), k)[0], parts)
         return np.concatenate(list(found))
 
     whole = nearest(_unit((coarse - mean) @ directions), min(N_UNMOVED, n - 1))
@@ -379,8 +398,9 @@ def _search_in(rows: np.ndarray) -> Search:
     return find
 
 
-def _search_parts(n: int) -> Iterator[slice]:
-    return _parts(n, 256 if n <= MAX_ALL else n // 2 + 1)
+def _search_parts(n: int, block: slice) -> Iterator[slice]:
+    """Of a block of n images: few, where each is a pass over all cells."""
+    return _parts(block.stop, 256 if n <= MAX_ALL else min(BLOCK, n // 2 + 1), block.start)
 
 
 def _most_alike(queries: np.ndarray, find: Search, view: int, part: slice) -> np.ndarray:
@@ -464,11 +484,11 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _alike_turned(detail: _Detail, turns: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Which candidates may fit over each other, at a first look: ndarray of shape (P,), bool."""
     a, b, view, _ = rows.T
-    left = turns[a]
+    left = turns[a].astype(np.float32)
     for v in np.unique(view[view > 0]):
         i = np.flatnonzero(view == v)
-        left[i] = align.coarse(align.polar_transforms(fm.polar_spectra(detail[a[i]], int(v))))
-    return align.coarse_heights(left, turns[b]) > COARSE_PEAK
+        left[i] = align.low_transforms(fm.polar_spectra(detail[a[i]], [v])[:, 0])
+    return align.low_heights(left, turns[b].astype(np.float32)) > COARSE_PEAK
 
 
 def _align(detail: _Detail, rows: np.ndarray) -> tuple[np.ndarray, align.Alignment]:
@@ -477,8 +497,8 @@ def _align(detail: _Detail, rows: np.ndarray) -> tuple[np.ndarray, align.Alignme
     left, right = detail[a], detail[b]
     spectra = np.empty((len(view), fm.N_RINGS, fm.N_ANGLES), np.float32)
     for v in np.unique(view):
-        spectra[view == v] = fm.polar_spectra(left[view == v], int(v))
-    heights, maps = align.rotations(align.polar_transforms(spectra), align.polar_transforms(fm.polar_spectra(right)))
+        spectra[view == v] = fm.polar_spectra(left[view == v], [v])[:, 0]
+    heights, maps = align.rotations(*(align.polar_transforms(x) for x in (spectra, fm.polar_spectra(right)[:, 0])))
     best, i = heights.argmax(axis=0), np.arange(len(view))
     unmoved = np.abs(maps[0] - np.eye(2)).max(axis=(1, 2)) < UNMOVED
     unmoved &= (best == 0) & (view == 0)

@@ -17,11 +17,10 @@ Casasent and Psaltis, Applied Optics 15:1795, 1976. Reddy and Chatterji, IEEE Tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
 from .. import _core
 
@@ -35,8 +34,8 @@ RING_STEP = float(np.log(HIGHEST / LOWEST)) / (N_RINGS - 1)
 ANGULAR = 14
 """Angular frequencies kept; higher ones are noise."""
 
-AT_ONCE = 32
-"""Images whose spectra are taken at once: enough for fast products, and what lies between them stays in the cache."""
+AT_ONCE = 16
+"""Images whose spectra are taken at once: those of all views take 1.7 MB."""
 
 _PADDED = 96.0
 """Pixels that a line has once it is padded. A cut that shows less of it is padded in proportion, so that all spectra
@@ -77,7 +76,8 @@ N_UNCUT = 5
 
 def shrink(images: np.ndarray) -> np.ndarray:
     """Grey levels at 64 x 64: ndarray of shape (N, 64, 64), float32 in [0, 255]."""
-    return _core.resize(np.ascontiguousarray(images), SIDE_PX).mean(axis=3, dtype=np.float32)
+    small = _core.resize(np.ascontiguousarray(images), SIDE_PX)
+    return small[..., 0].astype(np.float32) if small.shape[3] == 1 else small.mean(axis=3, dtype=np.float32)
 
 
 def blur_matrix(n: int, sigma_px: float) -> np.ndarray:
@@ -87,13 +87,12 @@ def blur_matrix(n: int, sigma_px: float) -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-_FINE, _COARSE = blur_matrix(SIDE_PX, 0.8), blur_matrix(SIDE_PX, 4.0)
+_FINE, _COARSE = (np.ascontiguousarray(blur_matrix(SIDE_PX, sigma).T) for sigma in (0.8, 4.0))
 
 
 def local_contrast(gray: np.ndarray) -> np.ndarray:
     """Difference of Gaussians over its own local strength: edges of one height, whatever brightness and contrast."""
-    band = _FINE @ gray @ _FINE.T - _COARSE @ gray @ _COARSE.T
-    return band / (np.sqrt(_COARSE @ (band * band) @ _COARSE.T) + 8)
+    return _core.local_contrast(gray, _FINE, _COARSE, 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +101,18 @@ class _Cut:
 
     Attributes
     ----------
-    rows, columns : slice
-    window : ndarray of shape (m, m, 1), float32
+    row, column : int
+        Where the square begins.
+    window : ndarray of shape (m, m), float32
         Falls to 0 at a circle.
-    cosines, sines : ndarray of shape (waves, m / 2), float32
-        In the first half of a line, about its middle: in the other half the cosines are the same ones backwards, and
-        the sines too with the other sign. Where the middle is does not change a magnitude.
+    waves : ndarray of shape (2, m / 2, waves), float32
+        Cosines and sines in the first half of a line, about its middle: where that is does not change a magnitude.
     """
 
-    rows: slice
-    columns: slice
+    row: int
+    column: int
     window: np.ndarray
-    cosines: np.ndarray
-    sines: np.ndarray
+    waves: np.ndarray
 
 
 def _cut(view: View, n_waves: int) -> _Cut:
@@ -122,17 +120,16 @@ def _cut(view: View, n_waves: int) -> _Cut:
     radius = SIDE_PX / 2 / zoom
     half = int(np.ceil(radius))
     middle = CENTRE - view.shift / zoom
-    first = np.clip(np.round(middle - half + 0.5).astype(int), 0, SIDE_PX - 2 * half)
-    rows, columns = (slice(start, start + 2 * half) for start in first.tolist())
-    y, x = np.mgrid[rows, columns] - middle[:, None, None]
+    row, column = np.clip(np.round(middle - half + 0.5).astype(int), 0, SIDE_PX - 2 * half).tolist()
+    y, x = np.mgrid[row : row + 2 * half, column : column + 2 * half] - middle[:, None, None]
     edge = np.clip(2 * np.hypot(y, x) / radius - 1, 0, 1)
-    angle = 2 * np.pi * zoom / _PADDED * np.outer(np.arange(n_waves), np.arange(half) - half + 0.5)
-    window = (0.5 + 0.5 * np.cos(np.pi * edge)).astype(np.float32)[..., None]
-    return _Cut(rows, columns, window, np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32))
+    angle = 2 * np.pi * zoom / _PADDED * np.outer(np.arange(half) - half + 0.5, np.arange(n_waves))
+    window = (0.5 + 0.5 * np.cos(np.pi * edge)).astype(np.float32)
+    return _Cut(row, column, window, np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32))
 
 
-def _log_polar(linear: np.ndarray, width: int) -> sparse.csr_matrix:
-    """Bilinear sampling of the halves that `_magnitudes` gives at the rings and angles of a stretch, as a matrix."""
+def _log_polar(linear: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the halves of a spectrum are read for the rings and angles of a stretch: four places each, and weights."""
     f = np.geomspace(LOWEST, HIGHEST, N_RINGS)[:, None] * _PADDED
     angle = np.arange(N_ANGLES) * np.pi / N_ANGLES
     # The spectrum of a picture that was stretched by a matrix is the picture's, read at the transpose.
@@ -141,83 +138,46 @@ def _log_polar(linear: np.ndarray, width: int) -> sparse.csr_matrix:
     fy, fx = np.where(backwards, -fy, fy), np.abs(fx)
     y, x = np.floor(fy).astype(int), np.floor(fx).astype(int)
     wy, wx = fy - y, fx - x
-    rows, columns, weights = [], [], []
-    for dy in (0, 1):
-        for dx in (0, 1):
-            half = y + dy < 0
-            rows.append(np.arange(fy.size))
-            columns.append((half * width + np.abs(y + dy)) * width + x + dx)
-            weights.append(((wy if dy else 1 - wy) * (wx if dx else 1 - wx)).astype(np.float32))
-    return sparse.csr_matrix(
-        (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(fy.size, 2 * width * width)
-    )
+    corners = [(dy, dx) for dy in (0, 1) for dx in (0, 1)]
+    index = [((y + dy < 0) * width + np.abs(y + dy)) * width + x + dx for dy, dx in corners]
+    weights = [(wy if dy else 1 - wy) * (wx if dx else 1 - wx) for dy, dx in corners]
+    return np.stack(index).astype(np.int32), np.stack(weights).astype(np.float32)
 
 
 def _n_waves(stretch: np.ndarray) -> int:
-    """From 0 to the highest frequency that is read after a stretch, in cycles a padded line."""
-    return int(np.ceil(HIGHEST * _PADDED * np.linalg.norm(stretch, 2))) + 2
+    """From 0 to the highest frequency that is read after a stretch, in cycles a padded line; a multiple of 8."""
+    return -(-(int(np.ceil(HIGHEST * _PADDED * np.linalg.norm(stretch, 2))) + 2) // 8) * 8
 
 
 _STRETCHES = [view.linear / np.sqrt(np.linalg.det(view.linear)) for view in VIEWS]
 _WIDTHS = [max(map(_n_waves, _STRETCHES[:N_UNCUT]))] * N_UNCUT + [_n_waves(np.eye(2))] * (len(VIEWS) - N_UNCUT)
 _CUTS = [_cut(View(np.eye(2), np.zeros(2)) if i < N_UNCUT else v, _WIDTHS[i]) for i, v in enumerate(VIEWS)]
-_SAMPLING = [_log_polar(*stretch) for stretch in zip(_STRETCHES, _WIDTHS, strict=True)]
+_PLACES = [_log_polar(*stretch) for stretch in zip(_STRETCHES, _WIDTHS, strict=True)]
 
 
-def _magnitudes(detail: np.ndarray, cut: _Cut) -> np.ndarray:
-    """Magnitudes of the spectrum of what a view shows, in two halves: rows 0 and up, and below. Images come last.
+def polar_spectra(detail: np.ndarray, views: Sequence[int] = (0,)) -> np.ndarray:
+    """Logarithm of the magnitude of the spectrum over 180 degrees, in one view or in several of the same cut.
 
-    The transform is a product with waves on either side: only the lower frequencies are wanted, and products are fast.
-    Both halves of a line are added for the cosines, and subtracted for the sines, before they are multiplied.
+    Parameters
+    ----------
+    detail : ndarray of shape (N, 64, 64), float32
+    views : sequence of int
+
+    Returns
+    -------
+    ndarray of shape (N, views, rings, angles), float32
     """
-    seen = detail[cut.rows, cut.columns] * cut.window
-    m, _, n = seen.shape
-    w, half_px = cut.cosines.shape
-    left, right = seen[:, :half_px], seen[:, : half_px - 1 : -1]
-    across = np.empty((m, 2 * w, n), np.float32)
-    np.matmul(cut.cosines, left + right, out=across[:, :w])
-    np.matmul(cut.sines, left - right, out=across[:, w:])
-    upper, lower = across[:half_px], across[: half_px - 1 : -1]
-    cc, cs = (cut.cosines @ (upper + lower).reshape(half_px, -1)).reshape(w, 2, w, n).swapaxes(0, 1)
-    sc, ss = (cut.sines @ (upper - lower).reshape(half_px, -1)).reshape(w, 2, w, n).swapaxes(0, 1)
-    out = np.empty((2, w, w, n), np.float32)
-    out[0], out[1] = _magnitude(cc - ss, cs + sc), _magnitude(cc + ss, cs - sc)
-    return out.reshape(2 * w * w, n)
-
-
-def _magnitude(real: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
-    """Of complex numbers, whose parts are overwritten: hypot takes ten times as long."""
-    real *= real
-    imaginary *= imaginary
-    real += imaginary
-    return np.sqrt(real, out=real)
-
-
-def polar_spectra(detail: np.ndarray, view: int = 0) -> np.ndarray:
-    """Logarithm of the magnitude of the spectrum: ndarray of shape (N, rings, angles), float32; over 180 degrees."""
-    parts = (detail[i : i + AT_ONCE] for i in range(0, len(detail), AT_ONCE))
-    return np.concatenate([images_first(next(_polar_spectra(part, (view,)))) for part in parts])
-
-
-def images_first(maps: np.ndarray) -> np.ndarray:
-    """Of arrays with images last."""
-    return np.ascontiguousarray(np.moveaxis(maps, -1, 0))
-
-
-def _polar_spectra(detail: np.ndarray, views: Iterable[int]) -> Iterator[np.ndarray]:
-    last = np.ascontiguousarray(np.moveaxis(detail, 0, -1))
-    power = None
-    for view in views:
-        if power is None or view >= N_UNCUT:
-            power = _magnitudes(last, _CUTS[view])
-        maps = _SAMPLING[view] @ power
-        maps += 0.02 * np.sqrt(np.einsum("sn,sn->n", maps, maps) / len(maps)) + 1e-6
-        yield np.log(maps, out=maps).reshape(N_RINGS, N_ANGLES, -1)
+    cut = _CUTS[views[0]]
+    index, weights = (np.stack(places) for places in zip(*(_PLACES[v] for v in views), strict=True))
+    maps = _core.polar_spectra(detail, cut.row, cut.column, cut.window, cut.waves, index, weights, 0.02)
+    return np.log(maps, out=maps).reshape(len(detail), len(views), N_RINGS, N_ANGLES)
 
 
 def spectra_of_views(detail: np.ndarray) -> Iterator[np.ndarray]:
-    """`polar_spectra` of at most `AT_ONCE` images in each view, with images last: (rings, angles, N)."""
-    return _polar_spectra(detail, range(len(VIEWS)))
+    """`polar_spectra` of all views, those of one cut at a time: (N, rings, angles) each."""
+    for views in (range(N_UNCUT), *([view] for view in range(N_UNCUT, len(VIEWS)))):
+        maps = polar_spectra(detail, views)
+        yield from (np.ascontiguousarray(maps[:, v]) for v in range(len(views)))
 
 
 def _transform(n: int, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -226,17 +186,17 @@ def _transform(n: int, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.cos(angle), np.sin(angle)
 
 
-_ALONG_ANGLES = np.concatenate(_transform(N_ANGLES, np.arange(1, ANGULAR + 1))).astype(np.float32)
-_N_RADIAL = N_RINGS // 2 + 1
-_ALONG_RINGS = (np.concatenate(_transform(N_RINGS, np.arange(_N_RADIAL))) * np.hanning(N_RINGS)).astype(np.float32)
+ALONG_ANGLES = np.concatenate(_transform(N_ANGLES, np.arange(1, 17))).T.astype(np.float32)
+"""Sixteen frequencies from 1 on, of which the last are not used."""
+
+_ALONG_RINGS = (np.concatenate(_transform(N_RINGS, np.arange(N_RINGS // 2 + 1))) * np.hanning(N_RINGS)).astype(
+    np.float32
+)
 
 
 def descriptors(maps: np.ndarray) -> np.ndarray:
-    """What is the same after turning, mirroring and zooming, of polar spectra (rings, angles, N): (N, 294), float32.
+    """What is the same after turning, mirroring and zooming, of polar spectra (N, rings, angles): (N, 294), float32.
 
     The magnitudes of the transform along angles and windowed rings, those of both signs of a radial frequency added.
     """
-    along = (_ALONG_RINGS @ np.matmul(_ALONG_ANGLES, maps).reshape(N_RINGS, -1)).reshape(2, _N_RADIAL, 2, ANGULAR, -1)
-    (cc, cs), (sc, ss) = along.transpose(0, 2, 1, 3, 4)  # cosines or sines along rings, then along angles
-    z = (_magnitude(cc + ss, cs - sc) + _magnitude(cc - ss, cs + sc)).reshape(_N_RADIAL * ANGULAR, -1)
-    return np.sqrt(z / (np.sqrt(np.einsum("dn,dn->n", z, z)) + 1e-12)).T
+    return _core.polar_descriptors(maps, ALONG_ANGLES, _ALONG_RINGS, ANGULAR)

@@ -142,7 +142,7 @@ def test_alignment_recovers_a_known_map(images: np.ndarray, degrees: float) -> N
     for linear in (fm.rotation(degrees, 1.15), fm.rotation(degrees, 0.9) @ np.diag([1, -1])):
         other = moved(images[0], linear, (4, -6))
         a, b = (fm.local_contrast(fm.shrink(i[None, ..., None])) for i in (images[0], other))
-        heights, maps = align.rotations(*(align.polar_transforms(fm.polar_spectra(i)) for i in (a, b)))
+        heights, maps = align.rotations(*(align.polar_transforms(fm.polar_spectra(i)[:, 0]) for i in (a, b)))
         found = align.refine(a, b, align.shifts(a, b, maps[heights.argmax(), [0]]))
         assert np.abs(found.linear[0] - linear).max() < 0.01
         assert np.abs(found.shift[0] - (2, -3)).max() < 0.15  # at half the size
@@ -154,10 +154,29 @@ def test_descriptors_are_those_of_the_definition(images: np.ndarray) -> None:
     rings = np.geomspace(fm.LOWEST, fm.HIGHEST, fm.N_RINGS)
     for view, maps in zip(fm.VIEWS, fm.spectra_of_views(detail), strict=True):
         expected = ref.polar_spectrum(detail[2].astype(float), view.linear, view.shift, rings, fm.N_ANGLES, 96)
-        assert np.abs(maps[..., 2] - expected).max() < 2e-3
+        assert np.abs(maps[2] - expected).max() < 2e-3
         assert np.abs(fm.descriptors(maps)[2] - ref.descriptor(expected, fm.ANGULAR)).max() < 2e-4
-    whole, corner = (fm.polar_spectra(detail, view) for view in (0, 5))
-    assert np.array_equal(whole, fm.images_first(next(fm.spectra_of_views(detail)))) and corner.shape == whole.shape
+    whole, corner = (fm.polar_spectra(detail, [view])[:, 0] for view in (0, 5))
+    assert np.array_equal(whole, next(fm.spectra_of_views(detail))) and corner.shape == whole.shape
+
+
+def test_first_look_is_a_correlation_at_low_frequencies(images: np.ndarray) -> None:
+    maps = fm.polar_spectra(fm.local_contrast(fm.shrink(images[:8, ..., None])))[:, 0]
+    a, b = maps[:4], maps[4:]
+    heights = align.low_heights(*(align.low_transforms(side) for side in (a, b)))
+    for k in range(4):
+        sides = [m[k].astype(float) - m[k].mean(axis=1, keepdims=True, dtype=float) for m in (a, b)]
+        x, y = (np.fft.fft2(side / np.linalg.norm(side), s=(72, 64)) for side in sides)
+        low = [np.arange(-12, 13)[:, None], np.r_[-12:0, 1:13]]
+        shift = [np.exp(2j * np.pi * np.outer(np.arange(-14, 15, 2), low[0].ravel()) / 72)]
+        shift.append(np.exp(2j * np.pi * np.outer(low[1], np.arange(40)) / 40))
+        expected = [
+            (shift[0] @ (left[sign * low[0], low[1]] * y[low[0], low[1]]) @ shift[1]).real.max() / (72 * 64)
+            for left, sign in ((x.conj(), 1), (x, -1))
+        ]
+        assert heights[k] == pytest.approx(max(expected), abs=2e-5)
+    turned = np.roll(maps, 16, axis=2)
+    assert align.low_heights(align.low_transforms(maps), align.low_transforms(turned)).min() > 0.6
 
 
 def test_ring_correlation_is_that_of_the_definition() -> None:
