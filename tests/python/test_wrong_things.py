@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 
 import simclr_mri as sm
-from simclr_mri import explain, metrics, plot, splits, studies, weights
+from simclr_mri import audits, datasets, explain, learning, metrics, plot, splits, studies, tracking, views, weights
 
-ROOMS = (metrics, plot, splits, explain, studies, weights)
+ROOMS = (datasets, metrics, plot, splits, explain, audits, learning, studies, tracking, views, weights)
 WRONG: dict[str, Any] = {"None": None, "text": "x", "matrix": np.zeros((3, 3)), "list": [1, 2], "number": 3, "dict": {}}
-SAID = re.compile(r"\bgot\b|no such file|has no manifest.json. Give|: expected a file name that ends in", re.IGNORECASE)
+SAID = re.compile(
+    r"\bgot\b|no such (file|folder)|no checkpoint|is unknown|has no manifest|: expected a file name that ends",
+    re.IGNORECASE,
+)
 OF_PYTHON = re.compile(
     r"object (is not|has no|of type)|argument must be|ufunc|broadcast|unpack|ambiguous|could not convert"
 )

@@ -128,7 +128,7 @@ def suggests_names(function: F) -> F:
 
 def choose(argument: str, value: Any, known: Sequence[Any]) -> Any:
     """`value` if it is one of `known`, else a ValueError that helps."""
-    if value not in known:
+    if (hasattr(value, "__array__") and getattr(value, "ndim", 0)) or value not in known:  # an array has no one answer
         raise ValueError(f"{option_text(argument, value)} is unknown.{did_you_mean(str(value), map(str, known))}")
     return value
 

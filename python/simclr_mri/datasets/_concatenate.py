@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ._dataset import Dataset
+from ._require import check_dataset
 
 
 def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset:
@@ -30,6 +31,11 @@ def concatenate(parts: Sequence[Dataset], *, name: str | None = None) -> Dataset
     >>> concatenate([ds[:6], ds[6:]], name="both")
     <Dataset 'both': 16 images of 32 x 32 px, gray, 8 subjects, 4 classes>
     """
+    if isinstance(parts, (str, Dataset)) or not isinstance(parts, Iterable):
+        raise TypeError(f"parts: expected a sequence of data sets, got {type(parts).__name__}")
+    parts = list(parts)
+    for i, part in enumerate(parts):
+        check_dataset(part, f"parts[{i}]")
     shapes = {part.shape[1:] for part in parts}
     if len(shapes) != 1:
         raise ValueError(f"concatenate: expected images of one shape, got {', '.join(map(str, sorted(shapes)))}")

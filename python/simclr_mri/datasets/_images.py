@@ -21,6 +21,7 @@ from .._shared import (
     Fit,
     OnError,
     check_images_fit,
+    check_path,
     n_threads,
     option_text,
     some,
@@ -173,6 +174,11 @@ def read_images(
     --------
     >>> images, kept = read_images("Dataset", ["Non_Demented/non_1.jpg"])  # doctest: +SKIP
     """
+    check_path(root, "root")
+    if isinstance(files, (str, bytes)) or not isinstance(files, Iterable):
+        raise TypeError(f"files: expected a sequence of names in root, got {type(files).__name__}")
+    for file in files:
+        check_path(file, "files")
     options: dict[str, Any] = {"image_size": image_size, "channels": channels, "n_jobs": n_jobs, "errors": errors}
     found = decode(root, files, **options, intensity=intensity, fit=fit, max_pixels=max_pixels)
     for note in found.notes:

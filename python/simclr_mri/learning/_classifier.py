@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,16 @@ import numpy as np
 
 from .._shared import OnError, Progress, Resume, about_options
 from ..config import FinetuneOptions, as_dict, checked, documents_options, takes_recipe
-from ..datasets import Dataset, Groups, PictureStream, VolumeStream, labels_of, require_labels, stream_pictures
+from ..datasets import (
+    Dataset,
+    Groups,
+    PictureStream,
+    VolumeStream,
+    check_dataset,
+    labels_of,
+    require_labels,
+    stream_pictures,
+)
 from ..metrics import Evaluation, softmax
 from ..splits import draw_labelled
 from ..views import Preprocess
@@ -328,6 +338,8 @@ class Classifier(Judge, FinetuneOptions, NetworkEstimator):
         <PredictionTable: 8 pictures of 4 subjects, classes CDR_0, CDR_above_0>
         """
         self.check_fitted()
+        if not isinstance(data, (str, os.PathLike)):
+            check_dataset(data, "data")
         pieces = [data] if isinstance(data, Dataset) else self.stream(data, groups=groups, errors=errors)
         n = len(data) if isinstance(data, Dataset) else len(pieces)
         progress = Progress("predict", n, verbose=self.verbose)

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._shared import WandBMode, close_figure, write_json
+from .._shared import WandBMode, choose, close_figure, write_json
 from ..learning import Callback
 from ..studies import model_card
 
@@ -330,6 +330,7 @@ TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLfl
 
 def tracker(name: str, to: str | None = None) -> Tracker:
     """The tracker that `--track NAME --track-to PLACE` asks for."""
+    choose("track", name, tuple(TRACKERS))
     if name == "mlflow":
         return MLflow(to)
     return TensorBoard(to) if name == "tensorboard" else WandB(folder=to)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._shared import Views, choose, n_threads
+from .._shared import Views, choose, expect, n_threads
 from ..datasets import Dataset
 from ._custom import CustomViews, custom_batch
 
@@ -77,7 +77,8 @@ def plain_batch(
     images: Dataset | np.ndarray, indices: np.ndarray, preprocess: Preprocess, n_jobs: int | None = None
 ) -> np.ndarray:
     """Normalised images, float32 (n, H, W, C)."""
-    pixels, rows = _pixels_and_rows(images, np.ascontiguousarray(indices, np.int64))
+    pixels, rows = _pixels_and_rows(images, _checked_indices(indices))
+    expect("preprocess", preprocess, "std", "a Preprocess")
     return _core.gather_batch(
         pixels,
         rows,
@@ -118,8 +119,9 @@ def augmented_batch(
     -------
     ndarray of shape (n, H, W, C), float32
     """
-    names = np.ascontiguousarray(indices, np.int64)
+    names = _checked_indices(indices)
     pixels, rows = _pixels_and_rows(images, names)
+    expect("preprocess", preprocess, "std", "a Preprocess")
     if callable(kind):
         views = custom_batch(
             kind, pixels[rows], names, mean=preprocess.mean, std=preprocess.std, seed=seed, epoch=epoch, view=view
@@ -148,4 +150,14 @@ def _pixels_and_rows(images: Dataset | np.ndarray, indices: np.ndarray) -> tuple
     """What the core reads from: an array as it is, or of a data set the images of this batch alone."""
     if isinstance(images, Dataset):
         return np.ascontiguousarray(images.take(indices)), np.arange(len(indices))
+    if not isinstance(images, np.ndarray):
+        raise TypeError(f"images: expected a Dataset or an array, got {type(images).__name__}")
     return images, indices
+
+
+def _checked_indices(indices: np.ndarray) -> np.ndarray:
+    """Indices as int64; TypeError unless they are whole numbers."""
+    array = np.asarray(indices)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise TypeError(f"indices: expected whole numbers of shape (n,), got {array.dtype} of shape {array.shape}")
+    return np.ascontiguousarray(array, np.int64)

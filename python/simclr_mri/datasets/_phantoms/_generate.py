@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from ..._shared import Channels, check_images_fit, read_table, some, suggests_names
+from ..._shared import Channels, check_images_fit, check_path, read_table, some, suggests_names
 from .._classes import SEVERITY
 from .._dataset import Dataset
 from .._folder import check_root
@@ -177,7 +177,7 @@ def write_phantoms(
     ...     load_phantoms(root).fingerprint() == made.fingerprint()
     True
     """
-    root = Path(root).expanduser()
+    root = check_path(root, "root").expanduser()
     about = {
         "format": "simclr_mri phantoms",
         "version": 1,
