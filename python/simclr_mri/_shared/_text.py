@@ -128,7 +128,8 @@ def suggests_names(function: F) -> F:
 
 def choose(argument: str, value: Any, known: Sequence[Any]) -> Any:
     """`value` if it is one of `known`, else a ValueError that helps."""
-    if (hasattr(value, "__array__") and getattr(value, "ndim", 0)) or value not in known:  # an array has no one answer
+    is_array = getattr(value, "ndim", None) not in (None, 0)  # == of an array has no one answer
+    if is_array or value not in known:
         raise ValueError(f"{option_text(argument, value)} is unknown.{did_you_mean(str(value), map(str, known))}")
     return value
 
