@@ -1,7 +1,5 @@
-/* ReLU over flat arrays, in pieces of a fixed size. */
+/* ReLU over flat arrays, in pieces of a fixed size. The head is small, so plain loops, which compilers vectorise, are enough. */
 #include "smri/activation.h"
-
-#include "kernels/kernels.h"
 
 /* 128 KiB of each array: a few microseconds of memory traffic, long beside the hand-out of a task. */
 #define GRAIN ((size_t)1 << 15)
@@ -12,18 +10,22 @@ struct relu_job {
     size_t n;
 };
 
-static void relu_task(void *context, size_t index, size_t worker) {
+static void forward_task(void *context, size_t index, size_t worker) {
     const struct relu_job *job = context;
-    const struct smri_elementwise_kernels *kernels = &smri_kernels_get()->elementwise;
-    const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    if (job->y == NULL) kernels->relu_fwd(job->out + first, job->in + first, n);
-    else kernels->relu_bwd(job->out + first, job->in + first, job->y + first, n);
+    const size_t end = smri_chunk_end(job->n, GRAIN, index);
+    for (size_t i = index * GRAIN; i < end; i++) job->out[i] = job->in[i] < 0.0f ? 0.0f : job->in[i];
+}
+
+static void backward_task(void *context, size_t index, size_t worker) {
+    const struct relu_job *job = context;
+    const size_t end = smri_chunk_end(job->n, GRAIN, index);
+    for (size_t i = index * GRAIN; i < end; i++) job->out[i] = job->y[i] > 0.0f ? job->in[i] : 0.0f;
 }
 
 void smri_relu_forward(float *y, const float *x, size_t n, smri_pool *pool) {
-    smri_pool_run(pool, smri_chunk_count(n, GRAIN), relu_task, &(struct relu_job){y, x, NULL, n});
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), forward_task, &(struct relu_job){y, x, NULL, n});
 }
 
 void smri_relu_backward(float *dx, const float *dy, const float *y, size_t n, smri_pool *pool) {
-    smri_pool_run(pool, smri_chunk_count(n, GRAIN), relu_task, &(struct relu_job){dx, dy, y, n});
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), backward_task, &(struct relu_job){dx, dy, y, n});
 }

@@ -1,12 +1,10 @@
 /* Dropout (Srivastava et al., JMLR 2014) in the inverted form, scaled in training. The mask is recomputed from its name
- * wherever it is needed, which costs less than to store and read it. */
+ * wherever it is needed, which costs less than to store and read it: word i of row n's stream belongs to element i. */
 #include "smri/activation.h"
 
 #include <assert.h>
 #include <math.h>
-#include <string.h>
 
-#include "kernels/kernels.h"
 #include "smri/rng.h"
 
 struct dropout_job {
@@ -14,7 +12,7 @@ struct dropout_job {
     const float *x;
     const struct smri_dropout *dropout;
     size_t C;
-    uint32_t threshold;
+    uint32_t threshold; /* words of at least so much keep their element */
     float factor;
 };
 
@@ -23,10 +21,9 @@ static void row_task(void *context, size_t index, size_t worker) {
     struct smri_rng rng;
     const size_t row_in_batch = job->dropout->first_row + index;
     smri_rng_init(&rng, job->dropout->seed, job->dropout->step, row_in_batch, job->dropout->layer, SMRI_FOR_DROPOUT);
-    struct smri_dropout_row row = {.threshold = job->threshold, .factor = job->factor};
-    memcpy(row.key, rng.key, sizeof row.key);
-    memcpy(row.counter, rng.counter, sizeof row.counter);
-    smri_kernels_get()->elementwise.dropout(job->y + index * job->C, job->x + index * job->C, job->C, &row);
+    const float *x = job->x + index * job->C;
+    float *y = job->y + index * job->C;
+    for (size_t i = 0; i < job->C; i++) y[i] = smri_rng_u32(&rng) >= job->threshold ? x[i] * job->factor : 0.0f;
 }
 
 void smri_dropout_apply(float *y, const float *x, const struct smri_dropout *dropout, size_t N, size_t C, smri_pool *pool) {
