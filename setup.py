@@ -1,7 +1,7 @@
 """Builds the extension `simclr_mri._core`: the C core and its binding in one shared object.
 
-What pyproject.toml cannot say is here: flags by file (an ISA file is compiled with its own instruction set, chosen by
-its suffix), the search for the libraries, and the copy of OpenBLAS that travels inside the package.
+What pyproject.toml cannot say is here: flags by file (a kernel is compiled for the instruction set that its suffix names,
+a file of loops for several), the search for the libraries, and the copy of OpenBLAS that travels inside the package.
 
 Environment, all optional:
     SMRI_OPENBLAS   folder with include/ and lib/ of an OpenBLAS, or "none" for the plain C path
@@ -47,13 +47,28 @@ AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 ISA_FLAGS = {
     "x86": {
-        "_avx2.c": AVX2,
-        "_avx512.c": AVX512,
-        "_avx512bf16.c": [*AVX512, "-mavx512bf16"],
-        "_amx.c": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
+        "avx2": AVX2,
+        "avx512": AVX512,
+        "avx512bf16": [*AVX512, "-mavx512bf16"],
+        "amx": [*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"],
     },
-    "aarch64": {"_neon.c": [], "_neonbf16.c": ["-march=armv8.2-a+bf16"]},
+    "aarch64": {"neon": [], "neonbf16": ["-march=armv8.2-a+bf16"]},
 }
+# A file of loops is compiled once for each of its instruction sets, whose name it knows as SMRI_ISA.
+LOOPS_ISAS = {"x86": ["avx2", "avx512"], "aarch64": ["neon"]}.get(MACHINE, [])
+ALSO = {"pixels": ["ref"], "peak": ["ref"]}
+if MACHINE == "x86":  # where rounding has an instruction in AVX512_BF16
+    ALSO |= {family: ["avx512bf16"] for family in ("batchnorm", "convert", "pool2d", "winograd")}
+
+
+def instruction_sets(source: str) -> list[str]:
+    """For which a source is compiled: "" is the machine's least; none for one that is another machine's."""
+    name = Path(source).stem
+    if name.endswith("_loops"):
+        return [*LOOPS_ISAS, *ALSO.get(name.removesuffix("_loops"), [])]
+    if any(name.endswith(f"_{isa}") for machine in ISA_FLAGS for isa in ISA_FLAGS[machine] if machine != MACHINE):
+        return []
+    return [next((isa for isa in ISA_FLAGS.get(MACHINE, {}) if name.endswith(f"_{isa}")), "")]
 
 
 def sources() -> list[str]:
@@ -145,7 +160,7 @@ def require_codecs() -> None:
 
 
 class BuildExt(build_ext):
-    """Compiles file by file, each with the flags of its suffix, on all cores; not what other machines have."""
+    """Compiles file by file, each for its instruction sets, on all cores; not what other machines have."""
 
     def run(self) -> None:
         self.develops = bool(self.inplace or self.editable_mode)
@@ -163,27 +178,24 @@ class BuildExt(build_ext):
             flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"]
             link.append(f"-fsanitize={sanitize}")
 
-        isa_flags = ISA_FLAGS.get(MACHINE, {})
-        others = tuple(suffix for machine in ISA_FLAGS for suffix in ISA_FLAGS[machine] if machine != MACHINE)
+        if self.develops:
+            flags.append("-DSMRI_TESTING")  # with the module `_testing`, which no wheel has
 
-        def compile_one(source: str) -> list[str]:
-            isa = next((f for suffix, f in isa_flags.items() if source.endswith(suffix)), [])
+        def compile_one(source: str, isa: str) -> list[str]:
+            define = [f"-DSMRI_ISA={isa}"] if source.endswith("_loops.c") else []
             return self.compiler.compile(
                 [source],
-                output_dir=self.build_temp,
+                output_dir=os.path.join(self.build_temp, isa),
                 macros=ext.define_macros,
                 include_dirs=ext.include_dirs,
-                extra_postargs=[*flags, *isa],
+                extra_postargs=[*flags, *ISA_FLAGS.get(MACHINE, {}).get(isa, []), *define],
                 depends=ext.depends,
             )
 
-        here = [source for source in ext.sources if not source.endswith(others)]
-        if self.develops:
-            flags.append("-DSMRI_TESTING")  # with the module `_testing`, which no wheel has
-        else:
-            here = [source for source in here if Path(source).parent.name != "testing"]
+        here = [source for source in ext.sources if self.develops or Path(source).parent.name != "testing"]
+        tasks = [(source, isa) for source in here for isa in instruction_sets(source)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
-            objects = [name for names in workers.map(compile_one, here) for name in names]
+            objects = [name for names in workers.map(compile_one, *zip(*tasks, strict=True)) for name in names]
 
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-/* One number of an array in either precision. The precision is a constant wherever these are inlined. */
+/* One number of an array in either precision. The precision is a constant wherever speed matters. */
 #pragma once
 
 #include "smri/precision.h"

@@ -1,7 +1,18 @@
 /* What the files of all families share: tables filled for an instruction set, and functions for either precision. */
 #pragma once
 
+#include <stddef.h>
+
 #include "smri/precision.h"
+
+#define SMRI_INLINE static inline __attribute__((always_inline))
+
+/* Completes stores past the caches, before another thread is told that they are there. */
+SMRI_INLINE void smri_store_fence(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
 
 /* A family's functions that fill its table: `_ref` all slots, the others those that they improve. Not every family has all. */
 #define SMRI_DECLARE_FILLERS(name, table_of) \
@@ -13,7 +24,7 @@
     void name##_neon(table_of *); \
     void name##_neonbf16(table_of *)
 
-/* One of them, in a file that is included by one for each instruction set, which defines SMRI_ISA as the end of its name. */
+/* One of them, in a file of loops, which is compiled once for each instruction set with its name as SMRI_ISA. */
 #define SMRI_FILLER(name) SMRI_JOINED(name, SMRI_ISA)
 #define SMRI_JOINED(name, isa) SMRI_JOINED_NOW(name, isa)
 #define SMRI_JOINED_NOW(name, isa) name##_##isa

@@ -14,31 +14,22 @@ struct table {
     struct smri_kernels kernels;
 };
 
-/* The families that every instruction set with vectors of floats has. */
+/* The families whose loops are compiled for every instruction set with vectors of floats. */
 #define FILL_FLOATS(isa) \
-    smri_conv_kernels_##isa(&table->conv), smri_winograd_kernels_##isa(table->winograd), \
-    smri_batchnorm_kernels_##isa(table->batchnorm), smri_convert_kernels_##isa(&table->convert), \
-    smri_elementwise_kernels_##isa(&table->elementwise), smri_pool2d_kernels_##isa(table->pool2d), \
-    smri_softmax_kernels_##isa(&table->softmax), smri_optimizer_kernels_##isa(&table->optimizer), \
-    smri_peak_kernels_##isa(&table->peak)
+    smri_batchnorm_kernels_##isa(table->batchnorm), smri_conv_kernels_##isa(&table->conv), \
+    smri_convert_kernels_##isa(&table->convert), smri_optimizer_kernels_##isa(&table->optimizer), \
+    smri_peak_kernels_##isa(&table->peak), smri_pixel_kernels_##isa(&table->pixels), \
+    smri_pool2d_kernels_##isa(table->pool2d), smri_random_kernels_##isa(&table->random), \
+    smri_softmax_kernels_##isa(&table->softmax), smri_winograd_kernels_##isa(table->winograd)
 
 static void fill(struct smri_kernels *table, unsigned isas) {
     FILL_FLOATS(ref);
-    smri_pixel_kernels_ref(&table->pixels);
-    smri_random_kernels_ref(&table->random);
     smri_bf16_dot2_kernels_ref(&table->bf16_dot2);
     smri_amx_kernels_ref(&table->amx);
     smri_amx_wgrad_kernels_ref(&table->amx_wgrad);
 #if defined(__x86_64__)
-    if ((isas & SMRI_ISA_AVX2) != 0) {
-        FILL_FLOATS(avx2);
-        smri_pixel_kernels_avx2(&table->pixels);
-        smri_random_kernels_avx2(&table->random);
-    }
-    if ((isas & SMRI_ISA_AVX512) != 0) {
-        FILL_FLOATS(avx512);
-        smri_pixel_kernels_avx512(&table->pixels);
-    }
+    if ((isas & SMRI_ISA_AVX2) != 0) FILL_FLOATS(avx2);
+    if ((isas & SMRI_ISA_AVX512) != 0) FILL_FLOATS(avx512);
     if ((isas & SMRI_ISA_AVX512BF16) != 0) {
         smri_bf16_dot2_kernels_avx512bf16(&table->bf16_dot2);
         smri_convert_kernels_avx512bf16(&table->convert);
@@ -53,10 +44,7 @@ static void fill(struct smri_kernels *table, unsigned isas) {
         smri_peak_kernels_amx(&table->peak);
     }
 #elif defined(__aarch64__)
-    if ((isas & SMRI_ISA_NEON) != 0) {
-        FILL_FLOATS(neon);
-        smri_random_kernels_neon(&table->random);
-    }
+    if ((isas & SMRI_ISA_NEON) != 0) FILL_FLOATS(neon);
     if ((isas & SMRI_ISA_NEONBF16) != 0) {
         smri_bf16_dot2_kernels_neonbf16(&table->bf16_dot2);
         smri_peak_kernels_neonbf16(&table->peak);

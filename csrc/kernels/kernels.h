@@ -10,7 +10,6 @@
 #include "kernels/conv/amx_wgrad.h"
 #include "kernels/conv/bf16_dot2.h"
 #include "kernels/convert/convert.h"
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/batchnorm/batchnorm.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/peak/peak.h"
@@ -27,7 +26,6 @@ struct smri_kernels {
     struct smri_bf16_dot2_kernels bf16_dot2;
     struct smri_convert_kernels convert;
     struct smri_batchnorm_kernels batchnorm[SMRI_PRECISIONS];
-    struct smri_elementwise_kernels elementwise;
     struct smri_pool2d_kernels pool2d[SMRI_PRECISIONS];
     struct smri_softmax_kernels softmax;
     struct smri_optimizer_kernels optimizer;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/elem.h"
 #include "kernels/kernels.h"
 #include "smri/memory.h"
 
@@ -171,10 +172,7 @@ static void spread_image(void *context, size_t n, size_t worker) {
     const float factor = 1.0f / (float)job->pixels;
     const float *dy = (const float *)job->in + n * job->C;
     void *dx = smri_elem(job->out, n * job->pixels * job->C, job->precision);
-    if (job->precision == SMRI_BF16)
-        for (size_t c = 0; c < job->C; c++) ((smri_bf16 *)dx)[c] = smri_bf16_from_float(factor * dy[c]);
-    else
-        for (size_t c = 0; c < job->C; c++) ((float *)dx)[c] = factor * dy[c];
+    for (size_t c = 0; c < job->C; c++) set_number(dx, c, factor * dy[c], job->precision);
     for (size_t pixel = 1; pixel < job->pixels; pixel++)
         memcpy(smri_elem(dx, pixel * job->C, job->precision), dx, job->C * smri_precision_bytes(job->precision));
 }

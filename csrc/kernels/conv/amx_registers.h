@@ -1,7 +1,10 @@
 /* The configuration of AMX's tile registers. For files compiled with AMX, or against an emulation of its instructions. */
 #pragma once
 
-#include "kernels/lanes_avx512.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/transpose_avx512.h"
 
 /* LDTILECFG's operand (Intel SDM volume 1, section 18.3): eight registers of 16 rows x 64 bytes. */
 struct smri_amx_config {

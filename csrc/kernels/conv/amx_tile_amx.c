@@ -57,7 +57,7 @@ SMRI_INLINE void accumulate_of(const struct smri_amx_product *t, size_t column, 
 }
 
 SMRI_INLINE void write_row(smri_bf16 *out, const float *sums, __mmask32 mask, bool accumulate, bool streamed) {
-    __m512 low = _mm512_load_ps(sums), high = _mm512_load_ps(sums + SMRI_LANES);
+    __m512 low = _mm512_load_ps(sums), high = _mm512_load_ps(sums + SMRI_AMX_HALF);
     if (accumulate) {
         const __m512i old = _mm512_maskz_loadu_epi16(mask, out);
         const __m512i old_low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(old));
@@ -118,7 +118,7 @@ static void pack_amx(smri_bf16 *panel, const float *w, size_t rows) {
                                                 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (size_t pair = 0; pair < SMRI_AMX_SLICE / 2; pair++)
         for (size_t half = 0; half < 2; half++) {
-            const float *even = w + 2 * pair * SMRI_AMX_BLOCK + half * SMRI_LANES;
+            const float *even = w + 2 * pair * SMRI_AMX_BLOCK + half * SMRI_AMX_HALF;
             const __m512 a = 2 * pair < rows ? _mm512_loadu_ps(even) : _mm512_setzero_ps();
             const __m512 b = 2 * pair + 1 < rows ? _mm512_loadu_ps(even + SMRI_AMX_BLOCK) : _mm512_setzero_ps();
             const __m512i both = _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(b, a));
@@ -132,7 +132,7 @@ static void pack_transposed_amx(smri_bf16 *panel, const float *w, size_t rows) {
         SMRI_UNROLL_16 for (size_t j = 0; j < 16; j++) {
             const float *column = w + (half * 16 + j) * SMRI_AMX_SLICE;
             if (half * 16 + j < rows)
-                r[j] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(column + SMRI_LANES), _mm512_loadu_ps(column));
+                r[j] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(column + SMRI_AMX_HALF), _mm512_loadu_ps(column));
             else
                 r[j] = _mm512_setzero_si512();
         }

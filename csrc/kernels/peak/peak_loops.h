@@ -10,8 +10,10 @@
 /* Hides a vector's value, or the compiler would find that all sums are the same. */
 #if defined(__x86_64__)
 #define SMRI_HIDE(v) __asm__ volatile("" : "+v"(v))
-#else
+#elif defined(__aarch64__)
 #define SMRI_HIDE(v) __asm__ volatile("" : "+w"(v))
+#else
+#define SMRI_HIDE(v) __asm__ volatile("" : "+m"(v))
 #endif
 
 #if !defined(SMRI_PEAK_PRODUCTS)

@@ -1,5 +1,6 @@
 /* BFDOT adds two products of bfloat16 numbers to each of 4 sums; the code is in peak_loops.h. */
-#include "kernels/lanes_neon4.h"
+#define SMRI_SINGLE_REGISTERS
+#include "kernels/lanes.h"
 
 #define SMRI_PEAK_PRODUCTS 2
 #define SMRI_PEAK_FACTOR vreinterpretq_f32_u32(vdupq_n_u32(0x3F803F80)) /* 1 and 1 */

@@ -32,17 +32,17 @@
 
 /* B^T d. A row holds the coefficients of the product of (x - p) over the points p but its own: (x^2 - a^2)(x^2 - b^2),
  * x (x^2 - b^2)(x +- a), x (x^2 - a^2)(x +- b), and x (x^2 - a^2)(x^2 - b^2) for infinity. */
+SMRI_INLINE void input_half(floats out[3], const floats d[SMRI_WINOGRAD_IN], const bool low) { /* rows 0 to 2, or 3 to 5 */
+    const float a2 = SMRI_WINOGRAD_A2, b2 = SMRI_WINOGRAD_B2, other2 = low ? b2 : a2, point = low ? SMRI_WINOGRAD_A1 : SMRI_WINOGRAD_B1;
+    const floats even = vfma(vset1(-other2), d[2], d[4]), odd = vfma(vset1(-other2), d[1], d[3]);
+    const floats *end = low ? d : d + 1; /* 0 or infinity */
+    out[low ? 0 : 2] = vfma(vset1(a2 * b2), end[0], vfma(vset1(-(a2 + b2)), end[2], end[4]));
+    out[low ? 1 : 0] = vfma(vset1(point), odd, even);
+    out[low ? 2 : 1] = vfma(vset1(-point), odd, even);
+}
 SMRI_INLINE void input_line(floats out[SMRI_WINOGRAD_IN], const floats d[SMRI_WINOGRAD_IN]) {
-    const floats even_a = vfma(vset1(-SMRI_WINOGRAD_B2), d[2], d[4]), odd_a = vfma(vset1(-SMRI_WINOGRAD_B2), d[1], d[3]);
-    const floats even_b = vfma(vset1(-SMRI_WINOGRAD_A2), d[2], d[4]), odd_b = vfma(vset1(-SMRI_WINOGRAD_A2), d[1], d[3]);
-    out[0] = vfma(vset1(SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_B2), d[0], vfma(vset1(-(SMRI_WINOGRAD_A2 + SMRI_WINOGRAD_B2)),
-                                                                         d[2], d[4]));
-    out[1] = vfma(vset1(SMRI_WINOGRAD_A1), odd_a, even_a);
-    out[2] = vfma(vset1(-SMRI_WINOGRAD_A1), odd_a, even_a);
-    out[3] = vfma(vset1(SMRI_WINOGRAD_B1), odd_b, even_b);
-    out[4] = vfma(vset1(-SMRI_WINOGRAD_B1), odd_b, even_b);
-    out[5] = vfma(vset1(SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_B2), d[1], vfma(vset1(-(SMRI_WINOGRAD_A2 + SMRI_WINOGRAD_B2)),
-                                                                         d[3], d[5]));
+    input_half(out, d, true);
+    input_half(out + 3, d, false);
 }
 
 /* A^T m: y[i] = sum over points of point^i m, and m at infinity for the highest power. */
@@ -110,38 +110,16 @@ SMRI_INLINE void load_column(floats column[SMRI_WINOGRAD_IN], const float *m, si
 /* A transform loads its columns one after the other and stores its rows one after the other, so that only the half-way
  * result, in the first-level cache, needs more room than the registers. It takes n channels from c on, of pixels of a
  * precision; n, if a whole vector, and the precision are constants wherever these are inlined. */
-/* Rows 0 to 2 of B^T d for column j of the tile, or rows 3 to 5. */
-SMRI_INLINE void input_half_line(floats out[3], const void *const *pixels, size_t j, size_t c, const bool low, size_t n,
-                            enum smri_precision precision) {
-    const floats d1 = vload(pixels[SMRI_WINOGRAD_IN + j], c, n, precision), d2 = vload(pixels[2 * SMRI_WINOGRAD_IN + j],
-                                                                                       c, n, precision);
-    const floats d3 = vload(pixels[3 * SMRI_WINOGRAD_IN + j], c, n, precision),
-        d4 = vload(pixels[4 * SMRI_WINOGRAD_IN + j], c, n, precision);
-    if (low) {
-        const floats even = vfma(vset1(-SMRI_WINOGRAD_B2), d2, d4), odd = vfma(vset1(-SMRI_WINOGRAD_B2), d1, d3);
-        const floats d0 = vload(pixels[j], c, n, precision);
-        out[0] = vfma(vset1(SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_B2), d0,
-                      vfma(vset1(-(SMRI_WINOGRAD_A2 + SMRI_WINOGRAD_B2)), d2, d4));
-        out[1] = vfma(vset1(SMRI_WINOGRAD_A1), odd, even);
-        out[2] = vfma(vset1(-SMRI_WINOGRAD_A1), odd, even);
-    } else {
-        const floats even = vfma(vset1(-SMRI_WINOGRAD_A2), d2, d4), odd = vfma(vset1(-SMRI_WINOGRAD_A2), d1, d3);
-        const floats d5 = vload(pixels[5 * SMRI_WINOGRAD_IN + j], c, n, precision);
-        out[0] = vfma(vset1(SMRI_WINOGRAD_B1), odd, even);
-        out[1] = vfma(vset1(-SMRI_WINOGRAD_B1), odd, even);
-        out[2] = vfma(vset1(SMRI_WINOGRAD_A2 * SMRI_WINOGRAD_B2), d1,
-                      vfma(vset1(-(SMRI_WINOGRAD_A2 + SMRI_WINOGRAD_B2)), d3, d5));
-    }
-}
-
 /* Two passes of three rows each: 18 vectors half-way stay in 32 registers where 36 would not, which is worth reading
  * most pixels twice (57 -> 49 ns for 16 channels). */
 SMRI_INLINE void input_lanes(float *v, size_t stride, const void *const *pixels, enum smri_precision precision, size_t c,
                              size_t n) {
     SMRI_UNROLL_ALL for (size_t half = 0; half < 2; half++) {
-        floats rows[3][SMRI_WINOGRAD_IN], line[SMRI_WINOGRAD_IN];
+        floats rows[3][SMRI_WINOGRAD_IN], column[SMRI_WINOGRAD_IN], line[SMRI_WINOGRAD_IN];
         SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_IN; j++) {
-            input_half_line(line, pixels, j, c, half == 0, n, precision);
+            SMRI_UNROLL_ALL for (size_t i = half; i < half + 5; i++) /* the half does not read the sixth */
+                column[i] = vload(pixels[i * SMRI_WINOGRAD_IN + j], c, n, precision);
+            input_half(line, column, half == 0);
             SMRI_UNROLL_ALL for (size_t i = 0; i < 3; i++) rows[i][j] = line[i];
         }
         SMRI_UNROLL_ALL for (size_t i = 0; i < 3; i++) {

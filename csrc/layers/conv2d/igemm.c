@@ -308,7 +308,7 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
             tile.weights = job->weights + col / SMRI_CONV_BLOCK * job->block_stride * WORD_BYTES;
             compute(&tile);
         }
-    if (job->streamed) job->kernels->conv.store_fence();
+    if (job->streamed) smri_store_fence();
     if (is_watched(job)) fusion->consume_dst(fusion->consumer, begin, end - begin, column, last - column);
 }
 

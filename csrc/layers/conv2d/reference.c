@@ -3,6 +3,7 @@
  * read, sums are fp32 and results are rounded once. */
 #include <string.h>
 
+#include "kernels/elem.h"
 #include "layers/conv2d/methods.h"
 
 struct job {
@@ -23,15 +24,7 @@ static struct smri_workspace_bytes workspace_bytes(enum smri_conv2d_direction di
 }
 
 static float load(const struct job *job, const void *activations, size_t i) {
-    if (job->shape->precision == SMRI_BF16) return smri_bf16_to_float(((const smri_bf16 *)activations)[i]);
-    return ((const float *)activations)[i];
-}
-
-static void store(const struct job *job, size_t i, float value) {
-    if (job->shape->precision == SMRI_BF16)
-        ((smri_bf16 *)job->out)[i] = smri_bf16_from_float(value);
-    else
-        ((float *)job->out)[i] = value;
+    return number_at(activations, i, job->shape->precision);
 }
 
 static float load_weight(const struct job *job, size_t i) {
@@ -62,7 +55,7 @@ static void forward_image(void *context, size_t n, size_t worker) {
                     for (size_t c = 0; c < s->C; c++)
                         sum += load(job, job->a, ((n * s->H + h) * s->W + w) * s->C + c) *
                                load_weight(job, weight_index(s, k, r, t, c));
-                store(job, ((n * job->P + p) * job->Q + q) * s->K + k, sum);
+                set_number(job->out, ((n * job->P + p) * job->Q + q) * s->K + k, sum, s->precision);
             }
 }
 
@@ -96,7 +89,7 @@ static void backward_data_image(void *context, size_t n, size_t worker) {
             for (size_t c = 0; c < s->C; c++) {
                 const size_t i = ((n * s->H + h) * s->W + w) * s->C + c;
                 const float dx = gradient(job, n, h, w, c);
-                store(job, i, job->accumulate ? load(job, job->out, i) + dx : dx);
+                set_number(job->out, i, job->accumulate ? load(job, job->out, i) + dx : dx, s->precision);
             }
 }
 

@@ -30,7 +30,6 @@ EMULATED __m128i _mm_set1_epi8(char value) {
     return r;
 }
 EMULATED __m256i _mm256_setzero_si256(void) { return (__m256i){0}; }
-#define _mm512_setr_epi32(...) emulated_setr_epi32((const uint32_t[16]){__VA_ARGS__})
 EMULATED __m512i emulated_setr_epi32(const uint32_t lowest_first[16]) {
     union emulated_lanes r;
     memcpy(r.u32, lowest_first, sizeof r.u32);
@@ -228,6 +227,13 @@ EMULATED __m512i _mm512_permutex2var_epi16(__m512i a, __m512i index, __m512i b) 
     const union emulated_lanes at = {.si = index}, x = {.si = a}, y = {.si = b};
     union emulated_lanes r;
     EMULATED_EACH(32) r.u16[i] = (at.u16[i] & 32 ? &y : &x)->u16[at.u16[i] & 31];
+    return r.si;
+}
+EMULATED __m512i _mm512_cvtepu8_epi32(__m128i a) {
+    union emulated_lanes r;
+    uint8_t from[16];
+    memcpy(from, &a, sizeof from);
+    EMULATED_EACH(16) r.u32[i] = from[i];
     return r.si;
 }
 EMULATED __m256i _mm512_cvtepi32_epi16(__m512i a) {

@@ -4,8 +4,6 @@
  * Reductions take eight rows together: their deviations are summed in fp32 in registers and flushed to double sums that
  * live in the outputs, which for a tile of 256 columns stay in the first-level cache. So memory is read once, row after
  * row, as the prefetchers like it, and no fp32 sum is longer than eight. */
-#pragma once
-
 #include "kernels/lanes.h"
 #include "kernels/batchnorm/batchnorm.h"
 
@@ -123,7 +121,7 @@ SMRI_INLINE void scale_shift(const struct smri_scale_shift_rows *job, enum smri_
     if (kind == NO_RESIDUAL) scale_shift_residual(&local, NO_RESIDUAL, precision);
     else if (kind == PLAIN_RESIDUAL) scale_shift_residual(&local, PLAIN_RESIDUAL, precision);
     else scale_shift_residual(&local, AFFINE_RESIDUAL, precision);
-    vstore_fence(); /* before another thread is told that y is there */
+    smri_store_fence();
 }
 
 /* How dy is masked: not, by the forward value recomputed from x, or by bits, in which case gradient_sums leaves it behind. */
@@ -214,7 +212,7 @@ SMRI_INLINE void gradient_dx(void *dx, const struct smri_batchnorm_gradient *job
         local.scale != NULL ? dx_kind(dx, &local, &by, true, false, precision)
                             : dx_kind(dx, &local, &by, false, false, precision);
     }
-    vstore_fence(); /* before another thread is told that dx is there */
+    smri_store_fence();
 }
 
 #include "kernels/batchnorm/batchnorm_entries.h"

@@ -4,33 +4,14 @@
  * The bits are those of smri_rng_normal, sqrt(-2 log u) cos(2 pi v) by the C library's functions, whose errors are about an ulp
  * of a double. Those here err by a few. Rounding to float hides the difference unless the middle between two floats lies
  * in between. Numbers that are within 1024 ulp of one, a group of 32 in 8,000, are computed by smri_rng_normal. */
-#pragma once
-
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/philox.h"
 #include "kernels/random/random.h"
 
-enum { BLOCKS = 16, NUMBERS = 2 * BLOCKS, TOLERANCE = 1024 }; /* a block is four words, and a number takes two */
-
-/* words[w][b] is word w of block counter[0] + b. */
-static void philox_blocks(uint32_t words[4][BLOCKS], const struct smri_rng *rng) {
-    for (uint32_t b = 0; b < BLOCKS; b++) {
-        uint32_t c0 = rng->counter[0] + b, c1 = rng->counter[1], c2 = rng->counter[2], c3 = rng->counter[3];
-        uint32_t k0 = rng->key[0], k1 = rng->key[1];
-        for (int round = 0; round < 10; round++) {
-            const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-            c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-            c1 = (uint32_t)p1;
-            c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-            c3 = (uint32_t)p0;
-            k0 += 0x9E3779B9u;
-            k1 += 0xBB67AE85u;
-        }
-        words[0][b] = c0, words[1][b] = c1, words[2][b] = c2, words[3][b] = c3;
-    }
-}
+enum { BLOCKS = SMRI_PHILOX_BLOCKS, NUMBERS = 2 * BLOCKS, TOLERANCE = 1024 }; /* a block is four words, and a number takes two */
 
 /* A word as a double: its bits below those of 2^52. */
 static inline double double_of(uint64_t word) {
@@ -132,7 +113,7 @@ static void normals(float *out, size_t n, struct smri_rng *rng) {
     for (; i + NUMBERS <= n; i += NUMBERS) {
         uint32_t words[4][BLOCKS];
         float even[BLOCKS], odd[BLOCKS];
-        philox_blocks(words, rng);
+        philox_blocks(words, rng, 0);
         if ((normals_of(even, words[0], words[1]) | normals_of(odd, words[2], words[3])) != 0) {
             for (int j = 0; j < NUMBERS; j++) out[i + (size_t)j] = smri_rng_normal(rng);
             continue;

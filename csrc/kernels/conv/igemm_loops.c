@@ -1,6 +1,6 @@
-/* The convolution kernels on floats, for vectors of any width: the tiles of igemm_loops.h and the movers of data. The including
- * file has lanes.h, or as much of it as is used here. */
-#pragma once
+/* The convolution kernels on floats, for vectors of any width: the tiles of igemm_tile.h and the movers of data. */
+#define SMRI_SINGLE_REGISTERS
+#include "kernels/lanes.h"
 
 #define SMRI_IGEMM_PRECISION SMRI_FP32
 
@@ -8,7 +8,7 @@ SMRI_INLINE floats broadcast(const void *row, size_t i) { return vset1(((const f
 SMRI_INLINE floats broadcast_last(const void *row, size_t i) { return broadcast(row, i); }
 SMRI_INLINE floats multiply_add(floats x, floats w, floats sum) { return vfma(x, w, sum); }
 
-#include "kernels/conv/igemm_loops.h"
+#include "kernels/conv/igemm_tile.h"
 
 #define SMRI_UNROLL_LANES _Pragma("GCC unroll 16")
 
@@ -41,8 +41,6 @@ static void copy(float *restrict out, size_t out_stride, const float *restrict i
     }
 }
 
-static void store_fence(void) { vstore_fence(); }
-
 void SMRI_FILLER(smri_conv_kernels)(struct smri_conv_kernels *kernels) {
-    *kernels = (struct smri_conv_kernels){tile, gemm_tn, store_fence, transpose, copy};
+    *kernels = (struct smri_conv_kernels){tile, gemm_tn, transpose, copy};
 }

@@ -1,7 +1,5 @@
 /* The optimizers' passes, for whatever instruction set the including file is compiled for: every array is read and written
  * once. */
-#pragma once
-
 #include "kernels/lanes.h"
 #include "kernels/optimizer/optimizer.h"
 
@@ -30,7 +28,7 @@ static void sgd(float *w, float *m, const float *base, const float *g, const str
     local.stream = k->stream && w != base && is_streamable(w);
     if (m != NULL) SMRI_FOR_VECTORS(n, sgd_lanes, w, m, base, g, &local);
     else SMRI_FOR_VECTORS(n, sgd_lanes, w, NULL, base, g, &local);
-    vstore_fence(); /* before another thread is told that w is there */
+    smri_store_fence();
 }
 
 SMRI_INLINE void adamw_lanes(float *w, float *m, float *v, const float *base, const float *g,
@@ -52,7 +50,7 @@ static void adamw(float *w, float *m, float *v, const float *base, const float *
     struct smri_adamw_constants local = *k;
     local.stream = k->stream && w != base && is_streamable(w);
     SMRI_FOR_VECTORS(n, adamw_lanes, w, m, v, base, g, &local);
-    vstore_fence();
+    smri_store_fence();
 }
 
 /* Independent sums of squares, since one would wait for its own addition. */
@@ -95,7 +93,7 @@ static void perturb(float *w, float *copy, const float *g, float step, bool adap
     const floats by = vset1(step), more = vset1(eta);
     stream = stream && is_streamable(copy);
     SMRI_FOR_VECTORS(n, perturb_lanes, w, copy, g, by, adaptive, more, stream);
-    vstore_fence();
+    smri_store_fence();
 }
 
 void SMRI_FILLER(smri_optimizer_kernels)(struct smri_optimizer_kernels *table) {

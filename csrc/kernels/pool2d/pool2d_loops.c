@@ -1,60 +1,26 @@
 /* The loops behind pooling's vector kernels, written once for vectors of any width and numbers of either precision (lanes.h).
  * Each instruction set's file compiles its own copy. The taps come one after the other, in registers. */
-#pragma once
-
 #include "kernels/lanes.h"
 #include "kernels/pool2d/pool2d.h"
 
-#if defined(__AVX512F__)
-typedef __m512i places_of;
-SMRI_INLINE places_of all_places(uint8_t place) { return _mm512_set1_epi32(place); }
-
 /* A later tap wins when it is greater, or NaN. */
-SMRI_INLINE void challenge(floats *best, places_of *where, floats candidate, places_of here) {
-    const __mmask16 greater = _mm512_cmp_ps_mask(candidate, *best, _CMP_GT_OQ);
-    const __mmask16 wins = greater | _mm512_cmp_ps_mask(candidate, candidate, _CMP_UNORD_Q);
-    *best = _mm512_mask_mov_ps(*best, wins, candidate);
-    *where = _mm512_mask_mov_epi32(*where, wins, here);
-}
-
-SMRI_INLINE void put_places(uint8_t *out, places_of where, size_t n) {
-    _mm512_mask_cvtepi32_storeu_epi8(out, lanes_of(n), where);
-}
-
-/* sum, plus v where the place is `mine`. */
-SMRI_INLINE floats add_where(floats sum, floats v, const uint8_t *place, uint8_t mine, size_t n) {
-    const __mmask16 lanes = lanes_of(n);
-    const __m128i winner = n == SMRI_LANES ? _mm_loadu_si128((const void *)place) : _mm_maskz_loadu_epi8(lanes, place);
-    return _mm512_mask_add_ps(sum, _mm_mask_cmpeq_epi8_mask(lanes, winner, _mm_set1_epi8((char)mine)), sum, v);
-}
-#else
-typedef uints places_of;
-SMRI_INLINE places_of all_places(uint8_t place) { return (uints){0} + place; }
-
-SMRI_INLINE void challenge(floats *best, places_of *where, floats candidate, places_of here) {
+SMRI_INLINE void challenge(floats *best, uints *where, floats candidate, uints here) {
     const uints wins = (uints)(candidate > *best) | (uints)(candidate != candidate);
     *best = vselect(wins, candidate, *best);
     *where = (uints)vselect(wins, (floats)here, (floats)*where);
 }
 
-SMRI_INLINE void put_places(uint8_t *out, places_of where, size_t n) { vstore_bytes(out, where, n); }
-
-SMRI_INLINE floats add_where(floats sum, floats v, const uint8_t *place, uint8_t mine, size_t n) {
-    return sum + (floats)((uints)v & (uints)(vload_bytes(place, n) == mine));
-}
-#endif
-
 /* Prefetches what the pixel after the next will need, since the rows of a window are far apart. */
 SMRI_INLINE void max_columns(void *y, uint8_t *place, const void *const *x, const uint8_t *places, size_t n_taps,
                              size_t ahead, enum smri_precision precision, size_t c, size_t width, size_t n) {
     floats best[SMRI_SIDE_BY_SIDE];
-    places_of where[SMRI_SIDE_BY_SIDE];
+    uints where[SMRI_SIDE_BY_SIDE];
     for (size_t k = 0; k < width; k++) {
         best[k] = vload(x[0], c + k * SMRI_LANES, n, precision);
-        where[k] = all_places(places[0]);
+        where[k] = (uints){0} + places[0];
     }
     for (size_t i = 1; i < n_taps; i++) {
-        const places_of here = all_places(places[i]);
+        const uints here = (uints){0} + places[i];
         for (size_t k = 0; k < width; k++) {
             __builtin_prefetch(smri_elem_const(x[i], c + k * SMRI_LANES + ahead, precision), 0, 2);
             challenge(&best[k], &where[k], vload(x[i], c + k * SMRI_LANES, n, precision), here);
@@ -62,7 +28,7 @@ SMRI_INLINE void max_columns(void *y, uint8_t *place, const void *const *x, cons
     }
     for (size_t k = 0; k < width; k++) {
         vstore(y, c + k * SMRI_LANES, best[k], n, precision);
-        if (place != NULL) put_places(place + c + k * SMRI_LANES, where[k], n);
+        if (place != NULL) vstore_bytes(place + c + k * SMRI_LANES, where[k], n);
     }
 }
 
@@ -81,7 +47,8 @@ SMRI_INLINE void gather(const struct smri_max_row *row, size_t w, size_t first, 
             const uint8_t mine = (uint8_t)(row->first_place[i] + w + row->columns.pad - q * row->columns.stride);
             for (size_t k = 0; k < width; k++) {
                 const size_t at = q * row->C + c + k * SMRI_LANES;
-                sum[k] = add_where(sum[k], vload(row->dy[i], at, n, precision), row->place[i] + at, mine, n);
+                const uints won = (uints)(vload_bytes(row->place[i] + at, n) == mine);
+                sum[k] = sum[k] + (floats)((uints)vload(row->dy[i], at, n, precision) & won);
             }
         }
     for (size_t k = 0; k < width; k++) {

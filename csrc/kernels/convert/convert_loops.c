@@ -1,6 +1,4 @@
 /* The loops behind the vector conversions, written once for vectors of any width (lanes.h). */
-#pragma once
-
 #include "kernels/convert/convert.h"
 #include "kernels/lanes.h"
 
