@@ -1,7 +1,8 @@
 """Builds the extension `simclr_mri._core`: the C core and its binding in one shared object.
 
-What pyproject.toml cannot say is here: flags by file (a kernel is compiled for the instruction set that its suffix names,
-a file of loops for several), the search for the libraries, and the copy of OpenBLAS that travels inside the package.
+What pyproject.toml cannot say is here: flags by file (a kernel is compiled for the instruction set that its suffix
+names, a file of loops for several), the search for the libraries, and the copy of OpenBLAS that travels inside the
+package.
 
 Environment, all optional:
     SMRI_OPENBLAS   folder with include/ and lib/ of an OpenBLAS, or "none" for the plain C path

@@ -59,83 +59,52 @@ static uint8_t clip(int32_t sum) {
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-static void columns_u8(uint8_t *out, const uint8_t *in, const struct axis *axis, size_t H, size_t C) {
-    const int32_t *scaled = axis->scaled;
-    for (size_t h = 0; h < H; h++, in += axis->n_in * C)
+/* out[o] = the sum over t of weights[w + t] in[i + t step]: of bytes, or of floats. `bytes` is a constant wherever this is
+ * inlined. */
+static inline void weigh(void *out, size_t o, const void *in, size_t i, size_t step, const struct axis *axis, size_t w,
+                         bool bytes) {
+    int32_t whole = 1 << (PRECISION_BITS - 1);
+    float sum = 0.0f;
+    for (size_t t = 0; t < axis->taps; t++) {
+        if (bytes) whole += ((const int32_t *)axis->scaled)[w + t] * ((const uint8_t *)in)[i + t * step];
+        else sum += ((const float *)axis->scaled)[w + t] * ((const float *)in)[i + t * step];
+    }
+    if (bytes) ((uint8_t *)out)[o] = clip(whole);
+    else ((float *)out)[o] = sum;
+}
+
+static inline void columns(void *out, const void *in, const struct axis *axis, size_t H, size_t C, bool bytes) {
+    for (size_t h = 0, o = 0; h < H; h++)
         for (size_t x = 0; x < axis->n_out; x++)
-            for (size_t c = 0; c < C; c++) {
-                const uint8_t *from = in + (size_t)axis->first[x] * C + c;
-                int32_t sum = 1 << (PRECISION_BITS - 1);
-                for (size_t t = 0; t < axis->taps; t++) sum += scaled[x * axis->taps + t] * from[t * C];
-                *out++ = clip(sum);
+            for (size_t c = 0; c < C; c++, o++) {
+                const size_t from = (h * axis->n_in + (size_t)axis->first[x]) * C + c;
+                weigh(out, o, in, from, C, axis, x * axis->taps, bytes);
             }
 }
 
-static void rows_u8(uint8_t *out, const uint8_t *in, const struct axis *axis, size_t stride) {
-    const int32_t *scaled = axis->scaled;
-    for (size_t y = 0; y < axis->n_out; y++, out += stride) {
-        const uint8_t *from = in + (size_t)axis->first[y] * stride;
-        for (size_t i = 0; i < stride; i++) {
-            int32_t sum = 1 << (PRECISION_BITS - 1);
-            for (size_t t = 0; t < axis->taps; t++) sum += scaled[y * axis->taps + t] * from[t * stride + i];
-            out[i] = clip(sum);
-        }
-    }
+static inline void rows(void *out, const void *in, const struct axis *axis, size_t stride, bool bytes) {
+    for (size_t y = 0; y < axis->n_out; y++)
+        for (size_t i = 0; i < stride; i++)
+            weigh(out, y * stride + i, in, (size_t)axis->first[y] * stride + i, stride, axis, y * axis->taps, bytes);
 }
 
-static void columns_f32(float *out, const float *in, const struct axis *axis, size_t H, size_t C) {
-    const float *scaled = axis->scaled;
-    for (size_t h = 0; h < H; h++, in += axis->n_in * C)
-        for (size_t x = 0; x < axis->n_out; x++)
-            for (size_t c = 0; c < C; c++) {
-                const float *from = in + (size_t)axis->first[x] * C + c;
-                float sum = 0.0f;
-                for (size_t t = 0; t < axis->taps; t++) sum += scaled[x * axis->taps + t] * from[t * C];
-                *out++ = sum;
-            }
-}
-
-static void rows_f32(float *out, const float *in, const struct axis *axis, size_t stride) {
-    const float *scaled = axis->scaled;
-    for (size_t y = 0; y < axis->n_out; y++, out += stride) {
-        const float *from = in + (size_t)axis->first[y] * stride;
-        for (size_t i = 0; i < stride; i++) {
-            float sum = 0.0f;
-            for (size_t t = 0; t < axis->taps; t++) sum += scaled[y * axis->taps + t] * from[t * stride + i];
-            out[i] = sum;
-        }
-    }
-}
-
-static void resize_u8_task(void *context, size_t n, size_t worker) {
-    const struct job *job = context;
+static inline void resize_image(const struct job *job, size_t n, size_t worker, bool bytes) {
     const struct smri_resize *s = job->shape;
-    const uint8_t *in = (const uint8_t *)job->in + n * s->H * s->W * s->C;
-    uint8_t *out = (uint8_t *)job->out + n * s->rows * s->cols * s->C;
-    uint8_t *middle = (uint8_t *)(job->middle + worker * job->middle_bytes);
-    if (s->rows == s->H && s->cols == s->W) memcpy(out, in, s->H * s->W * s->C);
-    else if (s->rows == s->H) columns_u8(out, in, &job->columns, s->H, s->C);
-    else if (s->cols == s->W) rows_u8(out, in, &job->rows, s->W * s->C);
+    const size_t item = bytes ? 1 : sizeof(float);
+    const char *in = (const char *)job->in + n * s->H * s->W * s->C * item;
+    char *out = (char *)job->out + n * s->rows * s->cols * s->C * item;
+    char *middle = job->middle + worker * job->middle_bytes;
+    if (s->rows == s->H && s->cols == s->W) memcpy(out, in, s->H * s->W * s->C * item);
+    else if (s->rows == s->H) columns(out, in, &job->columns, s->H, s->C, bytes);
+    else if (s->cols == s->W) rows(out, in, &job->rows, s->W * s->C, bytes);
     else {
-        columns_u8(middle, in, &job->columns, s->H, s->C);
-        rows_u8(out, middle, &job->rows, s->cols * s->C);
+        columns(middle, in, &job->columns, s->H, s->C, bytes);
+        rows(out, middle, &job->rows, s->cols * s->C, bytes);
     }
 }
 
-static void resize_f32_task(void *context, size_t n, size_t worker) {
-    const struct job *job = context;
-    const struct smri_resize *s = job->shape;
-    const float *in = (const float *)job->in + n * s->H * s->W * s->C;
-    float *out = (float *)job->out + n * s->rows * s->cols * s->C;
-    float *middle = (float *)(job->middle + worker * job->middle_bytes);
-    if (s->rows == s->H && s->cols == s->W) memcpy(out, in, s->H * s->W * s->C * sizeof *out);
-    else if (s->rows == s->H) columns_f32(out, in, &job->columns, s->H, s->C);
-    else if (s->cols == s->W) rows_f32(out, in, &job->rows, s->W * s->C);
-    else {
-        columns_f32(middle, in, &job->columns, s->H, s->C);
-        rows_f32(out, middle, &job->rows, s->cols * s->C);
-    }
-}
+static void resize_u8_task(void *context, size_t n, size_t worker) { resize_image(context, n, worker, true); }
+static void resize_f32_task(void *context, size_t n, size_t worker) { resize_image(context, n, worker, false); }
 
 static smri_status resize(void *out, const void *in, const struct smri_resize *shape, smri_pool *pool, size_t item) {
     const size_t sides[] = {shape->H, shape->W, shape->C, shape->rows, shape->cols};

@@ -1,14 +1,15 @@
-/* Vectors of floats as wide as the instruction set of the including file: sixteen in AVX-512, eight in AVX2 and, in two registers, in
- * NEON, so that each lane computes what AVX2's computes and the bits agree; elsewhere four, with operators alone. What C's operators on vectors (GCC's
- * and Clang's) can say is here, once, and lanes_<isa>.h has what takes an instruction. A file that defines
- * SMRI_SINGLE_REGISTERS gets four in NEON, too, and less of what is below: compilers keep pairs of registers in memory.
+/* Vectors of floats as wide as the instruction set of the including file: sixteen in AVX-512, eight in AVX2 and, in two
+ * registers, in NEON, so that a lane computes what AVX2's computes and the bits agree; elsewhere four, by operators alone.
+ * What C's operators on vectors (GCC's and Clang's) can say is here, once; lanes_<isa>.h has what takes an instruction. A
+ * file that defines SMRI_SINGLE_REGISTERS gets four in NEON, too, and less of what is below: compilers keep pairs of
+ * registers in memory.
  *
- * Arrays are of either precision. The last, incomplete vector of a row takes n < SMRI_LANES: what is missing is read as zero, and
- * nothing behind the row is touched. n and the precision are constants wherever these are inlined into a loop, so that whole
- * vectors cost nothing more than plain loads and stores.
+ * Arrays are of either precision. The last, incomplete vector of a row takes n < SMRI_LANES: what is missing is read as
+ * zero, and nothing behind the row is touched. n and the precision are constants wherever these are inlined into a loop,
+ * so that whole vectors cost nothing more than plain loads and stores.
  *
- * Rounding to bfloat16 is integer arithmetic (add half a unit, ties to even; NaN apart), or with AVX512_BF16 the instruction,
- * which differs in one thing: it takes denormal numbers, |x| < 2^-126, for zeros of their sign. */
+ * Rounding to bfloat16 is integer arithmetic (add half a unit, ties to even; NaN apart), or with AVX512_BF16 the
+ * instruction, which differs in one thing: it takes denormal numbers, |x| < 2^-126, for zeros of their sign. */
 #pragma once
 
 #include <stdbool.h>
@@ -47,7 +48,9 @@ SMRI_INLINE floats load_first(const float *p, size_t n) {
 SMRI_INLINE void store_first(float *p, floats v, size_t n) { memcpy(p, &v, n * sizeof *p); }
 
 /* a where the words are all ones, b where they are zero. */
-SMRI_INLINE floats vselect(uints which, floats a, floats b) { return (floats)(((uints)a & which) | ((uints)b & ~which)); }
+SMRI_INLINE floats vselect(uints which, floats a, floats b) {
+    return (floats)(((uints)a & which) | ((uints)b & ~which));
+}
 
 SMRI_INLINE floats vmax(floats a, floats b) { return vselect((uints)(a > b), a, b); } /* b, when either is NaN */
 SMRI_INLINE floats vmin(floats a, floats b) { return vselect((uints)(a < b), a, b); }

@@ -7,7 +7,7 @@ SMRI_INLINE floats vfma(floats a, floats b, floats c) { return _mm256_fmadd_ps(a
 SMRI_INLINE floats vmax(floats a, floats b) { return _mm256_max_ps(a, b); } /* b, when either is NaN */
 SMRI_INLINE floats vmin(floats a, floats b) { return _mm256_min_ps(a, b); }
 SMRI_INLINE floats vsqrt(floats v) { return _mm256_sqrt_ps(v); }
-SMRI_INLINE floats vround(floats v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); } /* ties to even */
+SMRI_INLINE floats vround(floats v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT); } /* ties to even */
 
 /* The first n lanes. */
 SMRI_INLINE __m256i first_lanes(size_t n) { return (__m256i)((int32_t)n > (ints){0, 1, 2, 3, 4, 5, 6, 7}); }
@@ -20,7 +20,8 @@ SMRI_INLINE unsigned positive_bits(floats v) { return (unsigned)_mm256_movemask_
 
 SMRI_INLINE uints words_of(halves numbers) { return (uints)_mm256_cvtepu16_epi32((__m128i)numbers); }
 SMRI_INLINE halves narrowed(uints words) { /* numbers below 2^16 */
-    return (halves)_mm_packus_epi32(_mm256_castsi256_si128((__m256i)words), _mm256_extracti128_si256((__m256i)words, 1));
+    const __m256i w = (__m256i)words;
+    return (halves)_mm_packus_epi32(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
 }
 
 /* n words as bytes: numbers up to 255. */
@@ -44,7 +45,9 @@ SMRI_INLINE void vstore_nt(void *numbers, size_t i, floats v, enum smri_precisio
 
 SMRI_INLINE doubles low_half(floats v) { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
 SMRI_INLINE doubles high_half(floats v) { return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
-SMRI_INLINE floats from_halves(doubles low, doubles high) { return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low)); }
+SMRI_INLINE floats from_halves(doubles low, doubles high) {
+    return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
+}
 SMRI_INLINE doubles vfma_double(doubles a, doubles b, doubles c) { return _mm256_fmadd_pd(a, b, c); }
 SMRI_INLINE double reduce_add(doubles v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 

@@ -24,11 +24,13 @@ SMRI_INLINE void store_halves(smri_bf16 *p, halves v, size_t n) {
 }
 
 /* a where the words are all ones, b where they are zero. */
-SMRI_INLINE floats vselect(uints which, floats a, floats b) { return (floats)(((uints)a & which) | ((uints)b & ~which)); }
+SMRI_INLINE floats vselect(uints which, floats a, floats b) {
+    return (floats)(((uints)a & which) | ((uints)b & ~which));
+}
 SMRI_INLINE __mmask16 positive_bits(floats v) { return _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_GT_OQ); }
 
 SMRI_INLINE uints words_of(halves numbers) { return (uints)_mm512_cvtepu16_epi32((__m256i)numbers); }
-SMRI_INLINE halves narrowed(uints words) { return (halves)_mm512_cvtepi32_epi16((__m512i)words); } /* numbers below 2^16 */
+SMRI_INLINE halves narrowed(uints words) { return (halves)_mm512_cvtepi32_epi16((__m512i)words); } /* below 2^16 */
 
 /* n words as bytes: numbers up to 255. */
 SMRI_INLINE uints vload_bytes(const uint8_t *p, size_t n) {

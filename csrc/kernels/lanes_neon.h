@@ -13,7 +13,8 @@ SMRI_INLINE void vstore_nt(void *numbers, size_t i, floats v, enum smri_precisio
 SMRI_INLINE floats vfma(floats a, floats b, floats c) { return vfmaq_f32(c, a, b); } /* a b + c */
 
 SMRI_INLINE void vtranspose(floats r[4]) { /* SMRI_LANES rows of as many numbers */
-    const floats a = vtrn1q_f32(r[0], r[1]), b = vtrn2q_f32(r[0], r[1]), c = vtrn1q_f32(r[2], r[3]), d = vtrn2q_f32(r[2], r[3]);
+    const floats a = vtrn1q_f32(r[0], r[1]), b = vtrn2q_f32(r[0], r[1]);
+    const floats c = vtrn1q_f32(r[2], r[3]), d = vtrn2q_f32(r[2], r[3]);
     r[0] = vcombine_f32(vget_low_f32(a), vget_low_f32(c)), r[1] = vcombine_f32(vget_low_f32(b), vget_low_f32(d));
     r[2] = vcombine_f32(vget_high_f32(a), vget_high_f32(c)), r[3] = vcombine_f32(vget_high_f32(b), vget_high_f32(d));
 }
@@ -25,10 +26,13 @@ SMRI_INLINE floats both_fours(float32x4_t low, float32x4_t high) {
 }
 
 SMRI_INLINE floats vfma(floats a, floats b, floats c) { /* a b + c */
-    return both_fours(vfmaq_f32(low_four(c), low_four(a), low_four(b)), vfmaq_f32(high_four(c), high_four(a), high_four(b)));
+    return both_fours(vfmaq_f32(low_four(c), low_four(a), low_four(b)),
+                      vfmaq_f32(high_four(c), high_four(a), high_four(b)));
 }
 SMRI_INLINE floats vsqrt(floats v) { return both_fours(vsqrtq_f32(low_four(v)), vsqrtq_f32(high_four(v))); }
-SMRI_INLINE floats vround(floats v) { return both_fours(vrndnq_f32(low_four(v)), vrndnq_f32(high_four(v))); } /* ties to even */
+SMRI_INLINE floats vround(floats v) { /* ties to even */
+    return both_fours(vrndnq_f32(low_four(v)), vrndnq_f32(high_four(v)));
+}
 
 SMRI_INLINE unsigned positive_bits(floats v) {
     unsigned set = 0;

@@ -1,5 +1,5 @@
-/* Sixteen blocks of Philox4x32-10 at once; smri_philox is the original. The loop has one simple body for all blocks, so that the
- * compiler makes vectors of it. */
+/* Sixteen blocks of Philox4x32-10 at once; smri_philox is the original. The loop has one simple body for all blocks, so
+ * that the compiler makes vectors of it. */
 #pragma once
 
 #include "kernels/family.h"

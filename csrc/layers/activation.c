@@ -1,4 +1,5 @@
-/* ReLU over flat arrays, in pieces of a fixed size. The head is small, so plain loops, which compilers vectorise, are enough. */
+/* ReLU over flat arrays, in pieces of a fixed size. The head is small, so plain loops, which compilers vectorise, are
+ * enough. */
 #include "smri/activation.h"
 
 /* 128 KiB of each array: a few microseconds of memory traffic, long beside the hand-out of a task. */

@@ -33,8 +33,8 @@ static inline struct cut cut_for_sums(const struct smri_batchnorm2d *shape) {
     const size_t columns = shape->C < SMRI_BATCHNORM2D_TILE_COLUMNS ? shape->C : SMRI_BATCHNORM2D_TILE_COLUMNS;
     size_t rows = SMRI_BATCHNORM2D_TILE_SUMMED / columns;
     rows = rows < 8 ? 8 : rows / 8 * 8; /* the kernels take eight rows at a time */
-    return (struct cut){rows, smri_chunk_count(shape->rows, rows), smri_chunk_count(shape->C,
-                                                                                    SMRI_BATCHNORM2D_TILE_COLUMNS), false};
+    const size_t column_tiles = smri_chunk_count(shape->C, SMRI_BATCHNORM2D_TILE_COLUMNS);
+    return (struct cut){rows, smri_chunk_count(shape->rows, rows), column_tiles, false};
 }
 
 /* The parts of whoever makes the panel: one that reaches from one group into the next is cut there, so that a group
@@ -85,11 +85,9 @@ struct tile {
 /* Of a cut that is not in parts. */
 static inline struct tile tile_at(const struct smri_batchnorm2d *shape, const struct cut *cut, size_t index) {
     struct tile tile;
-    tile.column = index % cut->column_tiles * SMRI_BATCHNORM2D_TILE_COLUMNS;
-    tile.columns = shape->C;
-    if (cut->column_tiles > 1)
-        tile.columns = shape->C - tile.column < SMRI_BATCHNORM2D_TILE_COLUMNS ?
-            shape->C - tile.column : SMRI_BATCHNORM2D_TILE_COLUMNS;
+    const size_t width = cut->column_tiles > 1 ? SMRI_BATCHNORM2D_TILE_COLUMNS : shape->C;
+    tile.column = index % cut->column_tiles * width;
+    tile.columns = shape->C - tile.column < width ? shape->C - tile.column : width;
     index /= cut->column_tiles;
     tile.row_tile = index % cut->row_tiles;
     tile.group = index / cut->row_tiles;
@@ -150,10 +148,9 @@ static inline size_t merge_count(const struct smri_batchnorm2d *shape) {
 }
 
 static inline struct columns columns_at(const struct smri_batchnorm2d *shape, const struct cut *cut,
-                                        const struct space *space,
-                                        size_t index) {
-    const size_t parts = smri_chunk_count(shape->C, SMRI_BATCHNORM2D_MERGED_COLUMNS), part = index % parts,
-        group = index / parts;
+                                        const struct space *space, size_t index) {
+    const size_t parts = smri_chunk_count(shape->C, SMRI_BATCHNORM2D_MERGED_COLUMNS), part = index % parts;
+    const size_t group = index / parts;
     const size_t partial = group * cut->row_tiles * shape->C, channel = group * shape->C;
     return (struct columns){group,
                             part * SMRI_BATCHNORM2D_MERGED_COLUMNS,

@@ -14,14 +14,10 @@ struct convert_job {
 
 static void convert_task(void *context, size_t index, size_t worker) {
     const struct convert_job *job = context;
-    const struct smri_convert_kernels *kernels = &smri_kernels_get()->convert;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    switch (job->conversion) {
-    case SMRI_WIDEN: kernels->widen((float *)job->out + first, (const smri_bf16 *)job->in + first, n); break;
-    case SMRI_NARROW: kernels->narrow((smri_bf16 *)job->out + first, (const float *)job->in + first, n); break;
-    case SMRI_ROUND: kernels->round((float *)job->out + first, (const float *)job->in + first, n); break;
-    case SMRI_ADD: kernels->add((smri_bf16 *)job->out + first, (const float *)job->in + first, n); break;
-    }
+    const bool widens = job->conversion == SMRI_WIDEN, keeps_fp32 = widens || job->conversion == SMRI_ROUND;
+    smri_kernels_get()->convert.by[job->conversion](smri_elem(job->out, first, keeps_fp32 ? SMRI_FP32 : SMRI_BF16),
+                                                    smri_elem_const(job->in, first, widens ? SMRI_BF16 : SMRI_FP32), n);
 }
 
 void smri_convert(enum smri_conversion conversion, void *out, const void *in, size_t n, smri_pool *pool) {

@@ -12,18 +12,21 @@
 #define MAX_SUMS 1024
 
 struct step_job {
-    float *weights, *m, *v;
+    float *weights, *m, *v; /* v: AdamW's */
     const float *start, *gradients;
     struct smri_sgd_constants sgd;
     struct smri_adamw_constants adamw;
     size_t n;
 };
 
-static void sgd_task(void *context, size_t index, size_t worker) {
+static void step_task(void *context, size_t index, size_t worker) {
     const struct step_job *job = context;
+    const struct smri_optimizer_kernels *kernels = &smri_kernels_get()->optimizer;
     const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    smri_kernels_get()->optimizer.sgd(job->weights + first, job->m != NULL ? job->m + first : NULL, job->start + first,
-                                      job->gradients + first, &job->sgd, n);
+    float *w = job->weights + first, *m = job->m != NULL ? job->m + first : NULL;
+    const float *start = job->start + first, *g = job->gradients + first;
+    if (job->v != NULL) kernels->adamw(w, m, job->v + first, start, g, &job->adamw, n);
+    else kernels->sgd(w, m, start, g, &job->sgd, n);
 }
 
 void smri_sgd_step(float *weights, float *m, const float *gradients, const struct smri_sgd *options, size_t n,
@@ -37,14 +40,7 @@ void smri_sgd_step(float *weights, float *m, const float *gradients, const struc
                                           .decay = options->weight_decay,
                                           .nesterov = options->nesterov,
                                           .stream = smri_is_streamed(n * sizeof(float))};
-    smri_pool_run(pool, smri_chunk_count(n, GRAIN), sgd_task, &job);
-}
-
-static void adamw_task(void *context, size_t index, size_t worker) {
-    const struct step_job *job = context;
-    const size_t first = index * GRAIN, n = smri_chunk_end(job->n, GRAIN, index) - first;
-    smri_kernels_get()->optimizer.adamw(job->weights + first, job->m + first, job->v + first, job->start + first,
-                                        job->gradients + first, &job->adamw, n);
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), step_task, &job);
 }
 
 void smri_adamw_step(float *weights, float *m, float *v, const float *gradients, const struct smri_adamw *options,
@@ -63,7 +59,7 @@ void smri_adamw_step(float *weights, float *m, float *v, const float *gradients,
         .eps = (float)options->eps,
         .stream = smri_is_streamed(n * sizeof(float)),
     };
-    smri_pool_run(pool, smri_chunk_count(n, GRAIN), adamw_task, &job);
+    smri_pool_run(pool, smri_chunk_count(n, GRAIN), step_task, &job);
 }
 
 struct norm_job {

@@ -1,5 +1,5 @@
 /* The loops behind batch normalisation's vector kernels, written once for vectors of any width and numbers of either
- * precision (lanes.h). Each instruction set's file compiles its own copy.
+ * precision (lanes.h).
  *
  * Reductions take eight rows together: their deviations are summed in fp32 in registers and flushed to double sums that
  * live in the outputs, which for a tile of 256 columns stay in the first-level cache. So memory is read once, row after

@@ -113,9 +113,8 @@ static void product_amx(const struct smri_amx_product *t) {
 }
 
 static void pack_amx(smri_bf16 *panel, const float *w, size_t rows) {
-    const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
-                                                6, 21,
-                                                5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
+                                                23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (size_t pair = 0; pair < SMRI_AMX_SLICE / 2; pair++)
         for (size_t half = 0; half < 2; half++) {
             const float *even = w + 2 * pair * SMRI_AMX_BLOCK + half * SMRI_AMX_HALF;

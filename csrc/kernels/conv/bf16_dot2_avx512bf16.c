@@ -7,8 +7,9 @@ SMRI_INLINE floats multiply_add(floats x, floats w, floats sum) { return _mm512_
 #include "kernels/conv/bf16_dot2_loops.h"
 
 /* Words 0 to 15 of a and b in turn; 16 to 31 are 16 further. */
-static const uint16_t in_turn[32] __attribute__((aligned(64))) = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
-                                                                  8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+static const uint16_t in_turn[32] __attribute__((aligned(64))) = {
+    0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+    8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
 
 static void interleave(uint32_t *out, const smri_bf16 *even, const smri_bf16 *odd, size_t n) {
     size_t i = 0;

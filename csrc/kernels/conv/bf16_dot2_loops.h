@@ -1,5 +1,5 @@
-/* The kernels on pairs of bfloat16 numbers for vectors of any width: igemm_tile.h's tiles, and what makes pairs. The including
- * file has lanes.h and multiply_add(x, w, sum): sum, plus both products of each word. */
+/* The kernels on pairs of bfloat16 numbers for vectors of any width: igemm_tile.h's tiles, and what makes pairs. The
+ * including file has lanes.h and multiply_add(x, w, sum): sum, plus both products of each word. */
 #pragma once
 
 #include "kernels/conv/bf16_dot2.h"

@@ -41,9 +41,9 @@ struct smri_conv_tap {
 /* out[i][j] (+)= sum over taps, over d < depth of tap.rows[i][d] * weights[tap.weights + j / 32 * block_stride + 32 d
  * + j % 32] for i < rows <= 6 and j < cols <= 64. Without `accumulate` out is never read; no taps give zeros. All 32 lanes
  * of a block of weights are read; the second block is not touched when cols <= 32. `streamed` writes whole cache lines
- * past the caches, if out lies on them and is not accumulated to; smri_store_fence completes that. epilogue.scale and shift are of column 0; cols of each
- * are read. While it multiplies, the kernel may ask for prefetch_rate lines of `prefetch` every four steps of d; 0 for
- * none. */
+ * past the caches, if out lies on them and is not accumulated to; smri_store_fence completes that. epilogue.scale and
+ * shift are of column 0; cols of each are read. While it multiplies, the kernel may ask for prefetch_rate lines of
+ * `prefetch` every four steps of d; 0 for none. */
 struct smri_conv_tile {
     void *out[SMRI_CONV_ROWS];
     size_t rows, cols;

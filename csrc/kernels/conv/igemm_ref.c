@@ -1,4 +1,5 @@
-/* The convolution kernels in portable C, on floats and on pairs of bfloat16 numbers: what the vector variants are compared with. */
+/* The convolution kernels in portable C, on floats and on pairs of bfloat16 numbers: what the vector variants are
+ * compared with. */
 #include "kernels/conv/bf16_dot2.h"
 #include "kernels/conv/igemm.h"
 #include "kernels/elem.h"
@@ -33,7 +34,8 @@ static inline void gemm_tn(const struct smri_gemm_tn *o, enum smri_precision pre
             float sum = 0.0f;
             for (size_t m = 0; m < o->depth; m++)
                 for (size_t part = 0; part < parts; part++)
-                    sum += part_of(o->a, m * o->lda + i, part, precision) * part_of(o->b, m * cols + j, part, precision);
+                    sum += part_of(o->a, m * o->lda + i, part, precision) *
+                           part_of(o->b, m * cols + j, part, precision);
             float *out = o->out + j / SMRI_CONV_BLOCK * o->block_stride + i * SMRI_CONV_BLOCK + j % SMRI_CONV_BLOCK;
             *out = o->accumulate ? *out + sum : sum;
         }
@@ -48,13 +50,14 @@ static void transpose(float *out, const float *in, size_t rows, size_t cols) {
             out[j * SMRI_CONV_BLOCK + i] = i < rows ? in[i * SMRI_CONV_BLOCK + j] : 0.0f;
 }
 
-static void copy_fp32(float *restrict out, size_t out_stride, const float *restrict in, size_t in_stride, size_t rows, size_t n) {
+static void copy_fp32(float *restrict out, size_t out_stride, const float *restrict in, size_t in_stride, size_t rows,
+                      size_t n) {
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < n; i++) out[r * out_stride + i] = in[r * in_stride + i];
 }
 
-static void copy_bf16(smri_bf16 *restrict out, size_t out_stride, const smri_bf16 *restrict in, size_t in_stride, size_t rows,
-                      size_t n) {
+static void copy_bf16(smri_bf16 *restrict out, size_t out_stride, const smri_bf16 *restrict in, size_t in_stride,
+                      size_t rows, size_t n) {
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < n; i++) out[r * out_stride + i] = in[r * in_stride + i];
 }

@@ -1,5 +1,4 @@
-/* The optimizers' passes, for whatever instruction set the including file is compiled for: every array is read and written
- * once. */
+/* The optimizers' passes, for vectors of any width: every array is read and written once. */
 #include "kernels/lanes.h"
 #include "kernels/optimizer/optimizer.h"
 

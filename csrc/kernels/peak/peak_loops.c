@@ -1,4 +1,4 @@
-/* Multiply-adds on floats; the code is in peak_loops.h. */
+/* Multiply-adds on floats; the code is in multiply_adds.h. */
 #define SMRI_SINGLE_REGISTERS
 #include "kernels/lanes.h"
-#include "kernels/peak/peak_loops.h"
+#include "kernels/peak/multiply_adds.h"

@@ -1,4 +1,4 @@
-/* BFDOT adds two products of bfloat16 numbers to each of 4 sums; the code is in peak_loops.h. */
+/* BFDOT adds two products of bfloat16 numbers to each of 4 sums; the code is in multiply_adds.h. */
 #define SMRI_SINGLE_REGISTERS
 #include "kernels/lanes.h"
 
@@ -9,4 +9,4 @@ SMRI_INLINE floats multiply_add(floats a, floats b, floats sum) {
 }
 
 #define SMRI_ISA neonbf16
-#include "kernels/peak/peak_loops.h"
+#include "kernels/peak/multiply_adds.h"

@@ -1,5 +1,5 @@
-/* The loops behind the pixel kernels, for vectors of any width (lanes.h). Element-wise IEEE operations without contraction make the
- * copies of all instruction sets agree to the bit.
+/* The loops behind the pixel kernels, for vectors of any width (lanes.h). Element-wise IEEE operations without contraction
+ * make the copies of all instruction sets agree to the bit.
  *
  * Logarithm: with m in [sqrt(1/2), sqrt(2)) and s = (m - 1) / (m + 1), log m = 2 (s + s^3/3 + ... + s^9/9), error below
  * 1e-9. Exponential: 2^f for |f| <= 1/2 by its Taylor series to degree 7, error below 1e-8. Sine and cosine on
@@ -35,7 +35,8 @@ SMRI_INLINE floats gather(const float *in, ints at) {
 }
 
 SMRI_INLINE void interpolate_lanes(float *restrict out, const float *restrict in, const int32_t *restrict first,
-                                   const float *restrict weights, size_t taps, size_t step, size_t row, size_t i, size_t n) {
+                                   const float *restrict weights, size_t taps, size_t step, size_t row, size_t i,
+                                   size_t n) {
     ints at = {0}; /* lanes past the end read from the row's first pixel on, and are dropped */
     memcpy(&at, first + i, n * sizeof *first);
     floats sum = get(weights, i, n) * gather(in, at);
@@ -48,8 +49,8 @@ static void interpolate(float *restrict out, const float *restrict in, const int
     SMRI_FOR_VECTORS(n, interpolate_lanes, out, in, first, weights, taps, step, n);
 }
 
-SMRI_INLINE void combine_lanes(float *restrict out, const float *const *rows, const float *weights, size_t taps, size_t i,
-                               size_t n) {
+SMRI_INLINE void combine_lanes(float *restrict out, const float *const *rows, const float *weights, size_t taps,
+                               size_t i, size_t n) {
     floats sum = weights[0] * get(rows[0], i, n);
     for (size_t t = 1; t < taps; t++) sum += weights[t] * get(rows[t], i, n);
     put(out, i, sum, n);
@@ -60,8 +61,8 @@ static void combine(float *restrict out, const float *const *rows, const float *
 }
 
 /* Points past the end of the line are clamped like any other, and dropped. */
-SMRI_INLINE void sample_lanes(float *restrict out, const struct smri_plane *plane, float x, float y, float dx, float dy, size_t i,
-                              size_t n) {
+SMRI_INLINE void sample_lanes(float *restrict out, const struct smri_plane *plane, float x, float y, float dx, float dy,
+                              size_t i, size_t n) {
     const float right = (float)plane->W - 1.0f, bottom = (float)plane->H - 1.0f;
     const int32_t stride = (int32_t)plane->stride;
     const floats number = __builtin_convertvector(vnumbers() + (int32_t)i, floats), zero = {0};
@@ -76,7 +77,8 @@ SMRI_INLINE void sample_lanes(float *restrict out, const struct smri_plane *plan
     put(out, i, (floats)((ints)value & inside), n);
 }
 
-static void sample(float *restrict out, const struct smri_plane *plane, float x, float y, float dx, float dy, size_t n) {
+static void sample(float *restrict out, const struct smri_plane *plane, float x, float y, float dx, float dy,
+                   size_t n) {
     SMRI_FOR_VECTORS(n, sample_lanes, out, plane, x, y, dx, dy);
 }
 
@@ -105,7 +107,8 @@ SMRI_INLINE floats exp2_of(floats t) {
 }
 
 SMRI_INLINE void power_lanes(float *x, float exponent, size_t i, size_t n) {
-    const floats v = get(x, i, n), tiny = vset1(0x1p-100f); /* the logarithm needs a normal number; what is not above it becomes 0 */
+    const floats v = get(x, i, n);
+    const floats tiny = vset1(0x1p-100f); /* the logarithm needs a normal number; what is not above this becomes 0 */
     const floats t = vmax(exponent * log2_of(vmax(v, tiny)), vset1(-126.0f));
     put(x, i, (floats)((ints)exp2_of(t) & (v > tiny)), n);
 }

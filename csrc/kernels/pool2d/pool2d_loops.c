@@ -1,5 +1,5 @@
 /* The loops behind pooling's vector kernels, written once for vectors of any width and numbers of either precision (lanes.h).
- * Each instruction set's file compiles its own copy. The taps come one after the other, in registers. */
+ * The taps come one after the other, in registers. */
 #include "kernels/lanes.h"
 #include "kernels/pool2d/pool2d.h"
 

@@ -1,5 +1,5 @@
-/* Normal numbers of 16 Philox blocks at once, for whatever instruction set the including file is compiled for. Every loop has
- * one simple body for all blocks, so that the compiler makes vectors of it.
+/* Normal numbers of 16 Philox blocks at once. Every loop has one simple body for all blocks, so that the compiler makes
+ * vectors of it.
  *
  * The bits are those of smri_rng_normal, sqrt(-2 log u) cos(2 pi v) by the C library's functions, whose errors are about an ulp
  * of a double. Those here err by a few. Rounding to float hides the difference unless the middle between two floats lies

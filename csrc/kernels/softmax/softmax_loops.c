@@ -1,4 +1,4 @@
-/* The contrastive loss's row reductions, for whatever instruction set the including file is compiled for.
+/* The contrastive loss's row reductions, for vectors of any width.
  *
  * exp(x) = 2^n exp(r) with n = round(x / ln 2) and r = x - n ln 2 (ln 2 in two pieces), |r| <= 0.3466. The Taylor polynomial
  * of degree 7 leaves r^8 / 8! = 5e-9, a twelfth of an ulp. */

@@ -1,12 +1,12 @@
 /* Winograd's transforms for any vector type: the including file brings what lanes.h has,
  *
  *     floats, SMRI_LANES                  a vector of SMRI_LANES floats (it may be a float) with the operators + and -
- *     vset1(f), vfma(a, b, c)         f in every lane; a b + c
- *     positive(v), rounded(v)        max(0, v); v rounded to bfloat16
+ *     vset1(f), vfma(a, b, c)             f in every lane; a b + c
+ *     positive(v), rounded(v)             max(0, v); v rounded to bfloat16
  *     vload(numbers, i, n, precision), vstore(numbers, i, v, n, precision)    n lanes at numbers[i], of either precision
  *
- * and SMRI_ISA (family.h), and gets the function that fills winograd.h's tables. A two-dimensional transform is a one-dimensional one ("line") of each
- * column and then of each row.
+ * and SMRI_ISA (family.h), and gets the function that fills winograd.h's tables. A two-dimensional transform is a
+ * one-dimensional one ("line") of each column and then of each row.
  *
  * The points are 0, +-5/8, +-3/2, infinity: of the symmetric pairs tried, the smallest root mean square error but one
  * (2/3, 3/2 is 2 % better), and every constant of A and B is exact in fp32. 128 channels, against float64, relative to
@@ -32,8 +32,9 @@
 
 /* B^T d. A row holds the coefficients of the product of (x - p) over the points p but its own: (x^2 - a^2)(x^2 - b^2),
  * x (x^2 - b^2)(x +- a), x (x^2 - a^2)(x +- b), and x (x^2 - a^2)(x^2 - b^2) for infinity. */
-SMRI_INLINE void input_half(floats out[3], const floats d[SMRI_WINOGRAD_IN], const bool low) { /* rows 0 to 2, or 3 to 5 */
-    const float a2 = SMRI_WINOGRAD_A2, b2 = SMRI_WINOGRAD_B2, other2 = low ? b2 : a2, point = low ? SMRI_WINOGRAD_A1 : SMRI_WINOGRAD_B1;
+SMRI_INLINE void input_half(floats out[3], const floats d[SMRI_WINOGRAD_IN], const bool low) { /* rows 0, 1, 2 or 3, 4, 5 */
+    const float a2 = SMRI_WINOGRAD_A2, b2 = SMRI_WINOGRAD_B2, other2 = low ? b2 : a2;
+    const float point = low ? SMRI_WINOGRAD_A1 : SMRI_WINOGRAD_B1;
     const floats even = vfma(vset1(-other2), d[2], d[4]), odd = vfma(vset1(-other2), d[1], d[3]);
     const floats *end = low ? d : d + 1; /* 0 or infinity */
     out[low ? 0 : 2] = vfma(vset1(a2 * b2), end[0], vfma(vset1(-(a2 + b2)), end[2], end[4]));
@@ -175,20 +176,19 @@ static void pad_with_zeros(float *v, size_t stride, size_t channels) {
 }
 
 SMRI_INLINE void input(float *v, size_t stride, const void *const *pixels, size_t channels,
-                          enum smri_precision precision) {
+                       enum smri_precision precision) {
     SMRI_FOR_VECTORS(channels, input_lanes, v, stride, pixels, precision);
     pad_with_zeros(v, stride, channels);
 }
 
 SMRI_INLINE void gradient(float *v, size_t stride, const void *const *pixels, size_t channels,
-                             enum smri_precision precision) {
+                          enum smri_precision precision) {
     SMRI_FOR_VECTORS(channels, gradient_lanes, v, stride, pixels, precision);
     pad_with_zeros(v, stride, channels);
 }
 
 SMRI_INLINE void output(void *const *pixels, size_t channel, const float *m, size_t stride, size_t channels,
-                           bool accumulate,
-                      struct smri_epilogue epilogue, enum smri_precision precision) {
+                        bool accumulate, struct smri_epilogue epilogue, enum smri_precision precision) {
     size_t c = 0;
     for (; c + SMRI_LANES <= channels; c += SMRI_LANES)
         accumulate ? output_lanes(pixels, channel, m, stride, true, &epilogue, c, SMRI_LANES, precision)
@@ -197,7 +197,7 @@ SMRI_INLINE void output(void *const *pixels, size_t channel, const float *m, siz
 }
 
 SMRI_INLINE void weights(float *u, size_t stride, const float *w, size_t tap_stride, size_t count,
-                       enum smri_precision precision) {
+                         enum smri_precision precision) {
     for (size_t c = 0; c < count; c += SMRI_LANES) {
         floats half[SMRI_WINOGRAD_IN][SMRI_WINOGRAD_TAPS], column[SMRI_WINOGRAD_TAPS], line[SMRI_WINOGRAD_IN];
         SMRI_UNROLL_ALL for (size_t j = 0; j < SMRI_WINOGRAD_TAPS; j++) {

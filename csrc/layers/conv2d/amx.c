@@ -3,12 +3,12 @@
  * First the weights are rounded and packed into panels, [block of 32 columns][slice of 32 channels][tap]; then tasks copy
  * their part of the source into the layout that amx_layout.c chose (nothing to copy for 1x1 with stride 1) and
  * multiply. Chunks and orders depend on the shape alone. */
-#include "layers/conv2d/amx.h"
+#include "layers/conv2d/amx_layout.h"
 
 #include <string.h>
 
 #include "kernels/kernels.h"
-#include "layers/conv2d/amx_layout.h"
+#include "layers/conv2d/amx_wgrad.h"
 #include "smri/memory.h"
 
 struct job {

@@ -5,8 +5,13 @@
 #include <stdatomic.h>
 
 #include "kernels/kernels.h"
-#include "layers/conv2d/amx.h"
+#include "layers/conv2d/methods.h"
 #include "smri/memory.h"
+
+/* For amx.c. */
+bool smri_conv2d_amx_supports_weights(const struct smri_conv2d *shape);
+struct smri_workspace_bytes smri_conv2d_amx_wgrad_bytes(const struct smri_conv2d *shape);
+void smri_conv2d_amx_backward_weights(const struct smri_conv2d_call *call);
 
 #define SMRI_AMX_WGRAD_BLOCK_SUMS (4 * SMRI_AMX_WGRAD_SUMS) /* a product's sums: 2 x 2 tiles */
 #define SMRI_AMX_WGRAD_WINDOW_MAX 16

@@ -58,14 +58,14 @@ struct job {
     const struct smri_conv2d_fusion *fusion;
 };
 
-/* Where a walk over the result's pixels stands. */
-struct cursor {
+/* A pixel of the result. */
+struct pixel {
     size_t n, i, j;
 };
 
 static size_t phase_size(size_t size, size_t phase, size_t step) { return phase < size ? (size - phase - 1) / step + 1 : 0; }
 
-static struct cursor cursor_at(const struct job *job, size_t position) {
+static struct pixel pixel_at(const struct job *job, size_t position) {
     const size_t N = job->shape->N;
     size_t phase = 0, rows = 0, cols = 0;
     for (;; phase++) {
@@ -73,7 +73,7 @@ static struct cursor cursor_at(const struct job *job, size_t position) {
         if (position < N * rows * cols) break;
         position -= N * rows * cols;
     }
-    struct cursor c;
+    struct pixel c;
     if (job->images_innermost) {
         c.n = position % N, position /= N;
         c.j = position % cols, c.i = position / cols;
@@ -85,37 +85,17 @@ static struct cursor cursor_at(const struct job *job, size_t position) {
     return c;
 }
 
-/* The next pixel; past the last one of a phase, the first of the next phase that has any. */
-static void advance(const struct job *job, struct cursor *c) {
-    const size_t N = job->shape->N, step = job->step, row = c->i % step, col = c->j % step;
-    if (job->images_innermost) {
-        if (++c->n < N) return;
-        c->n = 0;
-    }
-    if ((c->j += step) < job->J) return;
-    c->j = col;
-    if ((c->i += step) < job->I) return;
-    c->i = row;
-    if (!job->images_innermost && ++c->n < N) return;
-    c->n = 0;
-    size_t phase = row * step + col + 1;
-    while (phase < step * step && (phase / step >= job->I || phase % step >= job->J)) phase++;
-    c->i = phase / step, c->j = phase % step;
-}
-
-#define NONE SIZE_MAX
-
-/* The source row (or column) under tap r of result row i; NONE in the padding and between the strides. */
+/* The source row (or column) under tap r of result row i; SMRI_CONV2D_NOWHERE in the padding and between the strides. */
 static size_t source_index(const struct job *job, size_t i, size_t r, size_t size) {
     const size_t stride = job->shape->stride, pad = job->shape->pad;
     size_t u;
     if (!job->backward) {
         u = i * stride + r - pad; /* wraps to huge when negative */
     } else {
-        if (i + pad < r || (i + pad - r) % stride != 0) return NONE;
+        if (i + pad < r || (i + pad - r) % stride != 0) return SMRI_CONV2D_NOWHERE;
         u = (i + pad - r) / stride;
     }
-    return u < size ? u : NONE;
+    return u < size ? u : SMRI_CONV2D_NOWHERE;
 }
 
 /* Fills row_offsets[I][R] and col_offsets[J][S], in bytes: a source pixel is image + row + column. */
@@ -124,17 +104,17 @@ static void tabulate_offsets(const struct job *job, size_t *row_offsets, size_t 
     for (size_t i = 0; i < job->I; i++)
         for (size_t r = 0; r < job->shape->R; r++) {
             const size_t u = source_index(job, i, r, job->U);
-            *row_offsets++ = u == NONE ? NONE : u * job->V * pixel;
+            *row_offsets++ = u == SMRI_CONV2D_NOWHERE ? SMRI_CONV2D_NOWHERE : u * job->V * pixel;
         }
     for (size_t j = 0; j < job->J; j++)
         for (size_t s = 0; s < job->shape->S; s++) {
             const size_t v = source_index(job, j, s, job->V);
-            *col_offsets++ = v == NONE ? NONE : v * pixel;
+            *col_offsets++ = v == SMRI_CONV2D_NOWHERE ? SMRI_CONV2D_NOWHERE : v * pixel;
         }
 }
 
 /* The taps of the tile whose pixels are at[0 .. rows), written to `taps`; returns how many there are. */
-static size_t list_taps(const struct job *job, struct smri_conv_tap *taps, const struct cursor *at, size_t rows) {
+static size_t list_taps(const struct job *job, struct smri_conv_tap *taps, const struct pixel *at, size_t rows) {
     const size_t R = job->shape->R, S = job->shape->S, image = job->U * job->V * job->depth * job->number_bytes;
     const char *images[SMRI_CONV_ROWS];
     const size_t *row_offsets[SMRI_CONV_ROWS], *col_offsets[SMRI_CONV_ROWS];
@@ -148,7 +128,7 @@ static size_t list_taps(const struct job *job, struct smri_conv_tap *taps, const
             bool any = false;
             for (size_t i = 0; i < rows; i++) {
                 const size_t row = row_offsets[i][r], col = col_offsets[i][s];
-                const bool hit = row != NONE && col != NONE;
+                const bool hit = row != SMRI_CONV2D_NOWHERE && col != SMRI_CONV2D_NOWHERE;
                 any |= hit;
                 taps[n_taps].rows[i] = hit ? images[i] + row + col : job->zeros;
             }
@@ -190,7 +170,7 @@ static size_t room_bytes(const struct job *job) {
 /* Fills the tile at `position` but for its columns. `packed` has room for its windows in mode PACKED; its source
  * pixels lie at `pixels` in mode POINTWISE. */
 static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, struct smri_conv_tap *taps, char *packed,
-                         const char *pixels, size_t position, size_t rows, struct cursor *cursor) {
+                         const char *pixels, size_t position, size_t rows) {
     const size_t out_bytes = job->cols * job->number_bytes, source_bytes = job->depth * job->number_bytes;
     tile->rows = rows, tile->taps = taps, tile->depth = job->tap_depth, tile->n_taps = 1;
     tile->accumulate = job->accumulate, tile->streamed = job->streamed, tile->block_stride = job->block_stride;
@@ -203,9 +183,9 @@ static void prepare_tile(const struct job *job, struct smri_conv_tile *tile, str
         taps->weights = 0;
         return;
     }
-    struct cursor at[SMRI_CONV_ROWS];
-    for (size_t i = 0; i < rows; i++, advance(job, cursor)) {
-        at[i] = *cursor;
+    struct pixel at[SMRI_CONV_ROWS];
+    for (size_t i = 0; i < rows; i++) {
+        at[i] = pixel_at(job, position + i);
         tile->out[i] = job->out + ((at[i].n * job->I + at[i].i) * job->J + at[i].j) * out_bytes;
     }
     if (job->mode == TAPS) {
@@ -229,8 +209,7 @@ struct prefetch_queue {
 };
 
 static void enqueue_rows(struct prefetch_queue *queue, const void *tensor, size_t first, size_t rows, size_t stride,
-                         size_t begin,
-                     size_t bytes) {
+                         size_t begin, size_t bytes) {
     if (tensor == NULL || bytes == 0) return;
     const char *at = (const char *)tensor + first * stride + begin;
     if (bytes == stride) bytes *= rows, rows = 1;
@@ -276,8 +255,6 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
     struct smri_conv_tap *taps = (void *)(tiles + most_tiles);
     char *packed = (void *)(taps + most_tiles * job->taps);
     const size_t packed_tile_bytes = SMRI_CONV_ROWS * job->tap_depth * job->number_bytes;
-    struct cursor cursor = {0, 0, 0};
-    if (job->mode != POINTWISE) cursor = cursor_at(job, begin);
     const size_t pixel_bytes = job->depth * job->number_bytes;
     const char *pixels = NULL; /* POINTWISE */
     const struct smri_conv2d_fusion *fusion = job->fusion;
@@ -290,9 +267,9 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
     }
     for (size_t t = 0; t < n_tiles; t++) {
         const size_t position = begin + t * SMRI_CONV_ROWS;
-        const size_t rows = end - position < SMRI_CONV_ROWS ? end - position : SMRI_CONV_ROWS;
+        const size_t rows = smri_min(end - position, SMRI_CONV_ROWS);
         prepare_tile(job, &tiles[t], taps + t * job->taps, packed + t * packed_tile_bytes,
-                     pixels != NULL ? pixels + t * SMRI_CONV_ROWS * pixel_bytes : NULL, position, rows, &cursor);
+                     pixels != NULL ? pixels + t * SMRI_CONV_ROWS * pixel_bytes : NULL, position, rows);
     }
     void (*const compute)(const struct smri_conv_tile *) =
         job->shape->precision == SMRI_BF16 ? job->kernels->bf16_dot2.tile : job->kernels->conv.tile;
@@ -304,7 +281,7 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
             prefetch_next(&queue, &tile);
             for (size_t i = 0; i < tile.rows; i++) tile.out[i] = (char *)tile.out[i] + col * job->number_bytes;
             if (job->epilogue.scale != NULL) tile.epilogue.scale += col, tile.epilogue.shift += col;
-            tile.cols = last - col < SMRI_CONV_COLS ? last - col : SMRI_CONV_COLS;
+            tile.cols = smri_min(last - col, SMRI_CONV_COLS);
             tile.weights = job->weights + col / SMRI_CONV_BLOCK * job->block_stride * WORD_BYTES;
             compute(&tile);
         }
@@ -316,9 +293,9 @@ static void run_tasks(void *context, size_t begin, size_t end, size_t worker) {
     const struct job *job = context;
     while (begin < end) {
         const size_t chunk = begin / job->col_tasks, first = begin % job->col_tasks;
-        const size_t count = end - begin < job->col_tasks - first ? end - begin : job->col_tasks - first;
-        const size_t last = (first + count) * SMRI_CONV_COLS;
-        run_chunk(job, chunk, first * SMRI_CONV_COLS, last < job->cols ? last : job->cols, worker);
+        const size_t count = smri_min(end - begin, job->col_tasks - first);
+        const size_t last = smri_min((first + count) * SMRI_CONV_COLS, job->cols);
+        run_chunk(job, chunk, first * SMRI_CONV_COLS, last, worker);
         begin += count;
     }
 }
@@ -362,14 +339,11 @@ static size_t offsets_bytes(const struct job *job) {
     return smri_align((job->I * job->shape->R + job->J * job->shape->S) * sizeof(size_t));
 }
 
-/* What the threads share: the zeros and the tables of offsets. */
-static size_t shared_bytes(const struct job *job) { return zeros_bytes(job) + offsets_bytes(job); }
-
 static bool is_backward(enum smri_conv2d_direction direction) { return direction == SMRI_CONV2D_BACKWARD_DATA; }
 
 struct smri_workspace_bytes smri_conv2d_gather_bytes(enum smri_conv2d_direction direction, const struct smri_conv2d *shape) {
     const struct job job = new_job(is_backward(direction), shape);
-    return (struct smri_workspace_bytes){shared_bytes(&job), job.tiles_bytes + room_bytes(&job)};
+    return (struct smri_workspace_bytes){zeros_bytes(&job) + offsets_bytes(&job), job.tiles_bytes + room_bytes(&job)};
 }
 
 /* Elsewhere the pixels of a chunk do not follow each other. */

@@ -202,13 +202,12 @@ struct run {
 
 /* `pixels` rows of an array with `width` numbers a pixel: numbers [begin, end) of each, from pixel m on. */
 static struct smri_prefetch_stream rows_stream(const struct job *job, const void *numbers, size_t width, size_t m,
-                                               size_t pixels,
-                                         size_t begin, size_t end) {
+                                               size_t pixels, size_t begin, size_t end) {
     const size_t bytes = smri_precision_bytes(job->shape.precision);
     return (struct smri_prefetch_stream){.row = number_at(job, numbers, m * width + begin),
-                                    .lines = smri_chunk_count((end - begin) * bytes, SMRI_ALIGNMENT),
-                                    .stride = width * bytes,
-                                    .rows = pixels};
+                                         .lines = smri_chunk_count((end - begin) * bytes, SMRI_ALIGNMENT),
+                                         .stride = width * bytes,
+                                         .rows = pixels};
 }
 
 /* The whole rows of x that the windows of output pixels [m, m_end) see, one after the other. */
@@ -287,8 +286,8 @@ static void multiply(const struct job *job, struct range at, const struct range 
     char *x_panel = dy_panel + CHUNK_ROWS * COLS_PER_RUN * WORD_BYTES;
     char *windows = x_panel + CHUNK_ROWS * job->panel_stride * WORD_BYTES;
     for (size_t m = at.m; m < at.m_end; m += job->chunk_pixels) {
-        const size_t m_end = smri_min(m + job->chunk_pixels, at.m_end), depth = smri_chunk_count(m_end - m,
-                                                                                                job->pixels_per_row);
+        const size_t m_end = smri_min(m + job->chunk_pixels, at.m_end);
+        const size_t depth = smri_chunk_count(m_end - m, job->pixels_per_row);
         const void *dy = dy_panel;
         if (job->dy_in_place)
             dy = number_at(job, job->dy, m * job->shape.K);

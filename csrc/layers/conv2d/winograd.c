@@ -77,7 +77,7 @@ void smri_winograd_weights_block(const struct smri_winograd_job *job, float *u, 
         for (size_t tap = 0; tap < SMRI_WINOGRAD_WINDOW; tap++)
             job->kernels->conv.transpose(turned[SMRI_WINOGRAD_WINDOW - 1 - tap], w + tap * tap_stride, rows, cols);
         job->kernels->winograd[job->in.precision].weights(u + k * SMRI_CONV2D_BLOCK, stride, turned[0],
-                                       SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK, cols * SMRI_CONV2D_BLOCK);
+                                                          SMRI_CONV2D_BLOCK * SMRI_CONV2D_BLOCK, cols * SMRI_CONV2D_BLOCK);
     }
 }
 
@@ -96,9 +96,8 @@ static void prefetch_share(const struct smri_prefetch_list *list, size_t step, s
 void smri_winograd_multiply(const struct smri_winograd_job *job, float *m, const float *v, size_t panel_tiles,
                             const float *u, size_t tiles, size_t depth, size_t cols, bool accumulate,
                             const struct smri_prefetch_list *outputs, const struct smri_prefetch_list *operands) {
-    const size_t v_stride = smri_winograd_stride(panel_tiles, depth), m_stride = smri_winograd_stride(tiles,
-                                                                                                      SMRI_WINOGRAD_COLS);
-    const size_t lanes = smri_winograd_lanes(depth);
+    const size_t v_stride = smri_winograd_stride(panel_tiles, depth), lanes = smri_winograd_lanes(depth);
+    const size_t m_stride = smri_winograd_stride(tiles, SMRI_WINOGRAD_COLS);
     const size_t steps = SMRI_WINOGRAD_POINTS * smri_chunk_count(tiles, SMRI_CONV_ROWS);
     size_t step = 0;
     for (size_t point = 0; point < SMRI_WINOGRAD_POINTS; point++)

@@ -118,9 +118,8 @@ static void store_weights(const struct job *job, const float *product, size_t pa
     const size_t tap_stride = job->shape.C * SMRI_CONV2D_BLOCK;
     float *dw = job->dw + (pair * 2 + b) * SMRI_WINOGRAD_WINDOW * tap_stride + c * SMRI_CONV2D_BLOCK;
     product += (b * SIDE + c % SIDE) * SMRI_CONV2D_BLOCK;
-    job->kernels->winograd[SMRI_FP32].weights_gradient(dw, tap_stride, product, PRODUCT_STRIDE,
-                                                       rows * SMRI_CONV2D_BLOCK, parts,
-                                            job->n_blocks * PRODUCT_FLOATS);
+    job->kernels->winograd[SMRI_FP32].weights_gradient(dw, tap_stride, product, PRODUCT_STRIDE, rows * SMRI_CONV2D_BLOCK,
+                                                       parts, job->n_blocks * PRODUCT_FLOATS);
 }
 
 /* Adds up the groups' products of one block. */
