@@ -27,7 +27,14 @@ DIRECTIONS = ("conv forward", "conv backward data", "conv backward weights")
 
 @dataclass(frozen=True)
 class Row(Record):
-    """What is measured: `images` go through a step (twice the pairs for SimCLR)."""
+    """What is measured: `images` go through a step (twice the pairs for SimCLR).
+
+    Examples
+    --------
+    >>> row = Row("mine", "ResNet-18, 32 px, SimCLR, 8 pairs", depth=18, pixels=32, images=16, kind="simclr")
+    >>> row.per_step, row.unit
+    (8, 'pairs/s')
+    """
 
     name: str
     title: str
@@ -74,6 +81,10 @@ class Measurement(Record):
         Of the convolutions in a step: of both passes with ASAM.
     peak_flops : float
         Flops a second of products on registers, in the same precision and with as many threads.
+
+    Examples
+    --------
+    >>> print(measure(ROWS["resnet18"]))  # doctest: +SKIP
     """
 
     row: Row
@@ -160,6 +171,12 @@ def measure(row: Row, *, precision: Precision = "fp32", rounds: int = 5, n_jobs:
     Returns
     -------
     Measurement
+
+    Examples
+    --------
+    >>> row = Row("mine", "ResNet-18, 32 px, inference", depth=18, pixels=32, images=2, kind="inference")
+    >>> measure(row, rounds=1).per_s > 0
+    True
     """
     is_simclr = row.kind == "simclr"
     step, source, memory = our_step(row, precision, n_jobs)

@@ -81,6 +81,10 @@ def run_peer(
         PyTorch is not installed.
     RuntimeError
         Our own side failed.
+
+    Examples
+    --------
+    >>> run_peer(["inference"], ["fp32"], 5, None, False, tell=print)  # doctest: +SKIP
     """
     if importlib.util.find_spec("torch") is None:
         raise ImportError("--peer compares with PyTorch, which is not installed. Type: pip install torch")

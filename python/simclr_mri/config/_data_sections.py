@@ -67,7 +67,14 @@ class ReadingOptions:
 
 @dataclass(repr=False, eq=False)
 class DataOptions(ReadingOptions):
-    """Which images, who is in them, and how they are split."""
+    """Which images, who is in them, and how they are split.
+
+    Examples
+    --------
+    >>> ds = DataOptions(path="Dataset/", groups="subjects.csv:subject")
+    >>> ds.split
+    (0.7, 0.15, 0.15)
+    """
 
     cache: str | None = option(
         None,

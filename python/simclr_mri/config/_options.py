@@ -275,6 +275,9 @@ def takes_recipe(section_name: str) -> Callable[[type[T]], type[T]]:
 
     def decorate(cls: type[T]) -> type[T]:
         plain = cls.__init__
+        # dataclass leaves names behind that only the module of the section knows; whoever reads the signature does not
+        known_types = hints(cls)  # type: ignore[arg-type]
+        plain.__annotations__.update({name: known_types[name] for name in plain.__annotations__ if name in known_types})
         signature = inspect.signature(plain)
 
         @functools.wraps(plain)

@@ -31,7 +31,13 @@ from ._training_sections import FinetuneOptions, PretrainOptions
 
 @dataclass(repr=False, eq=False)
 class EvaluateOptions:
-    """How a classifier is judged."""
+    """How a classifier is judged.
+
+    Examples
+    --------
+    >>> EvaluateOptions(on="val").n_bootstrap
+    1000
+    """
 
     on: Part | None = option(
         None,
@@ -106,7 +112,13 @@ class CompareOptions:
 
 @dataclass(repr=False, eq=False)
 class ExplainOptions:
-    """Heat maps."""
+    """Heat maps.
+
+    Examples
+    --------
+    >>> as_dict(ExplainOptions(layer="layer3"))["method"]
+    'gradcam'
+    """
 
     on: Part | None = option(
         None,
@@ -134,7 +146,13 @@ class ExplainOptions:
 
 @dataclass(repr=False, eq=False)
 class StudyOptions:
-    """Starts x label fractions x seeds x splits."""
+    """Starts x label fractions x seeds x splits.
+
+    Examples
+    --------
+    >>> StudyOptions(label_fractions=(0.1, 1.0)).inits
+    ('random', 'simclr')
+    """
 
     inits: tuple[str, ...] = option(
         ("random", "simclr"), "starts to compare: random, simclr, or files with weights", group="study"
@@ -213,7 +231,13 @@ class LabelCurveOptions:
 
 @dataclass(repr=False, eq=False)
 class DemoOptions:
-    """The whole experiment on phantoms."""
+    """The whole experiment on phantoms.
+
+    Examples
+    --------
+    >>> DemoOptions(n_subjects=100).image_size
+    48
+    """
 
     n_subjects: int = option(560, "phantom subjects; four of five are judged on", group="demo", at_least=20)
     slices: int = option(3, "slices a subject", group="demo", at_least=1)
@@ -223,7 +247,13 @@ class DemoOptions:
 
 @dataclass(repr=False, eq=False)
 class AuditOptions(ReadingOptions):
-    """What is wrong with a data set, and what a score on it would mean."""
+    """What is wrong with a data set, and what a score on it would mean.
+
+    Examples
+    --------
+    >>> AuditOptions(path="Dataset/", baselines=False).seed
+    0
+    """
 
     baselines: bool = option(True, "score trivial classifiers under both splits", group="audit")
     seed: int = option(0, "seed of the folds", group="audit", at_least=0, at_most=MAX_SEED)
@@ -231,7 +261,13 @@ class AuditOptions(ReadingOptions):
 
 @dataclass(repr=False, eq=False)
 class SlicesOptions(ReadingOptions):
-    """How volumes are cut into slices."""
+    """How volumes are cut into slices.
+
+    Examples
+    --------
+    >>> SlicesOptions(plane="coronal").every
+    2
+    """
 
     plane: Plane = option("axial", "how they are cut", group="slices")
     every: int = option(2, "take every so many-th slice", group="slices", at_least=1)
@@ -246,7 +282,13 @@ class SlicesOptions(ReadingOptions):
 
 @dataclass(repr=False, eq=False)
 class BenchOptions:
-    """Speed of this machine."""
+    """Speed of this machine.
+
+    Examples
+    --------
+    >>> BenchOptions(rows=("inference",)).precision
+    ('fp32',)
+    """
 
     rows: tuple[BenchRow, ...] = option(
         ("supervised", "simclr", "inference", "resnet18"),
@@ -266,7 +308,13 @@ class BenchOptions:
 
 @dataclass(repr=False, eq=False)
 class RunOptions:
-    """Where results go."""
+    """Where results go.
+
+    Examples
+    --------
+    >>> as_dict(RunOptions(out="runs/ssl"))
+    {'out': 'runs/ssl', 'resume': 'auto'}
+    """
 
     out: str | None = option(None, "folder for what the command makes (none: named after the command)", group="run")
     resume: Resume = option(
@@ -322,7 +370,13 @@ SECTIONS: dict[str, type] = {
 
 
 def as_dict(section: Any) -> dict[str, Any]:
-    """The options of a section as plain values, ready for JSON."""
+    """The options of a section as plain values, ready for JSON.
+
+    Examples
+    --------
+    >>> as_dict(EvaluateOptions(on="test"))
+    {'on': 'test', 'n_bootstrap': 1000, 'precision': None}
+    """
     return {field.name: getattr(section, field.name) for field in fields(section) if "help" in field.metadata}
 
 

@@ -116,7 +116,14 @@ class TrainingOptions:
 
 @dataclass(repr=False, eq=False)
 class PretrainOptions(TrainingOptions):
-    """SimCLR."""
+    """SimCLR.
+
+    Examples
+    --------
+    >>> options = PretrainOptions(arch="resnet18", epochs=10)
+    >>> options.temperature, options.views
+    (0.2, 'mri')
+    """
 
     arch: Arch = option("resnet50", "the network", group="network", positional=True)
     weights: str | None = option(
@@ -178,7 +185,13 @@ class PretrainOptions(TrainingOptions):
 
 @dataclass(repr=False, eq=False)
 class FinetuneOptions(TrainingOptions):
-    """A classifier."""
+    """A classifier.
+
+    Examples
+    --------
+    >>> FinetuneOptions(label_fraction=0.1).optimizer
+    'adamw'
+    """
 
     init: Any = option(
         "random",

@@ -49,6 +49,16 @@ class Loop:
         What a callback gave to `stop`.
     error : BaseException or None
         What ended the run.
+
+    Examples
+    --------
+    A callback is given it, and may look and stop:
+
+    >>> class Enough(Callback):
+    ...     def on_epoch_end(self, run):
+    ...         if run.row["loss"] < 1.0:
+    ...             run.stop("the loss is below 1")
+    >>> Classifier().fit(train, val, callbacks=[Enough()])  # doctest: +SKIP
     """
 
     def __init__(

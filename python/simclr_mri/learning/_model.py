@@ -37,6 +37,14 @@ class Model:
         What the outputs of a classifier stand for; empty for SimCLR.
     label_values : ndarray of shape (classes,), or None
         What `predict` answers for each class, where that is not its index.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=1, image_size=32, task="cdr0")
+    >>> model = SimCLR("resnet18", epochs=0, batch_size=8, verbose=0).fit(ds).model_
+    >>> model.config["arch"], model.config["image_size"], model.classes
+    ('resnet18', 32, ())
     """
 
     network: _core.Network

@@ -43,7 +43,13 @@ from ._schedule import Schedule
 
 @dataclass(frozen=True)
 class Estimate(Record):
-    """What a run will take on this machine, from a few real steps."""
+    """What a run will take on this machine, from a few real steps.
+
+    Examples
+    --------
+    >>> print(Estimate(seconds=5400.0, memory_bytes=1_900_000_000, steps=14_000))
+    about 90 min 00 s for 14,000 steps, 1.9 GB of memory
+    """
 
     seconds: float
     memory_bytes: int

@@ -35,7 +35,20 @@ NO_REPORTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "fals
 
 
 class Tracker(Callback):
-    """What the three have in common; `every` steps there is a point of the loss by step."""
+    """What the three have in common; `every` steps there is a point of the loss by step.
+
+    For a tracker of your own, write `begin`, `scalars`, `figure`, `artefacts` and `end`.
+
+    Examples
+    --------
+    >>> class Printed(Tracker):
+    ...     package, title = "json", "Printed"  # the library that is needed, and its name in messages
+    ...
+    ...     def scalars(self, values, step):
+    ...         print(step, values)
+    >>> Printed(every=10).scalars({"step/loss": 0.5}, 10)
+    10 {'step/loss': 0.5}
+    """
 
     expects_training = True
     package = ""
@@ -329,7 +342,13 @@ TRACKERS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLfl
 
 
 def tracker(name: str, to: str | None = None) -> Tracker:
-    """The tracker that `--track NAME --track-to PLACE` asks for."""
+    """The tracker that `--track NAME --track-to PLACE` asks for.
+
+    Examples
+    --------
+    >>> tracker("tensorboard", "runs/curves").folder  # doctest: +SKIP
+    'runs/curves'
+    """
     choose("track", name, tuple(TRACKERS))
     if name == "mlflow":
         return MLflow(to)

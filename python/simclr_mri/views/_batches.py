@@ -50,7 +50,14 @@ VIEWS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Shift and scale of the pixels, by channel, in units of the image range [0, 1]."""
+    """Shift and scale of the pixels, by channel, in units of the image range [0, 1].
+
+    Examples
+    --------
+    >>> images = np.array([[[[0]], [[255]]]], np.uint8)  # (1, 2, 1, 1)
+    >>> Preprocess.of(images, normalize=True)
+    Preprocess(mean=(0.5,), std=(0.5,))
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -76,7 +83,15 @@ class Preprocess:
 def plain_batch(
     images: Dataset | np.ndarray, indices: np.ndarray, preprocess: Preprocess, n_jobs: int | None = None
 ) -> np.ndarray:
-    """Normalised images, float32 (n, H, W, C)."""
+    """Normalised images, float32 (n, H, W, C).
+
+    Examples
+    --------
+    >>> images = np.full((3, 32, 32, 1), 255, np.uint8)
+    >>> batch = plain_batch(images, np.array([2, 0]), Preprocess(mean=(0.5,), std=(0.25,)))
+    >>> batch.shape, float(batch.max())
+    ((2, 32, 32, 1), 2.0)
+    """
     pixels, rows = _pixels_and_rows(images, _checked_indices(indices))
     expect("preprocess", preprocess, "std", "a Preprocess")
     return _core.gather_batch(
@@ -118,6 +133,13 @@ def augmented_batch(
     Returns
     -------
     ndarray of shape (n, H, W, C), float32
+
+    Examples
+    --------
+    >>> images = np.zeros((3, 32, 32, 1), np.uint8)
+    >>> plain = Preprocess(mean=(0.0,), std=(1.0,))
+    >>> augmented_batch(images, np.array([0, 2]), "mri", plain, seed=0, epoch=0).shape
+    (2, 32, 32, 1)
     """
     names = _checked_indices(indices)
     pixels, rows = _pixels_and_rows(images, names)

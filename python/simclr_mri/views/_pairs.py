@@ -35,6 +35,14 @@ class Pairs:
     ------
     ValueError
         The subjects are needed and unknown.
+
+    Examples
+    --------
+    >>> from simclr_mri import datasets
+    >>> ds = datasets.phantoms(n_subjects=20, slices=3, image_size=32)
+    >>> pairs = Pairs(ds, "same_subject", exclude_same_subject=True, seed=0)
+    >>> pairs.groups(np.array([0, 1, 3]))  # two slices of one subject, one of another; and their second views
+    array([0, 0, 1, 0, 0, 1], dtype=int32)
     """
 
     def __init__(self, ds: Dataset, positives: str, exclude_same_subject: bool, seed: int) -> None:
