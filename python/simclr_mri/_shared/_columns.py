@@ -114,7 +114,11 @@ def checked_subjects(subjects: Sequence[Any] | np.ndarray, n: int, argument: str
         raise ValueError(f"{argument}: expected {n:,} names, one an image, got shape {array.shape}")
     if array.dtype.kind not in "OfU":
         return array.astype(str)
-    missing = np.flatnonzero([is_missing(value) for value in array])
+    if array.dtype.kind == "U":  # of many images few names are different
+        empty = [name for name in set(array.tolist()) if is_missing(name)]
+        missing = np.flatnonzero(np.isin(array, empty)) if empty else np.zeros(0, np.int64)
+    else:
+        missing = np.flatnonzero([is_missing(value) for value in array])
     if len(missing):
         raise ValueError(
             f"{argument}: expected a name for each image; {len(missing):,} of {n:,} have none, the first is image "

@@ -25,7 +25,9 @@ def seconds_text(seconds: float) -> str:
 
 
 def bytes_text(n_bytes: float) -> str:
-    """'812 MB', '1.2 GB'."""
+    """'40 KB', '812 MB', '1.2 GB'."""
+    if n_bytes < 1e6:
+        return f"{n_bytes / 1e3:.0f} KB"
     return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"
 
 

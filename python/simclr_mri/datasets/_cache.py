@@ -68,16 +68,17 @@ def through_cache(
     if not folder.exists():
         make_cache(folder, source, wanted, tables, read)
     store, about = _open(folder)
-    if Path(about["source"]) != source.resolve():
+    here, made_of = source.resolve(), Path(about["source"])
+    if made_of != here and (not about["source"] or made_of.exists()):
         raise CacheError(
-            f"{folder}: is a cache of {about['source']}, and asked for is {source.resolve()}. Choose another place for "
+            f"{folder}: is a cache of {about['source']}, and asked for is {here}. Choose another place for "
             "another cache"
         )
     _check_options(folder, about, wanted)
-    _check_source(store, about)
+    _check_source(store, about, here)
     for note in about["notes"]:
         warnings.warn(note, DataWarning, stacklevel=4)
-    return dataset_of(store, about)
+    return dataset_of(store, about, moved_to=None if made_of == here else here)
 
 
 def options_kept(reading: dict[str, Any]) -> dict[str, Any]:
@@ -87,25 +88,33 @@ def options_kept(reading: dict[str, Any]) -> dict[str, Any]:
 
 def is_cache(path: Path) -> bool:
     """Whether the folder is a cache, be it damaged."""
-    return (path / ABOUT).is_file() and (path / PIXELS).is_file()
+    return (path / ABOUT).is_file() and any((path / name).is_file() for name in (PIXELS, INDEX))
 
 
 def open_cache(folder: Path) -> tuple[Dataset, dict[str, Any]]:
     """The data set of a cache, and what is said of it: "source", and "options" as of reading it."""
     store, about = _open(folder)
-    _check_source(store, about)
+    _check_source(store, about, Path(about["source"]) if about["source"] else None)
     return dataset_of(store, about), about
 
 
-def dataset_of(store: CachedStore, about: dict[str, Any]) -> Dataset:
-    """The whole data set of a cache."""
+def dataset_of(store: CachedStore, about: dict[str, Any], *, moved_to: Path | None = None) -> Dataset:
+    """The whole data set of a cache; `moved_to` is where the files that it was made of are now."""
     index = store.index
+    paths = () if index["paths"] is None else index["paths"]
+    if moved_to is not None:
+        paths = [_moved(path, about["source"], moved_to) for path in paths]
     more: dict[str, Any] = {name: index[name] for name in ("slices", "parts")}
-    more |= {"name": about["name"], "sources": () if index["paths"] is None else index["paths"]}
+    more |= {"name": about["name"], "sources": paths}
     ds = Dataset(store.images, index["labels"], about["classes"], index["subjects"], index["files"], **more, copy=False)
     reading = {name: tuple(v) if isinstance(v, list) else v for name, v in about["reading"].items()}
     not_read = dict(zip(index["not_read"], index["why_not"], strict=True))
     return ds.with_store(store, index["masks"]).with_reading(about["understood"], reading, not_read)
+
+
+def _moved(path: str, before: str, now: Path) -> str:
+    place = Path(path)
+    return str(now / place.relative_to(before)) if place.is_relative_to(before) else path
 
 
 # -- making -----------------------------------------------------------------------------------------------------------
@@ -119,9 +128,12 @@ def put_on_disk(ds: Dataset, folder: Path) -> Dataset:
 
 def make_cache(folder: Path, source: Path | None, options: dict[str, Any], tables: list[Path], read: Reader) -> None:
     """Reads all files and writes a cache, a few megabytes at a time."""
-    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     draft = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    draft.mkdir()
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        error.filename = f"{folder}: the folder of the cache cannot be made here"
+        raise
     try:
         # Before they are read: a change in between is noticed later.
         files = SourceFiles.of(source, tables) if source else SourceFiles([], np.zeros(0, "<i8"), np.zeros(0, "<i8"))
@@ -318,14 +330,14 @@ def _check_options(folder: Path, about: dict[str, Any], wanted: dict[str, Any]) 
     )
 
 
-def _check_source(store: CachedStore, about: dict[str, Any]) -> None:
+def _check_source(store: CachedStore, about: dict[str, Any], source: Path | None) -> None:
     """Whether the files are still those that were read. Where none of them is left, the cache stands for itself."""
-    source, index = Path(about["source"]), store.index
-    if not about["source"] or not source.exists():
+    index = store.index
+    if source is None or not source.exists():
         return
     before = SourceFiles(index["source"], index["sizes"], index["times"])
     now = SourceFiles.of(source, before.elsewhere)
-    if not now.names or (now.sizes < 0).all():
+    if source == Path(about["source"]) and (not now.names or (now.sizes < 0).all()):
         return
     said = before.changes(now)
     if said:

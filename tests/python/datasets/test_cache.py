@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -191,6 +192,35 @@ def test_a_cache_stands_for_itself_where_the_files_are_gone(cache):
     assert open_dataset(moved).fingerprint() == expected
 
 
+def test_a_cache_that_moved_with_its_files_is_one_of_them(cache):
+    root = cache.parent / "files"
+    expected = ImageFolder(root, cache=cache)
+    there = (cache.parent / "there").resolve()
+    there.mkdir()
+    root, cache = root.rename(there / "files"), cache.rename(there / "cache")
+    found = ImageFolder(root, cache=cache)
+    assert found.fingerprint() == expected.fingerprint()
+    assert all(Path(path).is_file() and Path(path).is_relative_to(there) for path in found.sources)
+    empty = there / "empty"
+    empty.mkdir()
+    with pytest.raises(datasets.CacheError, match=r"is not as it was when the cache was made: .* are gone"):
+        ImageFolder(empty, cache=cache)
+    os.utime(next(root.rglob("*.png")), (1, 1))
+    with pytest.raises(datasets.CacheError, match="1 file changed"):
+        ImageFolder(root, cache=cache)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    root = class_folders(tmp_path / "files")
+
+    def refused(self, *args, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(OSError, match=r"Read-only file system: '.*my_cache: the folder of the cache cannot be made"):
+        ImageFolder(root, cache=tmp_path / "my_cache")
+
+
 def flipped(path: Path, place: float) -> None:
     data = bytearray(path.read_bytes())
     data[int(place * (len(data) - 1))] ^= 1
@@ -235,6 +265,9 @@ def test_damage_is_named(cache, kind, is_large, monkeypatch):
     monkeypatch.setattr(_cached_store, "CHECKED_AT_ONCE", 0 if is_large else 1 << 20)
     name, harm = DAMAGE[kind]
     harm(cache / name)
+    if name != "cache.json":  # without it, or where it says something else, a folder is not taken for a cache
+        with pytest.raises(datasets.CacheError, match=rf"{name}: damaged"):
+            open_dataset(cache).take([3, 5, 6]), open_dataset(cache).histogram(), len(open_dataset(cache).images)
     with pytest.raises(datasets.CacheError, match=rf"{name}: damaged: .*(\n.*)?Delete the folder .*cache") as told:
         ds = ImageFolder(cache.parent / "files", cache=cache)
         ds.histogram()
@@ -255,7 +288,7 @@ def test_a_run_that_breaks_leaves_no_half_cache(tmp_path, monkeypatch):
     with pytest.raises(datasets.CacheError.__mro__[1]):
         ImageFolder(root, cache=tmp_path / "cache")
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
-    with pytest.raises(OSError, match=r"cache: the images need .* and .* are free"):
+    with pytest.raises(OSError, match=r"cache: the images need \d+ KB, and 0 KB are free"):
         ImageFolder(root, cache=tmp_path / "cache")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["files"]
 
