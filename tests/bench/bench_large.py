@@ -3,6 +3,7 @@
     python tests/bench/bench_large.py                          # 200,000 slices of 32 px
     python tests/bench/bench_large.py --n 10000 50000 200000   # whether the cost is linear
     python tests/bench/bench_large.py --n 20000 --audit no
+    python tests/bench/bench_large.py --audit parts --keep FOLDER    # made there once, and opened the next time
 
 Slices are smooth noise in chains of 32 a subject, each like the one before, so that subjects can be found. Every
 figure stands beside its bar, also where it misses.
@@ -60,10 +61,18 @@ def main() -> int:
     parser.add_argument(
         "--audit", choices=("yes", "parts", "no"), default="yes", help="parts: its two longest alone, too"
     )
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for files and cache of one --n, which are made if not there"
+    )
     args = parser.parse_args()
+    if args.keep and len(args.n) > 1:
+        parser.error("--keep: of one --n")
     for n in args.n:
         where = f"{_core.cpu_info()['cpu']}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
         print(f"{n:,} slices of {args.side} x {args.side}; {where}")
+        if args.keep:
+            measure(args.keep, n, args.side, args.audit)
+            continue
         with tempfile.TemporaryDirectory() as folder:
             measure(Path(folder), n, args.side, args.audit)
     return 0
@@ -71,11 +80,14 @@ def main() -> int:
 
 def measure(folder: Path, n: int, side: int, what: str) -> None:
     root, cache = folder / "files", folder / "cache"
-    write_slices(root, n, side)
-    with timed("make the cache"):
-        ImageFolder(root, groups=r"(sub-\d+)_", cache=cache)
+    if not cache.exists():
+        write_slices(root, n, side)
+        with timed("make the cache"):
+            ImageFolder(root, groups=r"(sub-\d+)_", cache=cache)
     with timed("open it", "bar: 2 s"):
         ds = open_dataset(cache)
+    if len(ds) != n // SLICES * SLICES:
+        raise SystemExit(f"{cache}: expected {n // SLICES * SLICES:,} slices, found {len(ds):,}")
     with timed("split it and print the split", "bar: 1 s"):
         parts = splits.split(ds)
         print(parts)

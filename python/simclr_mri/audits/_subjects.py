@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
-from threadpoolctl import threadpool_limits
 
 from .. import _core
 from .._shared import ArrayRecord
-from ..splits import Cells
+from ..splits import MAX_WORKERS, Cells, workers
 
 SIDE_PX = 32
 
@@ -37,6 +36,10 @@ Alzheimer MRI set, .96 to .99 on phantoms of 60 to 200 subjects."""
 MAX_MATRIX = 16_000
 """Images whose similarities are kept as one matrix (1 GB of float32). Above, each image is compared with those of a few
 cells only: of 200,000 images all pairs would take half an hour."""
+
+
+AT_ONCE = 4000
+"""Images that a thread describes at a time: some 60 MB."""
 
 
 N_NEIGHBOURS, N_CELLS = 16, 32
@@ -142,15 +145,19 @@ def infer_groups(images: np.ndarray) -> Groups:
 def fingerprints(images: np.ndarray) -> np.ndarray:
     """Whitened fine detail: ndarray of shape (N, D), float32, rows of length 1."""
     small = _core.resize(images, SIDE_PX)
-    parts = [small[i : i + MAX_MATRIX] for i in range(0, len(small), MAX_MATRIX)]
-    mean = sum(_detail(part).sum(axis=0, dtype=np.float64) for part in parts) / len(small)
-    mean = mean.astype(np.float32)
-    covariance = sum(rows.T @ rows for rows in (_detail(part) - mean for part in parts))
-    with threadpool_limits(1):  # many small steps: with two threads of OpenBLAS it takes 6 times as long
+    parts = [small[i : i + AT_ONCE] for i in range(0, len(small), AT_ONCE)]
+    with workers() as pool:
+        sums = pool.map(lambda part: _detail(part).sum(axis=0, dtype=np.float64), parts)
+        mean = (sum(sums) / len(small)).astype(np.float32)
+        covariance = sum(pool.map(lambda part: _square(_detail(part) - mean), parts))
         variances, directions = np.linalg.eigh(covariance)
-    keep = np.flatnonzero(variances > 1e-6 * variances[-1])[-min(N_COMPONENTS, max(2, len(images) // 5)) :]
-    whitening = directions[:, keep] / np.sqrt(variances[keep])
-    return np.concatenate([_unit((_detail(part) - mean) @ whitening) for part in parts])
+        keep = np.flatnonzero(variances > 1e-6 * variances[-1])[-min(N_COMPONENTS, max(2, len(images) // 5)) :]
+        whitening = directions[:, keep] / np.sqrt(variances[keep])
+        return np.concatenate(list(pool.map(lambda part: _unit((_detail(part) - mean) @ whitening), parts)))
+
+
+def _square(rows: np.ndarray) -> np.ndarray:
+    return rows.T @ rows
 
 
 def _detail(small: np.ndarray) -> np.ndarray:
@@ -207,7 +214,10 @@ def _sparse_tree(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """The same of a graph in which each image has a few neighbours; pieces of it are joined by their best links."""
     n = len(features)
     cells = Cells(features)
-    found, likeness = cells.nearest(features, N_NEIGHBOURS, np.arange(n), n_probed=N_CELLS)
+    parts = np.array_split(np.arange(n), MAX_WORKERS)
+    with workers() as pool:
+        near = pool.map(lambda own: cells.nearest(features[own], N_NEIGHBOURS, own, n_probed=N_CELLS), parts)
+        found, likeness = (np.concatenate(column) for column in zip(*near, strict=True))
     pairs, values = _edges(np.repeat(np.arange(n), N_NEIGHBOURS), found.ravel(), likeness.ravel())
     while True:
         # scipy takes 0 for no edge, so that a distance must not be 0; float64 tells similarities near 1 apart.

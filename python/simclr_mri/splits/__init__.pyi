@@ -11,7 +11,9 @@ from ._fractions import label_fractions as label_fractions
 from ._fractions import nested_order as nested_order
 from ._kfold import Folds as Folds
 from ._kfold import kfold as kfold
+from ._neighbours import MAX_WORKERS as MAX_WORKERS
 from ._neighbours import Cells as Cells
+from ._neighbours import workers as workers
 from ._overlap import LeakageError as LeakageError
 from ._overlap import Overlap as Overlap
 from ._overlap import check_overlap as check_overlap

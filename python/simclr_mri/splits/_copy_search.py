@@ -15,12 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from .._shared import n_processors, n_threads
 from . import _alignment as align
 from . import _fourier_mellin as fm
-from ._neighbours import Cells
+from ._neighbours import Cells, workers
 
 COPY = 0.9
 """Difference up to which a pair is a copy. Neighbouring slices, 1 mm apart, differ by 1 and more."""
@@ -101,16 +99,12 @@ OF_ODD = 0.5
 N_CONTEXT = 300
 """Images from which the usual difference of neighbours is taken."""
 
-MAX_WORKERS = 8
-"""Threads at most, each of which holds the spectra of a batch."""
-
 
 def search_copies(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Pairs of copies among pictures that are not blank, the map of each, (P, 2) and (P, 2, 2), and `n_crowded`."""
     if len(gray) < 2:
         return np.zeros((0, 2), np.int64), np.zeros((0, 2, 2)), 0
-    workers = min(MAX_WORKERS, n_threads(None) or n_processors())
-    with ThreadPoolExecutor(workers) as pool, threadpool_limits(1):
+    with workers() as pool:
         images = _Pictures(gray, _local_contrast(gray, pool))
         detail = images.detail
         near = _unmoved_candidates(detail, pool)
