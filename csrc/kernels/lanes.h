@@ -29,6 +29,7 @@
 #define SMRI_LANES 4
 #endif
 typedef float floats __attribute__((vector_size(4 * SMRI_LANES)));
+typedef float floats_anywhere __attribute__((vector_size(4 * SMRI_LANES), aligned(4), may_alias)); /* in an array */
 typedef int32_t ints __attribute__((vector_size(4 * SMRI_LANES)));
 typedef uint32_t uints __attribute__((vector_size(4 * SMRI_LANES)));
 typedef uint16_t halves __attribute__((vector_size(2 * SMRI_LANES)));
@@ -111,16 +112,14 @@ SMRI_INLINE floats vload(const void *numbers, size_t i, size_t n, enum smri_prec
     const float *p = (const float *)numbers + i;
     if (precision == SMRI_FP32 && n < SMRI_LANES) return load_first(p, n);
     if (precision == SMRI_BF16) return widened(load_halves((const smri_bf16 *)numbers + i, n));
-    floats v;
-    memcpy(&v, p, sizeof v);
-    return v;
+    return *(const floats_anywhere *)p;
 }
 
 SMRI_INLINE void vstore(void *numbers, size_t i, floats v, size_t n, enum smri_precision precision) {
     float *p = (float *)numbers + i;
     if (precision == SMRI_BF16) store_halves((smri_bf16 *)numbers + i, round_to_bf16(v), n);
     else if (n < SMRI_LANES) store_first(p, v, n);
-    else memcpy(p, &v, sizeof v);
+    else *(floats_anywhere *)p = v;
 }
 
 #if SMRI_LANES >= 8 /* not of single registers of NEON */
