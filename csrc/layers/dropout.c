@@ -1,10 +1,11 @@
 /* Dropout (Srivastava et al., JMLR 2014) in the inverted form, scaled in training. The mask is recomputed from its name
- * wherever it is needed, which costs less than to store and read it: word i of row n's stream belongs to element i. */
+ * wherever it is needed, which costs less than to store and read it. */
 #include "smri/activation.h"
 
 #include <assert.h>
 #include <math.h>
 
+#include "kernels/kernels.h"
 #include "smri/rng.h"
 
 struct dropout_job {
@@ -21,9 +22,8 @@ static void row_task(void *context, size_t index, size_t worker) {
     struct smri_rng rng;
     const size_t row_in_batch = job->dropout->first_row + index;
     smri_rng_init(&rng, job->dropout->seed, job->dropout->step, row_in_batch, job->dropout->layer, SMRI_FOR_DROPOUT);
-    const float *x = job->x + index * job->C;
-    float *y = job->y + index * job->C;
-    for (size_t i = 0; i < job->C; i++) y[i] = smri_rng_u32(&rng) >= job->threshold ? x[i] * job->factor : 0.0f;
+    smri_kernels_get()->random.keep(job->y + index * job->C, job->x + index * job->C, job->C, &rng, job->threshold,
+                                    job->factor);
 }
 
 void smri_dropout_apply(float *y, const float *x, const struct smri_dropout *dropout, size_t N, size_t C, smri_pool *pool) {

@@ -74,8 +74,8 @@ def build(folder: Path, into: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def build_without(case: str, plain: Path, folder: Path) -> Path:
-    """The library without the case: of the files of the whole one's build only what changes is compiled again."""
+def build_without(case: str, folder: Path) -> Path:
+    """The library without the case."""
     name, old, new = CASES[case]
     tree = folder / "tree"
     for part in ("csrc", "include"):
@@ -84,7 +84,6 @@ def build_without(case: str, plain: Path, folder: Path) -> Path:
     text = file.read_text()
     if text.count(old) != 1:
         raise SystemExit(f"{name}: expected {old!r} once, found it {text.count(old)} times: adapt CASES")
-    shutil.copytree(plain, folder / "build", symlinks=True)
     file.write_text(text.replace(old, new))
     build(tree, folder / "build")
     return folder / "build" / "libsmri.so"
@@ -115,7 +114,7 @@ def main() -> None:
             there = folder / case.replace(" ", "_").replace(":", "")
             library = there / "build" / "libsmri.so"
             if not library.exists():
-                library = build_without(case, plain, there)
+                library = build_without(case, there)
             sizes = [
                 str(options.depth),
                 options.precision,

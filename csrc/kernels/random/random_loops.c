@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernels/lanes.h"
 #include "kernels/philox.h"
 #include "kernels/random/random.h"
 
@@ -124,4 +125,24 @@ static void normals(float *out, size_t n, struct smri_rng *rng) {
     for (; i < n; i++) out[i] = smri_rng_normal(rng);
 }
 
-void SMRI_FILLER(smri_random_kernels)(struct smri_random_kernels *table) { table->normals = normals; }
+SMRI_INLINE void keep_lanes(float *y, const float *x, const uint32_t *words, uint32_t threshold, float factor, size_t i,
+                            size_t n) {
+    uints word;
+    memcpy(&word, words + i, sizeof word);
+    const floats scaled = factor * vload(x, i, n, SMRI_FP32);
+    vstore(y, i, (floats)((uints)scaled & (uints)(word >= threshold)), n, SMRI_FP32);
+}
+
+static void keep(float *y, const float *x, size_t n, struct smri_rng *rng, uint32_t threshold, float factor) {
+    for (size_t i = 0; i < n; i += 4 * BLOCKS) {
+        uint32_t words[4][BLOCKS], in_order[4 * BLOCKS];
+        philox_blocks(words, rng, (uint32_t)(i / 4));
+        for (size_t k = 0; k < 4 * BLOCKS; k++) in_order[k] = words[k % 4][k / 4];
+        const size_t count = n - i < 4 * BLOCKS ? n - i : 4 * BLOCKS;
+        SMRI_FOR_VECTORS(count, keep_lanes, y + i, x + i, in_order, threshold, factor);
+    }
+}
+
+void SMRI_FILLER(smri_random_kernels)(struct smri_random_kernels *table) {
+    *table = (struct smri_random_kernels){normals, keep};
+}
