@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ class SourceFiles:
         rows = _below(source) if source.is_dir() else [(source.name, *_about(source))]
         known = {os.path.realpath(source / name) for name, *_ in rows} if tables else set()
         rows += [(str(path.absolute()), *_about(path)) for path in tables if os.path.realpath(path) not in known]
-        rows.sort()
+        rows.sort(key=itemgetter(0))
         names, sizes, times = zip(*rows, strict=True) if rows else ((), (), ())
         return cls(list(names), np.array(sizes, np.int64), np.array(times, np.int64))
 
@@ -70,9 +72,9 @@ class SourceFiles:
         return dict(zip(self.names, zip(self.sizes.tolist(), self.times.tolist(), strict=True), strict=True))
 
 
-def _about(path: Path | str | os.DirEntry) -> tuple[int, int]:
+def _about(path: Path | str | os.DirEntry[str]) -> tuple[int, int]:
     try:
-        about = os.stat(path)
+        about = path.stat() if isinstance(path, os.DirEntry) else os.stat(path)
     except OSError:
         return -1, -1
     return about.st_size, about.st_mtime_ns
@@ -85,21 +87,32 @@ def _below(root: Path) -> list[tuple[str, int, int]]:
     rows = []
     while left:
         folder, above = left.pop()
-        try:
-            with os.scandir(folder) as entries:
-                found = list(entries)
-        except OSError:
-            continue
-        for entry in found:
-            if entry.name[0] in "._" and is_hidden(entry.name):
-                continue
-            if not entry.is_symlink():  # then its kind is known, and only a file is asked for more
-                if entry.is_dir():
-                    left.append((entry.path, above))
-                else:
-                    rows.append((entry.path[start:], *_about(entry)))
-            elif not os.path.isdir(entry.path):  # entry.is_dir raises for links in a circle
-                rows.append((entry.path[start:], *_about(entry.path)))
-            elif (real := os.path.realpath(entry.path)) not in above:
-                left.append((entry.path, above | {real}))
+        inside = os.path.join(folder, "")
+        below = inside[start:]
+        with contextlib.suppress(OSError), _entries(folder) as entries:
+            for entry in entries:
+                name = entry.name
+                if name[0] in "._" and is_hidden(name):
+                    continue
+                if not entry.is_symlink():  # then its kind is known, and only a file is asked for more
+                    if entry.is_dir():
+                        left.append((inside + name, above))
+                    else:
+                        rows.append((below + name, *_about(entry)))
+                elif not os.path.isdir(inside + name):  # entry.is_dir raises for links in a circle
+                    rows.append((below + name, *_about(inside + name)))
+                elif (real := os.path.realpath(inside + name)) not in above:
+                    left.append((inside + name, above | {real}))
     return rows
+
+
+@contextlib.contextmanager
+def _entries(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """What is in a folder, by its descriptor where the system has these: a sixth of the time is finding the folder."""
+    opened = os.open(folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
+    try:
+        with os.scandir(folder if opened is None else opened) as entries:
+            yield entries
+    finally:
+        if opened is not None:
+            os.close(opened)
