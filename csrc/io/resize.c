@@ -59,8 +59,7 @@ static uint8_t clip(int32_t sum) {
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-/* out[o] = the sum over t of weights[w + t] in[i + t step]: of bytes, or of floats. `bytes` is a constant wherever this is
- * inlined. */
+/* out[o] = the sum over t of weights[w + t] in[i + t step], of bytes or of floats; `bytes` is a constant at every call. */
 static inline void weigh(void *out, size_t o, const void *in, size_t i, size_t step, const struct axis *axis, size_t w,
                          bool bytes) {
     int32_t whole = 1 << (PRECISION_BITS - 1);

@@ -35,6 +35,13 @@ typedef uint32_t uints __attribute__((vector_size(4 * SMRI_LANES)));
 typedef uint16_t halves __attribute__((vector_size(2 * SMRI_LANES)));
 typedef double doubles __attribute__((vector_size(4 * SMRI_LANES))); /* half as many */
 
+#if defined(__AVX512F__) || !defined(__AVX2__)
+/* a where the words are all ones, b where they are zero. */
+SMRI_INLINE floats vselect(uints which, floats a, floats b) {
+    return (floats)(((uints)a & which) | ((uints)b & ~which));
+}
+#endif
+
 #if defined(__AVX512F__)
 #include "kernels/lanes_avx512.h"
 #elif defined(__AVX2__)
@@ -47,11 +54,6 @@ SMRI_INLINE floats load_first(const float *p, size_t n) {
     return v;
 }
 SMRI_INLINE void store_first(float *p, floats v, size_t n) { memcpy(p, &v, n * sizeof *p); }
-
-/* a where the words are all ones, b where they are zero. */
-SMRI_INLINE floats vselect(uints which, floats a, floats b) {
-    return (floats)(((uints)a & which) | ((uints)b & ~which));
-}
 
 SMRI_INLINE floats vmax(floats a, floats b) { return vselect((uints)(a > b), a, b); } /* b, when either is NaN */
 SMRI_INLINE floats vmin(floats a, floats b) { return vselect((uints)(a < b), a, b); }

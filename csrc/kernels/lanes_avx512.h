@@ -23,10 +23,6 @@ SMRI_INLINE void store_halves(smri_bf16 *p, halves v, size_t n) {
     else _mm256_storeu_si256((void *)p, (__m256i)v);
 }
 
-/* a where the words are all ones, b where they are zero. */
-SMRI_INLINE floats vselect(uints which, floats a, floats b) {
-    return (floats)(((uints)a & which) | ((uints)b & ~which));
-}
 SMRI_INLINE __mmask16 positive_bits(floats v) { return _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_GT_OQ); }
 
 SMRI_INLINE uints words_of(halves numbers) { return (uints)_mm512_cvtepu16_epi32((__m256i)numbers); }

@@ -2,8 +2,7 @@
  *
  * Largest value first, each at the lowest offset of the tightest gap that no already placed value with an overlapping
  * life occupies ("greedy by size", Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020,
- * section 4.3). The result is near the lower bound, the most bytes that
- * live at once, but need not reach it. */
+ * section 4.3). The result is near the lower bound, the most bytes that live at once, but need not reach it. */
 #include "program.h"
 
 #include <stdlib.h>

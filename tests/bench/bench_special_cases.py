@@ -47,13 +47,7 @@ CASES = {
         "run->prefetch_rate = lines < steps ? lines > 0 : (lines + steps / 2) / steps;",
         "run->prefetch_rate = 0 * lines * steps;",
     ),
-    "weights: dy in place": (
-        "layers/conv2d/igemm_wgrad.c",
-        "job.dy_in_place = !pairs &&",
-        "job.dy_in_place = false &&",
-    ),
     "weights: x in place": ("layers/conv2d/igemm_wgrad.c", "job.in_place = !pairs &&", "job.in_place = false &&"),
-    "weights: whole windows": ("layers/conv2d/igemm_wgrad.c", "const bool whole = ", "const bool whole = false && "),
     "Winograd: memory ahead": ("layers/conv2d/winograd.c", "if (list == NULL) return;", "if (steps > 0) return;"),
     "Winograd: shared inputs": (
         "layers/conv2d/winograd.c",

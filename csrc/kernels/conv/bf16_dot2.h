@@ -1,7 +1,7 @@
-/* The inner loops of convolution in bfloat16, for instructions that multiply words of two numbers and add both products to one
- * fp32 sum. A word of 32 bits holds two neighbours along the sum: two channels, or two pixels in the
- * gradient of weights. Where the kernels of igemm.h have a float, these have a word, so the structs, the tile and the
- * panels are the same. No kernel reads or writes outside what is stated; none needs alignment. */
+/* The inner loops of convolution in bfloat16, for instructions that multiply words of two numbers and add both products
+ * to one fp32 sum. A word of 32 bits holds two neighbours along the sum: two channels, or two pixels in the gradient
+ * of weights. Where the kernels of igemm.h have a float, these have a word, so the structs, the tile and the panels
+ * are the same. No kernel reads or writes outside what is stated; none needs alignment. */
 #pragma once
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* Shared by the two ways to compute the gradient of the weights on tile registers: the job, its packed places and its products.
- * amx_wgrad.c says what they are. */
+/* Shared by the two ways to compute the gradient of the weights on tile registers: the job, its packed places and its
+ * products. amx_wgrad.c says what they are. */
 #pragma once
 
 #include <stdatomic.h>

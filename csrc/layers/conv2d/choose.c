@@ -10,12 +10,12 @@
  *     32 images of 16 x 16              3 channels: 0.84 / 0.97 / 1.02   16: 1.69 / 1.70 / 2.70         64: 2.12 / 2.04 / 2.48
  * So Winograd pays when most of its 4 x 4 tiles is image and there are tiles enough to repay the transformed weights.
  *
- * bf16 on tile registers where there are any. Without them, Winograd where it pays in fp32: it reads and writes bf16, and on
- * Zen 4 (236 GFLOP/s in fp32, 472 in pairs, two threads) it takes 3.8 to 4.5 ms for each 3 x 3 layer of ResNet-50 where
- * pairs take 4.3 to 7.5. Else pairs where they have twice the products of fp32: on Zen 4, and with BFDOT by Arm's
- * optimization guides (not measured). Where it has half of
- * them (the core above: 105 against 210 GFLOP/s), pairs still save the passes that widen and narrow. Time of pairs divided
- * by widened, forward / backward-data / backward-weights, by the products for each number of x and y:
+ * bf16 on tile registers where there are any. Without them, Winograd where it pays in fp32: it reads and writes bf16,
+ * and on Zen 4 (236 GFLOP/s in fp32, 472 in pairs, two threads) it takes 3.8 to 4.5 ms for each 3 x 3 layer of
+ * ResNet-50 where pairs take 4.3 to 7.5. Else pairs where they have twice the products of fp32: on Zen 4, and with
+ * BFDOT by Arm's optimization guides (not measured). Where it has half of them (the core above: 105 against 210
+ * GFLOP/s), pairs still save the passes that widen and narrow. Time of pairs divided by widened, forward /
+ * backward-data / backward-weights, by the products for each number of x and y:
  *      32 (1x1 64 to 64 channels)         0.69 / 0.66 / 0.68     46 (7x7 1 to 64)       0.94 /      / 1.08
  *      51 (1x1 64 to 256)                 0.88 / 0.82 / 0.77     85 (1x1 256 to 128)    1.07 / 1.07 / 0.97
  *     102 (1x1 512 to 128)                1.14 / 1.07 / 1.00    171 (1x1 512 to 256)    1.31 / 1.32 / 1.18

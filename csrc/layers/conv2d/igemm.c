@@ -262,9 +262,7 @@ static void run_chunk(const struct job *job, size_t chunk, size_t column, size_t
         char *room = (char *)tiles + job->tiles_bytes;
         fusion->produce_src(fusion->producer, room, begin, end - begin, column == 0);
         pixels = room;
-    } else if (job->mode == POINTWISE) {
-        pixels = job->source + begin * pixel_bytes;
-    }
+    } else if (job->mode == POINTWISE) pixels = job->source + begin * pixel_bytes;
     for (size_t t = 0; t < n_tiles; t++) {
         const size_t position = begin + t * SMRI_CONV_ROWS;
         const size_t rows = smri_min(end - position, SMRI_CONV_ROWS);

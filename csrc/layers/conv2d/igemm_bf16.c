@@ -1,7 +1,6 @@
 /* Convolution in bfloat16 by indirect GEMM on pairs of numbers, for CPUs with AVX512_BF16 and without AMX; choose.c says for
- * which shapes. Activations are read where they lie; weights are rounded and paired once a
- * call: two neighbouring channels of the sum make one word (kernels/conv/bf16_dot2.h). The gradient of the weights pairs
- * neighbouring pixels (igemm_wgrad.c). */
+ * which shapes. Activations are read where they lie; weights are rounded and paired once a call: two neighbouring channels of
+ * the sum make one word (kernels/conv/bf16_dot2.h). The gradient of the weights pairs neighbouring pixels (igemm_wgrad.c). */
 #include "layers/conv2d/igemm.h"
 #include "smri/memory.h"
 

@@ -35,7 +35,6 @@ struct job {
     struct smri_conv2d shape;
     const struct smri_kernels *kernels;
     bool in_place, windows; /* x is read where it lies; whole windows are packed */
-    bool dy_in_place;       /* dy is one panel already */
     size_t P, Q, pixels;
     size_t taps, rows;      /* taps and input rows of dW as the tasks see them: (1, R S C) with windows */
     size_t channel_groups, column_tasks, parts, part_pixels;
@@ -64,7 +63,6 @@ static struct job new_job(const struct smri_conv2d *s) {
     job.windows = smri_conv2d_packs_windows(s);
     job.pixels_per_row = pairs ? 2 : 1;
     job.in_place = !pairs && smri_conv2d_is_pointwise(s) && reads_in_place(s->C);
-    job.dy_in_place = !pairs && (s->K == SMRI_CONV_BLOCK || s->K == SMRI_CONV_COLS);
     job.taps = job.windows ? 1 : s->R * s->S;
     job.rows = job.windows ? s->R * s->S * s->C : s->C;
     job.channel_groups = smri_chunk_count(job.rows, CHANNELS_PER_TASK);
@@ -151,17 +149,14 @@ static void pack_x(const struct job *job, char *panel, size_t tap, size_t m, siz
     }
 }
 
-/* Entries [c, c_end) of the windows of output pixels [m, m_end); `windows` has room for the whole ones of a row. */
+/* Entries [c, c_end) of the windows of output pixels [m, m_end); `windows` has room for those of a row. */
 static void pack_windows(const struct job *job, char *panel, char *windows, size_t m, size_t m_end, size_t c, size_t c_end) {
-    const bool whole = job->pixels_per_row == 1 && c == 0 && c_end == job->rows;
     const size_t window_bytes = job->rows * smri_precision_bytes(job->shape.precision);
     struct smri_conv2d_cursor at = smri_conv2d_cursor_at(job->P, job->Q, m);
     for (; m < m_end; m += job->pixels_per_row, panel += job->panel_stride * WORD_BYTES) {
         const size_t pixels = smri_min(job->pixels_per_row, m_end - m);
         for (size_t i = 0; i < pixels; i++, smri_conv2d_advance(&at, job->P, job->Q))
-            smri_conv2d_pack_window(whole ? panel : windows + i * window_bytes, job->x, &job->shape, job->kernels, at.n,
-                                    at.p, at.q);
-        if (whole) continue;
+            smri_conv2d_pack_window(windows + i * window_bytes, job->x, &job->shape, job->kernels, at.n, at.p, at.q);
         const void *second = pixels == 2 ? number_at(job, windows + window_bytes, c) : NULL;
         pack_row(job, panel, number_at(job, windows, c), second, c_end - c);
     }
@@ -288,11 +283,7 @@ static void multiply(const struct job *job, struct range at, const struct range 
     for (size_t m = at.m; m < at.m_end; m += job->chunk_pixels) {
         const size_t m_end = smri_min(m + job->chunk_pixels, at.m_end);
         const size_t depth = smri_chunk_count(m_end - m, job->pixels_per_row);
-        const void *dy = dy_panel;
-        if (job->dy_in_place)
-            dy = number_at(job, job->dy, m * job->shape.K);
-        else
-            pack_dy(job, dy_panel, m, m_end, at.k, at.k_end);
+        pack_dy(job, dy_panel, m, m_end, at.k, at.k_end);
         run.prefetch_rate = 0;
         if (m_end < at.m_end)
             fill_queue(job, &run, &at, m_end, depth);
@@ -300,14 +291,14 @@ static void multiply(const struct job *job, struct range at, const struct range 
             fill_queue(job, &run, next, next->m, depth);
         for (size_t tap = 0; tap < job->taps; tap++) {
             if (job->in_place) {
-                add_chunk(job, &run, tap, number_at(job, job->x, m * job->rows + at.c), job->rows, dy, depth, m > at.m);
+                add_chunk(job, &run, tap, number_at(job, job->x, m * job->rows + at.c), job->rows, dy_panel, depth, m > at.m);
                 continue;
             }
             if (job->windows)
                 pack_windows(job, x_panel, windows, m, m_end, at.c, at.c_end);
             else
                 pack_x(job, x_panel, tap, m, m_end, at.c, at.c_end);
-            add_chunk(job, &run, tap, x_panel, job->panel_stride, dy, depth, m > at.m);
+            add_chunk(job, &run, tap, x_panel, job->panel_stride, dy_panel, depth, m > at.m);
         }
     }
     clear_padding(job, &run);
