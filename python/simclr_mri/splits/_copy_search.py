@@ -348,7 +348,8 @@ def _unmoved_candidates(detail: _Detail, pool: ThreadPoolExecutor) -> np.ndarray
         return np.concatenate(list(found))
 
     whole = nearest(_unit((coarse - mean) @ directions), min(N_UNMOVED, n - 1))
-    parts = [nearest(_unit((coarse - mean)[:, cells]), 1) for cells in _REGIONS]
+    coarse -= mean
+    parts = [nearest(_unit(coarse[:, cells]), 1) for cells in _REGIONS]
     return np.concatenate([whole, *parts], axis=1)
 
 
