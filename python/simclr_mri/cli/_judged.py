@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def judged(args: argparse.Namespace, section: str) -> Judged:
         if ds.classes != clf.class_names_:
             raise ValueError(
                 f"the model knows the classes {', '.join(clf.class_names_)}; {settings.data.path} has "
-                f"{', '.join(ds.classes)}"
+                f"{', '.join(ds.classes)}. Join or rename them, such as "
+                f"--merge {shlex.quote(f'{ds.classes[0]}={clf.class_names_[0]}')}"
             )
     else:
         ds, others = match_classes(foreign, clf.class_names_)

@@ -17,6 +17,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from .._shared import for_the_shell, quietly
@@ -24,6 +25,9 @@ from ._arguments import flag
 from ._parser import build_parser
 from ._reflow import reflowed
 from ._table import COMMANDS
+
+WRITTEN = ("out", "cache", "track_to")  # options that name a place for results
+ALSO_CALLED = {"n_splits": ("splits", "folds")}  # arguments of Python whose option has another name
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -135,16 +139,26 @@ def _run(work: Callable[[argparse.Namespace], int], args: argparse.Namespace) ->
         if getattr(args, "debug", False):
             raise
         prog = " ".join(["simclr-mri", *filter(None, [args.command])])
-        print(f"{prog}: {_coloured('error', 31)}: {_as_options(_reason(error), args)}", file=sys.stderr)
+        print(f"{prog}: {_coloured('error', 31)}: {_as_options(_reason(error, args), args)}", file=sys.stderr)
         return 1
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, args: argparse.Namespace) -> str:
     """File and cause, without the number that the system gives it."""
     if isinstance(error, OSError) and error.strerror:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        for option in WRITTEN:
+            place = getattr(args, option, None)
+            if isinstance(place, str) and any(_is_at(Path(name), Path(place)) for name in names):
+                return f"{flag(option)} {place}: cannot be written: {error.strerror}. Choose another place"
         return ": ".join([*names, error.strerror])
     return str(error) or type(error).__name__
+
+
+def _is_at(file: Path, place: Path) -> bool:
+    """Whether a file is a place or in it, or the one beside it that is given its name in the end."""
+    file, place = file.absolute(), place.absolute()
+    return place in (file, *file.parents) or (file.parent == place.parent and file.name.startswith(f".{place.name}"))
 
 
 def _as_options(text: str, args: argparse.Namespace) -> str:
@@ -152,7 +166,9 @@ def _as_options(text: str, args: argparse.Namespace) -> str:
     text = text.replace("raise max_pixels", "raise --max-pixels")  # the core's words
     said = re.match(r"([a-z][a-z_]*)(?:='([^']*)'|=(\S+))?: ", text)
     parser = getattr(args, "parser", None)
-    if said is None or parser is None or said[1] not in {action.dest for action in parser.all_options()}:
+    if said is None or parser is None:
         return text
+    known = {action.dest for action in parser.all_options()}
+    name = next((name for name in (said[1], *ALSO_CALLED.get(said[1], ())) if name in known), None)
     value = said[2] or said[3]
-    return f"{flag(said[1])}{' ' + value if value else ''}: {text[said.end() :]}"
+    return text if name is None else f"{flag(name)}{' ' + value if value else ''}: {text[said.end() :]}"

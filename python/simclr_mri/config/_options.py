@@ -238,7 +238,11 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{option_name('config')} {path}: no such file") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not valid TOML: it is no text in UTF-8. Save it as that") from None
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
     except RecursionError:
         raise ValueError(f"{path}: not valid TOML: too deeply nested") from None

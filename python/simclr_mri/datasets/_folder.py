@@ -9,7 +9,16 @@ from pathlib import Path
 
 from .._shared import call_text, check_path
 from ._layout import slices_advice
-from ._walk import ARRAY_EXTENSIONS, EXTENSIONS, VOLUME_EXTENSIONS, Listing, counted_by_reason, ending, sniff
+from ._walk import (
+    ARRAY_EXTENSIONS,
+    EXTENSIONS,
+    PILLOW_EXTENSIONS,
+    VOLUME_EXTENSIONS,
+    Listing,
+    counted_by_reason,
+    ending,
+    sniff,
+)
 
 
 def check_root(root: str | Path) -> Path:
@@ -20,7 +29,7 @@ def check_root(root: str | Path) -> Path:
     if root.exists():
         raise NotADirectoryError(
             f"{root}: expected a folder, a table (.csv, .txt, .json, .parquet), arrays (.npz) or a cache, found a file"
-            f"{_whole_folder(root) or way_in(str(root))}"
+            f"{_whole_folder(root) or _folder_of(root) or way_in(str(root))}"
         )
     parent = next(p for p in (root.absolute()).parents if p.is_dir())
     near = difflib.get_close_matches(root.name, [p.name for p in parent.iterdir() if p.is_dir()], n=1)
@@ -80,6 +89,12 @@ def _whole_folder(file: Path) -> str:
     """For one scan that was named alone: the call with the folder that holds it."""
     is_scan = ending(file.name) in VOLUME_EXTENSIONS or sniff(file) in ("dicom", "volume")
     return f". Cut the scans of its folder into slices: {slices_advice(file.absolute().parent)}" if is_scan else ""
+
+
+def _folder_of(file: Path) -> str:
+    """For one picture that was named alone: the folder that holds it."""
+    is_picture = ending(file.name) in (*EXTENSIONS, *PILLOW_EXTENSIONS)
+    return f". To take the pictures of its folder: {shlex.quote(str(file.parent))}" if is_picture else ""
 
 
 def way_in(path: str) -> str:

@@ -84,19 +84,20 @@ def by_pattern(pattern: str, files: Sequence[str], argument: str) -> np.ndarray:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ValueError(
-            f"{argument}: {pattern!r} is neither a table (.csv) nor a regular expression ({error})"
+            f"{argument}: '{pattern}' is neither a table (.csv) nor a regular expression ({error})"
         ) from None
     if compiled.groups != 1:
         example = r"(sub-\d+)_" if argument == "groups" else "([a-z]+)_"
         raise ValueError(
             f"{argument}: expected a table such as 'table.csv:column', or one group in parentheses in the pattern "
-            f"{pattern!r}, which has {compiled.groups}. Such as {option_text(argument, example)}"
+            f"'{pattern}', which has {compiled.groups}. Such as {option_text(argument, example)}"
         )
     matches = [compiled.search(name) for name in files]
     missing = [name for name, match in zip(files, matches, strict=True) if match is None or match[1] is None]
     if missing:
         raise ValueError(
-            f"{argument}: {pattern!r} does not match {len(missing):,} of {len(files):,} files: {some(missing)}"
+            f"{argument}: '{pattern}' does not match {len(missing):,} of {len(files):,} files: {some(missing)}. "
+            f"Change it so that its group finds {'the subject' if argument == 'groups' else 'the class'} in each"
         )
     return np.array([match[1] for match in matches if match is not None])
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._shared import some
 from ._read_table import Table
+from ._walk import EXTENSIONS, PILLOW_EXTENSIONS, ending
 from ._words import normal
 
 MISSING = ("", "nan", "na", "n/a", "none", "null", "<na>", "?", "-")
@@ -89,6 +90,8 @@ def match_rows(table: Table, files: Sequence[str], skip: Sequence[str] = (), whe
     for way in (_by_path, _by_identity, _by_number):
         if 2 * best.found >= len(files) > 0:  # most files have a row of their own: the others are missing
             break
+        if way is not _by_path and best.surplus == 0 and _names_pictures(table.column(best.column)):
+            break  # each row names its picture: the other files are not meant, though names of subjects fit them too
         for column in names:
             try:
                 rows = way(table, column, files, where, skip)
@@ -104,6 +107,11 @@ def match_rows(table: Table, files: Sequence[str], skip: Sequence[str] = (), whe
         if best.found == 0 or (best.found < len(files) and column.casefold() in FILE_COLUMNS):
             raise said
     return best
+
+
+def _names_pictures(values: Sequence[str]) -> bool:
+    """Whether a column holds names of files with their ending."""
+    return len(values) > 0 and all(ending(value) in (*EXTENSIONS, *PILLOW_EXTENSIONS) for value in values)
 
 
 def _clean(path: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._shared import OnError, Progress, Resume, about_options
+from .._shared import OnError, Progress, Resume, about_options, in_words
 from ..config import FinetuneOptions, as_dict, checked, documents_options, takes_recipe
 from ..datasets import (
     Dataset,
@@ -389,9 +389,10 @@ def _draw_labels(options: FinetuneOptions, train: Dataset) -> tuple[np.ndarray, 
     labelled = train[indices]
     present = np.unique(labels_of(labelled))
     if len(labelled) < 2 or len(present) < 2:
+        here = ", ".join(train.classes[c] for c in present) or "none"
         raise ValueError(
-            f"train: {len(labelled)} labelled images of {len(present)} class(es); a classifier needs at least two "
-            "of each"
+            f"train: a classifier needs images of two classes at least, and the {len(labelled):,} labelled ones here "
+            f"are of {here}. {in_words('SimCLR', 'simclr-mri pretrain')} needs no classes"
         )
     return indices, labelled
 

@@ -59,6 +59,12 @@ MISTAKES = {
     "study d --task cdr0 --inits nowhere": "--inits: expected 'random'",
     "pretrain d --task cdr0 --batch-size 8 --n-jobs 0 --out x": "--n-jobs 0: expected 1 to 256 threads, or --n-jobs -1",
     "export runs/clf --out model.pt": "--out model.pt: expected a file name that ends in .safetensors or .onnx",
+    "study d --task cdr0 --splits 50": "--splits: expected 2 to 24 (the number of subjects), got 50",
+    "pretrain d --config nowhere.toml": "--config nowhere.toml: no such file",
+    "data d --groups 'zzz(\\d+)'": "--groups: 'zzz(\\d+)' does not match 24 of 24 files",
+    # places in which nothing can be made, also for who may write everywhere
+    "pretrain d --task cdr0 --arch resnet18 --batch-size 8 --out /proc/x": "--out /proc/x: cannot be written: ",
+    "data d --cache /proc/c": "--cache /proc/c: cannot be written: ",
     # words too many, and options of other programs
     "pretrain d --views mri crop": "unexpected 'crop': --views takes one value",
     "runs elsewhere": "unexpected 'elsewhere': a folder is named by --under elsewhere",
@@ -109,6 +115,15 @@ def test_what_a_mistake_suggests_works_when_typed(place, capsys, monkeypatch, tm
     if words.split()[0] in ("pretrain", "finetune"):
         words += f" --epochs 0 --batch-size 8 --verbose 0 --task cdr0 --out {tmp_path / 'out'}"
     assert main(shlex.split(words)) == 0
+
+
+def test_one_picture_and_one_class(place, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    picture = next(place.glob("d/*/*.png")).relative_to(place)
+    code, error = said(capsys, f"predict runs/clf {picture}")
+    assert code == 1 and error.rstrip().endswith(f"To take the pictures of its folder: {picture.parent}")
+    code, error = said(capsys, f"finetune d --labels '(sub)' {SMALL.replace('--task cdr0', '')} --out x")
+    assert code == 1 and "are of sub. simclr-mri pretrain needs no classes" in error and not (place / "x").exists()
 
 
 def test_names_that_are_no_text(place, monkeypatch, tmp_path):

@@ -944,6 +944,16 @@ def test_a_table_of_paths_and_labels(tmp_path: Path, given: str) -> None:
     assert len(ds) == 4 and "pictures that labels.csv does not name: 1 (img/5.png)" in notes
 
 
+def test_a_table_of_paths_reads_what_it_names_alone(tmp_path: Path) -> None:
+    """Its subjects' names fit pictures of other folders too, which may be broken and are not asked for."""
+    pictures(tmp_path, "mine/sub-[1-4]_1.png copies/sub-[1-4]_1.png older/sub-[1-4]_2.png")
+    (tmp_path / "older" / "sub-1_2.png").write_bytes(b"")
+    lines = [f"mine/sub-{i}_1.png,{'AB'[i % 2]},sub-{i}" for i in range(1, 5)]
+    ds, _ = opened(table(tmp_path / "t.csv", "\n".join(["image,diagnosis,patient", *lines])))
+    assert sorted(ds.files) == [line.split(",")[0] for line in lines]
+    assert ds.n_subjects == 4 and ds.classes == ("A", "B")
+
+
 def test_parquet_files_with_pictures(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="reads Parquet files")
     import json
