@@ -54,7 +54,11 @@ def hook(args: argparse.Namespace) -> None:
     for _ in range(args.turns):  # of one thread, so that processor time leaves out what other programs take
         before, between, after = (seconds_of(step, time.process_time) for step in (plain, hooked, plain))
         ratios.append(2 * between / (before + after))
-    print(f"hook at one rank: {100 * (statistics.median(ratios) - 1):+.1f} % of a step", flush=True)
+    error = 100 * statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else float("nan")
+    print(
+        f"hook at one rank: {100 * (statistics.median(ratios) - 1):+.1f} % of a step, standard error {error:.1f}",
+        flush=True,
+    )
 
 
 def at_a_rank(args: argparse.Namespace) -> None:
@@ -111,6 +115,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="pairs of a step, a multiple of 2")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--hook-only", action="store_true", help="leave out what needs mpiexec")
     parser.add_argument("--at-a-rank", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.at_a_rank:
@@ -118,6 +123,8 @@ def main() -> None:
         return
     print(f"{_core.cpu_info()['cpu']}, load {os.getloadavg()[0]:.1f}", flush=True)
     hook(args)
+    if args.hook_only:
+        return
     beside = Path(sys.executable).with_name("mpiexec")
     mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
     if mpiexec is None:
