@@ -10,6 +10,7 @@ and its lower quartile, over the rounds, summed. A ratio above 1 is what the cas
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import tempfile
@@ -105,7 +106,7 @@ def main() -> None:
         print("| without | pass | least | paired median (quartiles) | by least times | by lower quartiles |")
         print("| --- " * 6 + "|")
         for case in options.cases:
-            there = folder / case.replace(" ", "_").replace(":", "")
+            there = folder / re.sub(r"\W+", "_", case)
             library = there / "build" / "libsmri.so"
             if not library.exists():
                 library = build_without(case, there)
