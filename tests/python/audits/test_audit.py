@@ -69,6 +69,15 @@ def test_a_large_set_is_chained_by_a_few_neighbours_of_each(heads: Dataset, monk
     assert abs(few.threshold - whole.threshold) < 0.05
 
 
+def test_groups_of_a_large_set_are_not_clear_where_links_were_missed(
+    heads: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"MAX_MATRIX": 10, "N_CELLS": 1, "N_NEIGHBOURS": 1, "N_ENDS": 1, "N_FURTHER": 1}.items():
+        monkeypatch.setattr(f"simclr_mri.audits._subjects.{name}", value)
+    few = infer_groups(heads.images)
+    assert few.n_groups > len(set(heads.subjects)) and few.found == "uncertain"
+
+
 def test_pieces_without_a_link_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     from simclr_mri.audits import _subjects
 
