@@ -132,8 +132,8 @@ def make_cache(folder: Path, source: Path | None, options: dict[str, Any], table
     try:
         draft.mkdir(parents=True)
     except OSError as error:
-        error.filename = f"{folder}: the folder of the cache cannot be made here"
-        raise
+        why = f"{error.strerror}, so the folder of the cache cannot be made"
+        raise OSError(error.errno, why, str(folder)) from None
     try:
         # Before they are read: a change in between is noticed later.
         files = SourceFiles.of(source, tables) if source else SourceFiles([], np.zeros(0, "<i8"), np.zeros(0, "<i8"))

@@ -217,7 +217,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
 
     monkeypatch.setattr(Path, "mkdir", refused)
-    with pytest.raises(OSError, match=r"Read-only file system: '.*my_cache: the folder of the cache cannot be made"):
+    with pytest.raises(
+        OSError, match=r"Read-only file system, so the folder of the cache cannot be made: '.*my_cache'"
+    ):
         ImageFolder(root, cache=tmp_path / "my_cache")
 
 

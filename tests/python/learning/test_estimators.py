@@ -339,7 +339,7 @@ def test_a_batch_larger_than_the_data_is_named(parts):
 def test_labels_and_classes_are_checked(parts):
     with pytest.raises(ValueError, match="train: the data set has no labels"):
         Classifier(**CLF).fit(parts[0].unlabelled())
-    with pytest.raises(ValueError, match="at least two of each"):
+    with pytest.raises(ValueError, match="two classes at least, and the 14 labelled ones here are of Non_Demented"):
         Classifier(**CLF).fit(parts[0][parts[0].labels == 0])
     other = Dataset(parts[1].images, parts[1].labels, ("a", "b", "c"))
     with pytest.raises(ValueError, match="val: expected the classes"):
