@@ -131,7 +131,7 @@ def is_missing(value: Any) -> bool:
     """Whether a cell of a table is empty: None, NaN, pandas' NA, or a text of nothing."""
     if isinstance(value, str):
         return not value.strip()
-    return value is None or bool(value != value) if type(value).__name__ not in ("NAType", "NaTType") else True
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value)
 
 
 def as_column(values: Any) -> np.ndarray:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ._arguments import Switch
+from ._reflow import ESCAPES
 from ._table import BRIEFLY, SHORT_HELP
 
 WIDTH = 100  # longer lines are hard to read
 HANG = "    "  # before what goes on from the line above
-ESCAPES = re.compile(r"\x1b\[[\d;]*m")
 NARROWEST = 36  # columns, in which an option's name still stands on one line
 N_EXAMPLES = 2  # in --help; --help-all has all
 
